@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimikit import prompting, sweeps, tools
+from kimikit import sweeps
 from kimikit.connection import Connection, why
 from kimikit.errors import BadInput
-from kimikit.money import ledger as records
 from kimikit.money import tokens, views
 from kimikit.money.bills import bill
 from kimikit.money.budget import Budget, Budgets
-from kimikit.money.ledger import Ledger
+from kimikit.money.ledger import Ledger, tag
 from kimikit.money.prices import PriceBook
 from kimikit.notebook.screen import arm
 from kimikit.tools import offered
@@ -26,6 +25,7 @@ from kimikit.wire import Client, Stream, hosts, results
 if TYPE_CHECKING:
     import httpx
 
+    from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.notebook.stream_view import AnswerView
@@ -84,10 +84,9 @@ class Kimi:
         **defaults: Any,
     ) -> None:
         profile = hosts.resolve(host, base_url=base_url, model=model)
-        if isinstance(ledger, Ledger):
-            self.ledger = ledger
-        else:
-            self.ledger = Ledger(ledger, prices=PriceBook())
+        if not isinstance(ledger, Ledger):
+            ledger = Ledger(ledger, prices=PriceBook())
+        self.ledger = ledger
         self._prices = self.ledger.prices
         always = () if budget is None else (Budget(budget),)
         self._show = show
@@ -165,6 +164,8 @@ class Kimi:
             HostError: If the host, or the way to it, fails.
         """
         if into is not None:
+            from kimikit import prompting
+
             return prompting.structured(
                 self, messages, into, tools=tools, show=show, **params
             )
@@ -185,6 +186,8 @@ class Kimi:
         self, system: str | None = None, **options: Any
     ) -> prompting.Conversation:
         """Begin a conversation: ``.say()``, ``.fork()``, ``.undo()``, ``.tree()``."""
+        from kimikit import prompting
+
         return prompting.Conversation(self, system=system, **options)
 
     def run(
@@ -228,9 +231,7 @@ class Kimi:
             self._connection.async_client,
             prompt,
             store=self.ledger,
-            estimate=lambda host, model, params, asked: bill(
-                self.ledger, host, model, params, asked
-            ),
+            estimate=partial(bill, self.ledger),
             **grid,
         )
 
@@ -251,11 +252,10 @@ class Kimi:
         """
         from kimikit.notebook.race_view import columns, race
 
-        lanes = {}
-        for label, own in columns(hosts).items():
-            options = {**params, **own}
-            host = options.pop("host", None)
-            lanes[label] = self._lane(host, prompt, **options)
+        lanes = {
+            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
+            for label, own in columns(hosts).items()
+        }
         return race(lanes, show=self._show if show is None else show)
 
     def playground(self) -> Playground:
@@ -267,11 +267,12 @@ class Kimi:
     def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
         from kimikit.notebook.lanes import lane
 
-        make = partial(self._connection.async_client, host)
-        return lane(make, messages, **params)
+        return lane(partial(self._connection.async_client, host), messages, **params)
 
     def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
         """Ask one labelled set in several ways and compare; see ``prompting.lab``."""
+        from kimikit import prompting
+
         return prompting.lab(self.client, task, patterns, store=self.ledger, **options)
 
     # The other endpoints; a host that lacks one says who has it.
@@ -334,7 +335,7 @@ class Kimi:
 
     def tag(self, name: str) -> AbstractContextManager[None]:
         """Mark the calls inside a ``with`` block, to find and total them later."""
-        return records.tag(name)
+        return tag(name)
 
     def set_price(self, **amounts: Any) -> None:
         """Set the price of this host's model for this object.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput
 from kimikit.sweeps.grid import Grid, label, make_grid
-from kimikit.sweeps.result import Embed, Metric, Plan, Progress, Sweep, Trial
+from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.store import Shelf
+from kimikit.sweeps.values import Embed, Metric, Plan, Progress, Trial
 from kimikit.types import AnswerStore
 
 if TYPE_CHECKING:

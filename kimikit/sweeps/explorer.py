@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.sweeps.metrics import text_of
+from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.views import compare, label_text
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
 
 ANY = "any"
 
@@ -19,7 +17,7 @@ ANSWERS_SHOWN = 50
 
 
 def answers(
-    sweep: Sweep, picked: dict[str, Any], least: dict[str, float], words: str = ""
+    sweep: Outcome, picked: dict[str, Any], least: dict[str, float], words: str = ""
 ) -> str:
     """Return the answers that fit as HTML.
 
@@ -57,7 +55,7 @@ class Explorer:
         widget: The ipywidgets box.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Outcome) -> None:
         import ipywidgets as widgets
 
         self._sweep = sweep
@@ -95,8 +93,3 @@ class Explorer:
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         still = {"text/html": self._still.html, "text/plain": self._still.text}
         return {**data, **still}
-
-
-def explore(sweep: Sweep) -> Explorer:
-    """Return the explorer of a sweep."""
-    return Explorer(sweep)

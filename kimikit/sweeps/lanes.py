@@ -14,8 +14,8 @@ import msgspec
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.sweeps.grid import Grid, Label, digest
 from kimikit.sweeps.limits import AT_ONCE, SMALL_HOSTS, Pace
-from kimikit.sweeps.result import Plan
 from kimikit.sweeps.store import Shelf
+from kimikit.sweeps.values import Plan
 from kimikit.types import AsyncChatClient, Host, Reply
 
 MakeClient = Callable[[str | None], AsyncChatClient]

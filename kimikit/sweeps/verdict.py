@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from kimikit.sweeps.intervals import Array, Estimate, minus, one_thread
 from kimikit.sweeps.metrics import codes, lexical, text_of
-from kimikit.sweeps.summary import diversity
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.summary import diversity, summarise
+from kimikit.sweeps.values import Outcome, kept
 
 SHUFFLES = 1999
 """Permutations; the smallest p is one in 2,000."""
@@ -64,8 +62,9 @@ Places = dict[float, list[int]]
 """For each temperature where its answers stand among the trials, all else equal."""
 
 
+@kept
 @one_thread()
-def verdict(sweep: Sweep) -> Verdict:
+def verdict(sweep: Outcome) -> Verdict:
     """Return the verdict of a sweep, one part for each host and model."""
     if len(sweep.axes.get("temperature", ())) < 2 and not sweep.pinned:
         return Verdict(sentence="Temperature was not swept.")
@@ -92,7 +91,7 @@ def verdict(sweep: Sweep) -> Verdict:
     return Verdict(changed=agreed, sentence=sentence, parts=tuple(parts))
 
 
-def _judge(sweep: Sweep, strata: Sequence[Places]) -> Verdict:
+def _judge(sweep: Outcome, strata: Sequence[Places]) -> Verdict:
     usable = [{t: p for t, p in s.items() if len(p) >= 2} for s in strata]
     usable = [stratum for stratum in usable if len(stratum) >= 2]
     if not usable:
@@ -127,7 +126,7 @@ def _judge(sweep: Sweep, strata: Sequence[Places]) -> Verdict:
     return Verdict(p < LEVEL, p, low, high, n, gain, floor, said)
 
 
-def _text(sweep: Sweep, place: int) -> str:
+def _text(sweep: Outcome, place: int) -> str:
     reply = sweep.trials[place].reply
     return text_of(reply) if reply is not None else ""
 
@@ -199,7 +198,8 @@ class Recommendation(msgspec.Struct, frozen=True):
         return self.reason
 
 
-def recommend(sweep: Sweep) -> Recommendation:
+@kept
+def recommend(sweep: Outcome) -> Recommendation:
     """Return the temperature to take, as far as the sweep can say.
 
     Diversity alone has no best value. With a metric, it is the most varied of the
@@ -209,7 +209,7 @@ def recommend(sweep: Sweep) -> Recommendation:
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
         return Recommendation(None, "Temperature was not swept.")
-    rows = [row for row in sweep.summary(["temperature"]) if row["n"]]
+    rows = [row for row in summarise(sweep, "temperature") if row["n"]]
     for name in sweep.metrics:
         scored = [row for row in rows if row.get(f"{name}_low") is not None]
         if not scored:

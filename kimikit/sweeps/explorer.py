@@ -10,7 +10,8 @@ from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.views import compare, label_text
 
-ANY = "any"
+ANY = object()
+"""The choice of all labels; no label is it."""
 
 ANSWERS_SHOWN = 50
 """Answers of a page."""
@@ -63,7 +64,7 @@ class Explorer:
         self._picks = {
             axis: widgets.Dropdown(
                 description=axis,
-                options=[(ANY, ANY), *((label_text(v), v) for v in labels)],
+                options=[("any", ANY), *((label_text(v), v) for v in labels)],
             )
             for axis, labels in sweep.axes.items()
         }
@@ -83,7 +84,7 @@ class Explorer:
         self.widget.children[0].layout.flex_flow = "row wrap"
 
     def _show(self, _change: Any = None) -> None:
-        picked = {a: c.value for a, c in self._picks.items() if c.value != ANY}
+        picked = {a: c.value for a, c in self._picks.items() if c.value is not ANY}
         least = {name: control.value for name, control in self._least.items()}
         judged = least if self._filter.value else {}
         self._page.value = answers(self._sweep, picked, judged, self._words.value)

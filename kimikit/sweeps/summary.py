@@ -80,8 +80,8 @@ def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
     """Return ``other`` minus ``sweep`` at each point that both have; see ``diff``."""
     by = tuple(
         axis
-        for axis in sweep.axes
-        if axis != "prompt" and set(sweep.axes[axis]) & set(other.axes.get(axis, ()))
+        for axis in {**sweep.axes, **other.axes}
+        if axis != "prompt" and _labels(sweep, axis) & _labels(other, axis)
     )
     length = min(common_length(sweep), common_length(other))
     ours, theirs = (_figures(each, by, length) for each in (sweep, other))
@@ -102,6 +102,12 @@ def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
             "Compare sweeps of the same prompts, and of at least one same point.",
         )
     return rows
+
+
+def _labels(sweep: Outcome, axis: str) -> set[Any]:
+    """Return the values of an axis, or the one of a parameter that is none."""
+    fixed = (sweep.fixed[axis],) if axis in sweep.fixed else ()
+    return set(sweep.axes.get(axis, fixed))
 
 
 @kept
@@ -150,9 +156,9 @@ def _figures(
     pairs = max(LEAST_PAIRS, BLEU_PAIRS // max(len(cells), 1))
     out: dict[Point, dict[str, Prompts]] = {}
     for cell, places in cells.items():
-        labels = dict(zip(sweep.axes, cell, strict=True))
+        labels = {**sweep.fixed, **dict(zip(sweep.axes, cell, strict=True))}
         figures = out.setdefault(tuple(labels[axis] for axis in by), {})
-        prompt = labels.get("prompt", sweep.fixed.get("prompt"))
+        prompt = labels.get("prompt")
         for name, part in _measure(sweep, places, length, pairs).items():
             figures.setdefault(name, {}).setdefault(prompt, []).append(part)
     return out

@@ -22,6 +22,14 @@ Metric = Callable[..., "float | bool | None"]
 Embed = Callable[[list[str]], Any]
 """From texts to vectors, one row a text."""
 
+TAKEN = {
+    "n", "failed", "missing", "cost", "words", "tokens", "seconds", "unique_share",
+    "agreement", "exact_match", "entropy", "distinct_1", "distinct_2", "self_bleu",
+    "compression_ratio", "similarity", "semantic_similarity", "semantic_entropy",
+    "diversity", "repeat", "error", "text", "finish_reason", "model", "host",
+}  # fmt: skip
+"""Names of what rows of a summary or a data frame hold, so of no metric."""
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a sweep, or the reason why it is missing.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from kimikit.sweeps.intervals import Array, Estimate, minus, one_thread
-from kimikit.sweeps.metrics import codes, lexical, text_of
+from kimikit.sweeps.intervals import Array, Estimate, Part, minus, one_thread
+from kimikit.sweeps.metrics import codes, lexical, of_metric, text_of
 from kimikit.sweeps.summary import diversity, summarise
 from kimikit.sweeps.values import Outcome, kept
 
@@ -203,8 +204,9 @@ def recommend(sweep: Outcome) -> Recommendation:
     """Return the temperature to take, as far as the sweep can say.
 
     Diversity alone has no best value. With a metric, it is the most varied of the
-    temperatures whose interval of the first metric overlaps that of the best; without
-    one, it is the value the model's maker gives, if it lies within the sweep.
+    temperatures whose difference from the best, paired by prompt, has an interval
+    that holds 0; without one, it is the value the model's maker gives, if it lies
+    within the sweep.
     """
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
@@ -215,12 +217,14 @@ def recommend(sweep: Outcome) -> Recommendation:
         if not scored:
             continue
         best = max(scored, key=lambda row: float(row[name]))
-        level = [row for row in scored if row[f"{name}_high"] >= best[f"{name}_low"]]
+        parts = _scored(sweep, name)
+        first = parts[best["temperature"]]
+        level = [r for r in scored if not _beats(first, parts[r["temperature"]])]
         taken = max(level, key=lambda row: float(row.get("diversity") or 0.0))
         return Recommendation(
             taken["temperature"],
             f"{taken['temperature']:g}: the most varied answers among the temperatures "
-            f"whose {name} cannot be told from the best ({best['temperature']:g}).",
+            f"whose {name} cannot be told from the best (at {best['temperature']:g}).",
         )
     made = sweep.maker_temperature
     if made is not None and min(values) <= made <= max(values):
@@ -232,3 +236,26 @@ def recommend(sweep: Outcome) -> Recommendation:
     return Recommendation(
         None, "No recommendation: more varied is not better. Give metrics= to have one."
     )
+
+
+def _scored(sweep: Outcome, name: str) -> dict[Any, dict[Any, Part]]:
+    """Return a metric at each temperature for each prompt."""
+    found: dict[Any, dict[Any, list[float | bool]]] = {}
+    for trial, score in zip(sweep.trials, sweep.scores[name], strict=True):
+        if score is not None:
+            prompts = found.setdefault(trial.params["temperature"], {})
+            prompts.setdefault(trial.params.get("prompt"), []).append(score)
+    return {
+        temperature: {prompt: of_metric(some) for prompt, some in prompts.items()}
+        for temperature, prompts in found.items()
+    }
+
+
+def _beats(mine: dict[Any, Part], yours: dict[Any, Part]) -> bool:
+    """Tell whether a metric is higher on the same prompts, beyond chance."""
+    shared = [prompt for prompt in mine if prompt in yours]
+    if not shared:
+        return False
+    a, b = ([[side[prompt]] for prompt in shared] for side in (mine, yours))
+    gap = minus(a, b, (-math.inf, math.inf))
+    return (gap.value if gap.low is None else gap.low) > 0

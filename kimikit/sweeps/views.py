@@ -233,7 +233,7 @@ def as_text(sweep: Outcome) -> str:
 def difference_table(sweep: Outcome, other: Outcome) -> Page:
     """Return how another sweep differs, one line a figure, one column a point."""
     rows = differences(sweep, other)
-    axes = [axis for axis in sweep.axes if axis in rows[0]]
+    axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
     names = _names(sweep, rows)[1]
     heads = _points(rows, axes)
     prompts = rows[0]["prompts"]

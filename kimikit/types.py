@@ -8,7 +8,7 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -378,3 +378,6 @@ class AnswerStore(Protocol):
 
     def answers(self, key_prefix: str) -> Mapping[str, Reply]:
         """Return complete replies by the ``meta["key"]`` they were asked with."""
+
+    def failed(self, key_prefix: str) -> Collection[str]:
+        """Return the keys that were asked and have no complete reply."""

@@ -14,7 +14,7 @@ import msgspec
 from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.money import words
 from kimikit.money.estimates import Sample
-from kimikit.money.rows import COLUMNS, COUNTS, CallRow, Calls, Total
+from kimikit.money.rows import COLUMNS, COUNTS, CallRow, Calls, Total, dearest
 from kimikit.money.store import GROUPS, SUMS, Store
 from kimikit.types import Reply
 
@@ -151,20 +151,17 @@ class Records:
         names = () if by is None else (by,) if isinstance(by, str) else by
         for name in names:
             _choice("total", name, GROUPS)
-        totals: dict[tuple[str, ...], Total] = {}
-        for row in self._sums(names, since):
-            key = row[: len(names)]
-            totals[key] = totals.get(key, Total()) + Total(*row[len(names) :])
+        size = len(names)
+        totals = dearest(
+            (row[:size], Total(*row[size:])) for row in self._sums(names, since)
+        )
         if by is None:
             return totals.get((), Total())
-        order = (
-            sorted(totals)
-            if "day" in names
-            else sorted(
-                totals, key=lambda key: (-totals[key].cost, -totals[key].calls, key)
-            )
-        )
-        return {key[0] if isinstance(by, str) else key: totals[key] for key in order}
+        if "day" in names:
+            totals = dict(sorted(totals.items(), key=lambda item: item[0]))
+        if isinstance(by, str):
+            return {key: total for (key,), total in totals.items()}
+        return totals
 
     def _sums(self, by: Sequence[str], since: Since) -> list[tuple[Any, ...]]:
         """Return sums by group: whole days from the rollup, the rest from the rows."""
@@ -252,7 +249,8 @@ class Records:
             usage, price = cells.pop("usage"), cells.pop("price")
             cells |= {name: usage and getattr(usage, name) for name in COUNTS}
             cells["cost_usd"], cells["at_most_usd"] = cells.pop("cost"), row.at_most
-            cells["price_source"] = price and f"{price.source}, {price.as_of}"
+            known = (price.source, price.as_of) if price else ()
+            cells["price_source"] = ", ".join(filter(None, known)) or None
             del cells["at_most"]
             rows.append({"time": dt.datetime.fromtimestamp(row.created), **cells})
         return rows

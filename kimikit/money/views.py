@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
-from kimikit.money.prices import STALE_DAYS, is_own, is_stale
+from kimikit.money.prices import STALE_DAYS, STAND_IN, is_own, is_stale
+from kimikit.money.rows import Key, Total, dearest, some
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
-    from kimikit.money.rows import Total
 
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
@@ -35,24 +35,39 @@ def _cells(total: Total) -> list[str]:
     ]
 
 
-def _sections(ledger: Ledger) -> Iterator[tuple[list[str], list[list[str]]]]:
+def _sections(
+    ledger: Ledger, parts: dict[Key, Total]
+) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Yield heads and rows of each table: periods, models, then what has groups."""
-    periods = ledger.periods().items()
-    yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods]
-    models = ledger.total(by=("host", "model")).items()
+    periods = {
+        "today": ledger.total(since="today"),
+        "this session": ledger.session_total(ledger.session),
+        "this month": ledger.total(since="month"),
+        "ever": sum(parts.values(), Total()),
+    }
+    yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods.items()]
+    models = _by(parts, 0, 1).items()
     rows = [[*key, *_cells(total), *_price(ledger, *key)] for key, total in models]
     if rows:
         yield ["host", "model", *_HEADS, "price now", "as of"], rows
-    for name in ("tag", "notebook"):
-        groups = ledger.total(by=name)
-        if any(groups):
-            yield [name, *_HEADS], [[k or "–", *_cells(v)] for k, v in groups.items()]
+    for place, name in ((2, "tag"), (3, "notebook")):
+        groups = _by(parts, place)
+        if any(key for (key,) in groups):
+            rows = [[key or "–", *_cells(total)] for (key,), total in groups.items()]
+            yield [name, *_HEADS], rows
+
+
+def _by(parts: dict[Key, Total], *places: int) -> dict[Key, Total]:
+    """Return totals by some places of their keys, the dearest first."""
+    return dearest(
+        (tuple(key[place] for place in places), total) for key, total in parts.items()
+    )
 
 
 def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
     """Return a model's price of today, and the day it was read."""
     if is_own(host):
-        return "stand-in, not Kimi" if host == "local" else "own machine", ""
+        return "stand-in, not Kimi" if host == STAND_IN else "own machine", ""
     price = ledger.prices.lookup(host, model, time.time())
     if price is None:
         return "none known", ""
@@ -60,10 +75,16 @@ def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
     return f"${price.input:f} / ${price.output:f}", price.as_of + old
 
 
-def _note(ledger: Ledger) -> str:
+def _parts(ledger: Ledger) -> dict[Key, Total]:
+    """Return what all tables are added up from, in one walk over the ledger."""
+    return ledger.total(by=("host", "model", "tag", "notebook"))
+
+
+def _note(ledger: Ledger, parts: dict[Key, Total]) -> str:
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
+    calls = sum(total.calls for total in parts.values())
     return (
-        f"ledger: {where} · n = {ledger.total().calls:,} calls, each at the price of "
+        f"ledger: {where} · n = {some(calls)}, each at the price of "
         "its day · prices in US dollars per million prompt / answer tokens; old: read "
         f"more than {STALE_DAYS} days ago"
     )
@@ -71,18 +92,19 @@ def _note(ledger: Ledger) -> str:
 
 def ledger_text(ledger: Ledger) -> str:
     """Return what was spent, by period, model, tag and notebook, as plain text."""
-    tables = [html.text_table(heads, rows) for heads, rows in _sections(ledger)]
-    return "\n\n".join([*tables, _note(ledger)])
+    parts = _parts(ledger)
+    tables = [html.text_table(heads, rows) for heads, rows in _sections(ledger, parts)]
+    return "\n\n".join([*tables, _note(ledger, parts)])
 
 
 def ledger_html(ledger: Ledger) -> str:
     """Return the same as HTML."""
-    tables = []
-    for heads, rows in _sections(ledger):
+    parts, tables = _parts(ledger), []
+    for heads, rows in _sections(ledger, parts):
         first = heads.index("calls")
         numeric = [*range(first, first + 5), *range(first + 6, len(heads))]
         tables.append(html.table(heads, rows, numeric=numeric))
-    return html.wrap(*tables, html.footer(_note(ledger)))
+    return html.wrap(*tables, html.footer(_note(ledger, parts)))
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
@@ -117,7 +139,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
         base = [low + more for low, more in zip(base, heights, strict=True)]
     axes[0].set_ylabel(f"{unit} a day")
     title = "cost by model" if priced else "tokens by model, no call has a cost"
-    count = f"n = {ledger.total().calls:,} calls"
+    count = f"n = {some(sum(total.calls for total in days.values()))}"
     axes[0].set_title(f"{title}, {count}", fontsize="medium")
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(frameon=False, labelcolor=_GREY, fontsize="small")
@@ -173,7 +195,7 @@ def meter_line(ledger: Ledger) -> str:
     now = f"{len(running)} running, ~{streamed:,} tokens" if running else "idle"
     today, session = ledger.total(since="today"), ledger.session_total(ledger.session)
     spent = [f"today {today.cost_text}", f"this session {session.cost_text}"]
-    return html.footer_line([now, *spent, f"{today.calls:,} calls today"])
+    return html.footer_line([now, *spent, f"{some(today.calls)} today"])
 
 
 def meter(ledger: Ledger) -> Any:

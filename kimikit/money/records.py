@@ -14,7 +14,7 @@ import msgspec
 from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.money import words
 from kimikit.money.estimates import Sample
-from kimikit.money.rows import COLUMNS, COUNTS, CallRow, Calls, Total, dearest
+from kimikit.money.rows import COLUMNS, COUNTS, CallRow, Calls, Total
 from kimikit.money.store import GROUPS, SUMS, Store
 from kimikit.types import Reply
 
@@ -151,17 +151,19 @@ class Records:
         names = () if by is None else (by,) if isinstance(by, str) else by
         for name in names:
             _choice("total", name, GROUPS)
-        size = len(names)
-        totals = dearest(
-            (row[:size], Total(*row[size:])) for row in self._sums(names, since)
-        )
+        totals: dict[tuple[str, ...], Total] = {}
+        for row in self._sums(names, since):
+            key, found = row[: len(names)], Total(*row[len(names) :])
+            totals[key] = totals.get(key, Total()) + found
         if by is None:
             return totals.get((), Total())
-        if "day" in names:
-            totals = dict(sorted(totals.items(), key=lambda item: item[0]))
-        if isinstance(by, str):
-            return {key: total for (key,), total in totals.items()}
-        return totals
+
+        def rank(key: tuple[str, ...]) -> Any:
+            dear = (-totals[key].cost_pico, -totals[key].calls)
+            return key if "day" in names else (dear, key)
+
+        order = sorted(totals, key=rank)
+        return {key[0] if isinstance(by, str) else key: totals[key] for key in order}
 
     def _sums(self, by: Sequence[str], since: Since) -> list[tuple[Any, ...]]:
         """Return sums by group: whole days from the rollup, the rest from the rows."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -18,9 +17,6 @@ State = Literal["open", "complete", "partial", "truncated", "failed", "lost"]
 """``open``: sent, no end seen (a killed kernel leaves it so); ``partial``: stopped by
 the user; ``truncated``: the stream broke off; ``failed``: refused, nothing billed;
 ``lost``: sent and never answered, so the host may have billed it."""
-
-Key = tuple[str, ...]
-"""Names of groups, such as a host and a model."""
 
 COUNTS = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
@@ -218,18 +214,6 @@ class Total(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{some(self.calls)} · {self.usage} · {self.cost_text}"
-
-
-def dearest(parts: Iterable[tuple[Key, Total]]) -> dict[Key, Total]:
-    """Add up totals of the same key; return them, the dearest first."""
-    sums: dict[Key, Total] = {}
-    for key, total in parts:
-        sums[key] = sums[key] + total if key in sums else total
-
-    def rank(item: tuple[Key, Total]) -> tuple[int, int, Key]:
-        return -item[1].cost_pico, -item[1].calls, item[0]
-
-    return dict(sorted(sums.items(), key=rank))
 
 
 def some(calls: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit import html
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_own, is_stale
-from kimikit.money.rows import Key, Total, dearest, some
+from kimikit.money.rows import Total, some
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
@@ -35,33 +35,23 @@ def _cells(total: Total) -> list[str]:
     ]
 
 
-def _sections(
-    ledger: Ledger, parts: dict[Key, Total]
-) -> Iterator[tuple[list[str], list[list[str]]]]:
+def _sections(ledger: Ledger) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Yield heads and rows of each table: periods, models, then what has groups."""
     periods = {
         "today": ledger.total(since="today"),
         "this session": ledger.session_total(ledger.session),
         "this month": ledger.total(since="month"),
-        "ever": sum(parts.values(), Total()),
+        "ever": ledger.total(),
     }
     yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods.items()]
-    models = _by(parts, 0, 1).items()
+    models = ledger.total(by=("host", "model")).items()
     rows = [[*key, *_cells(total), *_price(ledger, *key)] for key, total in models]
     if rows:
         yield ["host", "model", *_HEADS, "price now", "as of"], rows
-    for place, name in ((2, "tag"), (3, "notebook")):
-        groups = _by(parts, place)
-        if any(key for (key,) in groups):
-            rows = [[key or "–", *_cells(total)] for (key,), total in groups.items()]
-            yield [name, *_HEADS], rows
-
-
-def _by(parts: dict[Key, Total], *places: int) -> dict[Key, Total]:
-    """Return totals by some places of their keys, the dearest first."""
-    return dearest(
-        (tuple(key[place] for place in places), total) for key, total in parts.items()
-    )
+    for name in ("tag", "notebook"):
+        groups = ledger.total(by=name)
+        if any(groups):
+            yield [name, *_HEADS], [[k or "–", *_cells(v)] for k, v in groups.items()]
 
 
 def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
@@ -75,16 +65,10 @@ def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
     return f"${price.input:f} / ${price.output:f}", price.as_of + old
 
 
-def _parts(ledger: Ledger) -> dict[Key, Total]:
-    """Return what all tables are added up from, in one walk over the ledger."""
-    return ledger.total(by=("host", "model", "tag", "notebook"))
-
-
-def _note(ledger: Ledger, parts: dict[Key, Total]) -> str:
+def _note(ledger: Ledger) -> str:
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
-    calls = sum(total.calls for total in parts.values())
     return (
-        f"ledger: {where} · n = {some(calls)}, each at the price of "
+        f"ledger: {where} · n = {some(ledger.total().calls)}, each at the price of "
         "its day · prices in US dollars per million prompt / answer tokens; old: read "
         f"more than {STALE_DAYS} days ago"
     )
@@ -92,19 +76,18 @@ def _note(ledger: Ledger, parts: dict[Key, Total]) -> str:
 
 def ledger_text(ledger: Ledger) -> str:
     """Return what was spent, by period, model, tag and notebook, as plain text."""
-    parts = _parts(ledger)
-    tables = [html.text_table(heads, rows) for heads, rows in _sections(ledger, parts)]
-    return "\n\n".join([*tables, _note(ledger, parts)])
+    tables = [html.text_table(heads, rows) for heads, rows in _sections(ledger)]
+    return "\n\n".join([*tables, _note(ledger)])
 
 
 def ledger_html(ledger: Ledger) -> str:
     """Return the same as HTML."""
-    parts, tables = _parts(ledger), []
-    for heads, rows in _sections(ledger, parts):
+    tables = []
+    for heads, rows in _sections(ledger):
         first = heads.index("calls")
         numeric = [*range(first, first + 5), *range(first + 6, len(heads))]
         tables.append(html.table(heads, rows, numeric=numeric))
-    return html.wrap(*tables, html.footer(_note(ledger, parts)))
+    return html.wrap(*tables, html.footer(_note(ledger)))
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:

@@ -104,6 +104,7 @@ class Kimi:
         self._connection = Connection(
             profile, api_key, options, embedded=base_url is None
         )
+        self.ledger.secrets.add(self._connection.key)
         self.why = why(host, base_url, profile)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi

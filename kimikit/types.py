@@ -247,7 +247,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
                 more than had arrived, so its cost is a range.
         """
         cost = html.money(self.cost, estimated=self.usage.estimated)
-        if self.partial and self.cost is not None:
+        if self.partial and self.cost:
             known = at_most_usd is not None
             cost += f" to {html.money(at_most_usd)}" if known else " or more"
         speed = []

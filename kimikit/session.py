@@ -206,7 +206,8 @@ class Kimi:
         Returns:
             The ``Run``: ``.reply .steps .messages .cost .stop_reason .timeline()``.
         """
-        from kimikit.notebook.trace_view import ask, trace_view
+        from kimikit.notebook.approval import ask
+        from kimikit.notebook.trace_view import trace_view
 
         options.setdefault("ask", ask)
         with trace_view(self._show if show is None else show) as view:

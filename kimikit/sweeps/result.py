@@ -34,6 +34,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         error: Why it failed.
         partial: What had come before it failed.
         stored: Whether it was paid for in an earlier run.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> trial = sweep.trials[0]
+        >>> trial.params["temperature"], trial.repeat, trial.error
+        (0, 0, None)
     """
 
     params: dict[str, Any]
@@ -127,6 +133,12 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         maker_temperature: The value that the model's maker recommends.
         metrics: The user's own.
         embed: Makes vectors of texts, for the semantic figures.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> len(sweep.replies), sweep.stop_reason
+        (4, 'done')
+        >>> axes = sweep.plot()
     """
 
     trials: tuple[Trial, ...] = ()

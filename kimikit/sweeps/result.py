@@ -17,7 +17,14 @@ if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes witho
 
 
 class Sweep(Outcome, frozen=True, kw_only=True, dict=True):
-    """A finished, stopped or merely planned sweep; ``Outcome`` lists its attributes."""
+    """A finished, stopped or merely planned sweep; ``Outcome`` lists its attributes.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> len(sweep.replies), sweep.stop_reason
+        (4, 'done')
+        >>> axes = sweep.plot()
+    """
 
     def summary(self, by: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return one row a point: counts, costs, and each figure with its interval.

@@ -41,6 +41,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         error: Why it failed.
         partial: What had come before it failed.
         stored: Whether it was paid for in an earlier run.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> trial = sweep.trials[0]
+        >>> trial.params["temperature"], trial.repeat, trial.error
+        (0, 0, None)
     """
 
     params: dict[str, Any]

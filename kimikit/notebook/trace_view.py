@@ -14,7 +14,7 @@ from typing import Any, Self, TextIO
 
 from kimikit import html
 from kimikit.notebook.markdown import safe
-from kimikit.notebook.screen import Bundle, Drawing, Screen, kernel_shell, place
+from kimikit.notebook.screen import Bundle, Drawing, Screen, place
 from kimikit.tools import views
 from kimikit.tools.values import (
     CallAsked,

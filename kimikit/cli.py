@@ -172,7 +172,7 @@ def _ask(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from kimikit import local
 
-    local.serve(port=options.port)
+    local.serve(port=options.port, api_key=options.api_key)
     return 0
 
 
@@ -220,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="offer the local models to any client")
     serve.add_argument("--port", type=int, default=0, help="a free one unless given")
+    serve.add_argument("--api-key", help="the key to ask for, a random one by default")
     serve.set_defaults(run=_serve)
 
     fetch = commands.add_parser("fetch", help="put the local models into the cache")

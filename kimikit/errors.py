@@ -33,7 +33,6 @@ is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -400,5 +399,7 @@ class ContentFiltered(BadRequest):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return `` Did you mean X?`` for the closest of ``names``, or an empty string."""
+    import difflib  # only who mistyped waits for it
+
     match = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimikit import prompting, sweeps, tools
+from kimikit import sweeps
 from kimikit.connection import Connection, why
 from kimikit.errors import BadInput
-from kimikit.money import ledger as records
 from kimikit.money import tokens, views
 from kimikit.money.bills import bill
 from kimikit.money.budget import Budget, Budgets
-from kimikit.money.ledger import Ledger
+from kimikit.money.ledger import Ledger, tag
 from kimikit.money.prices import PriceBook
 from kimikit.notebook.screen import arm
 from kimikit.tools import offered
@@ -26,6 +25,7 @@ from kimikit.wire import Client, Stream, hosts, results
 if TYPE_CHECKING:
     import httpx
 
+    from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.notebook.stream_view import AnswerView
@@ -89,10 +89,9 @@ class Kimi:
         **defaults: Any,
     ) -> None:
         profile = hosts.resolve(host, base_url=base_url, model=model)
-        if isinstance(ledger, Ledger):
-            self.ledger = ledger
-        else:
-            self.ledger = Ledger(ledger, prices=PriceBook())
+        if not isinstance(ledger, Ledger):
+            ledger = Ledger(ledger, prices=PriceBook())
+        self.ledger = ledger
         self._prices = self.ledger.prices
         always = () if budget is None else (Budget(budget),)
         self._show = show
@@ -110,6 +109,7 @@ class Kimi:
         self._connection = Connection(
             profile, api_key, options, embedded=base_url is None
         )
+        self.ledger.secrets.add(self._connection.key)
         self.why = why(host, base_url, profile)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
@@ -199,6 +199,8 @@ class Kimi:
             True
         """
         if into is not None:
+            from kimikit import prompting
+
             return prompting.structured(
                 self, messages, into, tools=tools, show=show, **params
             )
@@ -232,6 +234,8 @@ class Kimi:
             >>> [message["role"] for message in talk.messages]
             ['system', 'user', 'assistant']
         """
+        from kimikit import prompting
+
         return prompting.Conversation(self, system=system, **options)
 
     def run(
@@ -257,7 +261,8 @@ class Kimi:
             >>> run.steps[0].results[0].value
             2100000
         """
-        from kimikit.notebook.trace_view import ask, trace_view
+        from kimikit.notebook.approval import ask
+        from kimikit.notebook.trace_view import trace_view
 
         options.setdefault("ask", ask)
         with trace_view(self._show if show is None else show) as view:
@@ -288,9 +293,7 @@ class Kimi:
             self._connection.async_client,
             prompt,
             store=self.ledger,
-            estimate=lambda host, model, params, asked: bill(
-                self.ledger, host, model, params, asked
-            ),
+            estimate=partial(bill, self.ledger),
             **grid,
         )
 
@@ -316,11 +319,10 @@ class Kimi:
         """
         from kimikit.notebook.race_view import columns, race
 
-        lanes = {}
-        for label, own in columns(hosts).items():
-            options = {**params, **own}
-            host = options.pop("host", None)
-            lanes[label] = self._lane(host, prompt, **options)
+        lanes = {
+            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
+            for label, own in columns(hosts).items()
+        }
         return race(lanes, show=self._show if show is None else show)
 
     def playground(self) -> Playground:
@@ -336,8 +338,7 @@ class Kimi:
     def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
         from kimikit.notebook.lanes import lane
 
-        make = partial(self._connection.async_client, host)
-        return lane(make, messages, **params)
+        return lane(partial(self._connection.async_client, host), messages, **params)
 
     def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
         """Ask one labelled set in several ways and compare; see ``prompting.lab``.
@@ -350,6 +351,8 @@ class Kimi:
             >>> [(point["pattern"], point["n"]) for point in found.summary()]
             [('bare', 2)]
         """
+        from kimikit import prompting
+
         return prompting.lab(self.client, task, patterns, store=self.ledger, **options)
 
     # The other endpoints; a host that lacks one says who has it.
@@ -475,7 +478,7 @@ class Kimi:
             >>> kimi.ledger.calls()[0].tag
             'colours'
         """
-        return records.tag(name)
+        return tag(name)
 
     def set_price(self, **amounts: Any) -> None:
         """Set the price of this host's model for this object.

@@ -8,7 +8,7 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -279,7 +279,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
                 more than had arrived, so its cost is a range.
         """
         cost = html.money(self.cost, estimated=self.usage.estimated)
-        if self.partial and self.cost is not None:
+        if self.partial and self.cost:
             known = at_most_usd is not None
             cost += f" to {html.money(at_most_usd)}" if known else " or more"
         speed = []
@@ -416,3 +416,6 @@ class AnswerStore(Protocol):
 
     def answers(self, key_prefix: str) -> Mapping[str, Reply]:
         """Return complete replies by the ``meta["key"]`` they were asked with."""
+
+    def failed(self, key_prefix: str) -> Collection[str]:
+        """Return the keys that were asked and have no complete reply."""

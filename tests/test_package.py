@@ -37,13 +37,28 @@ def test_public_names_are_the_contract():
 
 
 def test_import_is_light():
-    """`import kimikit` leaves the heavy packages alone."""
+    """`from kimikit import Kimi` leaves alone what a first answer may not need."""
     heavy = ["IPython", "ipywidgets", "matplotlib", "pandas", "numpy", "sacrebleu"]
-    code = f"import sys, kimikit; print([m for m in {heavy} if m in sys.modules])"
+    rooms = ["kimikit.prompting", "kimikit.local", "kimikit.cli"]
+    code = f"import sys; from kimikit import Kimi; m = {heavy + rooms}"
+    code += "; print([name for name in m if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_names_loaded_at_their_first_use_are_names_like_others():
+    code = (
+        "import kimikit; assert set(kimikit.__all__) <= set(dir(kimikit));"
+        "from kimikit import *; from kimikit.prompting import vote as same;"
+        "assert vote is kimikit.vote is same; kimikit.votes"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("AttributeError: module 'kimikit' has no attribute 'votes'")
 
 
 def test_import_has_no_effects(tmp_path):

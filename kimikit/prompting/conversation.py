@@ -351,7 +351,7 @@ class Conversation:
         cut = _Window(left_out, window.summary, f"{why}: {turns} left out.")
         if self.overflow == "summarise":
             ask = [{"role": "user", "content": SUMMARISE}]
-            kept = {"model", "temperature"} & self._branch.params.keys()
+            kept = {"model", "temperature", "show"} & self._branch.params.keys()
             reply = self._client.chat(
                 self._sent(window, ask, until=left_out),
                 **{name: self._branch.params[name] for name in kept},

@@ -121,7 +121,7 @@ def map_reduce(
     Example:
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
         >>> map_reduce(client, *asked, dry_run=True)
-        3 calls · at most ~... tokens · unpriced
+        3 calls · at most ~... tokens · $0.00
         >>> digest = map_reduce(client, *asked, max_tokens=16, progress=False)
         >>> len(digest.notes), len(digest.merged)
         (2, 1)

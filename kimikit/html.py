@@ -172,9 +172,12 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def money(usd: object, *, estimated: bool = False) -> str:
-    """Return a cost as ``$0.0010``, with ``~`` when estimated, or ``unpriced``."""
+    """Return a cost as ``$0.0010``, with ``~`` when estimated, or ``unpriced``.
+
+    What costs nothing costs exactly nothing, however many tokens it was.
+    """
     if usd is None:
         return "unpriced"
     value = float(str(usd))
     digits = 2 if value >= 1 or value == 0 else 4 if value >= 0.001 else 6
-    return f"{'~' if estimated else ''}${value:.{digits}f}"
+    return f"{'~' if estimated and value else ''}${value:.{digits}f}"

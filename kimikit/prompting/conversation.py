@@ -66,12 +66,14 @@ class Conversation:
         params: Sent with every question, such as ``temperature``.
 
     Example:
-        >>> talk = Conversation(client, system="Answer in one word.")
-        >>> talk.say("Capital of France?").text
-        'Paris'
+        >>> talk = Conversation(client)
+        >>> talk.say("What is the capital of Germany?").text
+        'The capital of Germany is Berlin.'
         >>> other = talk.fork("other")
-        >>> [message["role"] for message in other.messages]
-        ['system', 'user', 'assistant']
+        >>> other.say("And of France?").text
+        'The capital of France is Paris.'
+        >>> len(talk.messages), len(other.messages)
+        (2, 4)
     """
 
     def __init__(

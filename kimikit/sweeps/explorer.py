@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.sweeps.metrics import text_of
+from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.views import compare, label_text
 
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
-
-ANY = "any"
+ANY = object()
+"""The choice of all labels; no label is it."""
 
 ANSWERS_SHOWN = 50
 """Answers of a page."""
 
 
 def answers(
-    sweep: Sweep, picked: dict[str, Any], least: dict[str, float], words: str = ""
+    sweep: Outcome, picked: dict[str, Any], least: dict[str, float], words: str = ""
 ) -> str:
     """Return the answers that fit as HTML.
 
@@ -57,7 +56,7 @@ class Explorer:
         widget: The ipywidgets box.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Outcome) -> None:
         import ipywidgets as widgets
 
         self._sweep = sweep
@@ -65,7 +64,7 @@ class Explorer:
         self._picks = {
             axis: widgets.Dropdown(
                 description=axis,
-                options=[(ANY, ANY), *((label_text(v), v) for v in labels)],
+                options=[("any", ANY), *((label_text(v), v) for v in labels)],
             )
             for axis, labels in sweep.axes.items()
         }
@@ -85,7 +84,7 @@ class Explorer:
         self.widget.children[0].layout.flex_flow = "row wrap"
 
     def _show(self, _change: Any = None) -> None:
-        picked = {a: c.value for a, c in self._picks.items() if c.value != ANY}
+        picked = {a: c.value for a, c in self._picks.items() if c.value is not ANY}
         least = {name: control.value for name, control in self._least.items()}
         judged = least if self._filter.value else {}
         self._page.value = answers(self._sweep, picked, judged, self._words.value)
@@ -95,8 +94,3 @@ class Explorer:
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         still = {"text/html": self._still.html, "text/plain": self._still.text}
         return {**data, **still}
-
-
-def explore(sweep: Sweep) -> Explorer:
-    """Return the explorer of a sweep."""
-    return Explorer(sweep)

@@ -1,4 +1,10 @@
-"""Explore Kimi K2 and its successors in a notebook."""
+"""Explore Kimi K2 and its successors in a notebook.
+
+Example:
+    >>> import kimikit
+    >>> kimikit.__version__
+    '0...'
+"""
 
 from __future__ import annotations
 
@@ -119,7 +125,15 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Add ``%%kimi``, ``%kimi_cost`` and ``%kimi_host``: ``%load_ext kimikit``."""
+    """Add ``%%kimi``, ``%kimi_cost`` and ``%kimi_host``: ``%load_ext kimikit``.
+
+    Example:
+        >>> from IPython.core.interactiveshell import InteractiveShell
+        >>> shell = InteractiveShell()  # in a notebook: %load_ext kimikit
+        >>> load_ipython_extension(shell)
+        >>> sorted(shell.magics_manager.magics["cell"].keys() & {"kimi"})
+        ['kimi']
+    """
     from kimikit.notebook.magics import register
 
     register(shell, Kimi)

@@ -86,7 +86,9 @@ class CallRow(msgspec.Struct, frozen=True):
         counts = {name: raw.pop(name) for name in COUNTS}
         counts["estimated"] = bool(counts["estimated"])
         raw["usage"] = Usage(**counts) if counts["prompt_tokens"] is not None else None
-        raw["cost"], raw["at_most"] = dollars(raw["cost"]), dollars(raw["at_most"])
+        for name in ("cost", "at_most"):
+            if raw[name] is not None:
+                raw[name] = dollars(raw[name])
         if raw["price"]:
             raw["price"] = msgspec.json.decode(raw["price"], type=Price)
         return cls(**raw | {"stand_in": bool(raw["stand_in"])})
@@ -97,14 +99,14 @@ class CallRow(msgspec.Struct, frozen=True):
         if self.cost is not None:
             estimated = bool(self.usage and self.usage.estimated)
             return html.money(self.cost, estimated=estimated)
-        if self.stand_in:
-            return "local"
         if self.state == "failed":
             return "–"
         if self.state not in ("open", "lost"):
             return "unpriced"
-        bound = "" if self.at_most is None else f", at most {html.money(self.at_most)}"
-        return f"unknown{bound}"
+        if self.at_most is None:
+            return "unknown"
+        most = html.money(self.at_most)
+        return f"unknown, at most {most}" if self.at_most else most
 
     def cells(self) -> list[str]:
         """Return the row of a table of calls."""
@@ -126,14 +128,16 @@ class Calls(list[CallRow]):
 
     def __repr__(self) -> str:
         table = html.text_table(self._heads, [row.cells() for row in self])
-        return f"{table}\nn = {len(self)} calls, newest first"
+        return f"{table}\n{self._note()}"
 
     def _repr_html_(self) -> str:
-        cells, note = (
-            [row.cells() for row in self],
-            f"n = {len(self)} calls, newest first",
+        cells = [row.cells() for row in self]
+        return html.wrap(
+            html.table(self._heads, cells, caption=self._note(), numeric=(5, 6))
         )
-        return html.wrap(html.table(self._heads, cells, caption=note, numeric=(5, 6)))
+
+    def _note(self) -> str:
+        return f"n = {some(len(self))}, newest first"
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -183,7 +187,7 @@ class Total(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> Decimal:
         """US dollars of all calls whose cost is known, exact."""
-        return dollars(self.cost_pico) or Decimal(0)
+        return dollars(self.cost_pico)
 
     @property
     def known_text(self) -> str:
@@ -209,4 +213,9 @@ class Total(msgspec.Struct, frozen=True):
         return f"{known} ({missing})" if missing and known != "unpriced" else known
 
     def __str__(self) -> str:
-        return f"{self.calls:,} calls · {self.usage} · {self.cost_text}"
+        return f"{some(self.calls)} · {self.usage} · {self.cost_text}"
+
+
+def some(calls: int) -> str:
+    """Return a number of calls in words."""
+    return f"{calls:,} call{'' if calls == 1 else 's'}"

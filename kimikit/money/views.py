@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
-from kimikit.money.prices import STALE_DAYS, is_own, is_stale
+from kimikit.money.prices import STALE_DAYS, STAND_IN, is_own, is_stale
+from kimikit.money.rows import Total, some
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
-    from kimikit.money.rows import Total
 
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
@@ -37,8 +37,13 @@ def _cells(total: Total) -> list[str]:
 
 def _sections(ledger: Ledger) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Yield heads and rows of each table: periods, models, then what has groups."""
-    periods = ledger.periods().items()
-    yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods]
+    periods = {
+        "today": ledger.total(since="today"),
+        "this session": ledger.session_total(ledger.session),
+        "this month": ledger.total(since="month"),
+        "ever": ledger.total(),
+    }
+    yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods.items()]
     models = ledger.total(by=("host", "model")).items()
     rows = [[*key, *_cells(total), *_price(ledger, *key)] for key, total in models]
     if rows:
@@ -52,7 +57,7 @@ def _sections(ledger: Ledger) -> Iterator[tuple[list[str], list[list[str]]]]:
 def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
     """Return a model's price of today, and the day it was read."""
     if is_own(host):
-        return "stand-in, not Kimi" if host == "local" else "own machine", ""
+        return "stand-in, not Kimi" if host == STAND_IN else "own machine", ""
     price = ledger.prices.lookup(host, model, time.time())
     if price is None:
         return "none known", ""
@@ -63,7 +68,7 @@ def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
 def _note(ledger: Ledger) -> str:
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
     return (
-        f"ledger: {where} · n = {ledger.total().calls:,} calls, each at the price of "
+        f"ledger: {where} · n = {some(ledger.total().calls)}, each at the price of "
         "its day · prices in US dollars per million prompt / answer tokens; old: read "
         f"more than {STALE_DAYS} days ago"
     )
@@ -117,7 +122,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
         base = [low + more for low, more in zip(base, heights, strict=True)]
     axes[0].set_ylabel(f"{unit} a day")
     title = "cost by model" if priced else "tokens by model, no call has a cost"
-    count = f"n = {ledger.total().calls:,} calls"
+    count = f"n = {some(sum(total.calls for total in days.values()))}"
     axes[0].set_title(f"{title}, {count}", fontsize="medium")
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(frameon=False, labelcolor=_GREY, fontsize="small")
@@ -173,7 +178,7 @@ def meter_line(ledger: Ledger) -> str:
     now = f"{len(running)} running, ~{streamed:,} tokens" if running else "idle"
     today, session = ledger.total(since="today"), ledger.session_total(ledger.session)
     spent = [f"today {today.cost_text}", f"this session {session.cost_text}"]
-    return html.footer_line([now, *spent, f"{today.calls:,} calls today"])
+    return html.footer_line([now, *spent, f"{some(today.calls)} today"])
 
 
 def meter(ledger: Ledger) -> Any:

@@ -115,7 +115,7 @@ class TestMeter:
         ledger.closed(call, make_reply(), None)
         wait_for(lambda: "idle" in widget.value)
         assert "today $0.000843" in widget.value
-        assert "1 calls today" in widget.value
+        assert "1 call today" in widget.value
         assert len(drawn) < 20
 
     def test_a_closed_one_listens_no_more(self, ledger):

@@ -194,13 +194,13 @@ def test_reset_keeps_the_text(server: FaultServer, both: Both) -> None:
 @pytest.mark.parametrize(
     ("begun", "kind"), [(BEGUN, errors.StreamError), ((head(),), errors.TimedOut)]
 )
-def test_silence_ends(
+def test_s9_silence_ends(
     begun: tuple[bytes, ...],
     kind: type[errors.HostError],
     server: FaultServer,
     both: Both,
 ) -> None:
-    """S9: the gap counts between chunks, the first byte has its own, longer limit."""
+    """The gap counts between chunks, the first byte has its own, longer limit."""
     server.play(*begun, HOLD)
     server.play(GOOD)
     limits = {"gap": 0.15, "first_byte": 0.3}
@@ -217,14 +217,14 @@ def test_silence_ends(
     assert server.left.wait(1), "the connection is closed"
 
 
-def test_comments_keep_a_slow_start_alive(server: FaultServer, both: Both) -> None:
+def test_s9_comments_keep_a_slow_start_alive(server: FaultServer, both: Both) -> None:
     ping = http_chunk(b": OPENROUTER PROCESSING\n\n")
     server.play(head(), *(ping, Pause(0.1)) * 6, parts(*text("a"), chunk("stop")), END)
     reply = both.chat(server.url, client={"timeout": {"gap": 0.3, "first_byte": 0.3}})
     assert reply.text == "a"
 
 
-def test_the_first_byte_may_take_longer_than_a_gap(
+def test_s9_the_first_byte_may_take_longer_than_a_gap(
     server: FaultServer, both: Both
 ) -> None:
     server.play(Pause(0.3), head(), Pause(0.3), parts(*text("a"), chunk("stop")), END)
@@ -258,10 +258,10 @@ def test_connecting_has_its_own_limit(both: Both) -> None:
             one.close()
 
 
-def test_an_end_marker_ends_though_the_connection_stays(
+def test_s4_an_end_marker_ends_though_the_connection_stays(
     server: FaultServer, both: Both
 ) -> None:
-    """S4: the host keeps the connection open after ``[DONE]``."""
+    """The host keeps the connection open after ``[DONE]``."""
     server.play(head(), parts(*text("a"), chunk("stop"), DONE), HOLD)
     start = time.monotonic()
     reply = both.chat(server.url)
@@ -269,15 +269,15 @@ def test_an_end_marker_ends_though_the_connection_stays(
     assert (reply.text, reply.truncated) == ("a", False)
 
 
-def test_a_host_that_goes_on_after_the_end(server: FaultServer, both: Both) -> None:
+def test_s4_a_host_that_goes_on_after_the_end(server: FaultServer, both: Both) -> None:
     server.play(head(), parts(*text("a"), chunk("stop"), DONE), parts(": x\n\n") * 999)
     assert both.chat(server.url).text == "a"
 
 
-def test_a_finish_then_silence_is_an_answer(
+def test_s3_a_finish_then_silence_is_an_answer(
     server: FaultServer, both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3: a half-open connection after the finish costs seconds, not minutes."""
+    """A half-open connection after the finish costs seconds, not minutes."""
     monkeypatch.setattr("kimikit.wire.answer.FINISH_S", 0.1)
     server.play(*BEGUN, parts(chunk("stop")), HOLD)
     reply = both.chat(server.url)

@@ -69,8 +69,12 @@ def is_link(url: str) -> bool:
 
 
 def wrap(*parts: str) -> str:
-    """Put finished HTML parts into the one styled box."""
-    return f'{STYLE}<div class="kimikit">{"".join(parts)}</div>'
+    """Put finished HTML parts into the one styled box.
+
+    The other classes keep MathJax, old and new, from reading ``$2 to $10`` as math.
+    """
+    kind = "kimikit tex2jax_ignore mathjax_ignore"
+    return f'{STYLE}<div class="{kind}">{"".join(parts)}</div>'
 
 
 def footer_line(parts: Sequence[str]) -> str:

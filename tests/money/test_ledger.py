@@ -89,7 +89,7 @@ class TestRows:
         total = ledger.total()
         assert (total.unpriced, total.unknown, total.cost_text) == (0, 0, "$0.00")
         assert [row["cost_usd"] for row in ledger.flat()] == [0, None, None, 0]
-        assert ledger.flat()[0]["price_source"] == "runs on your own machine"
+        assert ledger.flat()[0]["price_source"] == "the local stand-in is free"
 
     @pytest.mark.parametrize(
         ("reply", "error", "state"),

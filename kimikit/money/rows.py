@@ -217,8 +217,8 @@ class Total(msgspec.Struct, frozen=True):
     @property
     def known_text(self) -> str:
         """The known cost as it is shown: ``at least`` where it is not all."""
-        if self.unpriced == self.calls > 0:
-            return "unpriced"
+        if not self.cost_pico and (self.unpriced or self.unknown):
+            return "unpriced" if self.unpriced else "unknown"
         known = html.money(self.cost, estimated=self.estimated > 0)
         return f"at least {known}" if self.unpriced or self.unknown else known
 
@@ -235,7 +235,9 @@ class Total(msgspec.Struct, frozen=True):
     def cost_text(self) -> str:
         """Both in one phrase."""
         known, missing = self.known_text, self.missing_text
-        return f"{known} ({missing})" if missing and known != "unpriced" else known
+        if not missing or self.unpriced == self.calls:
+            return known
+        return f"{known} ({missing})" if self.cost_pico else missing
 
     def __str__(self) -> str:
         return f"{some(self.calls)} · {self.usage} · {self.cost_text}"

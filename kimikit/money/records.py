@@ -111,6 +111,21 @@ class Records:
         )
         return {key: msgspec.json.decode(body, type=Reply) for key, body in rows}
 
+    def failed(self, key_prefix: str) -> set[str]:
+        """Return the keys that were asked and never got a complete reply.
+
+        Calls of a kernel that died are among them.
+
+        Args:
+            key_prefix: What the keys begin with.
+        """
+        rows = self._store.read(
+            "SELECT key, max(state = 'complete') FROM calls WHERE key >= ? AND key < ?"
+            " GROUP BY key",
+            [key_prefix, key_prefix + "\U0010ffff"],
+        )
+        return {key for key, _ in rows} - {key for key, complete in rows if complete}
+
     def samples(self, model: str = "") -> list[Sample]:
         """Return the last requests to ``model`` and the prompt tokens hosts counted.
 

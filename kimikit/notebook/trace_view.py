@@ -1,4 +1,4 @@
-"""A run with tools while it works, and the question before a call.
+"""A run with tools while it works.
 
 ``trace_view`` picks the view for where it runs, as ``answer_view`` does for answers.
 The loop calls it with every ``Delta``, ``Wait`` and event of its own. In a notebook
@@ -8,21 +8,17 @@ it folds into one line when the run is done.
 
 from __future__ import annotations
 
-import contextvars
-import json
-import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from kimikit import html
-from kimikit.errors import BadInput
 from kimikit.notebook.markdown import safe
-from kimikit.notebook.screen import Bundle, Screen, kernel_shell
+from kimikit.notebook.screen import Bundle, Drawing, Screen, place
 from kimikit.tools import views
-from kimikit.tools.loop import ask_by_input
-from kimikit.tools.task import Answer
 from kimikit.tools.values import (
+    CallAsked,
     CallFinished,
     CallStarted,
     Run,
@@ -30,7 +26,7 @@ from kimikit.tools.values import (
     RunFinished,
     StepStarted,
 )
-from kimikit.types import Delta, ToolCall, Wait
+from kimikit.types import Delta, Wait
 
 REDRAW_S = 0.1
 """Seconds between two updates of what still grows."""
@@ -68,44 +64,10 @@ def trace_view(
         show: True or False forces; None shows in notebooks and on terminals only.
         out: Where text goes outside notebooks, standard output unless given.
     """
-    shell = kernel_shell()
-    if show is False:
-        return TraceView()
-    if shell is not None and out is None:
-        return NotebookTrace(shell)
-    stream = out or sys.stdout
-    return TextTrace(stream) if show or stream.isatty() else TraceView()
-
-
-def ask(call: ToolCall) -> Answer:
-    """Show a call with its exact arguments and ask whether to run it.
-
-    The question is one of ``input``, not buttons: while a cell runs, a click reaches
-    the kernel only after the cell. JupyterLab 4.4 and later send it to a subshell, but
-    ipykernel 7.4 hands it to the shell that made the button, which is busy here (tested
-    with JupyterLab 4.6.6); VS Code and Colab have no subshells. ``input`` works in all
-    of them, and a reason or other arguments as JSON can be typed as the answer.
-
-    Raises:
-        BadInput: If nobody can be asked, as under nbclient.
-    """
-    shell = kernel_shell()
-    try:
-        text = json.dumps(json.loads(call.arguments), indent=2, ensure_ascii=False)
-    except ValueError:
-        text = call.arguments
+    shell, stream = place(show, out)
     if shell is not None:
-        shown = f"{html.esc(call.name)} asks to run with"
-        page = html.wrap(f"<b>{shown}</b>", html.pre(text))
-        bundle = {"text/plain": f"{call.name}\n{html.clean(text)}", "text/html": page}
-        shell.display_pub.publish(bundle)
-    try:
-        return ask_by_input(call, shown=shell is not None)
-    except (EOFError, RuntimeError) as exc:
-        raise BadInput(
-            f"{call.name} must be agreed to, and there is nobody to ask.",
-            "Pass approve=False to run all calls, or a function that decides.",
-        ) from exc
+        return NotebookTrace(shell)
+    return TraceView() if stream is None else TextTrace(stream)
 
 
 class TextTrace(TraceView):
@@ -120,7 +82,7 @@ class TextTrace(TraceView):
         if isinstance(event, Delta):
             self._open = self._open or bool(event.text)
             self._out.write(html.clean(event.text))
-        elif not isinstance(event, StepStarted):
+        elif not isinstance(event, StepStarted | CallAsked):
             start = "\n" if self._open else ""
             self._open = False
             self._out.write(start + _line(event) + "\n")
@@ -137,17 +99,12 @@ class NotebookTrace(TraceView):
         self._sent = 0
         self._text = self._thought = self._wait = ""
         self._calls: dict[int, str] = {}
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._asked = time.monotonic()
+        self._drawing: Drawing | None = None
 
     def __enter__(self) -> Self:
         if self._screen.live:
-            # The context carries the cell that displays belong to.
-            run = contextvars.copy_context().run
-            work = threading.Thread(target=run, args=(self._draw_until_over,))
-            work.daemon = True
-            work.start()
-            self._thread = work
+            self._drawing = Drawing(self._draw)
         return self
 
     def __exit__(
@@ -179,7 +136,7 @@ class NotebookTrace(TraceView):
             for part in event.calls:
                 written = self._calls.get(part.index, f"{part.name} ")
                 self._calls[part.index] = written + part.arguments
-        elif isinstance(event, CallStarted):
+        elif isinstance(event, CallAsked | CallStarted):
             self._fix_text()
             self._calls[event.index] = _line(event)
         elif isinstance(event, CallFinished):
@@ -191,6 +148,7 @@ class NotebookTrace(TraceView):
         elif isinstance(event, StepStarted):
             self._fix_text()
             self._calls.clear()
+            self._asked = time.monotonic()
 
     def _fix_text(self) -> None:
         if self._text.strip():
@@ -202,39 +160,42 @@ class NotebookTrace(TraceView):
     def _growing(self) -> Bundle:
         lines = [call[-TAIL:] for call in self._calls.values()]
         if self._wait or not (lines or self._text):
-            doing = "thinking ..." if self._thought else "waiting for the model ..."
-            lines.append(self._wait or doing)
+            doing = "thinking" if self._thought else "waiting for the model"
+            seconds = time.monotonic() - self._asked
+            lines.append(self._wait or f"{doing} ... {seconds:.0f} s")
         shown = "\n".join([self._text[-TAIL:].strip(), *lines]).strip()
         return {
             "text/plain": html.clean(shown),
             "text/html": html.wrap(html.pre(shown)),
         }
 
-    def _draw_until_over(self) -> None:
-        while not self._over.wait(REDRAW_S):
-            with self._lock:
-                parts, growing = self._parts[self._sent :], self._growing()
-            for part in parts:
-                self._screen.put(self._sent, part)
-                self._sent += 1
-            self._screen.put(self._sent, growing)
+    def _draw(self) -> float:
+        with self._lock:
+            parts, growing = self._parts[self._sent :], self._growing()
+        for part in parts:
+            self._screen.put(self._sent, part)
+            self._sent += 1
+        self._screen.put(self._sent, growing)
+        return REDRAW_S
 
     def _stop(self) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._drawing is not None:
+            self._drawing.stop()
 
     def _settle(self, run: Run) -> None:
         trace = {"text/plain": views.run_text(run), "text/html": views.run_html(run)}
         text = run.text.strip()
         answer = {"text/plain": html.clean(text), "text/markdown": safe(text)}
         self._screen.settle([answer, trace] if text else [trace])
+        self._screen.shown_already(run)
 
 
 def _line(event: RunEvent) -> str:
     """Return an event as one line of text."""
     if isinstance(event, Wait):
         return html.clean(f"{event.reason}, trying again in {event.seconds:.0f} s")
+    if isinstance(event, CallAsked):
+        return html.clean(f"asking whether {event.call.name} may run ...")
     if isinstance(event, CallStarted):
         return f"… {views.call_text(event.call.name, event.call.arguments)}"
     if isinstance(event, CallFinished):

@@ -234,10 +234,13 @@ def brief(
         BadInput: If the question is empty or the documents are too long.
 
     Example:
-        >>> made = brief({"log": "The pump failed."}, "What failed?")
-        >>> report = made.ask(client)
-        >>> report.reply.text, report.citations.ok
-        ('The pump failed [1].', True)
+        >>> texts = {"log": "The pump failed.", "diary": "It rained."}
+        >>> made = brief(texts, "What failed?")
+        >>> made
+        Brief of 2 parts, ~... tokens
+        >>> report = made.ask(client, max_tokens=16)
+        >>> report.citations  # the stand-in forgets them
+        0 of 2 parts are cited.
     """
     if not question.strip() or place not in ("last", "first", "both"):
         raise BadInput(

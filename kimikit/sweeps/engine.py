@@ -33,7 +33,7 @@ from kimikit.errors import (
 )
 from kimikit.sweeps.lanes import Cell, Lane, Orders, lay_out, omit, price
 from kimikit.sweeps.record import Record
-from kimikit.sweeps.result import Progress
+from kimikit.sweeps.values import Progress
 from kimikit.types import AsyncChatClient, Delta, Wait
 
 CREW = 4

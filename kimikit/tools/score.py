@@ -198,6 +198,18 @@ def score_tool_calls(
 
     Raises:
         BadInput: If there are no clients, or a case lacks something.
+
+    Example:
+        >>> def weather(city: str) -> str:
+        ...     "Current weather of a city."
+        >>> case = {
+        ...     "messages": [{"role": "user", "content": "How warm is it in Lagos?"}],
+        ...     "tools": [tool(weather).schema],
+        ...     "calls": ["weather"],
+        ... }
+        >>> scores = score_tool_calls({"local": client}, [case], progress=False)
+        >>> scores.rates()["local"]["Right tools"]
+        Rate(hits=1, n=1)
     """
     from concurrent.futures import ThreadPoolExecutor, as_completed
 

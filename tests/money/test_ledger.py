@@ -297,6 +297,18 @@ class TestQuestions:
         assert found["a/1"].usage == Usage(40, 50, 10)
         assert len(ledger.answers("")) == 3
 
+    def test_keys_asked_in_vain_are_told_until_one_answer_is_complete(self, ledger):
+        ask(ledger, meta={"key": "a/0"})
+        ask(ledger, reply=make_reply("half", partial=True), meta={"key": "a/1"})
+        ask(ledger, reply=make_reply("cut", truncated=True), meta={"key": "a/2"})
+        ask(ledger, error=TimedOut("x", "y"), meta={"key": "a/3"})
+        ledger.opened(make_call(meta={"key": "a/4"}))  # its kernel died
+        ask(ledger, error=TimedOut("x", "y"), meta={"key": "b/1"})
+        assert ledger.failed("a/") == {"a/1", "a/2", "a/3", "a/4"}
+        ask(ledger, meta={"key": "a/3"})
+        assert ledger.failed("a/") == {"a/1", "a/2", "a/4"}
+        assert ledger.failed("") == {"a/1", "a/2", "a/4", "b/1"}
+
     def test_a_session_is_this_kernel(self, ledger):
         other = Ledger(ledger.path)
         ask(other)

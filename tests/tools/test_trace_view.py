@@ -1,18 +1,19 @@
 """A run is seen while it works, and folds into what survives saving."""
 
 import io
+import threading
 import types
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from support.kernel import running_kernel
 from support.scripts import Scripted, call, calls
 
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import KimiError
 from kimikit.notebook.trace_view import (
     NotebookTrace,
     TextTrace,
     TraceView,
-    ask,
     trace_view,
 )
 from kimikit.tools import ToolResult, run, tool
@@ -28,7 +29,7 @@ SETUP = """
 import time
 from support.scripts import Scripted, call, calls
 from kimikit.errors import HostError
-from kimikit.notebook.trace_view import trace_view, ask
+from kimikit.notebook.trace_view import trace_view
 from kimikit.tools import run, tool
 from kimikit.types import CallPart, Delta, Reply, Wait
 
@@ -37,11 +38,6 @@ def weather(city: str) -> list:
     "Weather."
     time.sleep(0.15)
     return [{"city": city, "celsius": 31}]
-
-@tool(confirm=True)
-def drop(table: str) -> str:
-    "Drop."
-    return f"dropped {table}"
 
 def streams(*deltas, then):
     def answer(messages):
@@ -73,10 +69,6 @@ with trace_view() as view:
     view(Delta(text="so far"))
     time.sleep(0.3)
     raise ValueError("a bug")
-"""
-QUIET = """
-client = Scripted(calls(call("drop", 0, table="x")))
-run(client, "go", [drop], ask=ask)
 """
 
 
@@ -117,40 +109,51 @@ def test_a_run_that_fails_is_shown_as_far_as_it_came(kernel):
 def test_a_view_is_over_when_its_block_is_left(kernel):
     ran = kernel.run(STOPPED)
     assert "so far" in joined(ran)
-    assert kernel.run("1", value="view._thread.is_alive()").result == "False"
+    drawing = "any('kimikit' in t.name for t in threading.enumerate())"
+    assert kernel.run("import threading", value=drawing).result == "False"
 
 
-def test_where_nobody_can_be_asked_it_says_what_to_do(kernel):
-    key = kernel.client.execute(
-        QUIET, allow_stdin=False, user_expressions={"value": "1"}
-    )
-    ran = kernel.wait(key)
-    (error,) = ran.of("error")
-    assert error["ename"] == "BadInput"
-    assert "approve=False" in "\n".join(error["traceback"])
-    assert "drop asks to run with" in joined(ran)
+def test_a_run_as_a_cells_last_value_is_not_shown_twice(kernel):
+    ran = kernel.run(f"{LIVE}done")
+    assert ran.of("execute_result") == []
+    assert len([o for o in ran.outputs() if o]) == 2
+    (later,) = kernel.run("done").outputs()
+    assert "2 steps, 2 calls: done" in later["text/plain"]
 
 
 class Publisher:
     """What a shell publishes to; remembers it."""
 
     def __init__(self):
-        self.session = types.SimpleNamespace(message_count=0)
+        self.session = object()
         self.sent = []
+        self.more = threading.Condition()
 
     def publish(self, data, transient, update):
-        self.session.message_count += 1
-        self.sent.append((transient["display_id"], data))
+        with self.more:
+            self.sent.append((transient["display_id"], data))
+            self.more.notify()
+
+    def until(self, text):
+        with self.more:
+            assert self.more.wait_for(lambda: text in str(self.sent[-1:]), 10)
 
     @property
     def shown(self):
         return [data for data in dict(self.sent).values() if data]
 
 
+def shell(publisher):
+    formatter = DisplayFormatter()
+    return types.SimpleNamespace(
+        display_pub=publisher, display_formatter=formatter, execution_count=1
+    )
+
+
 def test_events_become_parts_in_order():
     """The same as in a kernel, step by step and without one."""
     publisher = Publisher()
-    view = NotebookTrace(types.SimpleNamespace(display_pub=publisher))
+    view = NotebookTrace(shell(publisher))
     result = ToolResult(call=call("add", 0, a=1), text="2", value=2)
     done = run(Scripted(Reply(text="It is *2*.")), "go", [])
     with view:
@@ -165,7 +168,7 @@ def test_events_become_parts_in_order():
             Wait(2, "busy", 1),
         ):
             view(event)
-        view._over.wait(0.3)
+        publisher.until("busy, trying again in 2 s")
         text, added, growing = publisher.shown
         assert text["text/markdown"] == "I *add*."
         assert added["text/plain"] == "✓ add -> 2"
@@ -181,7 +184,7 @@ def test_an_error_leaves_what_there_is(known):
     publisher = Publisher()
     error = KimiError("Lost.", "Again.")
     error.run = run(Scripted(Reply(text="")), "go", []) if known else None
-    view = NotebookTrace(types.SimpleNamespace(display_pub=publisher))
+    view = NotebookTrace(shell(publisher))
     with pytest.raises(KimiError), view:
         raise error
     assert ("2 steps" in str(publisher.shown)) == known
@@ -227,20 +230,3 @@ def test_a_pipe_gets_nothing_unless_it_asks():
             run(Scripted(Reply(text="x")), "go", [add], watch=view)
     assert out.getvalue() == ""
     assert isinstance(trace_view(True), TextTrace)
-
-
-@pytest.mark.parametrize("error", [EOFError(), RuntimeError("no stdin")])
-def test_without_a_terminal_nobody_can_be_asked(monkeypatch, error):
-    def refuse(text):
-        raise error
-
-    monkeypatch.setattr("builtins.input", refuse)
-    with pytest.raises(BadInput, match="nobody to ask"):
-        ask(call("drop", 0, table="x"))
-
-
-def test_the_question_shows_the_exact_arguments(monkeypatch):
-    shown = []
-    monkeypatch.setattr("builtins.input", lambda text: shown.append(text) or "y")
-    assert ask(call("drop", 0, table="x")) is True
-    assert shown[0].startswith('drop {"table": "x"}\n')

@@ -69,8 +69,12 @@ def is_link(url: str) -> bool:
 
 
 def wrap(*parts: str) -> str:
-    """Put finished HTML parts into the one styled box."""
-    return f'{STYLE}<div class="kimikit">{"".join(parts)}</div>'
+    """Put finished HTML parts into the one styled box.
+
+    MathJax 3 and 2 leave it alone, which would read two prices as a formula.
+    """
+    kind = "kimikit mathjax_ignore tex2jax_ignore"
+    return f'{STYLE}<div class="{kind}">{"".join(parts)}</div>'
 
 
 def footer_line(parts: Sequence[str]) -> str:

@@ -103,8 +103,9 @@ def sweep(
     found = _found(engine, metrics or {}, embed)
     if engine.error is not None:
         engine.error.sweep = found  # type: ignore[attr-defined]
-        kept = f"{len(found.replies)} answers are in this error's .sweep"
-        engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
+        if found.trials:
+            kept = f"{len(found.replies)} answers are in this error's .sweep"
+            engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
         raise engine.error
     return found
 

@@ -46,7 +46,10 @@ def answers(
     note = f"{len(rows)} of {len(sweep.trials)} trials" + (
         f", the first {ANSWERS_SHOWN} shown" if len(rows) > ANSWERS_SHOWN else ""
     )
-    return html.wrap(html.table(heads, rows[:ANSWERS_SHOWN], caption=note))
+    repeat = [len(sweep.axes)]
+    return html.wrap(
+        html.table(heads, rows[:ANSWERS_SHOWN], caption=note, numeric=repeat)
+    )
 
 
 class Explorer:
@@ -64,12 +67,15 @@ class Explorer:
         self._picks = {
             axis: widgets.Dropdown(
                 description=axis,
+                style={"description_width": "initial"},
                 options=[("any", ANY), *((label_text(v), v) for v in labels)],
             )
             for axis, labels in sweep.axes.items()
         }
         self._least = {
-            name: widgets.FloatText(description=f"{name} ≥", value=0.0)
+            name: widgets.FloatText(
+                description=f"{name} ≥", style={"description_width": "initial"}
+            )
             for name in sweep.scores
         }
         self._filter = widgets.Checkbox(description="filter by metric", value=False)
@@ -88,6 +94,9 @@ class Explorer:
         least = {name: control.value for name, control in self._least.items()}
         judged = least if self._filter.value else {}
         self._page.value = answers(self._sweep, picked, judged, self._words.value)
+
+    def __repr__(self) -> str:
+        return self._still.text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle = self.widget._repr_mimebundle_() or {}

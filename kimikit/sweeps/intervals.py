@@ -26,6 +26,10 @@ Array = npt.NDArray[Any]
 LEAST = 3
 """Fewer answers than this get no interval."""
 
+ALIKE = 1e-5
+"""Figures nearer to each other than this are equal: similarities have single precision
+and many terms."""
+
 DRAWS = 1000
 """Bootstrap replicates."""
 
@@ -232,8 +236,8 @@ def _expanded(
     the end of a share, such as no diversity at all, Wilson's of 0 in n holds.
     """
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    if high - low < 1e-9:
-        end = bounds == (0.0, 1.0) and min(abs(value), abs(1 - value)) < 1e-6
+    if high - low < ALIKE:
+        end = bounds == (0.0, 1.0) and min(abs(value), abs(1 - value)) < ALIKE
         return Estimate(value, *wilson(round(value) * n, n)) if end else Estimate(value)
     wider = student(n - 1) / Z * (n / (n - 1)) ** 0.5
     return Estimate(

@@ -10,7 +10,7 @@ from kimikit.errors import BadInput
 from kimikit.sweeps.summary import summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import recommend
-from kimikit.sweeps.views import label_text
+from kimikit.sweeps.views import is_number, label_text
 
 GREY = "#7f7f7f"
 """Legible on white and on dark pages alike."""
@@ -74,9 +74,7 @@ def _panel(
     sweep: Outcome, ax: Any, rows: Sequence[dict[str, Any]], x_name: str, name: str
 ) -> None:
     labels = list(dict.fromkeys(row[x_name] for row in rows))
-    numeric = all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in labels
-    )
+    numeric = all(map(is_number, labels))
     others = [axis for axis in sweep.axes if axis not in ("prompt", x_name)]
     series: dict[str, list[dict[str, Any]]] = {}
     ends: list[tuple[float, float, str, str]] = []

@@ -78,7 +78,7 @@ def verdict(sweep: Outcome) -> Verdict:
         if temperature is not None and trial.reply is not None:
             stratum.setdefault(float(temperature), []).append(place)
     parts = []
-    for host, strata in sorted(hosts.items(), key=repr):
+    for host, strata in sorted(hosts.items(), key=repr) or [((), {})]:
         start = f"On {' '.join(str(each) for each in host)}, " if host else ""
         part = _judge(sweep, [dict(sorted(s.items())) for s in strata.values()])
         said = start + part.sentence

@@ -16,8 +16,8 @@ from kimikit.sweeps.summary import common_length, differences, summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 
-SHOWN = ("diversity", "agreement", "words", "seconds")
-"""Figures of the short table; the fold below holds all."""
+SHOWN = ("diversity", "agreement", "words")
+"""Figures of the short table, then the user's metrics; the fold below holds all."""
 
 POINTS_SHOWN = 6
 """Points that ``compare`` lays side by side."""
@@ -61,9 +61,14 @@ def head(name: str) -> str:
     return HEADS.get(name, name.replace("_", " "))
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a label is a number, on a scale of its own."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
 def label_text(value: Any, most: int = 40) -> str:
     """Return an axis label short enough for a table."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
+    if is_number(value):
         return f"{value:g}"
     text = "not sent" if value is None else " ".join(str(value).split())
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -152,7 +157,8 @@ def _names(
         for name in dict.fromkeys(key for row in rows for key in row)
         if name.endswith("_low")
     ]
-    short = [name for name in (*SHOWN, *sweep.metrics) if name in every]
+    wanted = (*SHOWN, *(sweep.metrics or ["seconds"]))
+    short = [name for name in wanted if name in every]
     return short, [*short, *(name for name in every if name not in short)]
 
 
@@ -210,7 +216,11 @@ def as_html(sweep: Outcome) -> str:
     rows = summarise(sweep)
     names, every = _names(sweep, rows)
     heads, cells = _short(sweep, rows, names, rich=True)
-    numbers = range(heads.index("n"), len(heads))
+    numbers = [
+        place
+        for place, name in enumerate(heads)
+        if name not in sweep.axes or all(map(is_number, sweep.axes[name]))
+    ]
     points = "".join(f"<li>{html.esc(each)}</li>" for each in remarks(sweep))
     return html.wrap(
         html.table(heads, cells, caption=caption(sweep), numeric=numbers),

@@ -65,6 +65,7 @@ class Answer:
         messages = call.body.get("messages") or [{}]
         self._folder = Folder(
             offered=offered(call.body),
+            many=(call.body.get("n") or 1) > 1,
             lead=call.endpoint == "chat" and messages[-1].get("role") != "assistant",
         )
         self._start = time.perf_counter()

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,17 @@ def _spent(output: Any) -> bool:
     return WIDGET in data and data.keys() <= {WIDGET, "text/plain"}
 
 
+def _merged(outputs: Iterable[Any]) -> list[Any]:
+    """Put what was printed in pieces, as it was flushed, together again."""
+    kept: list[Any] = []
+    for output in outputs:
+        if kept and "name" in output and output.name == kept[-1].get("name"):
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
 def tidy(book: Any) -> Any:
     """Drop what changes from run to run without meaning."""
     book.metadata = {
@@ -172,7 +184,7 @@ def tidy(book: Any) -> Any:
         cell.id = f"cell-{number:02d}"
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [each for each in cell.outputs if not _spent(each)]
+            cell.outputs = _merged(each for each in cell.outputs if not _spent(each))
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             if "metadata" in output:

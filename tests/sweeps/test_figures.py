@@ -203,6 +203,12 @@ def test_cells_that_are_pooled_are_resampled_apart():
     assert ratio == pytest.approx(0.5, abs=0.05)
 
 
+def test_equal_meanings_are_equal_in_single_precision_too():
+    vectors = np.tile(np.random.default_rng(1).normal(size=256), (8, 1))
+    same = pairwise(metrics.cosine(vectors.astype(np.float32))).complement()
+    assert pool([[same]]).high == pytest.approx(wilson(0, 8)[1])
+
+
 def test_prompts_widen_the_interval_of_answers_that_are_alike():
     """Ten right of ten at two prompts, none at two: 40 answers, four prompts."""
     parts = [[Part(share, 10, hits=share * 10)] for share in (1.0, 1.0, 0.0, 0.0)]

@@ -257,6 +257,14 @@ def test_without_a_temperature_axis_there_is_no_verdict():
     assert "two answers at two values" in str(few.verdict)
 
 
+def test_a_plan_says_that_nothing_could_be_tested():
+    plan = ask(temperature=[0, 1], dry_run=True)
+    assert "could not be tested" in str(plan.verdict)
+    assert [row["missing"] for row in plan.summary()] == [8, 8]
+    assert "16 calls" in plan._repr_html_()
+    assert repr(plan.explore()) == str(plan.compare())
+
+
 def test_the_recommendation_needs_a_metric_or_the_makers_word():
     assert ask(obeys(), temperature=TEMPERATURES).recommended.temperature is None
     models = (HostModel(id="k2", temperature=0.6),)

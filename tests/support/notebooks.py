@@ -144,8 +144,8 @@ def execute(path: Path, keep: Path | None = None) -> Any:
         store_widget_state=False,
         record_timing=False,
     )
-    # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.
     try:
+        # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.
         client.execute(env={**os.environ, "JPY_SESSION_NAME": path.name})
     finally:
         if keep is not None:

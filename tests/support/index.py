@@ -56,14 +56,16 @@ def opening(book: Any) -> tuple[str, str]:
 
 
 def table() -> str:
-    """Return the index's table: a picture and a line for each notebook."""
-    rows = ["| | After this notebook you |", "|---|---|"]
+    """Return the index's table: cards of a picture, a title and a line, two a row."""
+    cards = []
     for path in lessons():
         title, after = opening(nbformat.read(path, as_version=4))
         picture = f"[![{path.stem}](images/{path.stem}.png)]({path.name})"
         link = f"[**{path.stem[:2]} · {title}**]({path.name})"
-        rows.append(f"| {picture} | {link}<br>{after} |")
-    return "\n".join(rows)
+        cards.append(f"{picture}<br>{link}<br>After it you {after}.")
+    cards += [""] * (len(cards) % 2)
+    rows = zip(cards[::2], cards[1::2], strict=True)
+    return "\n".join(["| | |", "|:---|:---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
 def telling(book: Any) -> str:

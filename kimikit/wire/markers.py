@@ -353,11 +353,15 @@ def calls_in(block: str, offered: frozenset[str]) -> Iterator[Leak]:
             yield _k2_call(head.split()[-1], arguments.strip(), offered)
 
 
-def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> Leak:
+def name_in(id_: str) -> str:
+    """Return the name in an id of K2's form, ``functions.name:index``."""
     name = id_.removeprefix("functions.")
     before, colon, number = name.rpartition(":")
-    if colon and number.isdigit():
-        name = before
+    return before if colon and number.isdigit() else name
+
+
+def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> Leak:
+    name = name_in(id_)
     if name not in offered:
         # vLLM once wrote an id of OpenAI's form, and the name among the arguments.
         try:

@@ -1233,6 +1233,22 @@ ODD = (
         )
     ),
     Case(
+        "odd: an id that is made is not the one of another call",
+        (
+            calls(
+                call(0, "", args="{}"), call(1, "functions.get_weather:0", args=OSLO)
+            ),
+            chunk("tool_calls"),
+            DONE,
+        ),
+        {
+            "calls": [
+                ("functions.get_weather:2", "get_weather", "{}"),
+                ("functions.get_weather:0", "get_weather", OSLO),
+            ]
+        },
+    ),
+    Case(
         "odd: a name of K2's form that was offered stays",
         (calls(call(name="functions.x", args="{}")), chunk("tool_calls"), DONE),
         {"calls": [("call_1", "functions.x", "{}")]},

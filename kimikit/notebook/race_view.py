@@ -125,7 +125,7 @@ def _facts(reply: Reply, error: Exception | None) -> tuple[str, ...]:
         "" if reply.first_token_s is None else f"{reply.first_token_s:.2f} s",
         "" if reply.tokens_per_s is None else f"{reply.tokens_per_s:.0f}",
         f"{'~' if estimated else ''}{reply.usage.completion_tokens:,}",
-        "" if reply.stand_in else html.money(reply.cost, estimated=estimated),
+        html.money(reply.cost, estimated=estimated),
         ended,
     )
 

@@ -1,4 +1,4 @@
-"""A run with tools while it works, and the question before a call.
+"""A run with tools while it works.
 
 ``trace_view`` picks the view for where it runs, as ``answer_view`` does for answers.
 The loop calls it with every ``Delta``, ``Wait`` and event of its own. In a notebook
@@ -8,20 +8,17 @@ it folds into one line when the run is done.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from kimikit import html
-from kimikit.errors import BadInput
 from kimikit.notebook.markdown import safe
-from kimikit.notebook.screen import Bundle, Drawing, Screen, kernel_shell, place
+from kimikit.notebook.screen import Bundle, Drawing, Screen, place
 from kimikit.tools import views
-from kimikit.tools.loop import ask_by_input
-from kimikit.tools.task import Answer
 from kimikit.tools.values import (
+    CallAsked,
     CallFinished,
     CallStarted,
     Run,
@@ -29,7 +26,7 @@ from kimikit.tools.values import (
     RunFinished,
     StepStarted,
 )
-from kimikit.types import Delta, ToolCall, Wait
+from kimikit.types import Delta, Wait
 
 REDRAW_S = 0.1
 """Seconds between two updates of what still grows."""
@@ -73,37 +70,6 @@ def trace_view(
     return TraceView() if stream is None else TextTrace(stream)
 
 
-def ask(call: ToolCall) -> Answer:
-    """Show a call with its exact arguments and ask whether to run it.
-
-    The question is one of ``input``, not buttons: while a cell runs, a click reaches
-    the kernel only after the cell. JupyterLab 4.4 and later send it to a subshell, but
-    ipykernel 7.4 hands it to the shell that made the button, which is busy here (tested
-    with JupyterLab 4.6.6); VS Code and Colab have no subshells. ``input`` works in all
-    of them, and a reason or other arguments as JSON can be typed as the answer.
-
-    Raises:
-        BadInput: If nobody can be asked, as under nbclient.
-    """
-    shell = kernel_shell()
-    try:
-        text = json.dumps(json.loads(call.arguments), indent=2, ensure_ascii=False)
-    except ValueError:
-        text = call.arguments
-    if shell is not None:
-        shown = f"{html.esc(call.name)} asks to run with"
-        page = html.wrap(f"<b>{shown}</b>", html.pre(text))
-        bundle = {"text/plain": f"{call.name}\n{html.clean(text)}", "text/html": page}
-        shell.display_pub.publish(bundle)
-    try:
-        return ask_by_input(call, shown=shell is not None)
-    except (EOFError, RuntimeError) as exc:
-        raise BadInput(
-            f"{call.name} must be agreed to, and there is nobody to ask.",
-            "Pass approve=False to run all calls, or a function that decides.",
-        ) from exc
-
-
 class TextTrace(TraceView):
     """Lines on a terminal, or in a pipe when asked for."""
 
@@ -116,7 +82,7 @@ class TextTrace(TraceView):
         if isinstance(event, Delta):
             self._open = self._open or bool(event.text)
             self._out.write(html.clean(event.text))
-        elif not isinstance(event, StepStarted):
+        elif not isinstance(event, StepStarted | CallAsked):
             start = "\n" if self._open else ""
             self._open = False
             self._out.write(start + _line(event) + "\n")
@@ -170,7 +136,7 @@ class NotebookTrace(TraceView):
             for part in event.calls:
                 written = self._calls.get(part.index, f"{part.name} ")
                 self._calls[part.index] = written + part.arguments
-        elif isinstance(event, CallStarted):
+        elif isinstance(event, CallAsked | CallStarted):
             self._fix_text()
             self._calls[event.index] = _line(event)
         elif isinstance(event, CallFinished):
@@ -228,6 +194,8 @@ def _line(event: RunEvent) -> str:
     """Return an event as one line of text."""
     if isinstance(event, Wait):
         return html.clean(f"{event.reason}, trying again in {event.seconds:.0f} s")
+    if isinstance(event, CallAsked):
+        return html.clean(f"asking whether {event.call.name} may run ...")
     if isinstance(event, CallStarted):
         return f"… {views.call_text(event.call.name, event.call.arguments)}"
     if isinstance(event, CallFinished):

@@ -94,7 +94,9 @@ def perform_now(
             emit(event)
     except BaseException:
         loop, task = begun.result()
-        loop.call_soon_threadsafe(task.cancel)
+        # The loop is closed where the last tool has just ended.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(task.cancel)
         raise
 
 

@@ -13,31 +13,44 @@ from typing import Any, cast
 
 import msgspec
 
-from kimikit.errors import KimiError
+from kimikit.errors import BadInput, KimiError
 from kimikit.tools.plans import Plan
-from kimikit.tools.task import Answer, Approve, Task
+from kimikit.tools.task import Answer, Approve, Ask, Task
+from kimikit.tools.tool import Tool
 from kimikit.tools.values import (
+    CallAsked,
     CallFinished,
     CallStarted,
     Run,
     RunFinished,
     RunWatch,
     StepStarted,
+    exact,
 )
 from kimikit.types import AsyncChatClient, ChatClient, ToolCall
 
 
-def ask_by_input(call: ToolCall, *, shown: bool = False) -> Answer:
+def ask_by_input(call: ToolCall, tool: Tool, *, shown: bool = False) -> Answer:
     """Ask with ``input``, which works in a terminal and in every notebook.
 
     Args:
         call: The call, which is written out unless ``shown``.
-        shown: Whether it stands there already.
+        tool: What it would run; typed arguments must fit it, or it is asked again.
+        shown: Whether the call stands there already.
     """
-    what = "" if shown else f"{call.name} {call.arguments}\n"
-    return understood(
-        input(f"{what}Run it? y, n, other arguments as JSON, or a reason why not: ")
-    )
+    told = "" if shown else f"{call.name} {exact(call)}\n"
+    while True:
+        answer = understood(
+            input(f"{told}Run it? y, n, other arguments as JSON, or a reason why not: ")
+        )
+        if not isinstance(answer, dict):
+            return answer
+        try:
+            tool.bind(answer)
+        except BadInput as exc:
+            told = f"{exc.what}\n"
+        else:
+            return answer
 
 
 def understood(typed: str) -> Answer:
@@ -61,7 +74,7 @@ def run(
     max_seconds: float = 300,
     max_cost: Decimal | float | None = None,
     approve: bool | Approve | None = None,
-    ask: Approve = ask_by_input,
+    ask: Ask = ask_by_input,
     watch: RunWatch | None = None,
     system: str | None = None,
     tool_timeout_s: float = 60,
@@ -82,7 +95,7 @@ def run(
         max_cost: US dollars, looked at after each answer.
         approve: ``True`` asks before every call, a callable is asked instead, ``False``
             never asks. By default only tools marked ``confirm`` are asked about.
-        ask: How a person is asked.
+        ask: How a person is asked, given the call and its tool.
         watch: A live view.
         system: A system message to begin with.
         tool_timeout_s: Seconds that one call may take.
@@ -148,7 +161,7 @@ def _working(
     max_seconds: float = 300,
     max_cost: Decimal | float | None = None,
     approve: bool | Approve | None = None,
-    ask: Approve = ask_by_input,
+    ask: Ask = ask_by_input,
     watch: RunWatch | None = None,
     system: str | None = None,
     tool_timeout_s: float = 60,
@@ -173,9 +186,10 @@ def _working(
             tell(StepStarted(len(task.steps)))
             task.take((yield functools.partial(client.chat, **task.request(watch))))
             for item in tuple(task.plans):
-                asker = _asker(item, approve, ask)
-                if asker is not None:
-                    task.approved(item, (yield functools.partial(asker, item.call)))
+                asking = _asking(item, approve, ask)
+                if asking is not None:
+                    tell(CallAsked(item.step, item.index, item.call))
+                    task.approved(item, (yield asking))
             limit_s = max(min(tool_timeout_s, max_seconds - task.now_s()), 0.1)
             kept = {"limit_s": limit_s, "origin": task.origin}
             yield functools.partial(act, tuple(task.plans), emit, **kept)
@@ -193,9 +207,12 @@ def _working(
     return run_
 
 
-def _asker(item: Plan, approve: Any, ask: Approve) -> Approve | None:
+def _asking(item: Plan, approve: Any, ask: Ask) -> Callable[[], Any] | None:
+    """Return how to ask about a call, or ``None`` if it runs unasked."""
     if item.tool is None or approve is False:
         return None
     if callable(approve):
-        return cast(Approve, approve)
-    return ask if approve or item.tool.confirm else None
+        return functools.partial(approve, item.call)
+    if approve or item.tool.confirm:
+        return functools.partial(ask, item.call, item.tool)
+    return None

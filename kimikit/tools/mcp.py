@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import io
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -12,6 +15,11 @@ from typing import Any
 
 from kimikit.errors import BadInput, KimiError, MissingDependency
 from kimikit.tools.tool import Tool
+
+_LAST_WORDS = 500
+"""Bytes of a failed server's standard error that are told."""
+_GRACE_S = 8.0
+"""Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
 
 
 class McpTools(Sequence[Tool]):
@@ -23,24 +31,35 @@ class McpTools(Sequence[Tool]):
 
     def __init__(self, server: Any, label: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
+        # The server's standard error is not ours: in a notebook that may be no file.
+        # Appended to, for what is read here not to move where the server writes.
+        self._log = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
         ready: Future[list[Tool]] = Future()
-        work = partial(asyncio.run, self._serve(server, ready))
+        begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
+        work = partial(asyncio.run, self._serve(server, begun, ready))
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
+        self._loop, self._task = begun.result()
         try:
             self._tools = ready.result(timeout_s)
-        except Exception as exc:
+        except BaseException as exc:
+            why = self._why(exc)
             self.close()
+            if not isinstance(exc, Exception):
+                raise
             raise KimiError(
-                f"The MCP server {label} gave no tools: {exc or 'it did not answer'}.",
+                f"The MCP server {label} gave no tools: {why}",
                 "Check that the command or URL starts an MCP server.",
             ) from exc
 
-    async def _serve(self, server: Any, ready: Future[list[Tool]]) -> None:
-        from mcp import Client
+    async def _serve(
+        self, server: Any, begun: Future[Any], ready: Future[list[Tool]]
+    ) -> None:
+        from mcp import Client, StdioServerParameters, stdio_client
 
-        self._loop = asyncio.get_running_loop()
-        self._closing = asyncio.Event()
+        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        if isinstance(server, StdioServerParameters):
+            server = stdio_client(server, errlog=self._log)  # type: ignore[arg-type]
         try:
             async with Client(server) as client:
                 found = await client.list_tools()
@@ -49,7 +68,9 @@ class McpTools(Sequence[Tool]):
                     found = await client.list_tools(cursor=found.next_cursor)
                     tools += [self._tool(client, one) for one in found.tools]
                 ready.set_result(tools)
-                await self._closing.wait()
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:  # closed
+            pass
         except Exception as exc:
             if not ready.done():
                 ready.set_exception(exc)
@@ -58,7 +79,12 @@ class McpTools(Sequence[Tool]):
         def call(**arguments: Any) -> Any:
             asked = client.call_tool(listed.name, arguments)
             done = asyncio.run_coroutine_threadsafe(asked, self._loop)
-            return _value(done.result(self._timeout_s))
+            try:
+                found = done.result(self._timeout_s)
+            except Exception as exc:
+                done.cancel()
+                raise RuntimeError(self._why(exc)) from exc
+            return _value(found)
 
         hints = getattr(listed, "annotations", None)
         return Tool.from_schema(
@@ -69,11 +95,23 @@ class McpTools(Sequence[Tool]):
             confirm=bool(getattr(hints, "destructive_hint", False)),
         )
 
+    def _why(self, error: BaseException) -> str:
+        """Return what went wrong, and what the server wrote last."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        why = f"{str(error).rstrip('.') or 'it did not answer in time'}."
+        if self._log.closed:
+            return why
+        self._log.seek(max(0, self._log.seek(0, io.SEEK_END) - _LAST_WORDS))
+        said = self._log.read().decode(errors="replace").strip()
+        return f"{why} Its last words: {said}" if said else why
+
     def close(self) -> None:
         """End the connection, and a server that was started for it."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._closing.set)
-            self._thread.join(self._timeout_s)
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(_GRACE_S)
+        self._log.close()
 
     def __enter__(self) -> McpTools:
         return self

@@ -12,7 +12,7 @@ import msgspec
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.tools.plans import Plan, plan
-from kimikit.tools.tool import as_tools
+from kimikit.tools.tool import Tool, as_tools
 from kimikit.tools.values import (
     Run,
     RunWatch,
@@ -37,6 +37,9 @@ Answer = bool | str | dict[str, Any]
 Approve = Callable[[ToolCall], "Answer | Awaitable[Answer]"]
 """Asks a person about a call: ``True`` runs it, ``False`` denies it and ends the run, a
 text denies it and tells the model why, a dict runs it with these arguments instead."""
+
+Ask = Callable[[ToolCall, Tool], "Answer | Awaitable[Answer]"]
+"""The same, given also the tool: for what shows the question to a person."""
 
 
 class Task:

@@ -32,6 +32,15 @@ class Tool:
         function: The Python function, sync or async.
         schema: The whole entry for a request's ``tools``.
         confirm: Whether a person must agree before each call.
+
+    Example:
+        >>> def weather(city: str) -> str:
+        ...     "Current weather of a city."
+        ...     return f"Sunny in {city}."
+        >>> tool(weather).schema["function"]["parameters"]["required"]
+        ['city']
+        >>> tool(weather)("Lagos")
+        'Sunny in Lagos.'
     """
 
     schema: dict[str, Any]
@@ -186,6 +195,17 @@ def tool(
     Raises:
         BadTool: Without a docstring or a hint, or with a type that has no JSON form;
             the message names the parameter.
+
+    Example:
+        >>> @tool(confirm=True)
+        ... def remove(path: str, force: bool = False) -> None:
+        ...     '''Delete a file.
+        ...
+        ...     Args:
+        ...         path: Where it lies.
+        ...     '''
+        >>> remove.schema["function"]["parameters"]["properties"]["path"]
+        {'type': 'string', 'description': 'Where it lies.'}
     """
     if function is None:
         return functools.partial(
@@ -194,14 +214,21 @@ def tool(
     if isinstance(function, Tool):
         return function._changed(name, description, confirm=confirm)
     if inspect.isclass(function):
-        made: Any = function()
+        made: Any = _instance(function)
         return tool(made, name=name, description=description, confirm=confirm)
+    if not callable(function):
+        raise BadTool(
+            f"{function!r} cannot be called, so it is no tool.",
+            "Pass a function, a method, or an object with __call__.",
+        )
     described: Any = function
     if not hasattr(function, "__name__"):
         described = type(function).__call__
         name = name or type(function).__name__
         description = description or inspect.getdoc(type(function))
     name = name or str(function.__name__)
+    if inspect.isgeneratorfunction(described) or inspect.isasyncgenfunction(described):
+        raise BadTool(f"{name} yields its results.", "Return them, as a list.")
     import docstring_parser  # here, for `import kimikit` to stay light
 
     docs = docstring_parser.parse(inspect.getdoc(described) or "")
@@ -211,6 +238,16 @@ def tool(
     made = Tool(name, description or text, function, parameters, check, confirm=confirm)
     made._binds_self = method and described is function
     return made
+
+
+def _instance(kind: type) -> Any:
+    try:
+        return kind()
+    except TypeError as exc:
+        raise BadTool(
+            f"No {kind.__name__} can be made: {exc}.",
+            f"Make one yourself: tool({kind.__name__}(...)).",
+        ) from exc
 
 
 def offered(some: Any) -> list[Any] | None:

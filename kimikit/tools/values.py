@@ -53,6 +53,11 @@ class Step(msgspec.Struct, frozen=True):
         reply: The answer.
         results: One for each of its calls, in order.
         started_s: Seconds from the start of the run to the request.
+
+    Example:
+        >>> run = kimi.run("What is the capital of Germany?", tools=[])
+        >>> [(step.index, step.reply.text) for step in run.steps]
+        [(0, 'The capital of Germany is Berlin.')]
     """
 
     index: int
@@ -74,6 +79,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: Seconds from start to end.
         base_url: The host's URL, where the client told.
         notes: What looked odd, one sentence each.
+
+    Example:
+        >>> run = kimi.run("What is the capital of Germany?", tools=[])
+        >>> run.stop_reason, run.text
+        ('done', 'The capital of Germany is Berlin.')
+        >>> run = kimi.run(run, tools=[])  # goes on from there
+        >>> len(run.messages)
+        4
     """
 
     reply: Reply
@@ -128,6 +141,14 @@ class StepStarted(msgspec.Struct, frozen=True):
     step: int
 
 
+class CallAsked(msgspec.Struct, frozen=True):
+    """Somebody is about to be asked whether to run a call."""
+
+    step: int
+    index: int
+    call: ToolCall
+
+
 class CallStarted(msgspec.Struct, frozen=True):
     """A tool is about to be called, with these arguments."""
 
@@ -150,7 +171,9 @@ class RunFinished(msgspec.Struct, frozen=True):
     run: Run
 
 
-RunEvent = Delta | Wait | StepStarted | CallStarted | CallFinished | RunFinished
+RunEvent = (
+    Delta | Wait | StepStarted | CallAsked | CallStarted | CallFinished | RunFinished
+)
 RunWatch = Callable[[RunEvent], None]
 """A live view: called for each step of an answer, each wait and each event above."""
 
@@ -182,6 +205,21 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
             "Call again with a JSON object of arguments by name.",
         )
     return dict(value)
+
+
+def exact(call: ToolCall, *, indent: int | None = None) -> str:
+    """Return a call's arguments as JSON in which every character can be seen.
+
+    What does not print, or reorders what does, is written as an escape: a person
+    agrees to what stands there.
+    """
+    try:
+        text = json.dumps(arguments_of(call), indent=indent, ensure_ascii=False)
+    except BadInput:
+        text = call.arguments
+    return "".join(
+        c if c.isprintable() or c in " \n" else json.dumps(c)[1:-1] for c in text
+    )
 
 
 def text_of(value: Any, limit: int = RESULT_LIMIT) -> str:

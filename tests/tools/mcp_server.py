@@ -1,6 +1,9 @@
 """An MCP server for the tests; run by path it speaks over its standard streams."""
 
+import asyncio
 import logging
+import os
+import sys
 
 from mcp.server.mcpserver import Image, MCPServer
 from mcp_types import ToolAnnotations
@@ -30,6 +33,20 @@ def wipe(name: str) -> str:
 def draw() -> Image:
     """Draw."""
     return Image(data=PNG, format="png")
+
+
+@server.tool()
+def die() -> str:
+    """Die."""
+    print("disk full", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+@server.tool()
+async def doze() -> str:
+    """Sleep."""
+    await asyncio.sleep(60)
+    return "late"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from kimikit.tools import Run, arun, run, tool
 from kimikit.tools.task import FINAL_PROMPT
 from kimikit.tools.values import (
     RESULT_LIMIT,
+    CallAsked,
     CallFinished,
     CallStarted,
     RunFinished,
@@ -443,7 +444,8 @@ def test_a_run_is_gone_on_from_and_messages_are_taken():
 def test_a_person_decides_about_marked_tools(answer, told, reason):
     asked = []
 
-    def ask(made):
+    def ask(made, of):
+        assert of is drop
         asked.append(made.arguments)
         return answer
 
@@ -465,8 +467,8 @@ def test_a_person_decides_about_marked_tools(answer, told, reason):
 def test_approve_says_who_is_asked_about_what(approve, count):
     asked, own = [], []
 
-    def ask(made):
-        asked.append(made.name)
+    def ask(made, of):
+        asked.append(of.name)
         return True
 
     if approve == "function":
@@ -511,10 +513,10 @@ def test_events_tell_the_story_in_order_in_the_callers_thread():
         return calls(call("add", 0, a=1, b=2), call("plus", 1))
 
     client = Scripted(answer, DONE)
-    done = run(client, "go", [add], watch=watch)
+    done = run(client, "go", [add], watch=watch, approve=lambda made: True)
     assert [type(event) for event in seen] == [
-        StepStarted, Wait, CallStarted, CallFinished, CallFinished, StepStarted,
-        RunFinished,
+        StepStarted, Wait, CallAsked, CallStarted, CallFinished, CallFinished,
+        StepStarted, RunFinished,
     ]  # fmt: skip
     assert seen[-1].run is done
     assert "watch" not in Scripted(DONE).requests

@@ -1,6 +1,8 @@
 """Tools of MCP servers are tools like others."""
 
 import builtins
+import io
+import os
 import sys
 import threading
 from pathlib import Path
@@ -23,8 +25,8 @@ def tools():
 
 
 def test_a_started_server_works_in_a_run_and_ends_with_it(tools):
-    assert [one.name for one in tools] == ["add", "wipe", "draw"]
-    assert len(tools) == 3
+    assert [one.name for one in tools] == ["add", "wipe", "draw", "die", "doze"]
+    assert len(tools) == 5
     assert tools[1].confirm
     assert not tools[0].confirm
     client = Scripted(
@@ -57,10 +59,46 @@ def test_a_server_in_this_process_needs_no_start():
 
 
 def test_what_is_no_server_says_so():
-    with pytest.raises(KimiError, match="MCP server /bin/false gave no tools"):
+    with pytest.raises(KimiError, match="MCP server /bin/false gave no tools: Conn"):
         mcp_tools("/bin/false", timeout_s=5)
+    with pytest.raises(KimiError, match="gave no tools: All connection attempts"):
+        mcp_tools("http://127.0.0.1:9/mcp")
     with pytest.raises(BadInput, match="no server"):
         mcp_tools("")
+
+
+def test_a_server_that_fails_is_quoted(tools):
+    with pytest.raises(KimiError, match="No module named 'nothere'"):
+        mcp_tools(sys.executable, "-c", "import nothere")
+    with mcp_tools(sys.executable, str(SERVER)) as dying:
+        with pytest.raises(RuntimeError, match=r"closed\. Its last words: disk full"):
+            dying[3]()
+        with pytest.raises(RuntimeError, match="Connection closed"):
+            dying[0](a=1, b=2)
+    assert tools[0](a=1, b=2) == "3", "the other connection is its own"
+
+
+def test_a_program_that_never_answers_is_left_and_ended(tmp_path):
+    place = tmp_path / "pid"
+    code = f"import os, time; open({str(place)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(KimiError, match="did not answer in time"):
+        mcp_tools(sys.executable, "-c", code, timeout_s=1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(place.read_text()), 0)
+
+
+def test_a_call_may_take_only_its_time():
+    with mcp_tools(sys.executable, str(SERVER), timeout_s=1.5) as made:
+        with pytest.raises(RuntimeError, match="did not answer in time"):
+            made[4]()
+        assert made[0](a=1, b=2) == "3"
+
+
+def test_a_server_starts_where_standard_error_is_no_file(monkeypatch):
+    """As in a kernel under pytest, whose stream has no file number."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with mcp_tools(sys.executable, str(SERVER)) as made:
+        assert made[0](a=1, b=2) == "3"
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

@@ -9,12 +9,11 @@ from IPython.core.formatters import DisplayFormatter
 from support.kernel import running_kernel
 from support.scripts import Scripted, call, calls
 
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import KimiError
 from kimikit.notebook.trace_view import (
     NotebookTrace,
     TextTrace,
     TraceView,
-    ask,
     trace_view,
 )
 from kimikit.tools import ToolResult, run, tool
@@ -30,7 +29,7 @@ SETUP = """
 import time
 from support.scripts import Scripted, call, calls
 from kimikit.errors import HostError
-from kimikit.notebook.trace_view import trace_view, ask
+from kimikit.notebook.trace_view import trace_view
 from kimikit.tools import run, tool
 from kimikit.types import CallPart, Delta, Reply, Wait
 
@@ -39,11 +38,6 @@ def weather(city: str) -> list:
     "Weather."
     time.sleep(0.15)
     return [{"city": city, "celsius": 31}]
-
-@tool(confirm=True)
-def drop(table: str) -> str:
-    "Drop."
-    return f"dropped {table}"
 
 def streams(*deltas, then):
     def answer(messages):
@@ -75,10 +69,6 @@ with trace_view() as view:
     view(Delta(text="so far"))
     time.sleep(0.3)
     raise ValueError("a bug")
-"""
-QUIET = """
-client = Scripted(calls(call("drop", 0, table="x")))
-run(client, "go", [drop], ask=ask)
 """
 
 
@@ -129,17 +119,6 @@ def test_a_run_as_a_cells_last_value_is_not_shown_twice(kernel):
     assert len([o for o in ran.outputs() if o]) == 2
     (later,) = kernel.run("done").outputs()
     assert "2 steps, 2 calls: done" in later["text/plain"]
-
-
-def test_where_nobody_can_be_asked_it_says_what_to_do(kernel):
-    key = kernel.client.execute(
-        QUIET, allow_stdin=False, user_expressions={"value": "1"}
-    )
-    ran = kernel.wait(key)
-    (error,) = ran.of("error")
-    assert error["ename"] == "BadInput"
-    assert "approve=False" in "\n".join(error["traceback"])
-    assert "drop asks to run with" in joined(ran)
 
 
 class Publisher:
@@ -251,20 +230,3 @@ def test_a_pipe_gets_nothing_unless_it_asks():
             run(Scripted(Reply(text="x")), "go", [add], watch=view)
     assert out.getvalue() == ""
     assert isinstance(trace_view(True), TextTrace)
-
-
-@pytest.mark.parametrize("error", [EOFError(), RuntimeError("no stdin")])
-def test_without_a_terminal_nobody_can_be_asked(monkeypatch, error):
-    def refuse(text):
-        raise error
-
-    monkeypatch.setattr("builtins.input", refuse)
-    with pytest.raises(BadInput, match="nobody to ask"):
-        ask(call("drop", 0, table="x"))
-
-
-def test_the_question_shows_the_exact_arguments(monkeypatch):
-    shown = []
-    monkeypatch.setattr("builtins.input", lambda text: shown.append(text) or "y")
-    assert ask(call("drop", 0, table="x")) is True
-    assert shown[0].startswith('drop {"table": "x"}\n')

@@ -53,7 +53,7 @@ def test_one_failing_host_does_not_stop_the_others() -> None:
     assert "bad" not in result.replies
     first, *_ = result.rows()
     assert first[0] == "good"
-    assert first[3:] == ("20", "", "stop")
+    assert first[3:] == ("20", "unpriced", "stop")
     assert out.getvalue() == f"{result}\n"
     assert "&lt;b&gt;thanks" in result._repr_html_()
     assert "<b>thanks" not in result._repr_html_()

@@ -13,22 +13,6 @@ from kimikit import html
 
 pytestmark = pytest.mark.browser
 
-WATCH = """
-index => {
-  const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
-  window.seen = [];
-  const look = () => {
-    const text = [...cell.node.querySelectorAll('.jp-RenderedMarkdown')]
-      .map(e => e.innerText).join('');
-    const running = cell.promptNode.textContent.includes('*');
-    if (text.length && text.length !== window.seen.at(-1)?.length)
-      window.seen.push({length: text.length, running});
-  };
-  new MutationObserver(look).observe(cell.node, {
-    childList: true, subtree: true, characterData: true});
-}
-"""
-
 
 @pytest.fixture
 def start(lab: Lab, local_host):
@@ -61,10 +45,9 @@ def test_the_answer_grows_in_the_page_before_it_ends(start):
     start.command("notebook:clear-all-cell-outputs")
     run(start, "kimi = Kimi()")
     index = index_of(start, "Code a hacker news clone")
-    start.page.evaluate(WATCH, index)
+    start.watch(index)
     run(start, "Code a hacker news clone")
-    seen = start.page.evaluate("() => window.seen")
-    growing = [step["length"] for step in seen if step["running"]]
+    growing = start.seen_to_grow()
     assert len(set(growing)) >= 3, "the answer was seen at several lengths"
     # What is shown may shrink by the marks of Markdown that a redraw has understood.
     assert all(b > a - 40 for a, b in itertools.pairwise(growing))

@@ -31,6 +31,21 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 _CELL = ".jp-Notebook-cell.jp-CodeCell"
+_WATCH = """
+index => {
+  const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
+  window.seen = [];
+  const look = () => {
+    const text = [...cell.node.querySelectorAll('.jp-RenderedMarkdown')]
+      .map(e => e.innerText).join('');
+    const running = cell.promptNode.textContent.includes('*');
+    if (text.length && text.length !== window.seen.at(-1)?.length)
+      window.seen.push({length: text.length, running});
+  };
+  new MutationObserver(look).observe(cell.node, {
+    childList: true, subtree: true, characterData: true});
+}
+"""
 
 
 class Cells:
@@ -84,6 +99,15 @@ class Cells:
             arg=index,
             timeout=timeout_s * 1000,
         )
+
+    def watch(self, index: int) -> None:
+        """Have the page itself note how the answer of a cell grows from now on."""
+        self.page.evaluate(_WATCH, index)
+
+    def seen_to_grow(self) -> list[int]:
+        """Return the lengths of the answer that were on the page while it came."""
+        seen = self.page.evaluate("() => window.seen")
+        return [step["length"] for step in seen if step["running"]]
 
     def interrupt(self) -> None:
         self.command("notebook:interrupt-kernel")

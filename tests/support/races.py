@@ -17,7 +17,7 @@ def end():
     return {**piece("", finish_reason="stop"), "usage": usage}
 fast, slow, stuck = (FaultServer().__enter__() for _ in range(3))
 fast.play(sse(piece("Fast answer."), end(), DONE))
-slow.play(head(), *(x for i in range(12) for x in (chunk(event(piece(f"word{i} "))), Pause(.06))),
+slow.play(head(), *(x for i in range(12) for x in (chunk(event(piece(f"word{i} "))), Pause(.1))),
           chunk(event(end())), chunk(event(DONE)), chunk(b""))
 stuck.play(head(), chunk(event(piece("Half an ans"))), HOLD)
 def go(**servers):

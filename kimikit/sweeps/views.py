@@ -110,7 +110,7 @@ def _short(
 ) -> tuple[list[str], Cells]:
     """Return the heads and the cells of the short table, one line a point."""
     first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
-    free = sweep.stand_in and sweep.cost is None
+    free = sweep.stand_in and not sweep.cost
     cells: Cells = []
     for row in rows:
         line: list[object] = [label_text(row[name]) for name in first]

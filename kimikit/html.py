@@ -111,6 +111,12 @@ class Raw(str):
     """A cell of a table that is finished HTML already."""
 
 
+_LEFT = ' style="text-align:left"'
+_BELOW = ' style="caption-side:bottom;text-align:left"'
+# JupyterLab drops the style sheet from a notebook that was run elsewhere, as each
+# committed one is at first, and aligns cells right; these it leaves.
+
+
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -130,7 +136,7 @@ def table(
 
     def cell(tag: str, index: int, value: object) -> str:
         text = value if isinstance(value, Raw) else esc(value)
-        kind = ' class="n" align="right"' if index in right else ""
+        kind = ' class="n" align="right"' if index in right else _LEFT
         return f"<{tag}{kind}>{text}</{tag}>"
 
     def part(some: Sequence[Sequence[object]], note: str) -> str:
@@ -141,7 +147,7 @@ def table(
             + "</tr>"
             for row in some
         )
-        below = f"<caption>{esc(note)}</caption>" if note else ""
+        below = f"<caption{_BELOW}>{esc(note)}</caption>" if note else ""
         return (
             f"<table>{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )

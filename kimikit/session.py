@@ -66,7 +66,7 @@ class Kimi:
         LocalHostError: If the local stand-in is needed and cannot be started.
 
     Example:
-        >>> kimi = Kimi("local", max_tokens=50)  # or Kimi(), see `host`
+        >>> kimi = Kimi("local", max_tokens=50)
         >>> kimi.chat("What is the capital of Germany?", temperature=0).text
         'The capital of Germany is Berlin.'
     """

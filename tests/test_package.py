@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,24 @@ def test_every_dependency_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     listed = re.findall(r'^    "[A-Za-z].*>=.*",.*$', text, flags=re.M)
     assert [line for line in listed if "#" not in line] == []
+
+
+def test_every_dependency_is_imported_and_listed_once():
+    """But for JupyterLab and pip, which are run."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    groups = [project["dependencies"], *(extras[e] for e in extras if e != "dev")]
+    listed = [name for group in groups for name in requirements(group)]
+    assert sum(map(len, groups)) == len(listed) == len(set(listed))
+    code = "\n".join(path.read_text() for path in SOURCES)
+    used = set(re.findall(r"^\s*(?:import|from) (\w+)", code, flags=re.M))
+    modules = metadata.packages_distributions()
+    imported = {
+        re.sub(r"[-_.]+", "-", distribution).lower()
+        for module in used & modules.keys()
+        for distribution in modules[module]
+    }
+    assert set(listed) - imported == {"jupyterlab", "pip"}
 
 
 def test_changelog_ends_at_this_version():

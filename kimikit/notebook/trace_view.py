@@ -9,6 +9,7 @@ it folds into one line when the run is done.
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -98,6 +99,7 @@ class NotebookTrace(TraceView):
         self._sent = 0
         self._text = self._thought = self._wait = ""
         self._calls: dict[int, str] = {}
+        self._asked = time.monotonic()
         self._drawing: Drawing | None = None
 
     def __enter__(self) -> Self:
@@ -146,6 +148,7 @@ class NotebookTrace(TraceView):
         elif isinstance(event, StepStarted):
             self._fix_text()
             self._calls.clear()
+            self._asked = time.monotonic()
 
     def _fix_text(self) -> None:
         if self._text.strip():
@@ -157,8 +160,9 @@ class NotebookTrace(TraceView):
     def _growing(self) -> Bundle:
         lines = [call[-TAIL:] for call in self._calls.values()]
         if self._wait or not (lines or self._text):
-            doing = "thinking ..." if self._thought else "waiting for the model ..."
-            lines.append(self._wait or doing)
+            doing = "thinking" if self._thought else "waiting for the model"
+            seconds = time.monotonic() - self._asked
+            lines.append(self._wait or f"{doing} ... {seconds:.0f} s")
         shown = "\n".join([self._text[-TAIL:].strip(), *lines]).strip()
         return {
             "text/plain": html.clean(shown),

@@ -132,6 +132,8 @@ class Conversation:
                 raise
         if window.note:
             reply = msgspec.structs.replace(reply, notes=(*reply.notes, window.note))
+            if params.get("show") is not False:
+                print(window.note)  # noqa: T201 - the view of the answer is closed
         ended: State = "cut off" if reply.truncated else "whole"
         self._record(asked, reply, window, "stopped" if reply.partial else ended)
         return reply

@@ -121,10 +121,10 @@ def map_reduce(
     Example:
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
         >>> map_reduce(client, *asked, dry_run=True)
-        3 calls · at most ~... tokens · unpriced
+        3 calls · at most ~... tokens · $0.00
         >>> digest = map_reduce(client, *asked, max_tokens=16, progress=False)
-        >>> [note.finish_reason for note in digest.notes], len(digest.citations.parts)
-        (['length', 'length'], 2)
+        >>> len(digest.notes), len(digest.merged)
+        (2, 1)
     """
     if not question.strip() or window_tokens < 2 * NOTE_TOKENS:
         raise BadInput(

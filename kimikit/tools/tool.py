@@ -214,14 +214,21 @@ def tool(
     if isinstance(function, Tool):
         return function._changed(name, description, confirm=confirm)
     if inspect.isclass(function):
-        made: Any = function()
+        made: Any = _instance(function)
         return tool(made, name=name, description=description, confirm=confirm)
+    if not callable(function):
+        raise BadTool(
+            f"{function!r} cannot be called, so it is no tool.",
+            "Pass a function, a method, or an object with __call__.",
+        )
     described: Any = function
     if not hasattr(function, "__name__"):
         described = type(function).__call__
         name = name or type(function).__name__
         description = description or inspect.getdoc(type(function))
     name = name or str(function.__name__)
+    if inspect.isgeneratorfunction(described) or inspect.isasyncgenfunction(described):
+        raise BadTool(f"{name} yields its results.", "Return them, as a list.")
     import docstring_parser  # here, for `import kimikit` to stay light
 
     docs = docstring_parser.parse(inspect.getdoc(described) or "")
@@ -231,6 +238,16 @@ def tool(
     made = Tool(name, description or text, function, parameters, check, confirm=confirm)
     made._binds_self = method and described is function
     return made
+
+
+def _instance(kind: type) -> Any:
+    try:
+        return kind()
+    except TypeError as exc:
+        raise BadTool(
+            f"No {kind.__name__} can be made: {exc}.",
+            f"Make one yourself: tool({kind.__name__}(...)).",
+        ) from exc
 
 
 def offered(some: Any) -> list[Any] | None:

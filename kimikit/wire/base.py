@@ -43,7 +43,8 @@ class Base(Generic[_S]):
         host: A profile's name or a ``Host``; see ``hosts.resolve`` for none.
         model: A model id, instead of the profile's.
         api_key: The key, instead of the one in the profile's environment variable.
-        base_url: Another address; alone it makes an anonymous profile.
+        base_url: Another address; alone, or with a name that no profile has, it makes
+            a profile of its own.
         temperature: Default of every call, instead of the model card's.
         max_tokens: Default limit of every answer.
         timeout: Seconds of silence to bear, instead of each phase's default; or a dict
@@ -60,7 +61,7 @@ class Base(Generic[_S]):
         pricer: What knows the price of a call, if anything was given.
 
     Raises:
-        UnknownHost: If no profile has this name.
+        UnknownHost: If no profile has this name and no ``base_url`` is given.
         MissingKey: If the host needs a key and there is none.
         BadInput: If another argument is impossible.
     """

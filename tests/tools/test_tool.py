@@ -185,6 +185,18 @@ def reserved(required: bool):
     """Add."""
 
 
+def lazy(a: int):
+    """Add."""
+    yield a
+
+
+class Needy:
+    """Add."""
+
+    def __init__(self, needed):
+        pass
+
+
 @pytest.mark.parametrize(
     ("function", "part"),
     [
@@ -196,6 +208,9 @@ def reserved(required: bool):
         (unknown, "hints of unknown cannot be read: name 'Missing'"),
         (strange, "Parameter bad of strange: There is no JSON Schema"),
         (reserved, "Parameter required of reserved: Moonshot refuses"),
+        (lazy, "lazy yields its results"),
+        (Needy, "No Needy can be made: .*'needed'"),
+        (3, "3 cannot be called"),
     ],
 )
 def test_bad_definitions_fail_at_once_and_name_the_parameter(function, part):

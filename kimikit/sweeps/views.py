@@ -253,7 +253,7 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
         "tells them apart; of many figures one in twenty does so by chance."
     )
     top, cells = _across(rows, heads, names, rich=True)
-    page = html.table(top, cells, caption=note, numeric=range(1, len(top)))
+    page = html.table(top, cells, numeric=range(1, len(top))) + html.footer(note)
     text = html.text_table(*_across(rows, heads, names, rich=False))
     return Page(html.wrap(page), f"{text}\n{note}", rows)
 

@@ -6,12 +6,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: lab test notebooks bench lint clean help
+.PHONY: lab test notebooks index bench lint clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
 	@echo 'make test       set up and run all tests but the long notebooks'
 	@echo 'make notebooks  execute every notebook, results into artifacts/'
+	@echo 'make index      draw and write notebooks/index.ipynb anew'
 	@echo 'make lint       ruff, mypy and the import contract'
 	@echo 'make bench      measure ours against its peers (long)'
 
@@ -41,6 +42,9 @@ test: .venv/dev.stamp
 notebooks: .venv/dev.stamp
 	@$(BIN)/kimikit fetch
 	$(BIN)/python -m pytest tests/notebooks -m notebook -v $(PYTEST_FLAGS)
+
+index: .venv/dev.stamp
+	cd tests && ../$(BIN)/python -m support.index
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -1,10 +1,15 @@
-"""Explore Kimi K2 and its successors in a notebook."""
+"""Explore Kimi K2 and its successors in a notebook.
+
+Example:
+    >>> import kimikit
+    >>> kimikit.__version__
+    '0...'
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kimikit.cli import doctor
 from kimikit.errors import (
     AuthenticationFailed,
     BadInput,
@@ -31,14 +36,17 @@ from kimikit.errors import (
     TimedOut,
     UnknownHost,
 )
-from kimikit.prompting import Conversation, brief, few_shot, map_reduce, vote
 from kimikit.session import Kimi
 from kimikit.sweeps import Sweep, Trial
 from kimikit.tools import Run, Step, Tool, tool
-from kimikit.tools.score import score_tool_calls
 from kimikit.types import Delta, Host, Message, Price, Reply, ToolCall, Usage
 from kimikit.version import __version__
 from kimikit.wire import AsyncClient, Client
+
+if TYPE_CHECKING:
+    from kimikit.cli import doctor
+    from kimikit.prompting import Conversation, brief, few_shot, map_reduce, vote
+    from kimikit.tools.score import score_tool_calls
 
 __all__ = [
     "AsyncClient",
@@ -92,9 +100,40 @@ __all__ = [
     "vote",
 ]
 
+_LATER = {
+    "kimikit.cli": ("doctor",),
+    "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce", "vote"),
+    "kimikit.tools.score": ("score_tool_calls",),
+}
+"""Rooms that a chat needs nothing of: each is loaded when one of its names is used."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name of ``_LATER``, once."""
+        for room, names in _LATER.items():
+            if name in names:
+                from importlib import import_module
+
+                value = globals()[name] = getattr(import_module(room), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 def load_ipython_extension(shell: Any) -> None:
-    """Add ``%%kimi``, ``%kimi_cost`` and ``%kimi_host``: ``%load_ext kimikit``."""
+    """Add ``%%kimi``, ``%kimi_cost`` and ``%kimi_host``: ``%load_ext kimikit``.
+
+    Example:
+        >>> from IPython.core.interactiveshell import InteractiveShell
+        >>> shell = InteractiveShell()  # in a notebook: %load_ext kimikit
+        >>> load_ipython_extension(shell)
+        >>> sorted(shell.magics_manager.magics["cell"].keys() & {"kimi"})
+        ['kimi']
+    """
     from kimikit.notebook.magics import register
 
     register(shell, Kimi)

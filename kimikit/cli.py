@@ -18,11 +18,19 @@ from kimikit.version import __version__
 if TYPE_CHECKING:
     import argparse
 
-PACKAGES = (
-    "httpx", "msgspec", "ipython", "ipywidgets", "matplotlib", "jupyterlab",
-    "xllamacpp", "needle-rs", "wordllama", "genai-prices", "tiktoken", "pandas", "mcp",
-)  # fmt: skip
-"""What the doctor looks for, required packages first."""
+PACKAGES = ("httpx", "msgspec", "ipython", "ipywidgets", "matplotlib", "numpy")
+"""Packages whose versions a report of trouble should name."""
+
+EXTRAS = {
+    "local": ("xllamacpp", "the local model, for which no key is needed"),
+    "lab": ("jupyterlab", "JupyterLab, where the notebooks open"),
+    "prices": ("genai-prices", "prices of models outside our own table"),
+    "tokens": ("tiktoken", "exact token counts for Kimi"),
+    "pandas": ("pandas", "to_pandas() of sweeps, labs and the ledger"),
+    "mcp": ("mcp", "tools from MCP servers"),
+    "documents": ("semantic-text-splitter", "long documents in brief and map_reduce"),
+}
+"""For each extra the package that tells whether it is there, and what it adds."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -67,8 +75,15 @@ def doctor(host: str | None = None, *, live: bool = True) -> Diagnosis:
 
     Returns:
         A ``Diagnosis``; its checks never raise, a failure is one of them.
+
+    Example:
+        >>> doctor("local", live=False)
+        Python        ok        3...
+        packages      ok        httpx ...
+        >>> doctor("local").ok
+        True
     """
-    checks = [_python(), _packages()]
+    checks = [_python(), _packages(), _extras()]
     chosen: list[Kimi] = []
 
     def connect() -> str:
@@ -99,18 +114,30 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
+    found = {name: _version(name) for name in PACKAGES}
+    detail = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check("packages", all(found.values()), detail)
+
+
+def _extras() -> Check:
+    here, absent = [], []
+    for extra, (package, adds) in EXTRAS.items():
+        if version := _version(package):
+            here.append(f"{package} {version}")
+        else:
+            absent.append(f"pip install 'kimikit[{extra}]' adds {adds}")
+    detail = "; ".join(filter(None, [", ".join(here), *absent]))
+    return Check("extras", ok=True, detail=detail)
+
+
+def _version(package: str) -> str:
+    """Return the installed version, or an empty text."""
     from importlib import metadata
 
-    found, absent = [], []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            absent.append(name)
-    detail = ", ".join(found) + (
-        f"; not installed: {', '.join(absent)}" if absent else ""
-    )
-    return Check("packages", not set(absent) & set(PACKAGES[:5]), detail)
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _local_models() -> str:
@@ -145,7 +172,7 @@ def _ask(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from kimikit import local
 
-    local.serve(port=options.port)
+    local.serve(port=options.port, api_key=options.api_key)
     return 0
 
 
@@ -193,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="offer the local models to any client")
     serve.add_argument("--port", type=int, default=0, help="a free one unless given")
+    serve.add_argument("--api-key", help="the key to ask for, a random one by default")
     serve.set_defaults(run=_serve)
 
     fetch = commands.add_parser("fetch", help="put the local models into the cache")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kimikit import local
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
+
+if TYPE_CHECKING:
+    from kimikit.local import Running
 
 
 class Connection:
@@ -49,7 +51,7 @@ class Connection:
     @property
     def client(self) -> Client:
         """A client that is connected; a local host that ended is started again."""
-        if self.embedded and local.ensure().base_url != self._client.host.base_url:
+        if self.embedded and _running().base_url != self._client.host.base_url:
             self.close()
             self._client = self._connect(self._client.host)
         return self._client
@@ -78,9 +80,16 @@ class Connection:
         return AsyncClient(profile, api_key=key, **self._options)
 
 
+def _running() -> Running:
+    """Return the local host, started if it is not up; who has a key never loads it."""
+    from kimikit import local
+
+    return local.ensure()
+
+
 def _started(profile: Host) -> tuple[Host, str]:
     """Return the local host as it runs now, and its key."""
-    running = local.ensure()
+    running = _running()
     model = profile.model or running.model
     host = hosts.resolve(profile.name, base_url=running.base_url, model=model)
     return host, running.api_key

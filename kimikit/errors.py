@@ -33,7 +33,6 @@ is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,6 +53,13 @@ class KimiError(Exception):
         what: What happened, a sentence or two.
         remedy: What to do next, a sentence.
         run: The ``Run`` that it ended, to look at and to go on from, or ``None``.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello", temperature=9)
+        ... except KimiError as error:
+        ...     print(error.remedy)
+        On the local stand-in it is a number from 0 to 2.
     """
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -94,27 +100,62 @@ class KimiWarning(UserWarning):
 
 
 class BadInput(KimiError, ValueError):
-    """An argument was refused before anything was sent or paid for."""
+    """An argument was refused before anything was sent or paid for.
+
+    Example:
+        >>> kimi.chat("")
+        Traceback (most recent call last):
+        kimikit.errors.BadInput: ...
+    """
 
 
 class UnknownHost(BadInput):
-    """No host profile has this name."""
+    """No host profile has this name.
+
+    Example:
+        >>> Kimi("togehter")
+        Traceback (most recent call last):
+        kimikit.errors.UnknownHost: ... Did you mean 'together'? ...
+    """
 
 
 class MissingKey(BadInput):
-    """A host that needs a key was named and none was given."""
+    """A host that needs a key was named and none was given.
+
+    Example:
+        >>> Kimi("together")
+        Traceback (most recent call last):
+        kimikit.errors.MissingKey: ...TOGETHER_API_KEY...
+    """
 
 
 class NotSupported(BadInput):
-    """The host is known not to have the endpoint or to refuse the parameter."""
+    """The host is known not to have the endpoint or to refuse the parameter.
+
+    Example:
+        >>> kimi.image("A fox in snow.")
+        Traceback (most recent call last):
+        kimikit.errors.NotSupported: ...
+    """
 
 
 class BadTool(BadInput):
-    """A function or schema that cannot become a tool."""
+    """A function or schema that cannot become a tool.
+
+    Example:
+        >>> tool(len)
+        Traceback (most recent call last):
+        kimikit.errors.BadTool: ...
+    """
 
 
 class MissingDependency(KimiError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed and not installed.
+
+    Example:
+        >>> print(MissingDependency.of("pandas", "to_pandas()", "pandas").remedy)
+        Install it with: pip install 'kimikit[pandas]'.
+    """
 
     @classmethod
     def of(
@@ -124,7 +165,7 @@ class MissingDependency(KimiError, ImportError):
         pip = f"pip install 'kimikit[{extra}]'" if extra else f"pip install {package}"
         return cls(
             f"{purpose} needs the package {package}, which is not installed.",
-            f"Install it with: {pip} (or: conda install -c conda-forge {package}).",
+            f"Install it with: {pip}.",
         )
 
 
@@ -133,6 +174,14 @@ class BudgetExceeded(KimiError):
 
     Attributes:
         reply: The answer so far when a running stream was stopped, else ``None``.
+
+    Example:
+        >>> try:
+        ...     with kimi.budget(tokens=100):
+        ...         kimi.chat("Tell a long story.", max_tokens=1000)
+        ... except BudgetExceeded as error:
+        ...     print(error.remedy)
+        Raise the limit (tokens=...), or ask for less with max_tokens.
     """
 
     def __init__(self, what: str, remedy: str, *, reply: Reply | None = None) -> None:
@@ -141,7 +190,14 @@ class BudgetExceeded(KimiError):
 
 
 class LocalHostError(KimiError):
-    """The local model could not be fetched, checked, started or reached."""
+    """The local model could not be fetched, checked, started or reached.
+
+    Example:
+        >>> try:
+        ...     kimi = Kimi("local")
+        ... except LocalHostError as error:
+        ...     print(error.remedy)  # nothing here: it could be started
+    """
 
 
 class InvalidAnswer(KimiError):
@@ -149,6 +205,13 @@ class InvalidAnswer(KimiError):
 
     Attributes:
         reply: The last answer, as it came.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Tell a long story.", into=list[str], max_tokens=8)
+        ... except InvalidAnswer as error:
+        ...     print(error.remedy, error.reply.finish_reason)
+        Raise max_tokens: the answer was cut off. length
     """
 
     def __init__(self, what: str, remedy: str, *, reply: Reply) -> None:
@@ -165,6 +228,13 @@ class HostError(KimiError):
         request_id: The host's own id of the request, to quote to its support.
         host_message: The host's own words, also when nested in its answer.
         body: The raw answer, keys redacted, at most ``BODY_LIMIT`` characters.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello", model="kimi-k9")
+        ... except HostError as error:
+        ...     print(error.status, error.host)
+        404 local
     """
 
     def __init__(
@@ -199,6 +269,13 @@ class StreamError(HostError):
 
     Attributes:
         reply: What had arrived: text, reasoning, finished calls, estimated usage.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Tell a story.")
+        ... except StreamError as error:
+        ...     print(error.reply.text)
+        Once upon
     """
 
     reply: Reply
@@ -209,7 +286,15 @@ class StreamError(HostError):
 
 
 class StatusError(HostError):
-    """The host answered with an error status."""
+    """The host answered with an error status.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello", model="kimi-k9")
+        ... except StatusError as error:
+        ...     print(error.host_message)
+        The model 'kimi-k9' is not here; there are smollm2-135m-instruct and ...
+    """
 
 
 class AuthenticationFailed(StatusError):
@@ -225,6 +310,13 @@ class ModelNotFound(StatusError):
 
     Attributes:
         available: Kimi model ids that this host serves now, as far as it told.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello", model="kimi-k9")
+        ... except ModelNotFound as error:
+        ...     print(error.available)
+        ('smollm2-135m-instruct', ...)
     """
 
     def __init__(
@@ -239,6 +331,13 @@ class RateLimited(StatusError):
 
     Attributes:
         retry_after_s: The wait the host asked for, in seconds, if it named one.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello")
+        ... except RateLimited as error:
+        ...     print(error.retry_after_s)
+        20.0
     """
 
     def __init__(
@@ -267,6 +366,13 @@ class FixedTemperature(BadRequest):
     Attributes:
         allowed: The one value that the host insists on, if it said so.
         parameter: Which parameter is pinned, ``temperature`` unless said otherwise.
+
+    Example:
+        >>> try:
+        ...     kimi.chat("Hello", temperature=0)
+        ... except FixedTemperature as error:
+        ...     print(error.allowed)
+        1.0
     """
 
     def __init__(
@@ -293,5 +399,7 @@ class ContentFiltered(BadRequest):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return `` Did you mean X?`` for the closest of ``names``, or an empty string."""
+    import difflib  # only who mistyped waits for it
+
     match = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
     return f" Did you mean {match[0]!r}?" if match else ""

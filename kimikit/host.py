@@ -50,6 +50,13 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         temperature_range: Lowest and highest temperature it takes.
         quirks: Named differences that the wire works around.
         stand_in: Whether this is the local stand-in.
+
+    Example:
+        >>> kimi.host
+        local: ...
+          address      http://127.0.0.1:...
+          model        smollm2-135m-instruct
+          ...
     """
 
     name: str

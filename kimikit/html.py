@@ -69,8 +69,12 @@ def is_link(url: str) -> bool:
 
 
 def wrap(*parts: str) -> str:
-    """Put finished HTML parts into the one styled box."""
-    return f'{STYLE}<div class="kimikit">{"".join(parts)}</div>'
+    """Put finished HTML parts into the one styled box.
+
+    MathJax 3 and 2 leave it alone, which would read two prices as a formula.
+    """
+    kind = "kimikit mathjax_ignore tex2jax_ignore"
+    return f'{STYLE}<div class="{kind}">{"".join(parts)}</div>'
 
 
 def footer_line(parts: Sequence[str]) -> str:
@@ -107,6 +111,12 @@ class Raw(str):
     """A cell of a table that is finished HTML already."""
 
 
+_LEFT = ' style="text-align:left"'
+_BELOW = ' style="caption-side:bottom;text-align:left"'
+# JupyterLab drops the style sheet from a notebook that was run elsewhere, as each
+# committed one is at first, and aligns cells right; these it leaves.
+
+
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -126,7 +136,7 @@ def table(
 
     def cell(tag: str, index: int, value: object) -> str:
         text = value if isinstance(value, Raw) else esc(value)
-        kind = ' class="n" align="right"' if index in right else ""
+        kind = ' class="n" align="right"' if index in right else _LEFT
         return f"<{tag}{kind}>{text}</{tag}>"
 
     def part(some: Sequence[Sequence[object]], note: str) -> str:
@@ -137,7 +147,7 @@ def table(
             + "</tr>"
             for row in some
         )
-        below = f"<caption>{esc(note)}</caption>" if note else ""
+        below = f"<caption{_BELOW}>{esc(note)}</caption>" if note else ""
         return (
             f"<table>{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
@@ -166,9 +176,12 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def money(usd: object, *, estimated: bool = False) -> str:
-    """Return a cost as ``$0.0010``, with ``~`` when estimated, or ``unpriced``."""
+    """Return a cost as ``$0.0010``, with ``~`` when estimated, or ``unpriced``.
+
+    What costs nothing costs exactly nothing, however many tokens it was.
+    """
     if usd is None:
         return "unpriced"
     value = float(str(usd))
     digits = 2 if value >= 1 or value == 0 else 4 if value >= 0.001 else 6
-    return f"{'~' if estimated else ''}${value:.{digits}f}"
+    return f"{'~' if estimated and value else ''}${value:.{digits}f}"

@@ -28,6 +28,6 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     spread = share * (1 - share) / n + z2 / (4 * n * n)
     half = Z_95 * math.sqrt(spread) / (1 + z2 / n)
     # With none or all the limit is 0 or 1 exactly; rounding would miss it.
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == n else middle + half
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
     return low, high

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimikit import prompting, sweeps, tools
+from kimikit import sweeps
 from kimikit.connection import Connection, why
 from kimikit.errors import BadInput
-from kimikit.money import ledger as records
 from kimikit.money import tokens, views
 from kimikit.money.bills import bill
 from kimikit.money.budget import Budget, Budgets
-from kimikit.money.ledger import Ledger
+from kimikit.money.ledger import Ledger, tag
 from kimikit.money.prices import PriceBook
 from kimikit.notebook.screen import arm
 from kimikit.tools import offered
@@ -26,6 +25,7 @@ from kimikit.wire import Client, Stream, hosts, results
 if TYPE_CHECKING:
     import httpx
 
+    from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.notebook.stream_view import AnswerView
@@ -64,6 +64,11 @@ class Kimi:
         UnknownHost: If no profile has this name.
         MissingKey: If the host needs a key and there is none.
         LocalHostError: If the local stand-in is needed and cannot be started.
+
+    Example:
+        >>> kimi = Kimi("local", max_tokens=50)
+        >>> kimi.chat("What is the capital of Germany?", temperature=0).text
+        'The capital of Germany is Berlin.'
     """
 
     def __init__(
@@ -84,10 +89,9 @@ class Kimi:
         **defaults: Any,
     ) -> None:
         profile = hosts.resolve(host, base_url=base_url, model=model)
-        if isinstance(ledger, Ledger):
-            self.ledger = ledger
-        else:
-            self.ledger = Ledger(ledger, prices=PriceBook())
+        if not isinstance(ledger, Ledger):
+            ledger = Ledger(ledger, prices=PriceBook())
+        self.ledger = ledger
         self._prices = self.ledger.prices
         always = () if budget is None else (Budget(budget),)
         self._show = show
@@ -105,27 +109,50 @@ class Kimi:
         self._connection = Connection(
             profile, api_key, options, embedded=base_url is None
         )
+        self.ledger.secrets.add(self._connection.key)
         self.why = why(host, base_url, profile)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
 
     @property
     def client(self) -> Client:
-        """The wire alone, connected; the local host is started again if it ended."""
+        """The wire alone, connected; the local host is started again if it ended.
+
+        Example:
+            >>> kimi.client
+            Client('local', model='smollm2-135m-instruct')
+        """
         return self._connection.client
 
     @property
     def host(self) -> Host:
-        """The host in use; holds no key."""
+        """The host in use; holds no key.
+
+        Example:
+            >>> kimi.host.name, kimi.host.model
+            ('local', 'smollm2-135m-instruct')
+        """
         return self._connection.host
 
     @property
     def key_state(self) -> str:
-        """Whether there is a key, with all but its end masked."""
+        """Whether there is a key, with all but its end masked.
+
+        Example:
+            >>> kimi.key_state
+            '... (made for this run)'
+        """
         return self._connection.key_state
 
     def close(self) -> None:
-        """Close all connections; it also happens when the object is collected."""
+        """Close all connections; it also happens when the object is collected.
+
+        Example:
+            >>> kimi.close()
+            >>> kimi.chat("Hello")
+            Traceback (most recent call last):
+            kimikit.errors.BadInput: The client is closed. Make a new one.
+        """
         self._connection.close()
 
     def __repr__(self) -> str:
@@ -163,8 +190,17 @@ class Kimi:
             BadInput: If an argument is wrong; nothing was sent then.
             InvalidAnswer: If no answer fits ``into``, told its error twice.
             HostError: If the host, or the way to it, fails.
+
+        Example:
+            >>> reply = kimi.chat("What is the capital of Germany?", temperature=0)
+            >>> reply.text
+            'The capital of Germany is Berlin.'
+            >>> kimi.chat("Is the sky blue?", into=bool).parsed
+            True
         """
         if into is not None:
+            from kimikit import prompting
+
             return prompting.structured(
                 self, messages, into, tools=tools, show=show, **params
             )
@@ -178,13 +214,28 @@ class Kimi:
         """Ask, and take the answer step by step; see ``Client.stream``.
 
         The steps are yours to show: ``for delta in stream: print(delta, end="")``.
+
+        Example:
+            >>> for delta in kimi.stream("What is the capital of Germany?"):
+            ...     print(delta, end="", flush=True)
+            The capital of Germany is Berlin.
         """
         return self.client.stream(messages, tools=offered(tools), **params)
 
     def conversation(
         self, system: str | None = None, **options: Any
     ) -> prompting.Conversation:
-        """Begin a conversation: ``.say()``, ``.fork()``, ``.undo()``, ``.tree()``."""
+        """Begin a conversation: ``.say()``, ``.fork()``, ``.undo()``, ``.tree()``.
+
+        Example:
+            >>> talk = kimi.conversation(system="You answer briefly.")
+            >>> talk.say("What is the capital of Germany?").text
+            'The capital of Germany is Berlin.'
+            >>> [message["role"] for message in talk.messages]
+            ['system', 'user', 'assistant']
+        """
+        from kimikit import prompting
+
         return prompting.Conversation(self, system=system, **options)
 
     def run(
@@ -201,6 +252,14 @@ class Kimi:
 
         Returns:
             The ``Run``: ``.reply .steps .messages .cost .stop_reason .timeline()``.
+
+        Example:
+            >>> def population(city: str) -> int:
+            ...     "Number of people who live in a city."
+            ...     return {"Lagos": 15_000_000, "Paris": 2_100_000}[city]
+            >>> run = kimi.run("What is the population of Paris?", [population])
+            >>> run.steps[0].results[0].value
+            2100000
         """
         from kimikit.notebook.approval import ask
         from kimikit.notebook.trace_view import trace_view
@@ -222,6 +281,11 @@ class Kimi:
 
         Returns:
             The ``Sweep``; a cell shows its table.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
+            [(0, 2), (1, 2)]
         """
         if self._connection.embedded:
             grid.setdefault("embed", lambda texts: self.client.embed(texts).vectors)
@@ -229,9 +293,7 @@ class Kimi:
             self._connection.async_client,
             prompt,
             store=self.ledger,
-            estimate=lambda host, model, params, asked: bill(
-                self.ledger, host, model, params, asked
-            ),
+            estimate=partial(bill, self.ledger),
             **grid,
         )
 
@@ -249,18 +311,26 @@ class Kimi:
 
         Returns:
             The ``Race``: replies and errors by column, shown as a table.
+
+        Example:
+            >>> lanes = {"cold": {"temperature": 0}, "warm": {"temperature": 1}}
+            >>> list(kimi.race("Name a colour.", lanes).replies)
+            ['cold', 'warm']
         """
         from kimikit.notebook.race_view import columns, race
 
-        lanes = {}
-        for label, own in columns(hosts).items():
-            options = {**params, **own}
-            host = options.pop("host", None)
-            lanes[label] = self._lane(host, prompt, **options)
+        lanes = {
+            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
+            for label, own in columns(hosts).items()
+        }
         return race(lanes, show=self._show if show is None else show)
 
     def playground(self) -> Playground:
-        """Return an app: prompt, sliders, Run and Stop, live answer, running cost."""
+        """Return an app: prompt, sliders, Run and Stop, live answer, running cost.
+
+        Example:
+            >>> app = kimi.playground()  # a cell that ends in it shows it
+        """
         from kimikit.notebook.playground import Playground
 
         return Playground(self, self._lane)
@@ -268,51 +338,111 @@ class Kimi:
     def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
         from kimikit.notebook.lanes import lane
 
-        make = partial(self._connection.async_client, host)
-        return lane(make, messages, **params)
+        return lane(partial(self._connection.async_client, host), messages, **params)
 
     def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
-        """Ask one labelled set in several ways and compare; see ``prompting.lab``."""
+        """Ask one labelled set in several ways and compare; see ``prompting.lab``.
+
+        Example:
+            >>> from kimikit.prompting import PATTERNS, Task
+            >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
+            >>> task = Task(instruction="Name the city.", rows=rows)
+            >>> found = kimi.lab(task, {"bare": PATTERNS["zero-shot"]}, progress=False)
+            >>> [(point["pattern"], point["n"]) for point in found.summary()]
+            [('bare', 2)]
+        """
+        from kimikit import prompting
+
         return prompting.lab(self.client, task, patterns, store=self.ledger, **options)
 
     # The other endpoints; a host that lacks one says who has it.
 
     def complete(self, prompt: str, **params: Any) -> Reply:
-        """Go on from a text; ``safety_model=`` and the API's parameters are taken."""
+        """Go on from a text; ``safety_model=`` and the API's parameters are taken.
+
+        Example:
+            >>> kimi.complete("The capital of France is", max_tokens=2).text
+            ' Paris...'
+        """
         return self.client.complete(prompt, **params)
 
     def embed(self, texts: Any, **params: Any) -> results.Embeddings:
-        """Return a vector for each text."""
+        """Return a vector for each text.
+
+        Example:
+            >>> vectors = kimi.embed(["dog", "puppy", "oak"])
+            >>> len(vectors), len(vectors[0])
+            (3, 256)
+        """
         return self.client.embed(texts, **params)
 
     def rerank(self, query: str, documents: Any, **params: Any) -> results.Ranking:
-        """Sort documents by how well they fit a query."""
+        """Sort documents by how well they fit a query.
+
+        Example:
+            >>> kimi.rerank("a pet", ["An oak tree.", "A young dog."])[0].text
+            'A young dog.'
+        """
         return self.client.rerank(query, documents, **params)
 
     def image(self, prompt: str, **params: Any) -> results.Picture:
-        """Have a picture made; a cell shows it."""
+        """Have a picture made; a cell shows it.
+
+        Example:
+            >>> picture = kimi.image("A fox in snow.", model="FLUX.1-schnell")
+            >>> picture.save("fox.png").name
+            'fox.png'
+        """
         return self.client.image(prompt, **params)
 
     def speak(
         self, text: str, path: str | Path = "speech.mp3", **params: Any
     ) -> results.Speech:
-        """Have a text spoken into a file; a cell shows a player."""
+        """Have a text spoken into a file; a cell shows a player.
+
+        Example:
+            >>> said = kimi.speak("Good morning.", "morning.mp3", model="sonic")
+            >>> said.path.name
+            'morning.mp3'
+        """
         return self.client.speak(text, path, **params)
 
     def transcribe(self, audio: Any, **params: Any) -> results.Transcript:
-        """Have speech written down."""
+        """Have speech written down.
+
+        Example:
+            >>> kimi.transcribe("morning.mp3", model="openai/whisper-large-v3").text
+            'Good morning.'
+        """
         return self.client.transcribe(audio, **params)
 
     def models(self) -> results.Models:
-        """List the models that the host serves now."""
+        """List the models that the host serves now.
+
+        Example:
+            >>> kimi.host.model in kimi.models()
+            True
+        """
         return self.client.models()
 
     def balance(self) -> results.Balance:
-        """Tell what is left on the account."""
+        """Tell what is left on the account.
+
+        Example:
+            >>> kimi.balance().available
+            Decimal('49.58')
+        """
         return self.client.balance()
 
     def openai_kwargs(self) -> dict[str, str]:
-        """Return ``base_url`` and ``api_key`` for another SDK of the same host."""
+        """Return ``base_url`` and ``api_key`` for another SDK of the same host.
+
+        Example:
+            >>> from openai import OpenAI
+            >>> with OpenAI(**kimi.openai_kwargs()) as client:
+            ...     client.models.list().data[0].id
+            'smollm2-135m-instruct'
+        """
         return {"base_url": self.client.host.base_url, "api_key": self._connection.key}
 
     # What it costs and looks like.
@@ -330,12 +460,25 @@ class Kimi:
             usd: US dollars at most.
             tokens: Prompt and answer tokens at most.
             allow_unpriced: Let models through whose price is unknown.
+
+        Example:
+            >>> with kimi.budget(tokens=100):
+            ...     kimi.chat("Tell a long story.", max_tokens=1000)
+            Traceback (most recent call last):
+            kimikit.errors.BudgetExceeded: ...
         """
         return Budget(usd, tokens, allow_unpriced=allow_unpriced)
 
     def tag(self, name: str) -> AbstractContextManager[None]:
-        """Mark the calls inside a ``with`` block, to find and total them later."""
-        return records.tag(name)
+        """Mark the calls inside a ``with`` block, to find and total them later.
+
+        Example:
+            >>> with kimi.tag("colours"):
+            ...     reply = kimi.chat("Name a colour.")
+            >>> kimi.ledger.calls()[0].tag
+            'colours'
+        """
+        return tag(name)
 
     def set_price(self, **amounts: Any) -> None:
         """Set the price of this host's model for this object.
@@ -343,6 +486,11 @@ class Kimi:
         Args:
             **amounts: ``input``, ``output`` and perhaps ``cached_input``, in US dollars
                 per million tokens; ``model`` if it is another than the one in use.
+
+        Example:
+            >>> kimi.set_price(input=0.60, output=2.50)
+            >>> kimi.chat("Name a colour.").cost > 0
+            True
         """
         model = amounts.pop("model", self.host.model)
         self._prices.set(self.host.name, model, **amounts)
@@ -353,6 +501,10 @@ class Kimi:
         Args:
             messages: As for ``chat``.
             tools: The tools offered with them.
+
+        Example:
+            >>> kimi.count_tokens("Code a hacker news clone")
+            ~...
         """
         known = "count_tokens" in self.host.endpoints
         return tokens.count_tokens(
@@ -376,6 +528,10 @@ class Kimi:
 
         Raises:
             BadInput: If no window is known.
+
+        Example:
+            >>> bool(kimi.fits("Code a hacker news clone", context=8192))
+            True
         """
         window = context or hosts.model_facts(self.host, self.host.model).context
         if not window:
@@ -386,7 +542,11 @@ class Kimi:
         return tokens.fits(self.count_tokens(messages), max_tokens, window)
 
     def meter(self) -> Any:
-        """Return a widget that shows what is being spent while calls run."""
+        """Return a widget that shows what is being spent while calls run.
+
+        Example:
+            >>> meter = kimi.meter()  # a cell that ends in it shows it
+        """
         return views.meter(self.ledger)
 
     def _view(self, show: bool | None) -> AnswerView:  # noqa: FBT001 - as in chat(show=)

@@ -8,7 +8,7 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -38,6 +38,12 @@ class Usage(msgspec.Struct, frozen=True):
         reasoning_tokens: Part of ``completion_tokens`` spent on thinking.
         cost_usd: What the host itself says this cost, or ``None``.
         estimated: Whether any figure is a guess (a stopped answer has no usage).
+
+    Example:
+        >>> sum([Usage(12, 30), Usage(40, 5, cached_tokens=16)])
+        Usage(prompt_tokens=52, completion_tokens=35, cached_tokens=16, ...)
+        >>> print(Usage(12, 30, estimated=True))
+        ~12 -> ~30 tokens
     """
 
     prompt_tokens: int = 0
@@ -87,6 +93,11 @@ class ToolCall(msgspec.Struct, frozen=True):
         name: Name of the function.
         arguments: The arguments as JSON text, ``{}`` for none.
         host_id: The id as the host sent it, where that differs.
+
+    Example:
+        >>> call = ToolCall("functions.weather:0", "weather", '{"city": "Lagos"}')
+        >>> call.parsed
+        {'city': 'Lagos'}
     """
 
     id: str
@@ -110,7 +121,14 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One turn of a conversation; plain dicts are taken everywhere too."""
+    """One turn of a conversation; plain dicts are taken everywhere too.
+
+    Example:
+        >>> kimi.chat([Message("user", "What is the capital of Germany?")]).text
+        'The capital of Germany is Berlin.'
+        >>> Message("user", "Hello").to_dict()
+        {'role': 'user', 'content': 'Hello'}
+    """
 
     role: str
     content: str | list[dict[str, Any]] | None = None
@@ -153,6 +171,13 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         calls: New pieces of tool calls.
         finish_reason: Set on the step that ends the answer.
         choice: Which of ``n`` answers this belongs to.
+
+    Example:
+        >>> text = ""
+        >>> for delta in kimi.stream("What is the capital of Germany?"):
+        ...     text += delta.text
+        >>> text
+        'The capital of Germany is Berlin.'
     """
 
     text: str = ""
@@ -188,6 +213,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         created: Unix time at which it was asked.
         alternatives: The other answers where ``n`` was above 1.
         raw: The host's answer as one ``chat.completion`` object.
+
+    Example:
+        >>> reply = kimi.chat("What is the capital of Germany?")
+        >>> reply.text, reply.finish_reason, reply.usage.completion_tokens
+        ('The capital of Germany is Berlin.', 'stop', 8)
+        >>> reply
+        local · smollm2-135m-instruct · ... -> 8 tokens ... · local stand-in, not Kimi
     """
 
     text: str = ""
@@ -247,7 +279,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
                 more than had arrived, so its cost is a range.
         """
         cost = html.money(self.cost, estimated=self.usage.estimated)
-        if self.partial and self.cost is not None:
+        if self.partial and self.cost:
             known = at_most_usd is not None
             cost += f" to {html.money(at_most_usd)}" if known else " or more"
         speed = []
@@ -288,6 +320,12 @@ class Price(msgspec.Struct, frozen=True):
         cached_input: Prompt tokens from the cache; ``None`` means as ``input``.
         source: Where the figure was read.
         as_of: The day it was read, ISO format.
+
+    Example:
+        >>> from decimal import Decimal
+        >>> price = Price(input=Decimal("0.60"), output=Decimal("2.50"))
+        >>> price.cost(Usage(1_000_000, 100_000))
+        Decimal('0.85...')
     """
 
     input: Decimal
@@ -378,3 +416,6 @@ class AnswerStore(Protocol):
 
     def answers(self, key_prefix: str) -> Mapping[str, Reply]:
         """Return complete replies by the ``meta["key"]`` they were asked with."""
+
+    def failed(self, key_prefix: str) -> Collection[str]:
+        """Return the keys that were asked and have no complete reply."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.lab import Lab, running_lab
 
 from kimikit import local
+
+if TYPE_CHECKING:
+    from support.lab import Lab
 
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
@@ -52,5 +55,7 @@ def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Runni
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab of the test run's own, seen through the system's Chromium."""
+    from support.lab import running_lab  # most tests need no JupyterLab
+
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab

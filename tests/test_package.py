@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import kimikit
+from kimikit.cli import EXTRAS
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "kimikit").rglob("*.py"))
@@ -35,13 +37,28 @@ def test_public_names_are_the_contract():
 
 
 def test_import_is_light():
-    """`import kimikit` leaves the heavy packages alone."""
+    """`from kimikit import Kimi` leaves alone what a first answer may not need."""
     heavy = ["IPython", "ipywidgets", "matplotlib", "pandas", "numpy", "sacrebleu"]
-    code = f"import sys, kimikit; print([m for m in {heavy} if m in sys.modules])"
+    rooms = ["kimikit.prompting", "kimikit.local", "kimikit.cli"]
+    code = f"import sys; from kimikit import Kimi; m = {heavy + rooms}"
+    code += "; print([name for name in m if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_names_loaded_at_their_first_use_are_names_like_others():
+    code = (
+        "import kimikit; assert set(kimikit.__all__) <= set(dir(kimikit));"
+        "from kimikit import *; from kimikit.prompting import vote as same;"
+        "assert vote is kimikit.vote is same; kimikit.votes"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("AttributeError: module 'kimikit' has no attribute 'votes'")
 
 
 def test_import_has_no_effects(tmp_path):
@@ -85,6 +102,10 @@ def test_only_the_wire_imports_httpx():
     assert users == {"kimikit/wire/client.py"}
 
 
+EXAMPLE = re.compile(r"\n\n? *Example:\n(?:(?! *\"\"\").*\n)+")
+"""An example at a docstring's end: what users read and a test runs, so no burden."""
+
+
 def lines_of_code(function):
     """Count a function's lines; what its docstring explains is not code."""
     lines = function.end_lineno - function.lineno + 1
@@ -97,7 +118,7 @@ def lines_of_code(function):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
-    assert text.count("\n") <= 400
+    assert EXAMPLE.sub("", text).count("\n") <= 400
     long = [
         node.name
         for node in ast.walk(ast.parse(text))
@@ -138,6 +159,24 @@ def test_every_dependency_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     listed = re.findall(r'^    "[A-Za-z].*>=.*",.*$', text, flags=re.M)
     assert [line for line in listed if "#" not in line] == []
+
+
+def test_every_dependency_is_imported_and_listed_once():
+    """But for JupyterLab and pip, which are run."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    groups = [project["dependencies"], *(extras[e] for e in extras if e != "dev")]
+    listed = [name for group in groups for name in requirements(group)]
+    assert sum(map(len, groups)) == len(listed) == len(set(listed))
+    code = "\n".join(path.read_text() for path in SOURCES)
+    used = set(re.findall(r"^\s*(?:import|from) (\w+)", code, flags=re.M))
+    modules = metadata.packages_distributions()
+    imported = {
+        re.sub(r"[-_.]+", "-", distribution).lower()
+        for module in used & modules.keys()
+        for distribution in modules[module]
+    }
+    assert set(listed) - imported == {"jupyterlab", "pip"}
 
 
 def test_changelog_ends_at_this_version():
@@ -182,3 +221,50 @@ def test_readme_shows_pictures_that_are_there():
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", readme)
     assert pictures
     assert [name for name in pictures if not (ROOT / name).exists()] == []
+
+
+def blocks(language):
+    """Return the README's code blocks in a language."""
+    readme = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+
+
+def test_the_eight_lines_run(local_host):
+    """Only the length of the answers is limited, or a small model would go on."""
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line]) == 8
+    names = {}
+    exec(code.replace("Kimi()", "Kimi(max_tokens=24)"), names)
+    assert names["reply"].text
+    assert len(names["sweep"].replies) == 24
+    calls = names["kimi"].ledger.calls()
+    assert [call.endpoint for call in calls].count("chat") == 25
+
+
+def test_the_commands_of_the_readme_are_there():
+    commands = "\n".join(blocks("sh"))
+    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert set(re.findall(r"^make (\S+)", commands, flags=re.M)) <= set(targets)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (named,) = re.findall(r"install -e '\.\[(.*)\]'", commands)
+    assert set(named.split(",")) <= set(project["optional-dependencies"])
+    paths = re.findall(r"notebooks/\S+|\S+\.yml", commands)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_names_every_extra_command_and_variable():
+    readme = (ROOT / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    code = "\n".join(path.read_text() for path in SOURCES)
+    commands = re.findall(r'add_parser\("(\w+)"', code)
+    variables = set(re.findall(r"KIMIKIT_[A-Z_]+[A-Z]", code))
+    assert len(commands) > 4
+    assert len(variables) > 8
+    named = set(re.findall(r"^\| `([^`]+)` \|", readme, flags=re.M))
+    assert {name for name in named if name.startswith("KIMIKIT_")} == variables
+    assert extras <= named
+    assert extras == set(EXTRAS)
+    assert {f"kimikit {command}" for command in commands} <= {
+        " ".join(name.split()[:2]) for name in named
+    }

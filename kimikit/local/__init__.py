@@ -1,23 +1,24 @@
 """The embedded local host: small real models behind an OpenAI-compatible server."""
 
+from kimikit.local import models, process
 from kimikit.local.process import Running, ensure, status, stop
 
 __all__ = ["Running", "ensure", "serve", "status", "stop"]
 
 
-def serve(
-    *, port: int = 0, api_key: str | None = None, idle_s: float | None = None
-) -> None:
+def serve(*, port: int = 0, api_key: str | None = None) -> None:
     """Run a local host in the foreground until it is interrupted.
 
     Args:
         port: The loopback port, 0 for a free one.
         api_key: The key to ask clients for; without one a random key is made.
-        idle_s: Seconds without a request after which it ends; never if ``None``.
 
     Raises:
         LocalHostError: If models cannot be had, or the port is taken.
+        MissingDependency: If the extra ``local`` is not installed.
     """
+    process.require_packages()
+    models.fetch()
     from kimikit.local import server
 
-    server.run(port=port, api_key=api_key, idle_s=idle_s)
+    server.serve(port, api_key)

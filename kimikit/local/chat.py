@@ -18,6 +18,7 @@ from kimikit.local.checks import (
     NamedChoice,
     Refused,
     as_json,
+    usage,
 )
 from kimikit.local.engine import Engine
 from kimikit.local.needle import GATE, Decision, Needle
@@ -162,12 +163,7 @@ def _calls(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
         }
         for index, call in enumerate(decision.calls)
     ]
-    made = decision.completion_tokens
-    usage = {
-        "prompt_tokens": decision.prompt_tokens,
-        "completion_tokens": made,
-        "total_tokens": decision.prompt_tokens + made,
-    }
+    took = usage(decision.prompt_tokens, decision.completion_tokens)
     head = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "created": int(time.time()),
@@ -181,7 +177,7 @@ def _calls(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
             {"index": place, "message": message, "finish_reason": "tool_calls"}
             for place in places
         ]
-        whole = {"object": "chat.completion", "choices": choices, "usage": usage}
+        whole = {"object": "chat.completion", "choices": choices, "usage": took}
         return as_json(head | whole)
     head["object"] = "chat.completion.chunk"
     events = [
@@ -190,7 +186,7 @@ def _calls(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
         for part in _parts(calls)
     ]
     if asked.stream_options and asked.stream_options.include_usage:
-        events.append(event(head | {"choices": [], "usage": usage}))
+        events.append(event(head | {"choices": [], "usage": took}))
     # They were all made at once, so they are sent at once.
     return Response(b"".join([*events, DONE]), media_type="text/event-stream")
 

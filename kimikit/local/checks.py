@@ -34,6 +34,12 @@ class Refused(Exception):
         self.response = as_json({"error": error}, status)
 
 
+def usage(read: int, made: int) -> dict[str, int]:
+    """Return the tokens of a prompt and its answers as OpenAI counts them."""
+    counted = {"prompt_tokens": read, "completion_tokens": made}
+    return counted | {"total_tokens": read + made}
+
+
 def as_json(value: Any, status: int = 200) -> Response:
     """Return ``value`` as a JSON answer."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -78,33 +79,41 @@ class Needle:
         return self._known[line]
 
     async def _ask(self, line: bytes) -> Decision:
-        child = self._child
-        if child is None or child.returncode is not None:
-            worker = str(Path(__file__).with_name("needle_worker.py"))
-            command = [sys.executable, "-P", worker, str(self._weights)]
-            pipe = asyncio.subprocess.PIPE
-            child = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, limit=1 << 24
-            )
-            self._child = child
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            child.stdin.write(line)
-            await child.stdin.drain()
-            said = await child.stdout.readline()
-        except OSError:
-            said = b""
-        except BaseException:
-            await self.close()  # the client hung up, and Needle knows no other stop
-            raise
-        if not said:
-            await self.close()
+        # A worker that waited may have died meanwhile; then a new one is asked, once.
+        said = await self._said(line, self._child) if self._child else b""
+        said = said or await self._said(line, await self._start())
         answer = msgspec.json.decode(said or b'{"error":"its process ended"}')
         if "error" in answer:
             msg = f"Needle could not decide on the tools: {answer['error']}."
             raise Refused(msg, status=500, kind="server_error")
         return msgspec.convert(answer, Decision)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        worker = str(Path(__file__).with_name("needle_worker.py"))
+        command = [sys.executable, "-P", worker, str(self._weights)]
+        pipe = asyncio.subprocess.PIPE
+        self._child = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=1 << 24
+        )
+        return self._child
+
+    async def _said(self, line: bytes, child: asyncio.subprocess.Process) -> bytes:
+        """Return the worker's answer, nothing if it ended before it was whole."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        said = b""
+        try:
+            with contextlib.suppress(OSError):
+                child.stdin.write(line)
+                await child.stdin.drain()
+                said = await child.stdout.readline()
+        except BaseException:
+            await self.close()  # the client hung up, and Needle knows no other stop
+            raise
+        if said.endswith(b"\n"):
+            return said
+        await self.close()
+        return b""
 
     async def close(self) -> None:
         """End the worker."""

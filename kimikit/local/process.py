@@ -234,7 +234,7 @@ def _start(model: models.ChatModel, timeout_s: float) -> Running:
     said = "\n".join(["Its log ends:", *lines, ""]) if lines else "It logged nothing."
     raise LocalHostError(
         f"The local host did not start: it {how}. {said}",
-        f"See {log}, or run python -m kimikit.local to watch it start.",
+        f"See {log}, or run kimikit serve to watch it start.",
     )
 
 

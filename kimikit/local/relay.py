@@ -15,7 +15,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from kimikit.local.checks import Refused, as_json
+from kimikit.local.checks import Refused, as_json, usage
 from kimikit.local.engine import Answer, Engine
 
 DONE = b"data: [DONE]\n\n"
@@ -116,10 +116,8 @@ def _refusal(status: int, raw: bytes) -> Refused:
 
 def _total(usages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return one usage for all answers to one prompt, which is counted once."""
-    read = usages[0]["prompt_tokens"]
-    made = sum(usage["completion_tokens"] for usage in usages)
-    total = {"prompt_tokens": read, "completion_tokens": made}
-    return total | {"total_tokens": read + made}
+    made = sum(each["completion_tokens"] for each in usages)
+    return usage(usages[0]["prompt_tokens"], made)
 
 
 def _joined(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -127,8 +125,8 @@ def _joined(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     choices = [
         answer["choices"][0] | {"index": index} for index, answer in enumerate(answers)
     ]
-    usage = _total([answer["usage"] for answer in answers])
-    return first | {"choices": choices, "usage": usage}
+    took = _total([answer["usage"] for answer in answers])
+    return first | {"choices": choices, "usage": took}
 
 
 async def _merged(
@@ -155,8 +153,8 @@ async def _merged(
                 continue
             chunk["id"] = common.setdefault("id", chunk.get("id"))
             chunk.pop("timings", None)
-            if usage := chunk.pop("usage", None):
-                usages.append(usage)
+            if took := chunk.pop("usage", None):
+                usages.append(took)
                 common |= chunk
             for choice in chunk.get("choices", ()):
                 choice["index"] = index

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from kimikit.local import checks, vectors
 from kimikit.local.chat import DEFAULT_TOKENS, chat, repeated
-from kimikit.local.checks import Refused, as_json
+from kimikit.local.checks import Refused, T, as_json
 from kimikit.local.engine import Engine
 from kimikit.local.models import VECTORS_ID
 from kimikit.local.needle import Needle
@@ -58,32 +58,32 @@ class Endpoints:
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat."""
-        raw = await request.body()
-        asked = checks.parse(raw, checks.ChatRequest, self._chat_id)
-        body = msgspec.json.decode(raw)
+        asked, body = await self._read(request, checks.ChatRequest)
         return await chat(
             request, self._engine, self._needle, asked, body, self._chat_id
         )
 
     async def completions(self, request: Request) -> Response:
         """Continue a text."""
-        raw = await request.body()
-        asked = checks.parse(raw, checks.CompletionRequest, self._chat_id)
-        body = {"max_tokens": DEFAULT_TOKENS, **msgspec.json.decode(raw), "n": 1}
+        asked, body = await self._read(request, checks.CompletionRequest)
+        body = {"max_tokens": DEFAULT_TOKENS, **body, "n": 1}
         bodies = repeated(body, asked.n)
         return await relay(request, self._engine, "/v1/completions", bodies)
 
     async def embeddings(self, request: Request) -> Response:
         """Turn texts into vectors."""
-        raw = await request.body()
-        asked = checks.parse(raw, checks.EmbeddingRequest, self._chat_id)
+        asked, _ = await self._read(request, checks.EmbeddingRequest)
         return as_json(await asyncio.to_thread(vectors.embeddings, asked))
 
     async def rerank(self, request: Request) -> Response:
         """Order documents by a query."""
-        raw = await request.body()
-        asked = checks.parse(raw, checks.RerankRequest, self._chat_id)
+        asked, _ = await self._read(request, checks.RerankRequest)
         return as_json(await asyncio.to_thread(vectors.rerank, asked))
+
+    async def _read(self, request: Request, kind: type[T]) -> tuple[T, dict[str, Any]]:
+        """Return a request checked, and as it came."""
+        raw = await request.body()
+        return checks.parse(raw, kind, self._chat_id), msgspec.json.decode(raw)
 
 
 async def _refused(_: Request, exc: Exception) -> Response:

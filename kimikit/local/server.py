@@ -71,31 +71,26 @@ class Guard:
             await asyncio.sleep(max(left, 0.1))
 
 
-def run(
-    *, port: int = 0, api_key: str | None = None, idle_s: float | None = None
-) -> None:
-    """Serve in the foreground; see ``kimikit.local.serve``."""
-    process.require_packages()
-    models.fetch()
-    _serve(port, api_key, idle_s, shared=False)
-
-
 def run_shared() -> None:
     """Serve the user's kernels, known to them by the port file.
 
     Raises:
         SystemExit: If it cannot start; the reason goes to its log.
     """
-    idle_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
     try:
-        _serve(0, None, idle_s, shared=True)
+        serve(0, None, shared=True)
     except LocalHostError as exc:
         raise SystemExit(str(exc)) from exc
 
 
-def _serve(
-    port: int, api_key: str | None, idle_s: float | None, *, shared: bool
-) -> None:
+def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
+    """Serve in the foreground; see ``kimikit.local.serve``.
+
+    Args:
+        port: The loopback port, 0 for a free one.
+        api_key: The key to ask clients for; without one a random key is made.
+        shared: Whether the port file names it, and it ends when nobody asks it.
+    """
     model = models.chat_model()
     listener = _listen(port)
     with ThreadPoolExecutor(1) as pool:
@@ -111,14 +106,14 @@ def _serve(
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     running = process.Running(base_url, key, model.id, os.getpid())
     entry = process.PortFile(running, process.version(), str(model.path))
+    idle_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
 
     def limit_s() -> float:
-        assert idle_s is not None
-        replaced = shared and process.read_port_file() != entry
+        replaced = process.read_port_file() != entry
         return min(idle_s, _REPLACED_IDLE_S) if replaced else idle_s
 
     def forget() -> None:
-        if shared and process.read_port_file() == entry:
+        if process.read_port_file() == entry:
             process.port_file().unlink(missing_ok=True)
 
     async def end_when_idle() -> None:
@@ -128,16 +123,16 @@ def _serve(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        watch = asyncio.create_task(end_when_idle()) if idle_s is not None else None
         if shared:
+            watch = asyncio.create_task(end_when_idle())
             process.write_port_file(entry)
         else:
             _announce(running)
         yield
-        if watch is not None:
+        if shared:
             watch.cancel()
+            forget()
         await needle.close()
-        forget()
 
     guard = Guard(make_app(engine, needle, model.id, lifespan), key)
     config = uvicorn.Config(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from kimikit.local.checks import EmbeddingRequest, Refused, RerankRequest
+from kimikit.local.checks import EmbeddingRequest, Refused, RerankRequest, usage
 from kimikit.local.models import VECTORS_ID
 
 
@@ -40,8 +40,7 @@ def _token_ids(texts: Sequence[str]) -> list[list[int]]:
 
 
 def _usage(texts: Sequence[str]) -> dict[str, int]:
-    count = sum(map(len, _token_ids(texts)))
-    return {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
+    return usage(sum(map(len, _token_ids(texts))), 0)
 
 
 def ranked(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:

@@ -48,7 +48,4 @@ def bill(
         answer = round(seen.usage.completion_tokens / seen.calls)
     if most.completion_tokens is not None:
         answer = min(answer, most.completion_tokens)
-    likely = price.cost(Usage(estimate(body).tokens, answer))
-    if most.completion_tokens is None:
-        return likely, None
-    return likely, price.cost(Usage(most.prompt_tokens, most.completion_tokens))
+    return price.cost(Usage(estimate(body).tokens, answer)), most.cost(price)

@@ -13,6 +13,7 @@ from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money.estimates import ceiling
 from kimikit.money.ledger import Ledger, outcome
+from kimikit.money.rows import some
 from kimikit.types import Call, Reply, Usage
 
 ALLOWANCE = 4096
@@ -29,10 +30,17 @@ _LOCK = threading.Lock()
 
 
 class Amount(NamedTuple):
-    """Money and tokens together; money is ``None`` where no price is known."""
+    """US dollars and tokens."""
+
+    usd: Decimal
+    tokens: int
+
+
+class Left(NamedTuple):
+    """What a budget still allows; ``None`` where it sets no limit."""
 
     usd: Decimal | None
-    tokens: int
+    tokens: int | None
 
 
 class Budget:
@@ -75,44 +83,39 @@ class Budget:
         self._tokens: list[Token[tuple[Budget, ...]]] = []
 
     @property
-    def left(self) -> Amount:
-        """What may still be asked for; money is ``None`` without a limit of money."""
-        used = self._used("")
-        usd = None if self.usd is None else self.usd - (used.usd or 0)
-        return Amount(usd, (self.tokens or 0) - used.tokens)
+    def left(self) -> Left:
+        """What may still be asked for, beside what open calls hold."""
+        used = self._used()
+        return Left(
+            None if self.usd is None else self.usd - used.usd,
+            None if self.tokens is None else self.tokens - used.tokens,
+        )
 
-    def _used(self, but: str) -> Amount:
+    def _used(self, but: str = "") -> Amount:
         """Return what is spent or held by other calls than ``but``."""
         others = [amount for id, amount in self.held.items() if id != but]
-        usd = sum((a.usd or Decimal(0) for a in others), self.spent.usd or Decimal(0))
-        return Amount(usd, self.spent.tokens + sum(a.tokens for a in others))
+        all_usd, all_tokens = zip(self.spent, *others, strict=True)
+        return Amount(sum(all_usd, Decimal(0)), sum(all_tokens))
 
-    def check(self, id: str, ask: Amount, model: str) -> None:
+    def check(self, id: str, ask: Amount) -> None:
         """Refuse ``ask`` if it does not fit beside what other calls hold.
 
         Raises:
             BudgetExceeded: With what is spent, asked and left, and what to do.
         """
         used = self._used(id)
-        if self.usd is not None and ask.usd is None and not self.allow_unpriced:
-            raise BudgetExceeded(
-                f"No price is known for {model}, so a budget of money cannot hold it.",
-                "Set one with kimi.set_price(...), limit tokens instead, or allow it "
-                "with allow_unpriced=True.",
-            )
-        if self.usd is not None and (used.usd or 0) + (ask.usd or 0) > self.usd:
-            what = [f"${x:.6f}" for x in (ask.usd or 0, used.usd or 0)]
-            left, limit = f"${self.usd - (used.usd or 0):.6f}", f"${self.usd}"
-            more = "usd"
+        if self.usd is not None and used.usd + ask.usd > self.usd:
+            what = [f"${x:.6f}" for x in (ask.usd, used.usd, self.usd - used.usd)]
+            limit, more = f"${self.usd}", "usd"
         elif self.tokens is not None and used.tokens + ask.tokens > self.tokens:
-            what = [f"{x:,} tokens" for x in (ask.tokens, used.tokens)]
-            left, limit = f"{self.tokens - used.tokens:,}", f"{self.tokens:,}"
-            more = "tokens"
+            left = self.tokens - used.tokens
+            what = [f"{x:,} tokens" for x in (ask.tokens, used.tokens, left)]
+            limit, more = f"{self.tokens:,} tokens", "tokens"
         else:
             return
         raise BudgetExceeded(
-            f"This call may take up to {what[0]}. Of the budget of {limit}, {what[1]} "
-            f"is spent or held by open calls and {left} is left.",
+            f"This call may take up to {what[0]}. The budget of {limit} has {what[1]} "
+            f"spent or held by open calls and {what[2]} left.",
             f"Raise the limit ({more}=...), or ask for less with max_tokens.",
         )
 
@@ -129,7 +132,16 @@ class Budget:
             parts.append(f"{html.money(self.spent.usd)} of {html.money(self.usd)}")
         if self.tokens is not None:
             parts.append(f"{self.spent.tokens:,} of {self.tokens:,} tokens")
-        return f"budget: {' and '.join(parts)} spent, {len(self.held)} calls open"
+        return f"budget: {' and '.join(parts)} spent, {some(len(self.held))} open"
+
+
+class _Open(NamedTuple):
+    """A call that budgets hold something for."""
+
+    budgets: tuple[Budget, ...]
+    prompt: int
+    answer: int
+    ask: Amount
 
 
 class Budgets:
@@ -156,12 +168,12 @@ class Budgets:
         *,
         usd_per_day: Decimal | float | str | None = None,
     ) -> None:
-        named = "usd_per_day" if usd_per_day else "KIMIKIT_BUDGET_USD_PER_DAY"
-        given = usd_per_day or os.environ.get("KIMIKIT_BUDGET_USD_PER_DAY")
+        name = "KIMIKIT_BUDGET_USD_PER_DAY" if usd_per_day is None else "usd_per_day"
+        given = os.environ.get(name) if usd_per_day is None else usd_per_day
         self.ledger = ledger
         self.always = tuple(always)
-        self.usd_per_day = _limit(named, given) if given else None
-        self._open: dict[str, tuple[tuple[Budget, ...], int, int]] = {}
+        self.usd_per_day = None if given in (None, "") else _limit(name, given)
+        self._open: dict[str, _Open] = {}
 
     def opened(self, call: Call) -> None:
         """Hold back what the call can take, or refuse it; then write it down.
@@ -174,17 +186,8 @@ class Budgets:
         if not budgets and self.usd_per_day is None:
             self.ledger.opened(call)
             return
-        prompt, answer = self._bounds(call)
-        ask = self._amount(call, prompt, answer)
-        with _LOCK:
-            for budget in budgets:
-                budget.check(call.id, ask, call.model)
-            for budget in budgets:
-                budget.held[call.id] = ask
-        self._open[call.id] = budgets, prompt, answer
+        ask = self._hold(call, budgets, *self._bounds(call))
         try:
-            if self.usd_per_day is not None and ask.usd is None:
-                Budget(self.usd_per_day).check(call.id, ask, call.model)
             self.ledger.opened(call, reserve=ask.usd, usd_per_day=self.usd_per_day)
         except BaseException:
             self._settle(call.id, Amount(Decimal(0), 0))
@@ -194,10 +197,9 @@ class Budgets:
         """Return the prompt and answer tokens to hold back at first."""
         longest = self.ledger.prices.longest(call.host.name, call.model, call.created)
         most = ceiling(call.endpoint, call.body, longest)
-        named = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
         if call.endpoint not in ("chat", "complete"):
             return most.prompt_tokens, 0
-        if call.body.get("stream") and not named:
+        if call.body.get("stream") and not _bounded(call):
             answers = int(call.body.get("n") or 1)
             return most.prompt_tokens, min(longest or ALLOWANCE, ALLOWANCE) * answers
         if most.completion_tokens is None:
@@ -208,12 +210,33 @@ class Budgets:
             )
         return most.prompt_tokens, most.completion_tokens
 
-    def _amount(self, call: Call, prompt: int, answer: int) -> Amount:
+    def _hold(
+        self, call: Call, budgets: tuple[Budget, ...], prompt: int, answer: int
+    ) -> Amount:
+        """Hold back what so many tokens cost in all budgets, or in none.
+
+        Raises:
+            BudgetExceeded: If a limit would be passed, or no price is known.
+        """
         usage = Usage(prompt, answer)
-        if call.host.stand_in:
-            return Amount(Decimal(0), usage.total_tokens)
         usd = self.ledger.prices(call.host.name, call.model, usage, call.created)
-        return Amount(usd, usage.total_tokens)
+        strict = any(b.usd is not None and not b.allow_unpriced for b in budgets)
+        allowed = any(b.allow_unpriced for b in budgets)
+        if usd is None and (strict or (self.usd_per_day is not None and not allowed)):
+            raise BudgetExceeded(
+                f"No price is known for {call.model} on {call.host.name}, so a budget "
+                "of money cannot hold it.",
+                "Set one with kimi.set_price(...), limit tokens instead, or allow it "
+                "with kimi.budget(..., allow_unpriced=True).",
+            )
+        ask = Amount(usd or Decimal(0), usage.total_tokens)
+        with _LOCK:
+            for budget in budgets:
+                budget.check(call.id, ask)
+            for budget in budgets:
+                budget.held[call.id] = ask
+        self._open[call.id] = _Open(budgets, prompt, answer, ask)
+        return ask
 
     def progressed(self, call: Call, usage: Usage) -> None:
         """Hold back more for an answer that outgrows what is held, or stop it.
@@ -222,55 +245,44 @@ class Budgets:
             BudgetExceeded: If a limit would be passed.
         """
         self.ledger.progressed(call, usage)
-        if call.id not in self._open:
+        held = self._open.get(call.id)
+        grown = usage.completion_tokens + AHEAD
+        if held is None or grown <= held.answer or _bounded(call):
             return
-        budgets, prompt, answer = self._open[call.id]
-        if usage.completion_tokens + AHEAD <= answer or _bounded(call):
-            return
-        answer = usage.completion_tokens + AHEAD
-        ask = self._amount(call, prompt, answer)
-        with _LOCK:
-            for budget in budgets:
-                budget.check(call.id, ask, call.model)
-            for budget in budgets:
-                budget.held[call.id] = ask
-        if self.usd_per_day is not None and ask.usd is not None:
+        ask = self._hold(call, held.budgets, held.prompt, grown)
+        if self.usd_per_day is not None:
             self.ledger.hold(call, ask.usd, self.usd_per_day)
-        self._open[call.id] = budgets, prompt, answer
 
     def closed(
         self, call: Call, reply: Reply | None, error: BaseException | None
     ) -> None:
         """Turn what was held into what was spent; then complete the row."""
-        if call.id in self._open:
-            _, prompt, answer = self._open[call.id]
+        held = self._open.get(call.id)
+        if held is not None:
+            # Sent and not answered: the host may have billed all of it.
+            spent = held.ask
             if reply is not None:
-                usd = self.ledger.cost(call, reply)[0]
-                self._settle(call.id, Amount(usd, reply.usage.total_tokens))
+                usd, _ = self.ledger.cost(call, reply)
+                spent = Amount(usd or Decimal(0), reply.usage.total_tokens)
             elif outcome(reply, error) == "failed":
-                self._settle(call.id, Amount(Decimal(0), 0))
-            else:
-                # Sent and not answered: the host may have billed all of it.
-                self._settle(call.id, self._amount(call, prompt, answer))
+                spent = Amount(Decimal(0), 0)
+            self._settle(call.id, spent)
         self.ledger.closed(call, reply, error)
 
-    def _settle(self, id: str, actual: Amount) -> None:
-        budgets, _, _ = self._open.pop(id)
+    def _settle(self, id: str, spent: Amount) -> None:
+        budgets = self._open.pop(id).budgets
         with _LOCK:
             for budget in budgets:
-                budget.held.pop(id, None)
+                del budget.held[id]
                 usd, tokens = budget.spent
-                budget.spent = Amount(
-                    (usd or Decimal(0)) + (actual.usd or Decimal(0)),
-                    tokens + actual.tokens,
-                )
+                budget.spent = Amount(usd + spent.usd, tokens + spent.tokens)
 
 
 def _bounded(call: Call) -> bool:
     return bool(call.body.get("max_completion_tokens") or call.body.get("max_tokens"))
 
 
-def _limit(name: str, value: Decimal | float | str) -> Decimal:
+def _limit(name: str, value: object) -> Decimal:
     try:
         limit = Decimal(str(value))
     except InvalidOperation:

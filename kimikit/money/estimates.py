@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
+
+from kimikit.types import Price, Usage
 
 Sample = tuple[Mapping[str, Any], int]
 """A request as it was sent, and the prompt tokens that the host counted for it."""
@@ -42,7 +45,7 @@ _KANA_HANGUL = bytes([0xE3, *range(0xEA, 0xEE)])
 
 
 class Estimate(NamedTuple):
-    """A number of tokens and the share it may be off by, from ``calls`` past calls."""
+    """Tokens and the share they may be off by, from ``calls`` different past calls."""
 
     tokens: int
     error: float
@@ -54,7 +57,8 @@ def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Estimat
 
     The rates are a ridge regression of the relative error towards ``TYPICAL``. The
     error is what nine of ten samples stay within when each is predicted from the
-    others: the closed form of leave-one-out (Allen 1974, PRESS).
+    others: the closed form of leave-one-out (Allen 1974, PRESS). A request sent many
+    times counts once, since each would be predicted from its own copies.
 
     Args:
         body: The JSON of the request.
@@ -62,7 +66,7 @@ def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Estimat
     """
     typical = (*TYPICAL, 1.0)
     rates, error = typical, UNMEASURED_ERROR
-    known = [(_features(asked), tokens) for asked, tokens in samples if tokens > 0]
+    known = sorted({(_features(asked), tokens) for asked, tokens in samples if tokens})
     calls = len(known) if len(known) >= ENOUGH else 0
     mine = _features(body)
     if calls:
@@ -90,6 +94,12 @@ class Ceiling(NamedTuple):
 
     prompt_tokens: int
     completion_tokens: int | None
+
+    def cost(self, price: Price | None) -> Decimal | None:
+        """Return what it costs at most in US dollars, ``None`` if that is unknown."""
+        if price is None or (self.completion_tokens is None and price.output):
+            return None
+        return price.cost(Usage(self.prompt_tokens, self.completion_tokens or 0))
 
 
 def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling:

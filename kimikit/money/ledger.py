@@ -22,7 +22,7 @@ from kimikit.money import views
 from kimikit.money.estimates import ceiling
 from kimikit.money.prices import PriceBook
 from kimikit.money.records import Records
-from kimikit.money.rows import COUNTS, State, Total
+from kimikit.money.rows import COUNTS, State
 from kimikit.money.store import dollars, pico
 from kimikit.types import Call, Reply, Usage
 
@@ -77,6 +77,7 @@ class Ledger(Records):
     Attributes:
         session: This kernel's own mark in the rows.
         running: Calls that are open in this kernel, with their tokens so far.
+        secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
 
     Raises:
         BadInput: If ``store`` is another word.
@@ -101,6 +102,7 @@ class Ledger(Records):
         self.prices = PriceBook() if prices is None else prices
         self.session = uuid.uuid4().hex[:12]
         self.running: dict[str, Usage] = {}
+        self.secrets: set[str] = set()
         self._texts = kept == "full"
         self._open: dict[str, tuple[dict[str, Any], str | None]] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -134,11 +136,11 @@ class Ledger(Records):
         """
         row = self._row(call)
         row["reserved"] = row["at_most"] if reserve is None else pico(reserve)
-        request = self._safe(call, call.body) if self._texts else None
+        request = self._json(call, call.body) if self._texts else None
 
         def work(db: sqlite3.Connection) -> None:
             if usd_per_day is not None:
-                _check_day(db, row["day"], row["reserved"] or 0, usd_per_day)
+                self._check_day(row["day"], row["reserved"] or 0, usd_per_day)
             _insert(db, row, request)
 
         self._store.write(work)
@@ -156,11 +158,28 @@ class Ledger(Records):
         now = pico(reserve) or 0
 
         def work(db: sqlite3.Connection) -> None:
-            _check_day(db, row["day"], now - (row["reserved"] or 0), usd_per_day)
+            self._check_day(row["day"], now - (row["reserved"] or 0), usd_per_day)
             db.execute("UPDATE calls SET reserved = ? WHERE id = ?", (now, call.id))
 
         self._store.write(work)
         row["reserved"] = now
+
+    def _check_day(self, day: str, more: int, limit: Decimal) -> None:
+        """Refuse ``more`` pico-dollars if all kernels together would pass the limit."""
+        amounts = self._store.read(
+            "SELECT sum(cost) + sum(at_most) FROM daily WHERE day = ? UNION ALL"
+            " SELECT sum(reserved) FROM calls WHERE state = 'open' AND day = ?",
+            [day, day],
+        )
+        asked, used = dollars(more), dollars(sum(some or 0 for (some,) in amounts))
+        if used + asked > limit:
+            raise BudgetExceeded(
+                f"This call may take up to ${asked:.6f}. The day's budget of ${limit} "
+                f"has ${used:.6f} spent or held by open calls of all kernels and "
+                f"${max(limit - used, Decimal(0)):.6f} left.",
+                "Raise KIMIKIT_BUDGET_USD_PER_DAY, wait for tomorrow, or ask for less "
+                "with max_tokens.",
+            )
 
     def progressed(self, call: Call, usage: Usage) -> None:
         """Take note that an answer grows; nothing is written."""
@@ -177,7 +196,7 @@ class Ledger(Records):
         end = self._end(call, reply, error)
         answer = None
         if self._texts and reply is not None:
-            answer = self._safe(call, msgspec.structs.replace(reply, parsed=None))
+            answer = self._json(call, msgspec.structs.replace(reply, parsed=None))
 
         def work(db: sqlite3.Connection) -> None:
             if not _complete(db, call.id, end):
@@ -218,14 +237,9 @@ class Ledger(Records):
         Without ``max_tokens`` the model's longest answer is taken, or its context
         window, which no answer can exceed.
         """
-        if call.host.stand_in:
-            return None
-        price = self.prices.lookup(call.host.name, call.model, call.created)
-        longest = self.prices.longest(call.host.name, call.model, call.created)
-        most = ceiling(call.endpoint, call.body, longest)
-        if price is None or most.completion_tokens is None:
-            return None
-        return price.cost(Usage(most.prompt_tokens, most.completion_tokens))
+        about = call.host.name, call.model, call.created
+        most = ceiling(call.endpoint, call.body, self.prices.longest(*about))
+        return most.cost(self.prices.lookup(*about))
 
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.
@@ -233,14 +247,16 @@ class Ledger(Records):
         What the host says it charged wins; the cost is ``None`` when no price is
         known, and the price is when the cost was not made from it.
         """
-        if call.host.stand_in:
-            return None, None
         if reply.usage.cost_usd is not None:
             return reply.usage.cost_usd, None
-        price = self.prices.lookup(call.host.name, call.model, call.created)
-        if price is None or reply.cost not in (None, price.cost(reply.usage)):
-            return reply.cost, None
-        return price.cost(reply.usage), msgspec.json.encode(price)
+        # The model that answered counts where the one asked for has no price.
+        for model in (call.model, reply.model):
+            price = self.prices.lookup(call.host.name, model, call.created)
+            if price is not None:
+                cost = price.cost(reply.usage)
+                if reply.cost in (None, cost):
+                    return cost, msgspec.json.encode(price)
+        return reply.cost, None
 
     def _end(
         self, call: Call, reply: Reply | None, error: BaseException | None
@@ -255,14 +271,24 @@ class Ledger(Records):
             "first_token_s": reply and reply.first_token_s,
             "duration_s": reply and reply.duration_s,
             "finish_reason": reply and reply.finish_reason,
-            "error": error and _redacted(f"{type(error).__name__}: {error}"[:500]),
+            "error": error and self._told(call, error),
         }
 
-    def _safe(self, call: Call, value: Any) -> str:
-        """Return ``value`` as JSON without keys and without the bytes of images."""
-        text = msgspec.json.encode(value, enc_hook=str).decode()
-        key = os.environ.get(call.host.key_variable or "-", "")
-        return _redacted(text.replace(key, "***") if len(key) >= 8 else text)
+    def _told(self, call: Call, error: BaseException) -> str:
+        """Return what went wrong in short; its words may be a prompt's."""
+        name = type(error).__name__
+        return f"{name}: {self._safe(call, str(error))[:500]}" if self._texts else name
+
+    def _json(self, call: Call, value: Any) -> str:
+        return self._safe(call, msgspec.json.encode(value, enc_hook=str).decode())
+
+    def _safe(self, call: Call, text: str) -> str:
+        """Return ``text`` without keys and without the bytes of images."""
+        for key in (*self.secrets, os.environ.get(call.host.key_variable or "-", "")):
+            if len(key) >= 8:
+                text = text.replace(key, "***")
+        # Looking for the marks first costs a hundredth of the pattern.
+        return _SECRET.sub("***", text) if any(m in text for m in _MARKS) else text
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` at each step of each call; return what ends that.
@@ -275,15 +301,6 @@ class Ledger(Records):
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
-
-    def periods(self) -> dict[str, Total]:
-        """Return the totals of today, this session, this month and ever."""
-        return {
-            "today": self.total(since="today"),
-            "this session": self.session_total(self.session),
-            "this month": self.total(since="month"),
-            "ever": self.total(),
-        }
 
     def plot(self, ax: Any = None) -> Any:
         """Draw cost a day by model, its running sum, and the share from the cache.
@@ -323,11 +340,6 @@ def outcome(reply: Reply | None, error: BaseException | None) -> State:
     return "lost"
 
 
-def _redacted(text: str) -> str:
-    # Looking for the marks first costs a hundredth of the pattern.
-    return _SECRET.sub("***", text) if any(m in text for m in _MARKS) else text
-
-
 def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     sql = f"INSERT OR IGNORE INTO calls ({names}, state) VALUES ({values}, 'open')"
@@ -340,27 +352,3 @@ def _complete(db: sqlite3.Connection, id: str, end: dict[str, Any]) -> bool:
     sets = ", ".join(f"{name} = :{name}" for name in end)
     sql = f"UPDATE calls SET {sets} WHERE id = :id AND state = 'open'"
     return db.execute(sql, {**end, "id": id}).rowcount > 0
-
-
-def _check_day(
-    db: sqlite3.Connection, day: str, more: int, usd_per_day: Decimal
-) -> None:
-    """Refuse ``more`` pico-dollars if all kernels together would pass the limit."""
-    spent, lost = db.execute(
-        "SELECT ifnull(sum(cost), 0), ifnull(sum(at_most), 0) FROM daily WHERE day = ?",
-        (day,),
-    ).fetchone()
-    (held,) = db.execute(
-        "SELECT ifnull(sum(reserved), 0) FROM calls WHERE state = 'open' AND day = ?",
-        (day,),
-    ).fetchone()
-    used = dollars(spent + lost + held) or Decimal(0)
-    asked = dollars(more) or Decimal(0)
-    if used + asked > usd_per_day:
-        raise BudgetExceeded(
-            f"The day's budget of ${usd_per_day} has ${used:.6f} spent or held back by "
-            f"all kernels, ${max(usd_per_day - used, Decimal(0)):.6f} left, and this "
-            f"call may take up to ${asked:.6f}.",
-            "Raise KIMIKIT_BUDGET_USD_PER_DAY, wait for tomorrow, or ask for less with "
-            "max_tokens.",
-        )

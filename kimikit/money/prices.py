@@ -24,6 +24,10 @@ STALE_DAYS = 90
 ELSEWHERE = {"moonshot": "moonshotai"}
 """Hosts that genai-prices knows by another name."""
 
+STAND_IN = "local"
+FREE = Price(Decimal(0), Decimal(0), source="the local stand-in is free")
+"""The price of the local stand-in: nothing, which is known, not unknown."""
+
 _OWN = re.compile(
     r"(local|vllm|sglang|llamacpp|ollama|localhost|127\.0\.0\.1|\[::1\])(:|$)"
 )
@@ -195,10 +199,15 @@ class PriceBook:
         return None
 
     def lookup(self, host: str, model: str, at: float) -> Price | None:
-        """Return the price of a host's model at Unix time ``at``, or ``None``."""
+        """Return the price of a host's model at Unix time ``at``, or ``None``.
+
+        The local stand-in's is 0, whatever its model.
+        """
         row = self.row(host, model, at)
         if row is not None:
             return row.price
+        if host == STAND_IN:
+            return FREE
         if not model or is_own(host) or (host, model.lower()) in self._rows:
             return None
         return _from_genai(host, model, dt.date.fromtimestamp(at))
@@ -222,25 +231,6 @@ class PriceBook:
             return usage.cost_usd
         price = self.lookup(host, model, unix_time)
         return None if price is None else price.cost(usage)
-
-    def rows(self) -> list[PriceRow]:
-        """Return the user's own prices, then the table's that they do not replace."""
-        table_rows = [
-            row
-            for key, rows in self._rows.items()
-            if key not in self._own
-            for row in rows
-        ]
-        return [*self._own.values(), *table_rows]
-
-    def stale(self, at: float | None = None) -> list[PriceRow]:
-        """Return the prices that were read more than 90 days ago.
-
-        Args:
-            at: Unix time to judge by, now if not given.
-        """
-        when = dt.datetime.now().timestamp() if at is None else at
-        return [row for row in self.rows() if is_stale(row.as_of, when)]
 
 
 def _amount(name: str, value: Decimal | float | str) -> Decimal:

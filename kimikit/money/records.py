@@ -111,6 +111,21 @@ class Records:
         )
         return {key: msgspec.json.decode(body, type=Reply) for key, body in rows}
 
+    def failed(self, key_prefix: str) -> set[str]:
+        """Return the keys that were asked and never got a complete reply.
+
+        Calls of a kernel that died are among them.
+
+        Args:
+            key_prefix: What the keys begin with.
+        """
+        rows = self._store.read(
+            "SELECT key, max(state = 'complete') FROM calls WHERE key >= ? AND key < ?"
+            " GROUP BY key",
+            [key_prefix, key_prefix + "\U0010ffff"],
+        )
+        return {key for key, _ in rows} - {key for key, complete in rows if complete}
+
     def samples(self, model: str = "") -> list[Sample]:
         """Return the last requests to ``model`` and the prompt tokens hosts counted.
 
@@ -153,17 +168,16 @@ class Records:
             _choice("total", name, GROUPS)
         totals: dict[tuple[str, ...], Total] = {}
         for row in self._sums(names, since):
-            key = row[: len(names)]
-            totals[key] = totals.get(key, Total()) + Total(*row[len(names) :])
+            key, found = row[: len(names)], Total(*row[len(names) :])
+            totals[key] = totals.get(key, Total()) + found
         if by is None:
             return totals.get((), Total())
-        order = (
-            sorted(totals)
-            if "day" in names
-            else sorted(
-                totals, key=lambda key: (-totals[key].cost, -totals[key].calls, key)
-            )
-        )
+
+        def rank(key: tuple[str, ...]) -> Any:
+            dear = (-totals[key].cost_pico, -totals[key].calls)
+            return key if "day" in names else (dear, key)
+
+        order = sorted(totals, key=rank)
         return {key[0] if isinstance(by, str) else key: totals[key] for key in order}
 
     def _sums(self, by: Sequence[str], since: Since) -> list[tuple[Any, ...]]:
@@ -252,7 +266,8 @@ class Records:
             usage, price = cells.pop("usage"), cells.pop("price")
             cells |= {name: usage and getattr(usage, name) for name in COUNTS}
             cells["cost_usd"], cells["at_most_usd"] = cells.pop("cost"), row.at_most
-            cells["price_source"] = price and f"{price.source}, {price.as_of}"
+            known = (price.source, price.as_of) if price else ()
+            cells["price_source"] = ", ".join(filter(None, known)) or None
             del cells["at_most"]
             rows.append({"time": dt.datetime.fromtimestamp(row.created), **cells})
         return rows

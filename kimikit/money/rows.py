@@ -32,6 +32,26 @@ COLUMNS = (
 """Columns of the table ``calls`` that a ``CallRow`` is read from, in its order."""
 
 
+TOKEN_HEADS = ("prompt", "cached", "answer")
+
+
+def token_cells(usage: Usage) -> list[str]:
+    """Return the cells of a table under ``TOKEN_HEADS``."""
+    prompt, about = usage.prompt_tokens, "~" if usage.estimated else ""
+    return [
+        f"{about}{prompt:,}",
+        f"{usage.cached_tokens / prompt:.0%}" if prompt else "–",
+        f"{about}{usage.completion_tokens:,}",
+    ]
+
+
+def breakable(cell: str) -> html.Raw:
+    """Return a cell that goes on in the next line where names and phrases may break."""
+    return html.Raw(
+        html.esc(cell).replace("/", "/<wbr>").replace("unknown, ", "unknown,<br>")
+    )
+
+
 class CallRow(msgspec.Struct, frozen=True):
     """A call as the ledger has it.
 
@@ -86,7 +106,9 @@ class CallRow(msgspec.Struct, frozen=True):
         counts = {name: raw.pop(name) for name in COUNTS}
         counts["estimated"] = bool(counts["estimated"])
         raw["usage"] = Usage(**counts) if counts["prompt_tokens"] is not None else None
-        raw["cost"], raw["at_most"] = dollars(raw["cost"]), dollars(raw["at_most"])
+        for name in ("cost", "at_most"):
+            if raw[name] is not None:
+                raw[name] = dollars(raw[name])
         if raw["price"]:
             raw["price"] = msgspec.json.decode(raw["price"], type=Price)
         return cls(**raw | {"stand_in": bool(raw["stand_in"])})
@@ -97,24 +119,24 @@ class CallRow(msgspec.Struct, frozen=True):
         if self.cost is not None:
             estimated = bool(self.usage and self.usage.estimated)
             return html.money(self.cost, estimated=estimated)
-        if self.stand_in:
-            return "local"
         if self.state == "failed":
             return "–"
         if self.state not in ("open", "lost"):
             return "unpriced"
-        bound = "" if self.at_most is None else f", at most {html.money(self.at_most)}"
-        return f"unknown{bound}"
+        if self.at_most is None:
+            return "unknown"
+        most = html.money(self.at_most)
+        return f"unknown, at most {most}" if self.at_most else most
 
     def cells(self) -> list[str]:
         """Return the row of a table of calls."""
         return [
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.created)),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)),
             self.host,
-            self.model + (" (local stand-in, not Kimi)" if self.stand_in else ""),
+            self.model,
             self.tag,
             self.state,
-            str(self.usage) if self.usage else "",
+            *(token_cells(self.usage) if self.usage else ("", "", "")),
             self.cost_text,
         ]
 
@@ -122,18 +144,25 @@ class CallRow(msgspec.Struct, frozen=True):
 class Calls(list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
-    _heads = ("time", "host", "model", "tag", "state", "tokens", "cost")
+    _heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
 
     def __repr__(self) -> str:
         table = html.text_table(self._heads, [row.cells() for row in self])
-        return f"{table}\nn = {len(self)} calls, newest first"
+        return f"{table}\n{self._note()}"
 
     def _repr_html_(self) -> str:
-        cells, note = (
-            [row.cells() for row in self],
-            f"n = {len(self)} calls, newest first",
+        cells = [[breakable(cell) for cell in row.cells()] for row in self]
+        note, columns = self._note(), (0, 5, 6, 7, 8)  # a time stays in one line
+        return html.wrap(html.table(self._heads, cells, caption=note, numeric=columns))
+
+    def _note(self) -> str:
+        local = any(row.stand_in for row in self)
+        return html.footer_line(
+            [
+                f"n = {some(len(self))}, newest first",
+                "local stand-in, not Kimi" if local else "",
+            ]
         )
-        return html.wrap(html.table(self._heads, cells, caption=note, numeric=(5, 6)))
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -183,13 +212,13 @@ class Total(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> Decimal:
         """US dollars of all calls whose cost is known, exact."""
-        return dollars(self.cost_pico) or Decimal(0)
+        return dollars(self.cost_pico)
 
     @property
     def known_text(self) -> str:
         """The known cost as it is shown: ``at least`` where it is not all."""
-        if self.unpriced == self.calls > 0:
-            return "unpriced"
+        if not self.cost_pico and (self.unpriced or self.unknown):
+            return "unpriced" if self.unpriced else "unknown"
         known = html.money(self.cost, estimated=self.estimated > 0)
         return f"at least {known}" if self.unpriced or self.unknown else known
 
@@ -206,7 +235,14 @@ class Total(msgspec.Struct, frozen=True):
     def cost_text(self) -> str:
         """Both in one phrase."""
         known, missing = self.known_text, self.missing_text
-        return f"{known} ({missing})" if missing and known != "unpriced" else known
+        if not missing or self.unpriced == self.calls:
+            return known
+        return f"{known} ({missing})" if self.cost_pico else missing
 
     def __str__(self) -> str:
-        return f"{self.calls:,} calls · {self.usage} · {self.cost_text}"
+        return f"{some(self.calls)} · {self.usage} · {self.cost_text}"
+
+
+def some(calls: int) -> str:
+    """Return a number of calls in words."""
+    return f"{calls:,} call{'' if calls == 1 else 's'}"

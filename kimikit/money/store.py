@@ -91,7 +91,16 @@ def _first(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+def _second(db: sqlite3.Connection) -> None:
+    """Version 2: what the local stand-in costs is known, it is 0."""
+    db.execute(
+        "UPDATE calls SET at_most = 0,"
+        " cost = CASE WHEN state IN ('complete', 'partial', 'truncated') THEN 0 END"
+        " WHERE stand_in"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
 """Applied in order, each once and in one transaction; a landed one is never edited."""
 
 
@@ -209,22 +218,27 @@ class Store:
 
     def vacuum(self) -> None:
         """Give deleted rows' space back, so that nothing of them is in the file."""
+        left = ""
         with self._connection() as db:
             db.execute(f"PRAGMA busy_timeout = {int(TIDY_S * 1000)}")
             try:
                 db.execute("VACUUM")
-                busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            except sqlite3.OperationalError:
-                busy = True
+                if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    left = "another kernel was using the ledger"
+            except sqlite3.OperationalError as exc:
+                left = f"it could not be tidied up ({exc})"
             db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-        if busy:
-            warnings.warn(
-                "The rows are deleted, but another kernel was using the ledger, so "
-                f"traces may be left in {self.path}. Call ledger.forget() again for "
-                "any row when the others are idle.",
-                KimiWarning,
-                stacklevel=3,
-            )
+        if self.failure:
+            what = f"Nothing in {self.path} could be deleted, since it is read only now"
+            again = "when it can be written again"
+        elif left:
+            what = f"The rows are deleted, but {left}: traces may be in {self.path}"
+            again = "for any row when other kernels are idle"
+        else:
+            return
+        warnings.warn(
+            f"{what}. Call ledger.forget() again {again}.", KimiWarning, stacklevel=3
+        )
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -278,6 +292,6 @@ def pico(usd: Decimal | None) -> int | None:
     return None if usd is None else int((usd * PICO).to_integral_value())
 
 
-def dollars(amount: int | None) -> Decimal | None:
+def dollars(amount: int) -> Decimal:
     """Return pico-dollars as dollars, exact."""
-    return None if amount is None else Decimal(amount) / PICO
+    return Decimal(amount) / PICO

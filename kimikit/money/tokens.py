@@ -35,8 +35,8 @@ PATTERN = (
 )
 """How Kimi K2 splits text before it looks for tokens (its ``tokenization_kimi.py``)."""
 
-_K2 = re.compile(r"kimi-k2(?![.p]?\d)|^$", re.IGNORECASE)
-"""Models whose chat template the count follows; later ones write chats otherwise."""
+_K2 = re.compile(r"kimi-k2(?![.p]?\d|-thinking)|^$", re.IGNORECASE)
+"""Models whose chat template the count follows; others may write chats otherwise."""
 
 SLOW_TOKENS = 100_000
 """Input past which, the model's page says, response speed drops."""
@@ -219,9 +219,15 @@ def encoder(fetch: Callable[[str], bytes] | None = None) -> Encode | None:
     return _load(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=1)
+_TRIED: set[Path] = set()
+"""Where the tokenizer was to be put; each is tried once, whether it works or not."""
+
+
 def _fetched(path: Path, fetch: Callable[[str], bytes]) -> bool:
-    """Fetch the tokenizer into the cache; tried once, whether it works or not."""
+    """Fetch the tokenizer into the cache."""
+    if path in _TRIED:
+        return False
+    _TRIED.add(path)
     try:
         data = fetch(URL)
         if hashlib.sha256(data).hexdigest() != SHA256:

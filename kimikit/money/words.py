@@ -17,7 +17,7 @@ BATCH = 1000
 """Answers indexed in one transaction, so that other kernels' writes get in between."""
 
 _PROMPTS = ("messages", "prompt", "input", "query", "documents")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # compiled at its first use
 
 
 def matching(store: Store, text: str) -> tuple[str, list[Any]]:
@@ -73,7 +73,7 @@ def remove(db: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:
 
 def _spaced(text: str) -> str:
     """Part Han, kana and Hangul, which are written without spaces, into characters."""
-    return _CJK.sub(r" \g<0> ", text)
+    return re.sub(_CJK, r" \g<0> ", text)
 
 
 def _index_some(db: sqlite3.Connection) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -108,7 +109,8 @@ class Lanes(dict[str, Lane]):
         super().__init__({name: Lane() for name in streams})
         self.over = threading.Event()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, args=(streams,), daemon=True).start()
+        run = contextvars.copy_context().run  # tags and budgets of the caller hold
+        threading.Thread(target=run, args=(self._run, streams), daemon=True).start()
 
     def _run(self, streams: Mapping[str, Opener]) -> None:
         async def all_of_them() -> None:

@@ -254,7 +254,7 @@ class Playground:
             reply.model or self.model.value,
             f"{params['temperature']:g}",
             str(reply.usage.completion_tokens or ""),
-            "" if reply.stand_in or not reply.model else cost,
+            cost if reply.model else "",
             "error" if lane.error else "stopped" if reply.partial else "",
         )
 

@@ -220,4 +220,5 @@ def _calls_so_far(calls: Sequence[tuple[str, str]]) -> Bundle:
     text = "\n".join(call_text(name, arguments) for name, arguments in calls)
     if len(text) > CALL_SHOWN:
         text = f"... {text[-CALL_SHOWN:]}"
-    return {"text/plain": html.clean(text), "text/html": html.pre(text)}
+    shown = f'<pre style="margin:.2em 0">{html.esc(text)}</pre>'
+    return {"text/plain": html.clean(text), "text/html": shown}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError
 from kimikit.notebook.lanes import Lane, Lanes, Opener
-from kimikit.notebook.screen import Bundle, Screen, kernel_shell
+from kimikit.notebook.screen import Bundle, Drawing, Screen, place
 from kimikit.types import Reply
 
 REDRAW_S = 0.125
@@ -54,16 +53,23 @@ def race(
     """
     if not streams:
         raise BadInput("There is nobody to race.", "Name hosts=[...] or models=[...].")
-    shell = kernel_shell() if out is None and show is not False else None
+    shell, stream = place(show, out)
     screen = None if shell is None else Screen(shell)
     lanes = Lanes(streams)
+
+    def draw() -> float:
+        size = screen.put(0, _live(lanes)) if screen is not None else 0
+        return max(REDRAW_S, size / BYTES_PER_S)
+
+    drawing = Drawing(draw) if screen is not None and screen.live else None
     try:
-        pause = 0.0
-        while not lanes.over.wait(pause):
-            size = screen.put(0, _live(lanes)) if screen is not None else 0
-            pause = max(REDRAW_S, size / BYTES_PER_S)
+        while not lanes.over.wait(1):  # in steps: Windows cannot interrupt a wait
+            pass
     except KeyboardInterrupt:
         lanes.stop()
+    finally:
+        if drawing is not None:
+            drawing.stop()
     result = Race({name: (lane.reply, lane.error) for name, lane in lanes.items()})
     refused = [e for e in result.errors.values() if isinstance(e, BadInput)]
     if len(refused) == len(lanes):
@@ -71,8 +77,8 @@ def race(
     if screen is not None:
         screen.settle([{"text/plain": repr(result), "text/html": result._repr_html_()}])
         screen.shown_already(result)
-    elif show or (show is None and (out or sys.stdout).isatty()):
-        print(result, file=out or sys.stdout)
+    elif stream is not None:
+        print(result, file=stream)
     return result
 
 
@@ -119,7 +125,7 @@ def _facts(reply: Reply, error: Exception | None) -> tuple[str, ...]:
         "" if reply.first_token_s is None else f"{reply.first_token_s:.2f} s",
         "" if reply.tokens_per_s is None else f"{reply.tokens_per_s:.0f}",
         f"{'~' if estimated else ''}{reply.usage.completion_tokens:,}",
-        "" if reply.stand_in else html.money(reply.cost, estimated=estimated),
+        html.money(reply.cost, estimated=estimated),
         ended,
     )
 

@@ -2,16 +2,12 @@
 
 ``answer_view`` picks the view for where it runs: live Markdown in a notebook, plain
 text on a terminal, nothing in a pipe. The wire calls the view with every ``Delta``
-and ``Wait``; in a notebook these are only noted down, and one thread draws, so that
-reading the stream never waits for the screen.
+and ``Wait``; in a notebook these are only noted down, and another thread draws.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +18,7 @@ from typing import Any, Self, TextIO
 from kimikit import html
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import Progress, below, call_text, thinking
-from kimikit.notebook.screen import Screen, kernel_shell
+from kimikit.notebook.screen import Drawing, Screen, place
 from kimikit.types import Delta, Reply, Wait
 
 REDRAWS_PER_S = 8
@@ -36,6 +32,7 @@ QUIET_S = 0.4
 
 Total = Callable[[], Decimal | None]
 AtMost = Callable[[Reply], Decimal | None]
+Footer = Callable[[Reply], str]
 
 
 class AnswerView:
@@ -78,48 +75,25 @@ def answer_view(
         at_most: Gives the most that a stopped answer can cost in US dollars.
         out: Where text goes outside notebooks, standard output unless given.
     """
-    shell = kernel_shell()
-    if show is False:
-        return AnswerView()
-    if shell is not None and out is None:
-        return NotebookView(shell, total=total, at_most=at_most)
-    stream = out or sys.stdout
-    if show or stream.isatty():
-        return TextView(stream, total=total, at_most=at_most)
-    return AnswerView()
 
-
-class _Shown(AnswerView):
-    """What the notebook's and the terminal's view share."""
-
-    def __init__(
-        self,
-        total: Total | None,
-        at_most: AtMost | None,
-    ) -> None:
-        self._total = total
-        self._at_most = at_most
-
-    def _footer(self, reply: Reply) -> str:
-        bound = self._at_most if reply.partial else None
+    def footer(reply: Reply) -> str:
         return reply.footer(
-            session_usd=self._total() if self._total else None,
-            at_most_usd=bound(reply) if bound else None,
+            session_usd=total() if total else None,
+            at_most_usd=at_most(reply) if at_most and reply.partial else None,
         )
 
+    shell, stream = place(show, out)
+    if shell is not None:
+        return NotebookView(shell, footer)
+    return AnswerView() if stream is None else TextView(stream, footer)
 
-class TextView(_Shown):
+
+class TextView(AnswerView):
     """Plain text on a terminal, or in a pipe when asked for."""
 
-    def __init__(
-        self,
-        out: TextIO,
-        *,
-        total: Total | None = None,
-        at_most: AtMost | None = None,
-    ) -> None:
-        super().__init__(total, at_most)
+    def __init__(self, out: TextIO, footer: Footer) -> None:
         self._out = out
+        self._footer = footer
         self._status = ""
         self._text = False
 
@@ -161,69 +135,50 @@ class TextView(_Shown):
             self._out.write("\n")
 
 
-class NotebookView(_Shown):
+class NotebookView(AnswerView):
     """Live Markdown in a cell: finished blocks once, the open one as it grows."""
 
-    def __init__(
-        self,
-        shell: Any,
-        *,
-        total: Total | None = None,
-        at_most: AtMost | None = None,
-    ) -> None:
-        super().__init__(total, at_most)
+    def __init__(self, shell: Any, footer: Footer) -> None:
+        self._footer = footer
         self._screen = Screen(shell)
         self._progress = Progress(time.monotonic(), self._screen.room)
         self._steps: deque[Delta | Wait] = deque()
         self._fixed = 0
-        self._wake = threading.Event()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._drawing: Drawing | None = None
 
     def __enter__(self) -> Self:
         if self._screen.live:
-            # The context carries the cell that displays belong to.
-            run = contextvars.copy_context().run
-            self._thread = threading.Thread(
-                target=run, args=(self._draw_until_over,), daemon=True
-            )
-            self._thread.start()
+            self._drawing = Drawing(self._draw, idle_s=QUIET_S)
         return self
 
     def __call__(self, step: Delta | Wait) -> None:
         """Note the step down and wake the thread that draws."""
         self._steps.append(step)
-        self._wake.set()
+        if self._drawing is not None:
+            self._drawing.wake()
 
     def _take(self) -> None:
         while self._steps:
             self._progress.take(self._steps.popleft(), time.monotonic())
 
-    def _draw_until_over(self) -> None:
-        pause = QUIET_S
-        while True:
-            self._wake.wait(pause)
-            self._wake.clear()
-            if self._over.is_set():
-                return
-            self._take()
-            began = time.monotonic()
-            finished, growing = self._progress.parts(began)
-            sizes = [
-                self._screen.put(self._fixed + i, part)
-                for i, part in enumerate([*finished, *growing])
-            ]
-            self._fixed += len(finished)
-            messages = sum(size > 0 for size in sizes)
-            least = max(messages / REDRAWS_PER_S, sum(sizes) / BYTES_PER_S)
-            self._over.wait(max(0.0, least - (time.monotonic() - began)))
-            pause = 0.0 if self._progress.is_behind else 1.0
+    def _draw(self) -> float:
+        self._take()
+        began = time.monotonic()
+        finished, growing = self._progress.parts(began)
+        sizes = [
+            self._screen.put(self._fixed + i, part)
+            for i, part in enumerate([*finished, *growing])
+        ]
+        self._fixed += len(finished)
+        if self._drawing is not None and self._progress.is_behind:
+            self._drawing.wake()
+        messages = sum(size > 0 for size in sizes)
+        least = max(messages / REDRAWS_PER_S, sum(sizes) / BYTES_PER_S)
+        return max(0.0, least - (time.monotonic() - began))
 
     def _stop_drawing(self) -> None:
-        self._over.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._drawing is not None:
+            self._drawing.stop()
         self._take()
 
     def finish(self, reply: Reply) -> None:

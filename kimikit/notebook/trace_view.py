@@ -8,15 +8,14 @@ it folds into one line when the run is done.
 
 from __future__ import annotations
 
-import contextvars
-import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from kimikit import html
 from kimikit.notebook.markdown import safe
-from kimikit.notebook.screen import Bundle, Screen, kernel_shell
+from kimikit.notebook.screen import Bundle, Drawing, Screen, place
 from kimikit.tools import views
 from kimikit.tools.values import (
     CallAsked,
@@ -67,13 +66,10 @@ def trace_view(
         show: True or False forces; None shows in notebooks and on terminals only.
         out: Where text goes outside notebooks, standard output unless given.
     """
-    shell = kernel_shell()
-    if show is False:
-        return TraceView()
-    if shell is not None and out is None:
+    shell, stream = place(show, out)
+    if shell is not None:
         return NotebookTrace(shell)
-    stream = out or sys.stdout
-    return TextTrace(stream) if show or stream.isatty() else TraceView()
+    return TraceView() if stream is None else TextTrace(stream)
 
 
 class TextTrace(TraceView):
@@ -105,17 +101,12 @@ class NotebookTrace(TraceView):
         self._sent = 0
         self._text = self._thought = self._wait = ""
         self._calls: dict[int, str] = {}
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._asked = time.monotonic()
+        self._drawing: Drawing | None = None
 
     def __enter__(self) -> Self:
         if self._screen.live:
-            # The context carries the cell that displays belong to.
-            run = contextvars.copy_context().run
-            work = threading.Thread(target=run, args=(self._draw_until_over,))
-            work.daemon = True
-            work.start()
-            self._thread = work
+            self._drawing = Drawing(self._draw)
         return self
 
     def __exit__(
@@ -161,6 +152,7 @@ class NotebookTrace(TraceView):
         elif isinstance(event, StepStarted):
             self._fix_text()
             self._calls.clear()
+            self._asked = time.monotonic()
 
     def _fix_text(self, footer: str = "") -> None:
         """Let the text stay as it is now; ``footer`` is what its step cost."""
@@ -176,33 +168,34 @@ class NotebookTrace(TraceView):
     def _growing(self) -> Bundle:
         lines = [call[-TAIL:] for call in self._calls.values()]
         if self._wait or not (lines or self._text):
-            doing = "thinking ..." if self._thought else "waiting for the model ..."
-            lines.append(self._wait or doing)
+            doing = "thinking" if self._thought else "waiting for the model"
+            seconds = time.monotonic() - self._asked
+            lines.append(self._wait or f"{doing} ... {seconds:.0f} s")
         shown = "\n".join([self._text[-TAIL:].strip(), *lines]).strip()
         return {
             "text/plain": html.clean(shown),
             "text/html": html.wrap(html.pre(shown)),
         }
 
-    def _draw_until_over(self) -> None:
-        while not self._over.wait(REDRAW_S):
-            with self._lock:
-                parts, growing = self._parts[self._sent :], self._growing()
-            for part in parts:
-                self._screen.put(self._sent, part)
-                self._sent += 1
-            self._screen.put(self._sent, growing)
+    def _draw(self) -> float:
+        with self._lock:
+            parts, growing = self._parts[self._sent :], self._growing()
+        for part in parts:
+            self._screen.put(self._sent, part)
+            self._sent += 1
+        self._screen.put(self._sent, growing)
+        return REDRAW_S
 
     def _stop(self) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._drawing is not None:
+            self._drawing.stop()
 
     def _settle(self, run: Run) -> None:
         trace = {"text/plain": views.run_text(run), "text/html": views.run_html(run)}
         text = run.text.strip()
         answer = {"text/plain": html.clean(text), "text/markdown": safe(text)}
         self._screen.settle([answer, trace] if text else [trace])
+        self._screen.shown_already(run)
 
 
 def _line(event: RunEvent) -> str:

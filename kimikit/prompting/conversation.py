@@ -66,12 +66,14 @@ class Conversation:
         params: Sent with every question, such as ``temperature``.
 
     Example:
-        >>> talk = Conversation(client, system="Answer in one word.")
-        >>> talk.say("Capital of France?").text
-        'Paris'
+        >>> talk = Conversation(client)
+        >>> talk.say("What is the capital of Germany?").text
+        'The capital of Germany is Berlin.'
         >>> other = talk.fork("other")
-        >>> [message["role"] for message in other.messages]
-        ['system', 'user', 'assistant']
+        >>> other.say("And of France?").text
+        'The capital of France is Paris.'
+        >>> len(talk.messages), len(other.messages)
+        (2, 4)
     """
 
     def __init__(
@@ -130,6 +132,8 @@ class Conversation:
                 raise
         if window.note:
             reply = msgspec.structs.replace(reply, notes=(*reply.notes, window.note))
+            if params.get("show") is not False:
+                print(window.note)  # noqa: T201 - the view of the answer is closed
         ended: State = "cut off" if reply.truncated else "whole"
         self._record(asked, reply, window, "stopped" if reply.partial else ended)
         return reply
@@ -347,7 +351,7 @@ class Conversation:
         cut = _Window(left_out, window.summary, f"{why}: {turns} left out.")
         if self.overflow == "summarise":
             ask = [{"role": "user", "content": SUMMARISE}]
-            kept = {"model", "temperature"} & self._branch.params.keys()
+            kept = {"model", "temperature", "show"} & self._branch.params.keys()
             reply = self._client.chat(
                 self._sent(window, ask, until=left_out),
                 **{name: self._branch.params[name] for name in kept},

@@ -14,7 +14,15 @@ from urllib.parse import quote
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.types import AnswerStore, ChatClient, Delta, Reply, Wait, Watch
+from kimikit.types import (
+    AnswerStore,
+    ChatClient,
+    Delta,
+    Pricer,
+    Reply,
+    Wait,
+    Watch,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +46,9 @@ class CrewClient:
     Attributes:
         stop: Set to end the calls under way, each at its next token.
         reused: How many answers came from the store.
+        host: The client's host, ``None`` where it has none.
+        defaults: What the client asks every call with, as far as it tells.
+        pricer: What the client knows prices by, ``None`` where it has nothing.
     """
 
     def __init__(
@@ -57,6 +68,9 @@ class CrewClient:
         self.stop = threading.Event()
         self.reused = 0
         self._client: Any = getattr(client, "client", client)
+        self.host = getattr(self._client, "host", None)
+        self.defaults: dict[str, Any] = getattr(self._client, "defaults", {})
+        self.pricer: Pricer | None = getattr(self._client, "pricer", None)
         self._prefix = f"{kind}/{quote(name, safe='')}/" if name else ""
         found = store.answers(self._prefix) if store and name else {}
         self._paid = {
@@ -66,10 +80,6 @@ class CrewClient:
         }
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
-
-    def known(self, fact: str) -> Any:
-        """Return the client's ``host``, ``defaults`` or ``pricer``, if it has one."""
-        return getattr(self._client, fact, None)
 
     def chat(
         self,
@@ -102,10 +112,9 @@ class CrewClient:
         return reply
 
     def _key(self, asked: list[Any]) -> str:
-        host = self.known("host")
-        to = [getattr(host, "name", ""), getattr(host, "model", "")]
+        to = [getattr(self.host, "name", ""), getattr(self.host, "model", "")]
         body = msgspec.json.encode(
-            [*to, self.known("defaults"), *asked],
+            [*to, self.defaults, *asked],
             order="sorted",
             enc_hook=lambda value: getattr(value, "schema", None) or repr(value),
         )

@@ -185,10 +185,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 
     def ask(self, client: ChatClient, **params: Any) -> Report:
         """Send it and check the citations of the answer."""
-        return self.check(client.chat(self.messages, **params))
-
-    def check(self, reply: Reply) -> Report:
-        """Return an answer to this brief with its citations looked up."""
+        reply = client.chat(self.messages, **params)
         return Report(reply=reply, citations=check_citations(reply.text, self.parts))
 
     def __repr__(self) -> str:
@@ -234,10 +231,13 @@ def brief(
         BadInput: If the question is empty or the documents are too long.
 
     Example:
-        >>> made = brief({"log": "The pump failed."}, "What failed?")
-        >>> report = made.ask(client)
-        >>> report.reply.text, report.citations.ok
-        ('The pump failed [1].', True)
+        >>> texts = {"log": "The pump failed.", "diary": "It rained."}
+        >>> made = brief(texts, "What failed?")
+        >>> made
+        Brief of 2 parts, ~... tokens
+        >>> report = made.ask(client, max_tokens=16)
+        >>> report.citations  # the stand-in forgets them
+        0 of 2 parts are cited.
     """
     if not question.strip() or place not in ("last", "first", "both"):
         raise BadInput(

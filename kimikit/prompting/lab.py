@@ -301,11 +301,11 @@ def lab(
         StatusError: If the key, the balance or the model's name is no good.
 
     Example:
-        >>> rows = (("Capital of France?", "Paris"), ("Of Italy?", "Rome"))
+        >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
         >>> task = Task(instruction="Name the city.", rows=rows)
-        >>> found = lab(client, task, {"bare": PATTERNS["zero-shot"]}, progress=False)
+        >>> found = lab(client, task, {"typed": PATTERNS["structured"]}, progress=False)
         >>> [(point["pattern"], point["right"]) for point in found.summary()]
-        [('bare', 1)]
+        [('typed', 2)]
     """
     ways = dict(PATTERNS if patterns is None else patterns)
     if not task.rows or not ways:

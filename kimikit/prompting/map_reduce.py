@@ -119,11 +119,12 @@ def map_reduce(
         BadInput: If the question is empty or the window too small for two notes.
 
     Example:
-        >>> documents = ["The pump failed.", "It rained."]
-        >>> map_reduce(client, documents, "What failed?", dry_run=True).calls
-        3
-        >>> map_reduce(client, documents, "What failed?", progress=False).reply.text
-        'The pump failed [1].'
+        >>> asked = ["The pump failed.", "It rained."], "What failed?"
+        >>> map_reduce(client, *asked, dry_run=True)
+        3 calls · at most ~... tokens · $0.00
+        >>> digest = map_reduce(client, *asked, max_tokens=16, progress=False)
+        >>> len(digest.notes), len(digest.merged)
+        (2, 1)
     """
     if not question.strip() or window_tokens < 2 * NOTE_TOKENS:
         raise BadInput(
@@ -166,8 +167,8 @@ class _Work(msgspec.Struct, frozen=True):
     params: dict[str, Any]
 
     def plan(self, parts: Sequence[Part]) -> Plan:
-        defaults = self.crew.known("defaults") or {}
-        answer = {**defaults, **self.params}.get("max_tokens") or ANSWER_TOKENS
+        params = {**self.crew.defaults, **self.params}
+        answer = params.get("max_tokens") or ANSWER_TOKENS
         note = self.params.get("max_tokens") or NOTE_TOKENS
         sent = sum(size(self._about(part), self.count) for part in parts)
         sent += size(self._over([], final=True), self.count)
@@ -176,7 +177,7 @@ class _Work(msgspec.Struct, frozen=True):
             completion_tokens=note * len(parts) + answer,
             estimated=True,
         )
-        host, pricer, cost = self.crew.known("host"), self.crew.known("pricer"), None
+        host, pricer, cost = self.crew.host, self.crew.pricer, None
         if host is not None and pricer is not None:
             model = self.params.get("model") or host.model
             cost = pricer(host.name, model, usage, time.time())

@@ -56,8 +56,8 @@ def structured(
         InvalidAnswer: If no attempt fits; it has the last reply.
 
     Example:
-        >>> structured(client, "Three prime numbers?", list[int]).parsed
-        [2, 3, 5]
+        >>> structured(client, "How many days has a week?", int).parsed
+        7
     """
     if retries < 0 or schema not in ("auto", "host", "prompt"):
         raise BadInput(
@@ -81,9 +81,7 @@ def structured(
             if len(replies) > retries or reply.finish_reason == "length":
                 raise InvalidAnswer(
                     f"No answer fits {asking.name} after {len(replies)}. {problem}",
-                    "Raise max_tokens: the answer was cut off."
-                    if reply.finish_reason == "length"
-                    else "See .reply.text; make the type simpler or the task clearer.",
+                    _remedy(reply),
                     reply=_total(replies, None, asking.notes),
                 ) from exc
             turns = [*turns, *asking.correction(reply, problem, len(replies))]
@@ -161,6 +159,14 @@ class _Asking:
         told = f"That does not fit: {problem} Answer again with JSON alone."
         answer = {"role": "assistant", "content": reply.text or "(nothing)"}
         return [answer, {"role": "user", "content": told}]
+
+
+def _remedy(reply: Reply) -> str:
+    if '"properties"' in reply.text:  # small models do, and never come to an end
+        return "It repeats the schema: ask a larger model, or a simpler type of it."
+    if reply.finish_reason == "length":
+        return "Raise max_tokens: the answer was cut off."
+    return "See .reply.text; make the type simpler or the task clearer."
 
 
 def _total(replies: list[Reply], value: Any, notes: tuple[str, ...]) -> Reply:

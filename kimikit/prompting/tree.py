@@ -68,7 +68,9 @@ class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
                 f"\u2190\u00a0{n}" for n, end in self.heads.items() if end == turn.id
             ]
             aside = "" if turn.id in live or turn.state == "failed" else "set aside"
-            remarks = [*ends, "" if turn.state == "whole" else turn.state, aside]
+            how = "summed up" if turn.summary else "left out"
+            cut = f"{turn.left_out} {how}" if turn.left_out else ""
+            remarks = [*ends, "" if turn.state == "whole" else turn.state, aside, cut]
             took = spent([turn])
             asked = _text(turn.asked[-1] if turn.asked else {})
             note = ", ".join(remark for remark in remarks if remark)

@@ -145,18 +145,18 @@ def vote(
         BadInput: If ``n`` is not positive or the temperature makes all answers one.
 
     Example:
-        >>> won = vote(client, "Capital of France? End with 'Answer: ' and it.", 3)
+        >>> won = vote(client, "What is the capital of Germany?", 3, temperature=0.1)
         >>> won.answer, won.agreement
-        ('paris', 1.0)
+        ('the capital of germany is berlin', 1.0)
     """
     if n < 1:
         raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")
-    if n > 1 and params.get("temperature") == 0:
+    crew = CrewClient(client, "vote", store=store, name=name)
+    if n > 1 and {**crew.defaults, **params}.get("temperature") == 0:
         raise BadInput(
             "At temperature=0 all answers are meant to be the same.",
-            "Leave temperature out or give about 0.6.",
+            "Ask with temperature=0.6 or so.",
         )
-    crew = CrewClient(client, "vote", store=store, name=name)
     job = partial(crew.chat, prompt, **params)
     came = run_all([job] * n, stop=crew.stop, concurrency=concurrency)
     replies = tuple(reply for reply in came if reply and not reply.partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput
 from kimikit.sweeps.grid import Grid, label, make_grid
-from kimikit.sweeps.result import Embed, Metric, Plan, Progress, Sweep, Trial
+from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.store import Shelf
+from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
 from kimikit.types import AnswerStore
 
 if TYPE_CHECKING:
@@ -80,17 +82,18 @@ def sweep(
     from kimikit.sweeps.engine import Engine
     from kimikit.sweeps.lanes import Orders
 
-    paces = {"concurrency": concurrency, "rpm": rpm}
-    limit = _checked(on_fixed, paces, metrics or {}, max_cost)
+    asked = make_grid(prompt, repeats, grid)
+    _check_options(on_fixed, concurrency, rpm, order_seed)
+    _check_functions(progress, embed, {} if metrics is None else metrics, asked)
     orders = Orders(
         make_client=make_client,
-        grid=make_grid(prompt, repeats, grid),
+        grid=asked,
         shelf=Shelf(store, name, fresh=fresh),
         seed=secrets.randbits(32) if order_seed is None else order_seed,
         concurrency=concurrency,
         rpm=rpm,
         on_fixed=on_fixed,
-        max_cost=limit,
+        max_cost=_money(max_cost),
         estimate=estimate,
         dry_run=dry_run,
     )
@@ -100,34 +103,64 @@ def sweep(
     found = _found(engine, metrics or {}, embed)
     if engine.error is not None:
         engine.error.sweep = found  # type: ignore[attr-defined]
-        kept = f"{len(found.replies)} answers are in this error's .sweep"
-        engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
+        if found.trials:
+            kept = f"{len(found.replies)} answers are in this error's .sweep"
+            engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
         raise engine.error
     return found
 
 
-def _checked(
-    on_fixed: str, paces: dict[str, Any], metrics: dict[str, Any], max_cost: Any
-) -> Decimal | None:
-    """Refuse what no sweep can do; return ``max_cost`` as money."""
+def _check_options(on_fixed: Any, concurrency: Any, rpm: Any, seed: Any) -> None:
+    """Refuse what no sweep can do."""
     if on_fixed not in ("raise", "omit"):
         raise BadInput(f"on_fixed is {on_fixed!r}.", "Use 'raise' or 'omit'.")
-    for key, value in paces.items():
-        number = isinstance(value, int | float) and value > 0
-        if value is not None and not number:
-            raise BadInput(f"{key} is {value!r}.", f"Give {key} a number above 0.")
-    for key, metric in metrics.items():
-        if not callable(metric):
+    for name, value, least in (
+        ("concurrency", concurrency, 1),
+        ("order_seed", seed, 0),
+    ):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or value < least):
             raise BadInput(
-                f"metrics holds {key!r}: {metric!r}, which cannot be called.",
-                "Give a function of the reply that returns true, false or a number.",
+                f"{name} is {value!r}.", f"Give {name} a whole number from {least} up."
             )
-    try:
-        return None if max_cost is None else Decimal(str(max_cost))
-    except ArithmeticError as exc:
+    number = isinstance(rpm, int | float) and 0 < rpm < math.inf
+    if rpm is not None and not number:
+        raise BadInput(f"rpm is {rpm!r}.", "Give requests a minute, a number above 0.")
+
+
+def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> None:
+    """Refuse what cannot be called, and metrics that would hide another figure."""
+    if not isinstance(metrics, dict):
         raise BadInput(
-            f"max_cost is {max_cost!r}.", "Give US dollars as a number."
-        ) from exc
+            f"metrics is {metrics!r}.", "Give a dict of names and functions of a reply."
+        )
+    wanted = {f"metrics[{name!r}]": metric for name, metric in metrics.items()}
+    wanted |= {} if isinstance(progress, bool) else {"progress": progress}
+    wanted |= {} if embed is None else {"embed": embed}
+    for name, value in wanted.items():
+        if not callable(value):
+            raise BadInput(
+                f"{name} is {value!r}, which cannot be called.", "Give a function."
+            )
+    taken = {*TAKEN, *grid.axes, *grid.fixed}
+    for name in metrics:
+        if not isinstance(name, str) or name in taken:
+            raise BadInput(
+                f"metrics holds {name!r}, which is no text or names another figure.",
+                "Give the metric a name of its own, such as 'right'.",
+            )
+
+
+def _money(max_cost: Any) -> Decimal | None:
+    if max_cost is None:
+        return None
+    try:
+        limit = Decimal(str(max_cost))
+    except ArithmeticError:
+        limit = Decimal("nan")
+    if not limit.is_finite() or limit < 0:
+        raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
+    return limit
 
 
 def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Sweep:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.sweeps.metrics import text_of
+from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.views import compare, label_text
 
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
-
-ANY = "any"
+ANY = object()
+"""The choice of all labels; no label is it."""
 
 ANSWERS_SHOWN = 50
 """Answers of a page."""
 
 
 def answers(
-    sweep: Sweep, picked: dict[str, Any], least: dict[str, float], words: str = ""
+    sweep: Outcome, picked: dict[str, Any], least: dict[str, float], words: str = ""
 ) -> str:
     """Return the answers that fit as HTML.
 
@@ -47,7 +46,10 @@ def answers(
     note = f"{len(rows)} of {len(sweep.trials)} trials" + (
         f", the first {ANSWERS_SHOWN} shown" if len(rows) > ANSWERS_SHOWN else ""
     )
-    return html.wrap(html.table(heads, rows[:ANSWERS_SHOWN], caption=note))
+    repeat = [len(sweep.axes)]
+    return html.wrap(
+        html.table(heads, rows[:ANSWERS_SHOWN], caption=note, numeric=repeat)
+    )
 
 
 class Explorer:
@@ -57,7 +59,7 @@ class Explorer:
         widget: The ipywidgets box.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Outcome) -> None:
         import ipywidgets as widgets
 
         self._sweep = sweep
@@ -65,12 +67,15 @@ class Explorer:
         self._picks = {
             axis: widgets.Dropdown(
                 description=axis,
-                options=[(ANY, ANY), *((label_text(v), v) for v in labels)],
+                style={"description_width": "initial"},
+                options=[("any", ANY), *((label_text(v), v) for v in labels)],
             )
             for axis, labels in sweep.axes.items()
         }
         self._least = {
-            name: widgets.FloatText(description=f"{name} ≥", value=0.0)
+            name: widgets.FloatText(
+                description=f"{name} ≥", style={"description_width": "initial"}
+            )
             for name in sweep.scores
         }
         self._filter = widgets.Checkbox(description="filter by metric", value=False)
@@ -85,18 +90,16 @@ class Explorer:
         self.widget.children[0].layout.flex_flow = "row wrap"
 
     def _show(self, _change: Any = None) -> None:
-        picked = {a: c.value for a, c in self._picks.items() if c.value != ANY}
+        picked = {a: c.value for a, c in self._picks.items() if c.value is not ANY}
         least = {name: control.value for name, control in self._least.items()}
         judged = least if self._filter.value else {}
         self._page.value = answers(self._sweep, picked, judged, self._words.value)
+
+    def __repr__(self) -> str:
+        return self._still.text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle = self.widget._repr_mimebundle_() or {}
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         still = {"text/html": self._still.html, "text/plain": self._still.text}
         return {**data, **still}
-
-
-def explore(sweep: Sweep) -> Explorer:
-    """Return the explorer of a sweep."""
-    return Explorer(sweep)

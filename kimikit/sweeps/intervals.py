@@ -18,16 +18,20 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from kimikit.intervals import Z_95 as Z
+from kimikit.intervals import wilson
+
 Array = npt.NDArray[Any]
 
 LEAST = 3
 """Fewer answers than this get no interval."""
 
+ALIKE = 1e-5
+"""Figures nearer to each other than this are equal: similarities have single precision
+and many terms."""
+
 DRAWS = 1000
 """Bootstrap replicates."""
-
-Z = 1.959964
-"""97.5 % point of the normal distribution."""
 
 
 @contextlib.contextmanager
@@ -70,19 +74,6 @@ class Part(msgspec.Struct, frozen=True, eq=False):
         """Return 1 minus a bootstrapped figure."""
         draws = None if self.draws is None else 1 - self.draws
         return Part(1 - self.value, self.n, draws=draws)
-
-
-def wilson(hits: float, n: float) -> tuple[float, float]:
-    """Return the interval of a rate (Wilson 1927); right also at 0 and 1.
-
-    Args:
-        hits: How many; a fraction where ``n`` is an effective number.
-        n: Of how many.
-    """
-    rate, spread = hits / n, Z * Z / n
-    middle = (rate + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * (rate * (1 - rate) / n + spread / (4 * n)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def student(df: float) -> float:
@@ -182,7 +173,10 @@ def pool(
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
         least = min(part.n for part in parts)
-        return _expanded(value, np.mean(draws, axis=0), least, bounds)
+        # Cells of one size share their resamples; shifted against each other they
+        # are drawn apart, as they were asked apart.
+        apart = [np.roll(some, place) for place, some in enumerate(draws)]
+        return _expanded(value, np.mean(apart, axis=0), least, bounds)
     errors = np.array([part.error or 0.0 for part in parts])
     half = Z * float((errors**2).sum() ** 0.5) / len(parts)
     if half == 0:
@@ -242,8 +236,8 @@ def _expanded(
     the end of a share, such as no diversity at all, Wilson's of 0 in n holds.
     """
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    if high - low < 1e-9:
-        end = bounds == (0.0, 1.0) and min(abs(value), abs(1 - value)) < 1e-6
+    if high - low < ALIKE:
+        end = bounds == (0.0, 1.0) and min(abs(value), abs(1 - value)) < ALIKE
         return Estimate(value, *wilson(round(value) * n, n)) if end else Estimate(value)
     wider = student(n - 1) / Z * (n / (n - 1)) ** 0.5
     return Estimate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, BudgetExceeded, KimiError
+from kimikit.errors import BudgetExceeded, FixedTemperature, KimiError
 from kimikit.sweeps.grid import Grid, Label, digest
 from kimikit.sweeps.limits import AT_ONCE, SMALL_HOSTS, Pace
-from kimikit.sweeps.result import Plan
 from kimikit.sweeps.store import Shelf
+from kimikit.sweeps.values import Plan
 from kimikit.types import AsyncChatClient, Host, Reply
+from kimikit.wire.requests import check_params
 
 MakeClient = Callable[[str | None], AsyncChatClient]
 
@@ -108,17 +110,12 @@ class Lane:
             only = {"only": [provider], "allow_fallbacks": False}
             self.pins[model] = {"provider": only}
 
-    def check_temperature(self, value: Any) -> None:
-        """Refuse a temperature that the host is known not to take."""
-        if self.host is None or value is None:
-            return
-        low, high = self.host.temperature_range
-        if not low <= value <= high:
-            raise BadInput(
-                f"temperature {value:g} is outside what {self.title} takes, "
-                f"{low:g} to {high:g}.",
-                "Leave that value out, or sweep on a host with a wider range.",
-            )
+    def check(self, params: dict[str, Any]) -> None:
+        """Refuse what the host is known not to take, before anything is sent."""
+        if self.host is not None:
+            model = str(params.get("model") or self.host.model)
+            with contextlib.suppress(FixedTemperature):  # on_fixed says what then
+                check_params(params, self.host, model)
 
 
 def lay_out(orders: Orders) -> dict[str | None, Lane]:
@@ -134,7 +131,7 @@ def lay_out(orders: Orders) -> dict[str | None, Lane]:
         if name not in lanes:
             lanes[name] = Lane(name, orders.make_client(name))
         lane = lanes[name]
-        lane.check_temperature(params.get("temperature"))
+        lane.check(params)
         for repeat in range(orders.grid.repeats):
             lane.cells.append(Cell(labels, params, repeat))
     for lane in lanes.values():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.sweeps.views import label_text
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.summary import summarise
+from kimikit.sweeps.values import Outcome
+from kimikit.sweeps.verdict import recommend
+from kimikit.sweeps.views import is_number, label_text
 
 GREY = "#7f7f7f"
 """Legible on white and on dark pages alike."""
@@ -24,13 +24,13 @@ TITLES = {
 }
 
 
-def plot(sweep: Sweep, axes: Any = None) -> Any:
+def plot(sweep: Outcome, axes: Any = None) -> Any:
     """Draw the figure; see ``Sweep.plot``."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    x_name = _across(sweep)
-    rows = sweep.summary()
+    x_name = _x_axis(sweep)
+    rows = summarise(sweep)
     for row in rows:
         paid = row["n"] and row["cost"] is not None
         row["cost_each"] = 1000 * float(row["cost"]) / row["n"] if paid else None
@@ -50,9 +50,9 @@ def plot(sweep: Sweep, axes: Any = None) -> Any:
     note = f"{len(sweep.replies)} answers, {sweep.repeats} a point, 95 % intervals."
     if x_name == "temperature":
         note += (
-            f" Dashed: {sweep.recommended}"
-            if sweep.recommended.temperature is not None
-            else f" {sweep.recommended}"
+            f" Dashed: {recommend(sweep)}"
+            if recommend(sweep).temperature is not None
+            else f" {recommend(sweep)}"
         )
     if sweep.stand_in:
         note += " Local stand-in, not Kimi."
@@ -60,7 +60,7 @@ def plot(sweep: Sweep, axes: Any = None) -> Any:
     return axes
 
 
-def _across(sweep: Sweep) -> str:
+def _x_axis(sweep: Outcome) -> str:
     others = [axis for axis in sweep.axes if axis != "prompt"]
     if not others or not sweep.replies:
         raise BadInput(
@@ -71,12 +71,10 @@ def _across(sweep: Sweep) -> str:
 
 
 def _panel(
-    sweep: Sweep, ax: Any, rows: Sequence[dict[str, Any]], x_name: str, name: str
+    sweep: Outcome, ax: Any, rows: Sequence[dict[str, Any]], x_name: str, name: str
 ) -> None:
     labels = list(dict.fromkeys(row[x_name] for row in rows))
-    numeric = all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in labels
-    )
+    numeric = all(map(is_number, labels))
     others = [axis for axis in sweep.axes if axis not in ("prompt", x_name)]
     series: dict[str, list[dict[str, Any]]] = {}
     ends: list[tuple[float, float, str, str]] = []
@@ -99,7 +97,7 @@ def _panel(
             if low is not None:
                 ax.plot([at, at], [low, high], color=colour, lw=1.2, alpha=0.8)
     _dress(ax, x_name, name, labels, numeric=numeric)
-    taken = sweep.recommended.temperature if x_name == "temperature" else None
+    taken = recommend(sweep).temperature if x_name == "temperature" else None
     if taken is not None:
         ax.axvline(taken, color=GREY, ls="--", lw=1)
     if name == "diversity" and len(series) > 4:

@@ -13,7 +13,7 @@ import msgspec
 from kimikit.errors import ConnectionFailed, KimiError, Overloaded, TimedOut
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.lanes import Cell, Lane
-from kimikit.sweeps.result import Plan, Progress, Trial
+from kimikit.sweeps.values import Plan, Progress, Trial
 from kimikit.types import Reply
 
 RAW_KEPT = ("provider", "system_fingerprint", "temperature", "generation_settings")

@@ -72,9 +72,8 @@ class Shelf:
             )
         self._answers = answers
         self._prefix = f"{root}{latest}/{grid}/"
-        # A store may tell which calls failed (see AnswerStore); not all can.
-        failed = getattr(self._store, "failed", None)
-        self.failed = frozenset(failed(self._prefix)) if failed else frozenset()
+        if self._store is not None:
+            self.failed = frozenset(self._store.failed(self._prefix))
 
     def key(self, cell: str, repeat: int) -> str:
         """Return the key of one answer: ``cell`` is the hash of all it was asked."""

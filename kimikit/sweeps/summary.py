@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,8 @@ from kimikit.sweeps.intervals import (
     one_thread,
     pool,
 )
+from kimikit.sweeps.values import Outcome, kept
 from kimikit.types import Reply
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
 
 BLEU_PAIRS = 1500
 """Pairs of a sweep that self-BLEU looks at: sacrebleu takes 0.2 ms for each."""
@@ -46,32 +44,44 @@ Prompts = dict[Any, list[Part]]
 """For each prompt the parts of one figure."""
 
 
-@one_thread()
-def summarise(sweep: Sweep, by: tuple[str, ...]) -> list[dict[str, Any]]:
+def summarise(
+    sweep: Outcome, by: Sequence[str] | str | None = None
+) -> list[dict[str, Any]]:
     """Return a row for each setting of the axes ``by``; see ``Sweep.summary``."""
-    known = sweep.__dict__.setdefault("_summaries", {})
-    if by not in known:
-        figures = _figures(sweep, by, common_length(sweep))
-        trials = _grouped(sweep, by)
-        if not sweep.pinned:  # points that nothing has come of are rows too
-            points = itertools.product(*(sweep.axes[axis] for axis in by))
-            trials = {point: [] for point in points} | trials
-        known[by] = [
-            dict(zip(by, point, strict=True))
-            | _counts(sweep, by, trials[point])
-            | _pooled(sweep, figures.get(point, {}), trials[point])
-            for point in sorted(trials, key=lambda point: _order(sweep, by, point))
-        ]
-    return [dict(row) for row in known[by]]
+    axes = [axis for axis in sweep.axes if axis != "prompt"] if by is None else by
+    axes = [axes] if isinstance(axes, str) else axes
+    for axis in axes:
+        if axis not in sweep.axes:
+            raise BadInput(
+                f"{axis!r} is not an axis of this sweep.",
+                f"Its axes are {', '.join(sweep.axes) or 'none'}.",
+            )
+    return [dict(row) for row in _rows(sweep, tuple(axes))]
+
+
+@kept
+@one_thread()
+def _rows(sweep: Outcome, by: tuple[str, ...]) -> list[dict[str, Any]]:
+    figures = _figures(sweep, by, common_length(sweep))
+    trials = _grouped(sweep, by)
+    if not sweep.pinned:  # points that nothing has come of are rows too
+        points = itertools.product(*(sweep.axes[axis] for axis in by))
+        trials = {point: [] for point in points} | trials
+    return [
+        dict(zip(by, point, strict=True))
+        | _counts(sweep, by, trials[point])
+        | _pooled(sweep, figures.get(point, {}), trials[point])
+        for point in sorted(trials, key=lambda point: _order(sweep, by, point))
+    ]
 
 
 @one_thread()
-def differences(sweep: Sweep, other: Sweep) -> list[dict[str, Any]]:
+def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
     """Return ``other`` minus ``sweep`` at each point that both have; see ``diff``."""
     by = tuple(
         axis
-        for axis in sweep.axes
-        if axis != "prompt" and set(sweep.axes[axis]) & set(other.axes.get(axis, ()))
+        for axis in {**sweep.axes, **other.axes}
+        if axis != "prompt" and _labels(sweep, axis) & _labels(other, axis)
     )
     length = min(common_length(sweep), common_length(other))
     ours, theirs = (_figures(each, by, length) for each in (sweep, other))
@@ -94,25 +104,33 @@ def differences(sweep: Sweep, other: Sweep) -> list[dict[str, Any]]:
     return rows
 
 
-def common_length(sweep: Sweep) -> int:
+def _labels(sweep: Outcome, axis: str) -> set[Any]:
+    """Return the values of an axis, or the one of a parameter that is none."""
+    fixed = (sweep.fixed[axis],) if axis in sweep.fixed else ()
+    return set(sweep.axes.get(axis, fixed))
+
+
+@kept
+def common_length(sweep: Outcome) -> int:
     """Return the words of each answer that wording is measured on.
 
     It is the smallest of the cells' median lengths: at every setting at least half of
     the answers fill it, and no answer counts for more.
     """
+    words = split(sweep)
     lengths = [
-        [len(tokens(sweep, metrics.text_of(r))) for r in _replies(sweep, places)]
+        [len(words[metrics.text_of(reply)]) for reply in _replies(sweep, places)]
         for places in _grouped(sweep, tuple(sweep.axes)).values()
     ]
     return max(1, int(min((np.median(some) for some in lengths if some), default=1)))
 
 
-def _replies(sweep: Sweep, places: Sequence[int]) -> list[Reply]:
+def _replies(sweep: Outcome, places: Sequence[int]) -> list[Reply]:
     found = (sweep.trials[place].reply for place in places)
     return [reply for reply in found if reply is not None]
 
 
-def _grouped(sweep: Sweep, by: Sequence[str]) -> dict[Point, list[int]]:
+def _grouped(sweep: Outcome, by: Sequence[str]) -> dict[Point, list[int]]:
     """Return the places of the trials at each setting of the axes ``by``."""
     groups: dict[Point, list[int]] = {}
     for place, trial in enumerate(sweep.trials):
@@ -121,7 +139,7 @@ def _grouped(sweep: Sweep, by: Sequence[str]) -> dict[Point, list[int]]:
     return groups
 
 
-def _order(sweep: Sweep, by: Sequence[str], point: Point) -> list[int]:
+def _order(sweep: Outcome, by: Sequence[str], point: Point) -> list[int]:
     """Return where a point stands in the grid; an omitted parameter comes last."""
     axes = (list(sweep.axes[axis]) for axis in by)
     return [
@@ -131,57 +149,56 @@ def _order(sweep: Sweep, by: Sequence[str], point: Point) -> list[int]:
 
 
 def _figures(
-    sweep: Sweep, by: tuple[str, ...], length: int
+    sweep: Outcome, by: tuple[str, ...], length: int
 ) -> dict[Point, dict[str, Prompts]]:
     """Measure every cell, and sort its figures by point and prompt."""
     cells = _grouped(sweep, tuple(sweep.axes))
     pairs = max(LEAST_PAIRS, BLEU_PAIRS // max(len(cells), 1))
     out: dict[Point, dict[str, Prompts]] = {}
     for cell, places in cells.items():
-        labels = dict(zip(sweep.axes, cell, strict=True))
+        labels = {**sweep.fixed, **dict(zip(sweep.axes, cell, strict=True))}
         figures = out.setdefault(tuple(labels[axis] for axis in by), {})
-        prompt = labels.get("prompt", sweep.fixed.get("prompt"))
+        prompt = labels.get("prompt")
         for name, part in _measure(sweep, places, length, pairs).items():
             figures.setdefault(name, {}).setdefault(prompt, []).append(part)
     return out
 
 
 def _answers(
-    sweep: Sweep, replies: Sequence[Reply], length: int, pairs: int
+    sweep: Outcome, replies: Sequence[Reply], length: int, pairs: int
 ) -> metrics.Answers:
     """Return what is measured of these answers."""
-    meaning = vectors(sweep)
+    meaning, words = vectors(sweep), split(sweep)
     texts = [metrics.text_of(reply) for reply in replies]
-    split = [tokens(sweep, text) for text in texts]
     return metrics.Answers(
         texts,
         [
-            metrics.cut(text, length) if len(some) > length else text
-            for text, some in zip(texts, split, strict=True)
+            metrics.cut(text, length) if len(words[text]) > length else text
+            for text in texts
         ],
-        [some[:length] for some in split],
+        [words[text][:length] for text in texts],
         np.stack([meaning[text] for text in texts]) if meaning else None,
         pairs,
         sweep.seed,
     )
 
 
-def diversity(sweep: Sweep, places: Sequence[int]) -> Part:
+def diversity(sweep: Outcome, places: Sequence[int]) -> Part:
     """Return the diversity of the answers at these places alone."""
     replies = _replies(sweep, places)
     return metrics.diversity(_answers(sweep, replies, common_length(sweep), 0))
 
 
 def _measure(
-    sweep: Sweep, places: Sequence[int], length: int, pairs: int
+    sweep: Outcome, places: Sequence[int], length: int, pairs: int
 ) -> dict[str, Part]:
     replies = _replies(sweep, places)
     if not replies:
         return {}
     answers = _answers(sweep, replies, length, pairs)
     parts = metrics.measure(answers)
-    split = [tokens(sweep, text) for text in answers.texts]
-    parts["words"] = mean([len(some) for some in split])
+    words = split(sweep)
+    parts["words"] = mean([len(words[text]) for text in answers.texts])
     parts["tokens"] = mean([reply.usage.completion_tokens for reply in replies])
     parts["seconds"] = mean([reply.duration_s for reply in replies])
     for name, scores in sweep.scores.items():
@@ -191,33 +208,30 @@ def _measure(
     return parts
 
 
-def tokens(sweep: Sweep, text: str) -> list[str]:
-    """Return the words of an answer, split once."""
-    known: dict[str, list[str]] = sweep.__dict__.setdefault("_words", {})
-    if text not in known:
-        known[text] = metrics.words(text)
-    return known[text]
+@kept
+def split(sweep: Outcome) -> dict[str, list[str]]:
+    """Return the words of each different answer."""
+    texts = {metrics.text_of(reply) for reply in sweep.replies}
+    return {text: metrics.words(text) for text in texts}
 
 
-def vectors(sweep: Sweep) -> dict[str, Any]:
+@kept
+def vectors(sweep: Outcome) -> dict[str, Any]:
     """Return the embedding of each different answer; none if ``embed`` fails."""
-    known: dict[str, Any] | None = sweep.__dict__.get("_vectors")
-    if known is None:
-        known = {}
-        texts = sorted({metrics.text_of(reply) for reply in sweep.replies} - {""})
-        if sweep.embed is not None and texts:
-            try:
-                rows = np.asarray(sweep.embed(texts), dtype=np.float32)
-                known = dict(zip(texts, rows, strict=True))
-                known[""] = np.zeros_like(rows[0])
-            except Exception as error:  # the wording's figures stand without meaning
-                kind = f"{type(error).__name__}: {error}"
-                sweep.metric_errors.setdefault("embed", []).append(kind)
-        sweep.__dict__["_vectors"] = known
-    return known
+    texts = sorted({metrics.text_of(reply) for reply in sweep.replies} - {""})
+    if sweep.embed is None or not texts:
+        return {}
+    try:
+        rows = np.asarray(sweep.embed(texts), dtype=np.float32)
+        known = dict(zip(texts, rows, strict=True))
+        return known | {"": np.zeros_like(rows[0])}
+    except Exception as error:  # the wording's figures stand without meaning
+        kind = f"{type(error).__name__}: {error}"
+        sweep.metric_errors.setdefault("embed", []).append(kind)
+        return {}
 
 
-def _counts(sweep: Sweep, by: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
+def _counts(sweep: Outcome, by: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
     replies = _replies(sweep, places)
     costs = [reply.cost for reply in replies if reply.cost is not None]
     others = math.prod(len(sweep.axes[axis]) for axis in sweep.axes if axis not in by)
@@ -231,7 +245,7 @@ def _counts(sweep: Sweep, by: Sequence[str], places: Sequence[int]) -> dict[str,
 
 
 def _pooled(
-    sweep: Sweep, figures: dict[str, Prompts], places: Sequence[int]
+    sweep: Outcome, figures: dict[str, Prompts], places: Sequence[int]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, prompts in figures.items():
@@ -273,7 +287,7 @@ def _pass(k: int, part: Part) -> Part:
     return Part(chance, part.n, hits=chance * part.n)
 
 
-def _bounds(sweep: Sweep, name: str) -> tuple[float, float]:
+def _bounds(sweep: Outcome, name: str) -> tuple[float, float]:
     if name in SHARES:
         return 0.0, 1.0
     return (-math.inf if name in sweep.scores else 0.0), math.inf

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from kimikit.sweeps.intervals import Array, Estimate, minus, one_thread
-from kimikit.sweeps.metrics import codes, lexical, text_of
-from kimikit.sweeps.summary import diversity
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.intervals import Array, Estimate, Part, minus, one_thread
+from kimikit.sweeps.metrics import codes, lexical, of_metric, text_of
+from kimikit.sweeps.summary import diversity, summarise
+from kimikit.sweeps.values import Outcome, kept
 
 SHUFFLES = 1999
 """Permutations; the smallest p is one in 2,000."""
@@ -64,8 +63,9 @@ Places = dict[float, list[int]]
 """For each temperature where its answers stand among the trials, all else equal."""
 
 
+@kept
 @one_thread()
-def verdict(sweep: Sweep) -> Verdict:
+def verdict(sweep: Outcome) -> Verdict:
     """Return the verdict of a sweep, one part for each host and model."""
     if len(sweep.axes.get("temperature", ())) < 2 and not sweep.pinned:
         return Verdict(sentence="Temperature was not swept.")
@@ -78,7 +78,7 @@ def verdict(sweep: Sweep) -> Verdict:
         if temperature is not None and trial.reply is not None:
             stratum.setdefault(float(temperature), []).append(place)
     parts = []
-    for host, strata in sorted(hosts.items(), key=repr):
+    for host, strata in sorted(hosts.items(), key=repr) or [((), {})]:
         start = f"On {' '.join(str(each) for each in host)}, " if host else ""
         part = _judge(sweep, [dict(sorted(s.items())) for s in strata.values()])
         said = start + part.sentence
@@ -92,7 +92,7 @@ def verdict(sweep: Sweep) -> Verdict:
     return Verdict(changed=agreed, sentence=sentence, parts=tuple(parts))
 
 
-def _judge(sweep: Sweep, strata: Sequence[Places]) -> Verdict:
+def _judge(sweep: Outcome, strata: Sequence[Places]) -> Verdict:
     usable = [{t: p for t, p in s.items() if len(p) >= 2} for s in strata]
     usable = [stratum for stratum in usable if len(stratum) >= 2]
     if not usable:
@@ -127,7 +127,7 @@ def _judge(sweep: Sweep, strata: Sequence[Places]) -> Verdict:
     return Verdict(p < LEVEL, p, low, high, n, gain, floor, said)
 
 
-def _text(sweep: Sweep, place: int) -> str:
+def _text(sweep: Outcome, place: int) -> str:
     reply = sweep.trials[place].reply
     return text_of(reply) if reply is not None else ""
 
@@ -199,28 +199,32 @@ class Recommendation(msgspec.Struct, frozen=True):
         return self.reason
 
 
-def recommend(sweep: Sweep) -> Recommendation:
+@kept
+def recommend(sweep: Outcome) -> Recommendation:
     """Return the temperature to take, as far as the sweep can say.
 
     Diversity alone has no best value. With a metric, it is the most varied of the
-    temperatures whose interval of the first metric overlaps that of the best; without
-    one, it is the value the model's maker gives, if it lies within the sweep.
+    temperatures whose difference from the best, paired by prompt, has an interval
+    that holds 0; without one, it is the value the model's maker gives, if it lies
+    within the sweep.
     """
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
         return Recommendation(None, "Temperature was not swept.")
-    rows = [row for row in sweep.summary(["temperature"]) if row["n"]]
+    rows = [row for row in summarise(sweep, "temperature") if row["n"]]
     for name in sweep.metrics:
         scored = [row for row in rows if row.get(f"{name}_low") is not None]
         if not scored:
             continue
         best = max(scored, key=lambda row: float(row[name]))
-        level = [row for row in scored if row[f"{name}_high"] >= best[f"{name}_low"]]
+        parts = _scored(sweep, name)
+        first = parts[best["temperature"]]
+        level = [r for r in scored if not _beats(first, parts[r["temperature"]])]
         taken = max(level, key=lambda row: float(row.get("diversity") or 0.0))
         return Recommendation(
             taken["temperature"],
             f"{taken['temperature']:g}: the most varied answers among the temperatures "
-            f"whose {name} cannot be told from the best ({best['temperature']:g}).",
+            f"whose {name} cannot be told from the best (at {best['temperature']:g}).",
         )
     made = sweep.maker_temperature
     if made is not None and min(values) <= made <= max(values):
@@ -232,3 +236,26 @@ def recommend(sweep: Sweep) -> Recommendation:
     return Recommendation(
         None, "No recommendation: more varied is not better. Give metrics= to have one."
     )
+
+
+def _scored(sweep: Outcome, name: str) -> dict[Any, dict[Any, Part]]:
+    """Return a metric at each temperature for each prompt."""
+    found: dict[Any, dict[Any, list[float | bool]]] = {}
+    for trial, score in zip(sweep.trials, sweep.scores[name], strict=True):
+        if score is not None:
+            prompts = found.setdefault(trial.params["temperature"], {})
+            prompts.setdefault(trial.params.get("prompt"), []).append(score)
+    return {
+        temperature: {prompt: of_metric(some) for prompt, some in prompts.items()}
+        for temperature, prompts in found.items()
+    }
+
+
+def _beats(mine: dict[Any, Part], yours: dict[Any, Part]) -> bool:
+    """Tell whether a metric is higher on the same prompts, beyond chance."""
+    shared = [prompt for prompt in mine if prompt in yours]
+    if not shared:
+        return False
+    a, b = ([[side[prompt]] for prompt in shared] for side in (mine, yours))
+    gap = minus(a, b, (-math.inf, math.inf))
+    return (gap.value if gap.low is None else gap.low) > 0

@@ -6,17 +6,18 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from kimikit import html
+from kimikit.sweeps.metrics import normal, text_of
+from kimikit.sweeps.summary import common_length, differences, summarise
+from kimikit.sweeps.values import Outcome
+from kimikit.sweeps.verdict import verdict
 
-if TYPE_CHECKING:
-    from kimikit.sweeps.result import Sweep
-
-SHOWN = ("diversity", "agreement", "words", "seconds")
-"""Figures of the short table; the fold below holds all."""
+SHOWN = ("diversity", "agreement", "words")
+"""Figures of the short table, then the user's metrics; the fold below holds all."""
 
 POINTS_SHOWN = 6
 """Points that ``compare`` lays side by side."""
@@ -60,9 +61,14 @@ def head(name: str) -> str:
     return HEADS.get(name, name.replace("_", " "))
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a label is a number, on a scale of its own."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
 def label_text(value: Any, most: int = 40) -> str:
     """Return an axis label short enough for a table."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
+    if is_number(value):
         return f"{value:g}"
     text = "not sent" if value is None else " ".join(str(value).split())
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -100,7 +106,7 @@ def _counts(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _short(
-    sweep: Sweep, rows: Sequence[dict[str, Any]], names: Sequence[str], *, rich: bool
+    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str], *, rich: bool
 ) -> tuple[list[str], Cells]:
     """Return the heads and the cells of the short table, one line a point."""
     first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
@@ -130,7 +136,7 @@ def _across(
 
 
 def _all_figures(
-    sweep: Sweep, rows: Sequence[dict[str, Any]], names: Sequence[str]
+    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> str:
     """Return every figure, as many points side by side as are read with ease."""
     first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
@@ -142,21 +148,22 @@ def _all_figures(
     return "".join(parts)
 
 
-def _names(sweep: Sweep, rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def _names(
+    sweep: Outcome, rows: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[str]]:
     """Return the names of the figures for the short table, and of all."""
     every = [
         name.removesuffix("_low")
         for name in dict.fromkeys(key for row in rows for key in row)
         if name.endswith("_low")
     ]
-    short = [name for name in (*SHOWN, *sweep.metrics) if name in every]
+    wanted = (*SHOWN, *(sweep.metrics or ["seconds"]))
+    short = [name for name in wanted if name in every]
     return short, [*short, *(name for name in every if name not in short)]
 
 
-def caption(sweep: Sweep) -> str:
+def caption(sweep: Outcome) -> str:
     """Return what a reader must know to read the figures."""
-    from kimikit.sweeps.summary import common_length
-
     return (
         f"{len(sweep.replies)} answers, {sweep.repeats} asked a point. In brackets "
         "95 % intervals; none where n < 3. Wording is measured on the first "
@@ -164,7 +171,7 @@ def caption(sweep: Sweep) -> str:
     )
 
 
-def remarks(sweep: Sweep) -> list[str]:
+def remarks(sweep: Outcome) -> list[str]:
     """Return the verdict and everything that looked odd, a sentence each."""
     ends = {
         "interrupted": "Stopped: what was finished is kept.",
@@ -173,7 +180,7 @@ def remarks(sweep: Sweep) -> list[str]:
     }
     out = [ends[sweep.stop_reason]] if sweep.stop_reason in ends else []
     if "temperature" in sweep.axes:
-        out.append(str(sweep.verdict))
+        out.append(str(verdict(sweep)))
     reasons = Counter(trial.error for trial in sweep.trials if trial.error)
     out += [f"Failed {count} times: {why}" for why, count in reasons.most_common(3)]
     sweep.scores  # noqa: B018 - judges the answers, which fills metric_errors
@@ -182,7 +189,7 @@ def remarks(sweep: Sweep) -> list[str]:
     return out + list(sweep.notes)
 
 
-def footer_line(sweep: Sweep) -> str:
+def footer_line(sweep: Outcome) -> str:
     """Return the line that says where this came from and what it cost."""
     replies = sweep.replies
     hosts, models = ({getattr(r, key): 0 for r in replies} for key in ("host", "model"))
@@ -202,14 +209,18 @@ def footer_line(sweep: Sweep) -> str:
     )
 
 
-def as_html(sweep: Sweep) -> str:
+def as_html(sweep: Outcome) -> str:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
         return html.wrap(html.footer(f"Sweep {sweep.name}: {sweep.plan}"))
-    rows = sweep.summary()
+    rows = summarise(sweep)
     names, every = _names(sweep, rows)
     heads, cells = _short(sweep, rows, names, rich=True)
-    numbers = range(heads.index("n"), len(heads))
+    numbers = [
+        place
+        for place, name in enumerate(heads)
+        if name not in sweep.axes or all(map(is_number, sweep.axes[name]))
+    ]
     points = "".join(f"<li>{html.esc(each)}</li>" for each in remarks(sweep))
     return html.wrap(
         html.table(heads, cells, caption=caption(sweep), numeric=numbers),
@@ -219,22 +230,20 @@ def as_html(sweep: Sweep) -> str:
     )
 
 
-def as_text(sweep: Sweep) -> str:
+def as_text(sweep: Outcome) -> str:
     """Return the same as plain text."""
     if not sweep.trials:
         return f"Sweep {sweep.name}: {sweep.plan}"
-    rows = sweep.summary()
+    rows = summarise(sweep)
     heads, cells = _short(sweep, rows, _names(sweep, rows)[0], rich=False)
     lines = [html.text_table(heads, cells), caption(sweep), *remarks(sweep)]
     return "\n".join([*lines, footer_line(sweep)])
 
 
-def difference_table(sweep: Sweep, other: Sweep) -> Page:
+def difference_table(sweep: Outcome, other: Outcome) -> Page:
     """Return how another sweep differs, one line a figure, one column a point."""
-    from kimikit.sweeps.summary import differences
-
     rows = differences(sweep, other)
-    axes = [axis for axis in sweep.axes if axis in rows[0]]
+    axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
     names = _names(sweep, rows)[1]
     heads = _points(rows, axes)
     prompts = rows[0]["prompts"]
@@ -249,7 +258,7 @@ def difference_table(sweep: Sweep, other: Sweep) -> Page:
     return Page(html.wrap(page), f"{text}\n{note}", rows)
 
 
-def compare(sweep: Sweep, most: int) -> Page:
+def compare(sweep: Outcome, most: int) -> Page:
     """Return the answers side by side, one table a prompt, one column a point."""
     prompts = sweep.axes.get("prompt", (None,))
     tables, texts = [], []
@@ -268,9 +277,7 @@ def compare(sweep: Sweep, most: int) -> Page:
     return Page(shown, "\n\n".join([*texts, note, end]))
 
 
-def _side_by_side(sweep: Sweep, prompt: Any, most: int) -> tuple[str, str]:
-    from kimikit.sweeps.metrics import normal, text_of
-
+def _side_by_side(sweep: Outcome, prompt: Any, most: int) -> tuple[str, str]:
     points: dict[str, list[str]] = {}
     for trial in sweep.trials:
         if prompt is not None and trial.params.get("prompt") != prompt:

@@ -39,6 +39,9 @@ _FUNCTIONS = {
                  "floor", "ceil")
 } | {"abs": abs, "round": round, "min": min, "max": max}  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e}
+_MISSING = {"", "NA", "N/A", "NaN", "nan"}
+"""Cells that hold no value; as texts they would count as 0 in an average."""
+
 _BITS = 4096
 _ROWS = 100
 _QUERY_S = 5.0
@@ -97,8 +100,9 @@ def clock(zone: str = "UTC") -> str:
 def table(path: str | Path, *, name: str = "query_table") -> Tool:
     """Make a tool that answers SQL queries over one CSV file, and changes nothing.
 
-    The file is read into SQLite's memory once; only SELECT is authorised, a query may
-    take 5 s, and 100 rows come back at most.
+    The file is read into SQLite's memory once, with NULL where a cell is empty or reads
+    NA or NaN; only SELECT is authorised, a query may take 5 s, and 100 rows come back
+    at most.
 
     Args:
         path: A CSV file with a header line.
@@ -117,7 +121,8 @@ def table(path: str | Path, *, name: str = "query_table") -> Tool:
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
     memory.execute(f"CREATE TABLE data ({columns})")
-    filled = ([*row, *[None] * len(head)][: len(head)] for row in rows)
+    known = ([None if cell in _MISSING else cell for cell in row] for row in rows)
+    filled = ([*row, *[None] * len(head)][: len(head)] for row in known)
     memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", filled)
     memory.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
     allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,

@@ -9,7 +9,6 @@ over some 4,000 requests; here labels of our own are the truth, over 40.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError
+from kimikit.intervals import wilson
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -28,7 +28,6 @@ CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
 
 _ID = re.compile(r"functions\.[\w.-]+:\d+")
 _MARKERS = ("<|tool_call", "<|open|>")
-_Z = 1.959963984540054
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,13 +83,7 @@ class Rate(msgspec.Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float]:
         """Lowest and highest plausible share (Wilson 1927)."""
-        if not self.n:
-            return 0.0, 1.0
-        p, z2 = self.hits / self.n, _Z * _Z
-        middle = (p + z2 / (2 * self.n)) / (1 + z2 / self.n)
-        half = math.sqrt(p * (1 - p) / self.n + z2 / (4 * self.n**2))
-        half *= _Z / (1 + z2 / self.n)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.hits, self.n)
 
 
 class F1(Rate, frozen=True):
@@ -203,6 +196,18 @@ def score_tool_calls(
 
     Raises:
         BadInput: If there are no clients, or a case lacks something.
+
+    Example:
+        >>> def weather(city: str) -> str:
+        ...     "Current weather of a city."
+        >>> case = {
+        ...     "messages": [{"role": "user", "content": "How warm is it in Lagos?"}],
+        ...     "tools": [tool(weather).schema],
+        ...     "calls": ["weather"],
+        ... }
+        >>> scores = score_tool_calls({"local": client}, [case], progress=False)
+        >>> scores.rates()["local"]["Right tools"]
+        Rate(hits=1, n=1)
     """
     from concurrent.futures import ThreadPoolExecutor, as_completed
 

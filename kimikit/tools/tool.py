@@ -32,6 +32,15 @@ class Tool:
         function: The Python function, sync or async.
         schema: The whole entry for a request's ``tools``.
         confirm: Whether a person must agree before each call.
+
+    Example:
+        >>> def weather(city: str) -> str:
+        ...     "Current weather of a city."
+        ...     return f"Sunny in {city}."
+        >>> tool(weather).schema["function"]["parameters"]["required"]
+        ['city']
+        >>> tool(weather)("Lagos")
+        'Sunny in Lagos.'
     """
 
     schema: dict[str, Any]
@@ -186,6 +195,17 @@ def tool(
     Raises:
         BadTool: Without a docstring or a hint, or with a type that has no JSON form;
             the message names the parameter.
+
+    Example:
+        >>> @tool(confirm=True)
+        ... def remove(path: str, force: bool = False) -> None:
+        ...     '''Delete a file.
+        ...
+        ...     Args:
+        ...         path: Where it lies.
+        ...     '''
+        >>> remove.schema["function"]["parameters"]["properties"]["path"]
+        {'type': 'string', 'description': 'Where it lies.'}
     """
     if function is None:
         return functools.partial(

@@ -53,6 +53,11 @@ class Step(msgspec.Struct, frozen=True):
         reply: The answer.
         results: One for each of its calls, in order.
         started_s: Seconds from the start of the run to the request.
+
+    Example:
+        >>> run = kimi.run("What is the capital of Germany?", tools=[])
+        >>> [(step.index, step.reply.text) for step in run.steps]
+        [(0, 'The capital of Germany is Berlin.')]
     """
 
     index: int
@@ -74,6 +79,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: Seconds from start to end.
         base_url: The host's URL, where the client told.
         notes: What looked odd, one sentence each.
+
+    Example:
+        >>> run = kimi.run("What is the capital of Germany?", tools=[])
+        >>> run.stop_reason, run.text
+        ('done', 'The capital of Germany is Berlin.')
+        >>> run = kimi.run(run, tools=[])  # goes on from there
+        >>> len(run.messages)
+        4
     """
 
     reply: Reply

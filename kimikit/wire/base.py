@@ -43,7 +43,8 @@ class Base(Generic[_S]):
         host: A profile's name or a ``Host``; see ``hosts.resolve`` for none.
         model: A model id, instead of the profile's.
         api_key: The key, instead of the one in the profile's environment variable.
-        base_url: Another address; alone it makes an anonymous profile.
+        base_url: Another address; alone, or with a name that no profile has, it makes
+            a profile of its own.
         temperature: Default of every call, instead of the model card's.
         max_tokens: Default limit of every answer.
         timeout: Seconds of silence to bear, instead of each phase's default; or a dict
@@ -56,9 +57,11 @@ class Base(Generic[_S]):
 
     Attributes:
         host: The host in use, with the model; holds no key.
+        defaults: What every call is asked with, unless it says otherwise.
+        pricer: What knows the price of a call, if anything was given.
 
     Raises:
-        UnknownHost: If no profile has this name.
+        UnknownHost: If no profile has this name and no ``base_url`` is given.
         MissingKey: If the host needs a key and there is none.
         BadInput: If another argument is impossible.
     """
@@ -92,14 +95,14 @@ class Base(Generic[_S]):
         self.timeouts = _timeouts(timeout)
         self.retries = max_retries
         self._observers = tuple(observers)
-        self._pricer = pricer
-        self._defaults = {
+        self.pricer = pricer
+        self.defaults = {
             **defaults,
             "temperature": temperature,
             "max_tokens": max_tokens,
         }
-        self._defaults = {k: v for k, v in self._defaults.items() if v is not None}
-        requests.check_params(self._defaults, self.host, self.host.model)
+        self.defaults = {k: v for k, v in self.defaults.items() if v is not None}
+        requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)
 
     def __repr__(self) -> str:
@@ -166,7 +169,7 @@ class Base(Generic[_S]):
                 f"No model is named for {self.host.name}.",
                 "Pass model=, one of the ids that client.models() lists.",
             )
-        params = {**self._defaults, **params}
+        params = {**self.defaults, **params}
         return requests.build(
             subject, host=self.host, model=model, stream=stream, params=params
         )
@@ -207,7 +210,7 @@ class Base(Generic[_S]):
         return Answer(
             call,
             observers=self._observers if observed else (),
-            pricer=self._pricer,
+            pricer=self.pricer,
             watch=watch,
             secrets=(self.key.value,),
             patience=(self.timeouts["first_byte"], self.timeouts["gap"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ class Assembler:
     def add(self, pieces: object) -> tuple[CallPart, ...]:
         """Take the ``tool_calls`` of one delta; return what a view can show of it."""
         shown: list[CallPart] = []
+        pieces = [pieces] if isinstance(pieces, dict) else pieces
         for piece in pieces if isinstance(pieces, list) else []:
             if not isinstance(piece, dict):
                 continue
@@ -63,6 +65,8 @@ class Assembler:
     def _find(self, index: object, id_: object, name: object) -> _Open:
         known = id_ if isinstance(id_, str) else ""
         call: _Open | None = None
+        if isinstance(index, str) and index.isdecimal():
+            index = int(index)
         if isinstance(index, int) and not isinstance(index, bool):
             same = [c for c in self.calls if c.index == index]
             call = same[-1] if same else None
@@ -142,16 +146,30 @@ def tidy(arguments: str) -> tuple[str, str]:
 
 def _repaired(text: str) -> tuple[str, str]:
     try:
-        value, end = json.JSONDecoder(strict=False).raw_decode(text)
+        value, end = json.JSONDecoder(strict=False, parse_constant=_decline).raw_decode(
+            text
+        )
     except (ValueError, RecursionError):
         return text, "has arguments that are not JSON"
     if not isinstance(value, dict):
         return text, "has arguments that are not JSON"
     rest = text[end:].strip()
-    if rest.strip("}"):
+    if not rest:
+        what = "raw control characters in its arguments"
+    elif rest == text[:end]:
+        what = "its arguments sent twice"
+    elif not rest.strip("}"):
+        what = "a brace too many in its arguments"
+    elif re.fullmatch(r"(?:<\|tool_call\w*_end\|>\s*)+", rest):
+        what = "raw tool markers after its arguments"
+    else:
         return text, "has arguments with more than one value"
-    what = "a brace too many" if rest else "raw control characters"
-    return _json(value), f"had {what} in its arguments"
+    return _json(value), f"had {what}"
+
+
+def _decline(constant: str) -> Any:
+    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
+    raise ValueError(constant)
 
 
 def decoded(text: str) -> Any:

@@ -56,6 +56,7 @@ class Choice:
         text: What is shown.
         reasoning: What was thought.
         told: Whether the host itself kept reasoning and text apart.
+        streamed: Whether it came in deltas; a whole message after them repeats them.
         content: The filter between the host's content and ``text``.
         thinking: The filter between the host's reasoning and ``reasoning``.
         calls: The structured calls.
@@ -69,6 +70,7 @@ class Choice:
         self.text = Parts()
         self.reasoning = Parts()
         self.told = False
+        self.streamed = False
         self.content = Filter(self.text, self.reasoning, lead=lead)
         self.thinking = Filter(self.reasoning, None, lead=lead)
         self.calls = Assembler()
@@ -82,6 +84,7 @@ class Folder:
 
     Args:
         offered: Names of the tools that the request offered.
+        many: Whether more than one answer was asked for.
         lead: Whether blanks before the answer are no part of it.
 
     Attributes:
@@ -93,9 +96,14 @@ class Folder:
     """
 
     def __init__(
-        self, *, offered: frozenset[str] = frozenset(), lead: bool = True
+        self,
+        *,
+        offered: frozenset[str] = frozenset(),
+        many: bool = False,
+        lead: bool = True,
     ) -> None:
         self._offered = offered
+        self._many = many
         self._lead = lead
         self.head: dict[str, Any] = {}
         self.choices: dict[int, Choice] = {0: Choice(0, lead=lead)}
@@ -161,7 +169,9 @@ class Folder:
                 choice.found += calls_in(leak, self._offered)
             calls: tuple[CallPart, ...] = ()
             if not choice.calls.calls:
-                choice.found = [f for f in choice.found if f.name in self._offered]
+                # The same leak in the thinking and in the text is one call.
+                found = [f for f in choice.found if f.name in self._offered]
+                choice.found = list(dict.fromkeys(found))
                 calls = tuple(
                     CallPart(number, leak.name, leak.arguments)
                     for number, leak in enumerate(choice.found)
@@ -201,6 +211,7 @@ class Folder:
     def _choice(self, found: dict[str, Any], position: int) -> Delta | None:
         index = found.get("index")
         index = index if isinstance(index, int) and index >= 0 else position
+        index = index if self._many else 0  # some hosts count from 1
         choice = self.choices.get(index)
         if choice is None:
             choice = self.choices[index] = Choice(index, lead=self._lead)
@@ -208,7 +219,8 @@ class Folder:
         logprobs = found.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             choice.logprobs += logprobs["content"]
-        part = found.get("delta") or found.get("message") or found
+        choice.streamed = choice.streamed or "delta" in found
+        part = found.get("delta" if choice.streamed else "message", found)
         part = part if isinstance(part, dict) else {}
         content = part.get("content")
         text = _text(content if content is not None else part.get("text"))
@@ -229,6 +241,7 @@ def read_objects(event: bytes) -> list[dict[str, Any]]:
         values = []
         for line in event.split(b"\n"):
             with contextlib.suppress(ValueError, RecursionError):
+                line = line.removeprefix(b"data:")  # some proxies mark it once more
                 value = json.loads(line.decode("utf-8", "replace"), strict=False)
                 # Half a surrogate pair could be shown, but never written down.
                 text = json.dumps(value, ensure_ascii=False)
@@ -236,6 +249,8 @@ def read_objects(event: bytes) -> list[dict[str, Any]]:
                     "utf-16", "replace"
                 )
                 values.append(json.loads(text))
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
     return [value for value in values if isinstance(value, dict)]
 
 
@@ -271,7 +286,7 @@ def _thought(part: dict[str, Any]) -> str:
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else []
+    parts = content if isinstance(content, list) else [content]
     return "".join(
         part["text"]
         for part in parts

@@ -209,7 +209,13 @@ def _awaiting(
 class Client(_Wire[Stream]):
     """A client of one host."""
 
-    __doc__ = Base.__doc__
+    __doc__ = f"""{Base.__doc__}
+    Example:
+        >>> known = dict(kimi.openai_kwargs(), model=kimi.host.model)
+        >>> with Client(**known, temperature=0) as client:
+        ...     client.chat("What is the capital of Germany?").text
+        'The capital of Germany is Berlin.'
+    """
     _stream = Stream
 
     def _connect(self, transport: Any) -> None:
@@ -290,7 +296,16 @@ class Client(_Wire[Stream]):
 class AsyncClient(_Wire[AsyncStream]):
     """The same client, to be awaited."""
 
-    __doc__ = Base.__doc__
+    __doc__ = f"""{Base.__doc__}
+    Example:
+        >>> known = dict(kimi.openai_kwargs(), model=kimi.host.model)
+        >>> async def ask(question):
+        ...     async with AsyncClient(**known, temperature=0) as client:
+        ...         return await client.chat(question)
+        >>> import asyncio  # in a notebook: await ask(...)
+        >>> asyncio.run(ask("What is the capital of Germany?")).text
+        'The capital of Germany is Berlin.'
+    """
     _stream = AsyncStream
 
     def _connect(self, transport: Any) -> None:

@@ -51,7 +51,8 @@ def resolve(
         name: A profile's name, or a ``Host``, which is taken as it is. Without one,
             ``KIMIKIT_HOST``, else the first profile whose key variable is set, else
             ``local``.
-        base_url: Replaces the profile's address; alone it makes an anonymous profile.
+        base_url: Replaces the profile's address; alone, or with a name that no profile
+            has, it makes a profile of its own.
         model: A model id; without one, K2 Instruct where the host still serves it,
             else its newest served Kimi.
         env: The environment.
@@ -60,7 +61,7 @@ def resolve(
         The host; ``local`` has no ``base_url`` until its server runs.
 
     Raises:
-        UnknownHost: If no profile has this name.
+        UnknownHost: If no profile has this name and no ``base_url`` is given.
         BadInput: If ``base_url`` is not an HTTP address.
     """
     if base_url is not None:
@@ -68,12 +69,9 @@ def resolve(
     name = name or (None if base_url else env.get("KIMIKIT_HOST"))
     if isinstance(name, Host):
         host = name
-    elif name is None and base_url:
-        host = Host(
-            name=urlsplit(base_url).netloc,
-            base_url=base_url,
-            endpoints=PLAIN_ENDPOINTS,
-        )
+    elif base_url and _known_as(name) not in profiles():
+        own = str(name or "").strip() or urlsplit(base_url).netloc
+        host = Host(name=own, base_url=base_url, endpoints=PLAIN_ENDPOINTS)
     else:
         host = _profile(name or _first_with_key(env))
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
@@ -135,9 +133,13 @@ def _first_with_key(env: Mapping[str, str]) -> str:
     return LOCAL
 
 
+def _known_as(name: object) -> str:
+    return str(name).strip().lower()
+
+
 def _profile(name: str) -> Host:
     known = profiles()
-    host = known.get(str(name).strip().lower())
+    host = known.get(_known_as(name))
     if host is None:
         raise UnknownHost(
             f"No host is called {name!r}.{nearest(name, known)}",

@@ -108,14 +108,17 @@ def _cost(usage: Mapping[str, Any]) -> Decimal | None:
         known = [Decimal(str(p)) for p in parts if isinstance(p, int | float | str)]
     except InvalidOperation:
         return None
-    return sum(known, Decimal(0)) if known else None
+    sane = bool(known) and all(p.is_finite() and p >= 0 for p in known)
+    return sum(known, Decimal(0)) if sane else None
 
 
 def _count(usage: object, key: str) -> int:
     value = usage.get(key) if isinstance(usage, Mapping) else None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(int(value), 0)
+    return max(int(value), 0) if math.isfinite(value) else 0
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:

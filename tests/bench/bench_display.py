@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from setup import FOLDER, python  # noqa: E402
+from setup import FOLDER, interpreter, named  # noqa: E402
 from support.kernel import Ran, running_kernel  # noqa: E402
 from support.streamed import pieces, text_of  # noqa: E402
 
@@ -130,18 +130,11 @@ async def serve() -> None:
     await server.serve_forever()
 
 
-def installed(contender: str, peers: Path) -> bool:
-    """Tell whether the environment of a contender is there."""
-    peer = CONTENDERS[contender][2]
-    return not peer or python(peer, peers).exists()
-
-
 def measure(contender: str, load: str, url: str, peers: Path) -> tuple[Ran, float, int]:
     """Run one contender in a fresh kernel; return what it sent, its CPU, its length."""
     name, setup, peer = CONTENDERS[contender]
-    interpreter = str(python(peer, peers)) if peer else None
     wait = "await " if name == "chatlab" else ""
-    with running_kernel(interpreter, **ENVIRONMENT) as kernel:
+    with running_kernel(interpreter(peer, peers), **ENVIRONMENT) as kernel:
         failed = kernel.run(setup.format(url=url)).of("error")
         failed += kernel.run(f"_ = {wait}{name}('20-0')").of("error")
         if failed:
@@ -166,8 +159,9 @@ def table(
     for name, runs in results.items():
         middle = statistics.median
         size = middle(ran.bytes for ran, *_ in runs)
+        title = named(name, CONTENDERS[name][2], peers)
         print(
-            f"| {name} | {middle(len(ran.messages) for ran, *_ in runs):,.0f} "
+            f"| {title} | {middle(len(ran.messages) for ran, *_ in runs):,.0f} "
             f"| {middle(ran.most_in_a_second for ran, *_ in runs):.0f} "
             f"| {size / 1000:,.0f} | {size / runs[0][2]:,.1f} "
             f"| {middle(cpu for _, cpu, _ in runs):.2f} "
@@ -196,7 +190,8 @@ def main() -> None:
             there = [
                 name
                 for name in names
-                if name in (given.only or names) and installed(name, given.peers)
+                if name in (given.only or names)
+                and interpreter(CONTENDERS[name][2], given.peers)
             ]
             print(f"\n{title}, median of {given.rounds}\n")
             table(load, there, given.rounds, url, given.peers)

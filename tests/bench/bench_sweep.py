@@ -1,16 +1,17 @@
 """Measure a sweep beside its peers: wall time, CPU, summary and memory.
 
-Run: ``python tests/bench/bench_sweep.py [--reps 3]``; prints Markdown tables. One
-server in a process of its own answers all; every contender runs in a process of its
-own, in turn, and the median of its runs counts. Peers not installed are left out.
+Run: ``python tests/bench/setup.py`` once, then ``python tests/bench/bench_sweep.py
+[--reps 5] [--peers FOLDER]``; prints Markdown tables. One server in a process of its
+own answers all; every contender runs in a process of its own, in turn, and the median
+of its runs counts. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
+import os
 import random
 import resource
 import statistics
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+
+from setup import FOLDER, interpreter, named  # noqa: E402
 
 WAIT_S = 0.25
 MESSAGES = [{"role": "user", "content": "Name a colour."}]
@@ -182,18 +185,19 @@ def kimikit(url: str, calls: int, at_once: int, *, stream: bool) -> None:
     assert len(found.replies) == calls
 
 
-CONTENDERS = {
-    "raw asyncio": raw,
-    "kimikit": kimikit,
-    "openai": openai,
-    "litellm": litellm,
+CONTENDERS: dict[str, tuple[str, Any]] = {
+    "raw asyncio": ("", raw),
+    "kimikit": ("", kimikit),
+    "OpenAI SDK, async": ("sdk", openai),
+    "litellm, async": ("litellm", litellm),
 }
+"""Each with the environment of ``setup`` that it runs in, ours unless named."""
 
 
 def one(name: str, load: str, url: str) -> None:
     """Run one contender once and print its figures as JSON."""
     calls, at_once, stream = LOADS[load]
-    run = CONTENDERS[name]
+    run = CONTENDERS[name][1]
     for count, measured in ((2, False), (calls, True)):  # the first warms imports up
         wall, cpu = time.perf_counter(), time.process_time()
         made = run(url, count, at_once, stream=stream)
@@ -249,25 +253,24 @@ def memory() -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def child(*words: str) -> str:
-    """Run this file with ``words`` and return the last line it prints."""
-    command = [sys.executable, __file__, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def child(*words: str, python: str = sys.executable) -> str:
+    """Run this file with ``words`` and return what it prints."""
+    env = dict(os.environ, LITELLM_LOCAL_MODEL_COST_MAP="True")
+    done = subprocess.run(
+        [python, __file__, *words], capture_output=True, text=True, check=True, env=env
+    )
     return done.stdout.strip()
 
 
-def compare(reps: int) -> None:
+def compare(reps: int, peers: Path) -> None:
     """Print the table of contenders."""
     server = subprocess.Popen(
         [sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
     url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-    present = [
-        n
-        for n in CONTENDERS
-        if n in ("raw asyncio", "kimikit") or importlib.util.find_spec(n)
-    ]
+    found = {n: interpreter(where, peers) for n, (where, _) in CONTENDERS.items()}
+    present = [name for name, run in found.items() if run]
     print(
         "| load | contender | wall s | x floor | CPU ms a call |\n|---|---|--:|--:|--:|"
     )
@@ -276,13 +279,15 @@ def compare(reps: int) -> None:
             runs: dict[str, list[dict[str, float]]] = {name: [] for name in present}
             for _ in range(reps):
                 for name in present:
-                    runs[name].append(json.loads(child("one", name, load, url)))
+                    printed = child("one", name, load, url, python=found[name])
+                    runs[name].append(json.loads(printed.splitlines()[-1]))
             wall = {n: statistics.median(r["wall"] for r in runs[n]) for n in present}
             floor = wall["raw asyncio"] if stream else calls / at_once * WAIT_S
             for name in present:
                 cpu = statistics.median(r["cpu"] for r in runs[name]) / calls * 1000
                 figures = f"{wall[name]:.2f} | {wall[name] / floor:.2f} | {cpu:.2f}"
-                print(f"| {load} | {name} | {figures} |")
+                title = named(name, CONTENDERS[name][0], peers)
+                print(f"| {load} | {title} | {figures} |")
     finally:
         server.terminate()
         server.wait(5)
@@ -291,7 +296,8 @@ def compare(reps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", nargs="*")
-    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--reps", type=int, default=5)
+    parser.add_argument("--peers", type=Path, default=FOLDER)
     given = parser.parse_args()
     if given.what == ["serve"]:
         asyncio.run(serve())
@@ -302,7 +308,7 @@ def main() -> None:
     elif given.what == ["memory"]:
         memory()
     else:
-        compare(given.reps)
+        compare(given.reps, given.peers)
         print("\n| points x answers | summary s | verdict s |\n|---|--:|--:|")
         print(child("summary"))
         print(f"\nPeak memory of 10,000 cells: {child('memory')} MB")

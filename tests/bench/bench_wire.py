@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from setup import FOLDER, python  # noqa: E402
+from setup import FOLDER, interpreter, named  # noqa: E402
 
 KEY = "sk-local"
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -289,8 +289,8 @@ CONTENDERS: dict[str, tuple[str, Callable[[int], Run], str]] = {
     "raw socket, no parsing": ("", raw_socket, "import socket"),
     "httpx, no parsing": ("", httpx_bytes, "import httpx"),
     "httpx async, no parsing": ("", httpx_bytes_async, "import httpx"),
-    "kimikit": ("", ours, "import kimikit"),
-    "kimikit, async": ("", ours_async, "import kimikit"),
+    "kimikit": ("", ours, "from kimikit import Kimi"),
+    "kimikit, async": ("", ours_async, "from kimikit import Kimi"),
     "OpenAI SDK": ("sdk", openai, "import openai"),
     "Together SDK": ("sdk", together, "import together"),
     "litellm, async": ("litellm", litellm, "import litellm"),
@@ -343,17 +343,11 @@ def import_ms(interpreter: str, code: str, env: dict[str, str]) -> float:
 # The table.
 
 
-def interpreter(name: str, peers: Path) -> str:
-    """Return the interpreter of a contender, or nothing where it is not installed."""
-    where = CONTENDERS[name][0]
-    if not where:
-        return sys.executable
-    return str(python(where, peers)) if python(where, peers).exists() else ""
-
-
 def measure(rounds: int, names: list[str], peers: Path, sizes: list[int]) -> Any:
     """Return the medians by contender; rounds go round-robin over the contenders."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), LITELLM_LOCAL_MODEL_COST_MAP="True")
+    # An installed package has its bytecode; this tree gets its own in the first round.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, __file__, "serve"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     assert server.stdout is not None
@@ -362,7 +356,7 @@ def measure(rounds: int, names: list[str], peers: Path, sizes: list[int]) -> Any
     try:
         for turn in range(rounds + 1):
             for name in names:
-                run = interpreter(name, peers)
+                run = interpreter(CONTENDERS[name][0], peers)
                 few = sizes[:1] if CONTENDERS[name][0] and turn > 2 else sizes
                 args = [run, __file__, "one", name, port, *map(str, few)]
                 done = subprocess.run(args, env=env, capture_output=True, text=True)
@@ -386,7 +380,9 @@ def medians(rows: list[dict[str, float]]) -> dict[str, float]:
     return {k: statistics.median([r[k] for r in rows if k in r]) for k in keys}
 
 
-def table(found: dict[str, dict[str, float]], sizes: list[int], rounds: int) -> str:
+def table(
+    found: dict[str, dict[str, float]], sizes: list[int], rounds: int, peers: Path
+) -> str:
     """Return the figures as Markdown, with ratios to the floor and to the peer."""
     small, large = sizes[0], sizes[-1]
     lines = [
@@ -420,7 +416,8 @@ def table(found: dict[str, dict[str, float]], sizes: list[int], rounds: int) -> 
             cell(ratio(row, floor, "import_ms"), ".2f"),
             cell(row.get(f"grown_mib_{large}"), ".1f"),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        title = named(name, CONTENDERS[name][0], peers)
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -441,11 +438,12 @@ def main() -> None:
     names = [
         name
         for name in CONTENDERS
-        if any(part in name for part in wanted) and interpreter(name, args.peers)
+        if any(part in name for part in wanted)
+        and interpreter(CONTENDERS[name][0], args.peers)
     ]
     sizes = list(SIZES[:1] if args.small else SIZES)
     found = measure(args.rounds, names, args.peers, sizes)
-    return print(table(found, sizes, args.rounds))
+    return print(table(found, sizes, args.rounds, args.peers))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import setup
 HERE = Path(__file__).parent
 PARTS = {
     "Streams: a chunk, the first token, the import": ["bench_wire.py"],
-    "Sweeps": ["bench_sweep.py", "--reps", "5"],
+    "Sweeps": ["bench_sweep.py"],
     "The display in a notebook": ["bench_display.py"],
     "The ledger": ["bench_ledger.py"],
     "The local host": ["bench_local.py"],

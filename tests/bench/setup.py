@@ -27,6 +27,24 @@ def python(name: str, folder: Path = FOLDER) -> Path:
     return folder / name / scripts
 
 
+def interpreter(name: str, folder: Path = FOLDER) -> str:
+    """Return what runs a contender: this Python for no name, nothing if not made."""
+    if not name:
+        return sys.executable
+    return str(python(name, folder)) if python(name, folder).exists() else ""
+
+
+def named(contender: str, name: str, folder: Path = FOLDER) -> str:
+    """Return a contender's title with the version of its package, if it is a peer."""
+    if not name:
+        return contender
+    package = next(p for p in PEERS[name] if p in contender.lower())
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    command = [interpreter(name, folder), "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return f"{contender} {done.stdout.strip()}"
+
+
 def make(folder: Path) -> None:
     """Make what is missing."""
     for name, packages in PEERS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -141,26 +142,50 @@ def test_tokens_come_as_they_are_made(http: httpx.Client) -> None:
     assert len(arrivals) >= 10
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds a child in /proc")
+def weather(http: httpx.Client, city: str) -> httpx.Response:
+    messages = [{"role": "user", "content": f"What is the weather in {city}?"}]
+    return http.post(
+        "chat/completions", json={"messages": messages, "tools": [WEATHER]}
+    )
+
+
+def end_workers(host: local.Running) -> None:
+    """Kill what the host runs for Needle, if it runs anything."""
+    children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text()
+    for pid in children.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+finds_children = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="finds a child in /proc"
+)
+
+
+@finds_children
 def test_a_decision_whose_process_dies_is_an_error_and_the_next_one_works(
     http: httpx.Client, local_host: local.Running
 ) -> None:
-    def ask() -> httpx.Response:
-        messages = [{"role": "user", "content": "What is the weather in Quito?"}]
-        return http.post(
-            "chat/completions", json={"messages": messages, "tools": [WEATHER]}
-        )
-
-    children = Path(f"/proc/{local_host.pid}/task/{local_host.pid}/children")
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask)
-        while not (pids := children.read_text().split()) and not asked.done():
+        asked = pool.submit(weather, http, "Quito")
+        while not asked.done():  # the one that waited, and the one in its place
+            end_workers(local_host)
             time.sleep(0.01)
-        os.kill(int(pids[0]), signal.SIGKILL)
-        broken = asked.result()
-    assert broken.status_code == 500
-    assert "Needle could not decide" in broken.json()["error"]["message"]
-    assert ask().json()["choices"][0]["finish_reason"] == "tool_calls"
+    assert asked.result().status_code == 500
+    error = asked.result().json()["error"]["message"]
+    assert error == "Needle could not decide on the tools: its process ended."
+    again = weather(http, "Quito").json()
+    assert again["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@finds_children
+def test_a_worker_that_died_between_two_questions_is_replaced_unnoticed(
+    http: httpx.Client, local_host: local.Running
+) -> None:
+    for city in ("Lagos", "Lima", "Turin"):
+        answer = weather(http, city).json()
+        assert answer["choices"][0]["finish_reason"] == "tool_calls"
+        end_workers(local_host)
 
 
 def test_the_worker_answers_line_by_line_and_reports_what_fails(

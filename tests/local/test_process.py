@@ -19,9 +19,9 @@ import openai
 import pytest
 
 from kimikit import local
+from kimikit.cli import main
 from kimikit.errors import LocalHostError, MissingDependency
 from kimikit.local import models, process
-from kimikit.local.__main__ import main
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_port_that_is_taken_is_a_clear_error(
         port = taken.getsockname()[1]
         with pytest.raises(LocalHostError, match=f"port {port}"):
             local.serve(port=port)
-        assert main(["--port", str(port)]) == 1
+        assert main(["serve", "--port", str(port)]) == 1
         assert "Give another port" in capsys.readouterr().err
     with pytest.raises(LocalHostError, match="port 99999"):
         local.serve(port=99999)
@@ -217,7 +217,7 @@ def test_a_port_that_is_taken_is_a_clear_error(
 def test_in_the_foreground_it_prints_what_a_client_needs(
     local_host: local.Running,
 ) -> None:
-    command = [sys.executable, "-m", "kimikit.local", "--api-key", "mine"]
+    command = [sys.executable, "-m", "kimikit", "serve", "--api-key", "mine"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
         stuck = threading.Timer(60, host.kill)

@@ -3,10 +3,12 @@
 import asyncio
 import contextvars
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from kimikit.errors import (
     BadInput,
     BudgetExceeded,
     ConnectionFailed,
+    KimiWarning,
     RateLimited,
     TimedOut,
 )
@@ -45,7 +48,7 @@ def observer(ledger):
 def run(observer, reply=None, **body):
     call = make_call(**body)
     observer.opened(call)
-    observer.closed(call, reply or make_reply(), None)
+    observer.closed(call, reply or make_reply(model=call.model), None)
     return call
 
 
@@ -54,8 +57,8 @@ def test_a_call_that_cannot_fit_is_refused_before_it_is_sent(observer, ledger):
         run(observer, max_tokens=1000)
     said = str(refused.value)
     assert "may take up to $0.015" in said
-    assert "budget of $0.01, $0.000000 is spent or held" in said
-    assert "$0.010000 is left" in said
+    assert "budget of $0.01 has $0.000000 spent or held by open calls" in said
+    assert "and $0.010000 left" in said
     assert said.endswith("Raise the limit (usd=...), or ask for less with max_tokens.")
     assert ledger.calls() == []
     assert budget.held == {}
@@ -66,11 +69,13 @@ def test_what_was_spent_counts_and_what_was_held_is_given_back(observer):
         run(observer, max_tokens=1000)
         assert budget.spent == (A_CALL, 90)
         assert budget.left == (Decimal("0.05") - A_CALL, 1910)
+        assert Budget(usd=1).left == (1, None)
+        assert Budget(tokens=5).left == (None, 5)
         run(observer, max_tokens=1000)
         assert repr(budget) == (
             "budget: $0.0017 of $0.0500 and 180 of 2,000 tokens spent, 0 calls open"
         )
-        with pytest.raises(BudgetExceeded, match=r"1,9\d\d tokens.*180 tokens is"):
+        with pytest.raises(BudgetExceeded, match=r"1,9\d\d tokens.*180 tokens sp"):
             run(observer, max_tokens=1900)
     run(observer, max_tokens=100_000)
     assert budget.spent.tokens == 180
@@ -250,6 +255,7 @@ class TestDay:
         with pytest.raises(BudgetExceeded) as refused:
             observer.opened(call)
         assert "The day's budget of $0.04 has $0.023" in str(refused.value)
+        assert "left" in str(refused.value)
         assert "KIMIKIT_BUDGET_USD_PER_DAY" in refused.value.remedy
         assert ledger.total().calls == 11
         tomorrow = make_call(max_tokens=1500, created=call.created + 86400)
@@ -273,6 +279,8 @@ class TestDay:
         observer = Budgets(ledger, usd_per_day=1)
         with pytest.raises(BudgetExceeded, match="No price is known"):
             run(observer, model="somebody/else", max_tokens=5)
+        with Budget(usd=1, allow_unpriced=True):
+            run(observer, model="somebody/else", max_tokens=5)
         run(observer, host=LOCAL, model="smollm2")
         with Budget(tokens=100_000) as budget:
             with pytest.raises(BudgetExceeded):
@@ -283,6 +291,25 @@ class TestDay:
         monkeypatch.setenv("KIMIKIT_BUDGET_USD_PER_DAY", "lots")
         with pytest.raises(BadInput, match="KIMIKIT_BUDGET_USD_PER_DAY='lots'"):
             Budgets(ledger)
+        with pytest.raises(BadInput, match="usd_per_day=0 is not"):
+            Budgets(ledger, usd_per_day=0)
+
+    def test_it_holds_where_the_disk_no_longer_takes_rows(self, tmp_path):
+        """What was spent before the disk failed is read from it still."""
+        ledger = Ledger(tmp_path / "l")
+        observer = Budgets(ledger, usd_per_day="0.04")
+        run(observer, make_reply(usage=Usage(10, 2000)), max_tokens=2000)
+
+        def full(db):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with pytest.warns(KimiWarning, match="disk is full"), suppress(Exception):
+            ledger._store.write(full)
+        assert ledger.failure
+        with pytest.raises(BudgetExceeded, match=r"has \$0\.03003"):
+            run(observer, max_tokens=1000)
+        run(observer, max_tokens=500)
+        ledger.close()
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -15,6 +16,7 @@ from support.money import KIMI_K3, LOCAL, ask, make_call, make_reply
 from kimikit.errors import (
     BadInput,
     ConnectionFailed,
+    KimiWarning,
     MissingDependency,
     RateLimited,
     StreamError,
@@ -72,12 +74,22 @@ class TestRows:
         ask(ledger)
         assert ledger.total().cost_text == "at least $0.000843 (1 unpriced)"
 
-    def test_the_local_stand_in_is_neither_unpriced_nor_kimi(self, ledger):
+    def test_the_local_stand_in_costs_nothing_and_is_not_kimi(self, ledger):
+        """Its price is known, so its cost is 0 and not unknown: everywhere."""
         ask(ledger, host=LOCAL, model="smollm2")
-        (row,) = ledger.calls()
-        assert (row.cost, row.cost_text) == (None, "local")
-        assert "local stand-in, not Kimi" in repr(ledger.calls())
-        assert ledger.total().unpriced == 0
+        ask(ledger, host=LOCAL, model="smollm2", error=TimedOut("silent", "x"))
+        ledger.opened(make_call(host=LOCAL, model="smollm2"))
+        stopped = make_reply(usage=Usage(9, 2, estimated=True), partial=True)
+        ask(ledger, host=LOCAL, model="smollm2", reply=stopped)
+        rows = ledger.calls()
+        assert [row.cost_text for row in rows] == ["$0.00"] * 4
+        assert [row.cost for row in rows] == [0, None, None, 0]
+        assert {row.at_most for row in rows} == {0}
+        assert "local stand-in, not Kimi" in repr(rows)
+        total = ledger.total()
+        assert (total.unpriced, total.unknown, total.cost_text) == (0, 0, "$0.00")
+        assert [row["cost_usd"] for row in ledger.flat()] == [0, None, None, 0]
+        assert ledger.flat()[0]["price_source"] == "the local stand-in is free"
 
     @pytest.mark.parametrize(
         ("reply", "error", "state"),
@@ -155,7 +167,9 @@ class TestRows:
         pasted = "my keys: sk-abcdefghijklmnop1234 plain-looking-key-0123, task-list"
         picture = {"url": "data:image/png;base64," + "A" * 5000}
         parts = [{"type": "text", "text": pasted}, {"image_url": picture}]
-        error = TimedOut("said Bearer abcdefghijklmnopqrst", "x")
+        error = TimedOut(
+            f"{'said plain-looking-key-0123 and ' * 15}Bearer abcdefghijklmnopqrst", "x"
+        )
         ask(ledger, parts, error=error)
         ledger.close()
         stored = ledger.path.read_bytes()
@@ -172,6 +186,9 @@ class TestRows:
         assert ledger.total().cost == COST
         ledger.close()
         assert b"whisper" not in ledger.path.read_bytes()
+        error = RateLimited("the host repeats: whisper", "wait")
+        ask(ledger, "whisper", error=error)
+        assert ledger.calls()[0].error == "RateLimited"
         with pytest.raises(BadInput, match="not a way to store"):
             Ledger(tmp_path / "l", store="some")
 
@@ -202,7 +219,8 @@ class TestQuestions:
     def test_totals_by_every_group(self, ledger):
         ask(ledger)
         with tag("t"):
-            ask(ledger, model="b", reply=make_reply(usage=Usage(1, 2, estimated=True)))
+            guessed = make_reply(model="b", usage=Usage(1, 2, estimated=True))
+            ask(ledger, model="b", reply=guessed)
         ask(ledger, host=LOCAL, model="smollm2")
         total = ledger.total()
         assert (total.calls, total.cost, total.unpriced) == (3, COST, 1)
@@ -258,7 +276,14 @@ class TestQuestions:
         assert (total.unknown, total.calls) == (1, 1)
         assert "1 unknown, at most $0.000" in total.cost_text
         ledger.opened(make_call(model="unknown/model"))
-        assert ledger.total().cost_text == "at least $0.00 (2 unknown)"
+        assert (ledger.total().known_text, ledger.total().cost_text) == (
+            "unknown", "2 unknown",
+        )  # fmt: skip
+        ask(ledger, model="unknown/model")
+        assert ledger.total().known_text == "unpriced"
+        assert ledger.total().cost_text == "1 unpriced; 2 unknown"
+        ask(ledger)
+        assert ledger.total().cost_text == "at least $0.000843 (1 unpriced; 2 unknown)"
 
     def test_answers_are_found_by_the_start_of_their_key(self, ledger):
         for key in ("a/1", "a/2", "b/1"):
@@ -272,13 +297,25 @@ class TestQuestions:
         assert found["a/1"].usage == Usage(40, 50, 10)
         assert len(ledger.answers("")) == 3
 
+    def test_keys_asked_in_vain_are_told_until_one_answer_is_complete(self, ledger):
+        ask(ledger, meta={"key": "a/0"})
+        ask(ledger, reply=make_reply("half", partial=True), meta={"key": "a/1"})
+        ask(ledger, reply=make_reply("cut", truncated=True), meta={"key": "a/2"})
+        ask(ledger, error=TimedOut("x", "y"), meta={"key": "a/3"})
+        ledger.opened(make_call(meta={"key": "a/4"}))  # its kernel died
+        ask(ledger, error=TimedOut("x", "y"), meta={"key": "b/1"})
+        assert ledger.failed("a/") == {"a/1", "a/2", "a/3", "a/4"}
+        ask(ledger, meta={"key": "a/3"})
+        assert ledger.failed("a/") == {"a/1", "a/2", "a/4"}
+        assert ledger.failed("") == {"a/1", "a/2", "a/4", "b/1"}
+
     def test_a_session_is_this_kernel(self, ledger):
         other = Ledger(ledger.path)
         ask(other)
         ask(other)
         ask(ledger)
-        assert ledger.periods()["this session"].calls == 1
-        assert ledger.periods()["ever"].calls == 3
+        assert ledger.session_total(ledger.session).calls == 1
+        assert ledger.total().calls == 3
         other.close()
 
     def test_search_finds_words_of_prompts_and_answers(self, ledger):
@@ -354,6 +391,17 @@ class TestForget:
         with pytest.warns(UserWarning, match="another kernel was using"):
             ledger.forget(secrets)
         reader.close()
+
+    def test_what_a_failed_disk_keeps_is_said(self, ledger, secrets):
+        def full(db):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with pytest.warns(KimiWarning, match="full"), suppress(sqlite3.Error):
+            ledger._store.write(full)
+        ask(ledger, "in memory")
+        with pytest.warns(KimiWarning, match=r"Nothing in .* could be deleted"):
+            assert ledger.forget(everything=True) == 1
+        assert len(ledger.calls()) == 3
 
 
 class TestElsewhere:

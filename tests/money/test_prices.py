@@ -68,8 +68,8 @@ def test_a_price_set_here_comes_first_and_reads_as_written(book):
     assert book.longest("together", "moonshotai/Kimi-K3", NOW) == 1048576
     book.set("vllm", "mine", input=0, output=0)
     assert book("vllm", "mine", Usage(5, 5), NOW) == 0
-    assert book.rows()[0].source == "set by you"
-    assert len(book.rows()) == len(table()) + 1
+    book.set("local", "smollm2", input=1, output=2)
+    assert book("local", "smollm2", Usage(0, 1_000_000), NOW) == 2
 
 
 @pytest.mark.parametrize("wrong", ["much", -1, float("inf"), "nan"])
@@ -129,11 +129,19 @@ def test_prices_older_than_90_days_are_stale(book):
     assert not is_stale("2026-08-25", NOW)
     assert is_stale("2026-08-24", NOW)
     assert not is_stale("", NOW)
-    old = {(row.host, row.model) for row in book.stale(NOW)}
-    assert ("together", "moonshotai/Kimi-K2-Instruct") in old
-    assert ("moonshot", "kimi-k3.1-pro") not in old
+    assert is_stale(
+        book.lookup("together", "moonshotai/Kimi-K2-Instruct", NOW).as_of, NOW
+    )
+    assert not is_stale(book.lookup("moonshot", "kimi-k3.1-pro", NOW).as_of, NOW)
     book.set("together", "moonshotai/Kimi-K2-Instruct", input=1, output=3)
-    assert not any(row.source == "set by you" for row in book.stale())
+    own = book.lookup("together", "moonshotai/Kimi-K2-Instruct", NOW)
+    assert not is_stale(own.as_of, time.time())
+
+
+def test_the_stand_in_is_free_which_is_known(book):
+    assert book("local", "any-model", Usage(1000, 1000), NOW) == 0
+    assert book.lookup("local", "", NOW).source == "the local stand-in is free"
+    assert book("vllm", "any-model", Usage(1000, 1000), NOW) is None
 
 
 class TestOtherPeoplesTable:
@@ -156,7 +164,7 @@ class TestOtherPeoplesTable:
             raise AssertionError
 
         monkeypatch.setattr(prices, "_from_genai", fail)
-        for host in ("local", "vllm", "127.0.0.1:8000", "localhost", "[::1]:1"):
+        for host in ("vllm", "127.0.0.1:8000", "localhost", "[::1]:1"):
             assert book.lookup(host, "moonshotai/Kimi-K3", NOW) is None
 
     def test_near_names_and_other_providers_are_not_taken(self, book):

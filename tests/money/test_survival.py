@@ -173,7 +173,7 @@ def test_a_clock_turned_back_changes_neither_order_nor_sums(tmp_path):
     assert [d.calls for d in days.values()] == [1, 1, 1]
     assert list(days)[1] == dt.date.fromtimestamp(now).isoformat()
     assert ledger.total().cost == 3 * COST
-    assert ledger.periods()["this session"].calls == 3
+    assert ledger.session_total(ledger.session).calls == 3
     ledger.close()
 
 
@@ -195,21 +195,45 @@ class TestVersions:
         assert ledger.total().calls == 4
         ledger.close()
 
+    def test_version_1_left_the_stand_in_without_a_cost(self, tmp_path):
+        path = tmp_path / "old.sqlite3"
+        db = sqlite3.connect(path)
+        db.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+        for state in ("complete", "failed"):
+            db.execute(
+                "INSERT INTO calls (id, created, day, session, endpoint, host, model,"
+                " tag, notebook, stand_in, state, prompt_tokens) VALUES"
+                " (?, 1795000200, '2026-11-18', 's', 'chat', 'local', 'smollm2', '',"
+                " '', 1, 'open', 7)",
+                [state],
+            )
+            db.execute("UPDATE calls SET state = id WHERE id = ?", [state])
+        db.commit()
+        db.close()
+        ledger = Ledger(path)
+        failed, whole = ledger.calls(host="local")
+        assert (whole.cost, whole.at_most, whole.cost_text) == (0, 0, "$0.00")
+        assert (failed.cost, failed.cost_text) == (None, "–")
+        local = ledger.total(by="host")["local"]
+        assert (local.calls, local.unpriced, local.cost_text) == (2, 0, "$0.00")
+        ledger.close()
+
     def test_newer_code_brings_an_older_file_along(self, tmp_path, monkeypatch):
         """Also while a kernel of the older version still writes to it."""
         path = tmp_path / "ledger.sqlite3"
         older = Ledger(path)
         ask(older)
 
-        def second(db):
+        def newest(db):
             db.execute("ALTER TABLE calls ADD COLUMN mood TEXT DEFAULT 'fine'")
 
-        monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, second))
+        monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, newest))
         newer = Ledger(path)
         ask(newer)
         ask(older)
         with sqlite3.connect(path) as db:
-            assert db.execute("PRAGMA user_version").fetchone() == (2,)
+            versions = db.execute("PRAGMA user_version").fetchone()
+            assert versions == (len(store.MIGRATIONS),)
             assert db.execute("SELECT DISTINCT mood FROM calls").fetchall() == [
                 ("fine",)
             ]

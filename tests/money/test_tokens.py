@@ -1,6 +1,7 @@
 """Token counts: exact with Kimi's tokenizer, else asked, else estimated and marked."""
 
 import hashlib
+import itertools
 import os
 import random
 import string
@@ -18,10 +19,21 @@ from kimikit.money.ledger import Ledger
 from kimikit.money.tokens import count_chat, count_tokens, fits
 from kimikit.types import Message, ToolCall, Usage
 
-NAMED = os.environ.get("KIMIKIT_TOKENIZER")
-SHARED = Path(__file__).parents[3] / "shared" / "kimi-tokenizer" / "tiktoken.model"
-FOUND = next((p for p in [Path(NAMED or "-"), SHARED, SHARED.parents[3] / "shared" /
-              "kimi-tokenizer" / "tiktoken.model"] if p.is_file()), None)  # fmt: skip
+
+def find_tokenizer():
+    """Return Kimi's own file: named, or in a folder kimi-tokenizer near the checkout."""
+    around = [p.glob("*/kimi-tokenizer/tiktoken.model") for p in ROOT.parents]
+    named = Path(os.environ.get("KIMIKIT_TOKENIZER", "-"))
+    for path in itertools.chain([named], *around):
+        if path.is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            assert digest == tokens.SHA256, f"{path} is another vocabulary"
+            return path
+    return None
+
+
+ROOT = Path(__file__).parents[2]
+FOUND = find_tokenizer()
 
 PROSE = {
     "English": "All human beings are born free and equal in dignity and rights.",
@@ -130,7 +142,8 @@ class TestExact:
 
     def test_later_models_are_marked(self, exact):
         assert count_tokens("Hello", model="kimi-k2-0905-preview").exact
-        for model in ("kimi-k2.6", "accounts/fireworks/models/kimi-k2p6", "kimi-k3"):
+        for model in ("kimi-k2.6", "accounts/fireworks/models/kimi-k2p6", "kimi-k3",
+                      "kimi-k2-thinking"):  # fmt: skip
             assert str(count_tokens("Hello", model=model)) == "~8 tokens"
         assert count_tokens("Hello", model="smollm2").method.startswith("estimated")
 
@@ -189,6 +202,20 @@ class TestWithoutTokenizer:
         assert after.error < 0.05
         assert "as in 40 calls of yours" in repr(after)
         assert estimate(body, samples[:4]).error == before.error
+
+    def test_a_request_sent_many_times_does_not_make_the_error_small(self, without):
+        """A sweep asks the same again and again: nothing is learnt of other texts."""
+        chance = random.Random(5)
+        varied = []
+        for _ in range(12):
+            text = " ".join(chance.choices(PROSE["English"].split(), k=20))
+            tokens_ = round(len(text) * chance.uniform(0.2, 0.4))
+            varied.append(({"messages": [{"role": "user", "content": text}]}, tokens_))
+        body = varied[0][0]
+        once = estimate(body, varied)
+        often = estimate(body, varied[:1] * 188 + varied)
+        assert often == once
+        assert once.error > 0.1
 
     def test_a_template_s_own_tokens_are_not_taken_for_the_text_s(self):
         """The stand-in adds 24 tokens; short calls must not make a long one dear."""
@@ -264,7 +291,7 @@ class TestFetch:
         assert asked == [tokens.URL]
         digest = hashlib.sha256(b"aGk= 0\nYQ== 1\n").hexdigest()
         monkeypatch.setattr(tokens, "SHA256", digest)
-        tokens._fetched.cache_clear()
+        tokens._TRIED.clear()
         assert tokens.encoder(fetch)("hi") == [0]
         assert tokens.encoder()("hi") == [0]
         assert len(asked) == 2

@@ -8,18 +8,9 @@ import pytest
 from support.kernel import Kernel, running_kernel
 
 SETUP = """
-from support.fault_server import DONE, HOLD, FaultServer, Pause, chunk, event, head, plain
-from support.streamed import pieces
+from support.fault_server import HOLD, FaultServer, chunk, event, head, plain
+from support.streamed import piece, played
 server = FaultServer().__enter__()
-
-def piece(text, finish=None):
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    return {"model": "kimi-k2", "choices": [delta]}
-
-def answer(text):
-    end = {**piece("", "stop"), "usage": {"prompt_tokens": 9, "completion_tokens": 20}}
-    steps = [x for p in pieces(text) for x in (chunk(event(piece(p))), Pause(.01))]
-    return [head(), *steps, chunk(event(end)), chunk(event(DONE)), chunk(b"")]
 
 def play(*steps):
     server.scripts.clear()
@@ -40,7 +31,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 
 def test_the_first_chat_leaves_one_answer_and_one_footer(kernel: Kernel) -> None:
-    ran = kernel.run("play(*answer('**Hi** there.')); kimi.chat('Hello')")
+    ran = kernel.run("play(*played('**Hi** there.')); kimi.chat('Hello')")
     answer, footer = ran.outputs()
     assert answer == {"text/plain": "**Hi** there.", "text/markdown": "**Hi** there."}
     assert "9 -> 20 tokens · $0.000055" in footer["text/plain"]
@@ -64,7 +55,7 @@ def test_stop_in_a_silence_keeps_the_part_and_bounds_its_cost(kernel: Kernel) ->
     assert " to $0.0025" in footer
     hung_up = kernel.run("server.left.wait(1)", value="server.left.is_set()")
     assert hung_up.result == "True"
-    legal = "play(*answer('Yes.')); r2 = kimi.chat([{'role': 'user', 'content': 'Go'}, "
+    legal = "play(*played('Yes.')); r2 = kimi.chat([{'role': 'user', 'content': 'Go'}, "
     legal += "r.message, {'role': 'user', 'content': 'And?'}])"
     assert kernel.run(legal).outputs()[0]["text/plain"] == "Yes."
 
@@ -84,7 +75,7 @@ def test_an_error_of_the_host_is_short_and_says_what_to_do_first(
 
 
 def test_the_extension_brings_the_magic(kernel: Kernel) -> None:
-    kernel.run("play(*answer('Bees.'))")
+    kernel.run("play(*played('Bees.'))")
     kernel.run("%load_ext kimikit\ntopic = 'bees'")
     ran = kernel.run("%%kimi --into said\nSay {topic}.", value="said.text")
     assert ran.result == "'Bees.'"
@@ -92,14 +83,14 @@ def test_the_extension_brings_the_magic(kernel: Kernel) -> None:
     asked = kernel.run("1", value="server.requests[-1].json['messages'][-1]['content']")
     assert asked.result == "'Say bees.'"
     assert "kimi-k2" in str(kernel.run("%kimi_cost").outputs())
-    kernel.run("play(*answer('{\"bees\": 2}'))")
+    kernel.run("play(*played('{\"bees\": 2}'))")
     ran = kernel.run("%%kimi --json --into said\nCount.", value="said.parsed")
     assert ran.result == "{'bees': 2}"
 
 
 def test_a_race_and_the_playground_are_shown(kernel: Kernel) -> None:
     columns = "{'cold': {'temperature': 0}, 'warm': {'temperature': 1}}"
-    ran = kernel.run(f"play(*answer('Same.')); kimi.race('Hi', {columns})")
+    ran = kernel.run(f"play(*played('Same.')); kimi.race('Hi', {columns})")
     (shown,) = ran.outputs()
     assert shown["text/html"].count("Same.") == 2
     view, kept = kernel.run("kimi.playground()").outputs()

@@ -15,17 +15,8 @@ from functools import partial
 from kimikit.notebook.lanes import lane
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
-from support.fault_server import DONE, HOLD, FaultServer, Pause, chunk, event, head, plain
-from support.streamed import pieces
-
-def piece(text, finish=None):
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    return {"model": "moonshotai/Kimi-K3", "choices": [delta]}
-
-def answer(text):
-    end = {**piece("", "stop"), "usage": {"prompt_tokens": 9, "completion_tokens": 20}}
-    steps = [x for p in pieces(text) for x in (chunk(event(piece(p))), Pause(.02))]
-    return [head(), *steps, chunk(event(end)), chunk(event(DONE)), chunk(b"")]
+from support.fault_server import HOLD, FaultServer, chunk, event, head, plain
+from support.streamed import piece, played
 
 class Session:
     host = hosts.resolve("together")
@@ -41,11 +32,11 @@ def opener(host, messages, **params):
 PLAY = [
     SETUP,
     "app = Playground(Session(), opener)\napp",
-    "server.play(*answer('Bees **dance** to tell. ' * 12))",
+    "server.play(*played('Bees **dance** to tell. ' * 12, .02, 'moonshotai/Kimi-K3'))",
     "server.requests[-1].json",
     "server.scripts.clear(); server.play(head(), chunk(event(piece('Half an ans'))), HOLD)",
     "server.scripts.clear(); server.play(plain({'error': {'message': 'no such model'}}, 404))",
-    "server.scripts.clear(); server.play(*answer('Again.'))",
+    "server.scripts.clear(); server.play(*played('Again.', .02, 'moonshotai/Kimi-K3'))",
 ]
 
 

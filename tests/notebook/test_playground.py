@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.fault_server import DONE, HOLD, FaultServer, chunk, event, head, plain, sse
+from support.streamed import piece
 
 from kimikit.notebook.lanes import lane
 from kimikit.notebook.playground import Playground
@@ -39,12 +40,6 @@ def app(server: FaultServer) -> Playground:
     app = Playground(Session(), opener)
     app.prompt.value = "How do bees tell?"
     return app
-
-
-def piece(text: str, finish: str | None = None) -> dict[str, Any]:
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    usage = {"prompt_tokens": 9, "completion_tokens": 20} if finish else None
-    return {"model": "kimi-k2", "choices": [delta], "usage": usage}
 
 
 def answer(text: str) -> bytes:

@@ -74,6 +74,21 @@ def test_other_output_of_the_cell_is_never_cleared(kernel: Kernel) -> None:
     assert len(texts) == 5
 
 
+def test_what_the_kernel_says_to_others_meanwhile_changes_nothing(
+    kernel: Kernel,
+) -> None:
+    key = kernel.start("_ = ask(text_of(300), per_s=200)")
+    kernel.until(key, "display_data")
+    for _ in range(3):
+        asked = kernel.client.session.msg("kernel_info_request")
+        kernel.client.control_channel.send(asked)
+    ran = kernel.wait(key)
+    for _ in range(3):
+        kernel.client.get_control_msg(timeout=10)
+    assert len(ran.of("clear_output")) == 1
+    assert len(ran.outputs()) == 2
+
+
 def test_output_from_elsewhere_while_streaming_is_kept(kernel: Kernel) -> None:
     ran = kernel.run(
         "with answer_view() as v:\n"

@@ -3,9 +3,13 @@
 import itertools
 import shutil
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from support.lab import Lab
 from support.notebooks import FOLDER
+
+from kimikit import html
 
 pytestmark = pytest.mark.browser
 
@@ -75,3 +79,28 @@ def test_the_committed_outputs_show_without_a_kernel_run(start):
     text = start.page.locator(".jp-NotebookPanel").inner_text()
     assert "local stand-in, not Kimi" in text
     assert start.page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
+
+
+ALIGNED = """
+() => [...document.querySelectorAll('.jp-OutputArea-output :is(caption, th, td)')]
+  .map(e => getComputedStyle(e)).map(s => s.textAlign + ' ' + s.captionSide)
+"""
+
+
+def test_a_table_that_was_made_elsewhere_reads_as_here(lab: Lab):
+    page = html.wrap(
+        html.table(["model", "n"], [["kimi", 1]], caption="c", numeric=[1])
+    )
+    cell = new_code_cell("table", execution_count=1)
+    cell.outputs = [
+        new_output("execute_result", {"text/html": page}, execution_count=1)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    book = new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(book, lab.root / "elsewhere.ipynb")
+    shown = lab.open("elsewhere")
+    assert shown.page.locator(".jp-OutputArea-output style").count() == 0
+    caption, *cells = shown.page.evaluate(ALIGNED)
+    assert caption == "left bottom"
+    assert [each.split()[0] for each in cells] == ["left", "right", "left", "right"]
+    shown.page.close()

@@ -201,7 +201,7 @@ def test_pictures_are_named_in_the_tree():
     assert "What? [image]" in str(talk.tree())
 
 
-def test_a_full_window_leaves_out_the_oldest_and_says_so():
+def test_a_full_window_leaves_out_the_oldest_and_says_so(capsys):
     client = FakeClient(lambda messages, params: "word " * 40)
     talk = Conversation(client, context=600, max_tokens=200)
     replies = [talk.say(f"question {i} " + "x" * 160) for i in range(6)]
@@ -213,6 +213,17 @@ def test_a_full_window_leaves_out_the_oldest_and_says_so():
     assert sent[0]["content"].startswith("question 2")
     assert client.calls[5]["messages"][0] == sent[0], "the prefix stays for the cache"
     assert len(talk.messages) == 12, "the history itself is whole"
+    assert capsys.readouterr().out == f"{replies[4].notes[0]}\n", (
+        "once, where it is cut"
+    )
+    assert "2 left out" in str(talk.tree())
+
+
+def test_a_silent_conversation_cuts_in_silence(capsys):
+    client = FakeClient(lambda messages, params: "word " * 40)
+    talk = Conversation(client, context=300, max_tokens=100, show=False)
+    assert [talk.say("x" * 200).notes for _ in range(3)][-1]
+    assert capsys.readouterr().out == ""
 
 
 def test_the_window_is_the_models_own():
@@ -244,6 +255,7 @@ def test_a_full_window_can_be_summed_up_and_is_paid_for():
     assert asked["messages"][0]["content"].endswith("SUM")
     assert asked["messages"][1]["content"].startswith("question 2")
     assert talk.cost == Decimal("0.006")
+    assert "2 summed up" in str(talk.tree())
     talk.say("next")
     assert client.calls[6]["messages"][0]["content"].endswith("SUM"), "it is made once"
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from support.prompting import FakeClient, FakeStore, answer, last
 
+from kimikit import Kimi
 from kimikit.errors import BadInput, RateLimited
 from kimikit.prompting import map_reduce
 from kimikit.prompting.history import estimate_tokens
@@ -81,6 +82,24 @@ def test_the_price_comes_before():
     assert plan == made.plan
     assert str(plan).startswith("7 calls \u00b7 at most ~")
     assert str(plan).endswith(f"~${plan.cost_usd:.4f}")
+
+
+def test_a_real_session_knows_the_price_before():
+    kimi = Kimi("moonshot", api_key="sk-none", max_tokens=300)
+    plan = map_reduce(kimi, DOCS, "What?", dry_run=True)
+    assert plan.cost_usd > 0
+    assert plan.usage.completion_tokens == 6 * 500 + 300
+    assert kimi.ledger.calls() == [], "nothing was asked"
+
+
+def test_other_defaults_are_another_question():
+    store = FakeStore()
+    client = FakeClient(read)
+    client.chat = store.keep(client.chat)
+    asked = {"store": store, "name": "pumps", "progress": False}
+    for temperature, reused in ((0.2, 0), (0.9, 0), (0.2, 7)):
+        client.defaults = {"temperature": temperature}
+        assert map_reduce(client, DOCS, "What?", **asked).reused == reused
 
 
 def test_an_unknown_price_stays_unknown():

@@ -145,6 +145,16 @@ def test_an_answer_cut_by_max_tokens_is_not_repaired():
         structured(client, "?", City)
 
 
+def test_a_repeated_schema_is_told_from_a_cut_answer():
+    client = FakeClient(
+        lambda messages, params: answer(
+            f"{params['system'].partition('Schema: ')[2]} {{", finish_reason="length"
+        )
+    )
+    with pytest.raises(InvalidAnswer, match="repeats the schema"):
+        structured(client, "?", City, schema="prompt")
+
+
 def test_a_broken_stream_is_no_answer_even_if_it_parses():
     client = FakeClient([answer(JSON, truncated=True), JSON])
     assert "2 answers" in structured(client, "?", City).notes[-1]

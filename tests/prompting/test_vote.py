@@ -33,6 +33,17 @@ def test_the_majority_wins():
     assert all(call["temperature"] == 0.7 for call in client.calls)
 
 
+def test_a_vote_at_temperature_0_is_refused_wherever_it_was_set():
+    client = FakeClient(["1"] * 3)
+    with pytest.raises(BadInput, match="temperature=0 all"):
+        vote(client, "?", 3, temperature=0)
+    client.defaults = {"temperature": 0}
+    with pytest.raises(BadInput, match="temperature=0 all"):
+        vote(client, "?", 3)
+    assert client.calls == []
+    assert vote(client, "?", 3, temperature=0.6).votes == 3
+
+
 def test_it_is_shown_with_its_interval_and_n():
     won = vote(FakeClient(["1", "1", "<2>"]), "?", 3, truth="1", concurrency=1)
     text = str(won)

@@ -1088,7 +1088,200 @@ STREAMS = (
     ),
 )
 
-ALL = (*USAGES, *TOOLS, *STREAMS)
+ODD = (
+    Case(
+        "odd: usage that is no finite number",
+        (
+            *text("a"),
+            b'data: {"choices":[{"delta":{},"finish_reason":"stop"}],"usage":'
+            b'{"prompt_tokens":NaN,"completion_tokens":1e400,"total_tokens":19}}\n\n',
+            DONE,
+        ),
+        {"text": "a", "usage": usage(19, 0)},
+    ),
+    Case(
+        "odd: usage as text",
+        (
+            *text("a"),
+            {
+                **chunk("stop"),
+                "usage": {"prompt_tokens": "8", "completion_tokens": "11"},
+            },
+            DONE,
+        ),
+        {"text": "a", "usage": usage(8, 11)},
+    ),
+    *(
+        Case(
+            f"odd: a cost of {cost}",
+            (*text("a"), {**chunk("stop"), "usage": _used(cost=cost)}, DONE),
+            {"text": "a", "usage": usage(8, 11), "cost": None},
+        )
+        for cost in (-1, "NaN", "Infinity", "", [1])
+    ),
+    Case(
+        "odd: an event with an array of chunks",
+        ([*text("a", "b")], *STOP),
+        {"text": "ab"},
+    ),
+    Case(
+        "odd: data marked twice",
+        ('data: data: {"choices":[{"delta":{"content":"a"}}]}\n\n', *STOP),
+        {"text": "a"},
+    ),
+    Case(
+        "odd: one part as content", (chunk(content={"text": "a"}), *STOP), {"text": "a"}
+    ),
+    Case(
+        "odd: choices counted from 1",
+        (
+            *({**chunk(content=piece, index=1)} for piece in "ab"),
+            chunk("stop", index=1),
+            DONE,
+        ),
+        {"text": "ab", "finish_reason": "stop", "others": []},
+    ),
+    *(
+        Case(
+            f"odd: the last chunk {how} repeats the answer as a message",
+            (
+                *text("Hel", "lo"),
+                {"choices": [{**more, "finish_reason": "stop"}]},
+                DONE,
+            ),
+            {"text": "Hello", "finish_reason": "stop"},
+        )
+        for how, more in {
+            "without a delta": {"message": {"content": "Hello"}},
+            "with an empty delta": {"delta": {}, "message": {"content": "Hello"}},
+        }.items()
+    ),
+    Case(
+        "odd: every chunk has a message of all text so far",
+        (
+            {"choices": [{"delta": {"content": "a"}, "message": {"content": "a"}}]},
+            {"choices": [{"delta": {"content": "b"}, "message": {"content": "ab"}}]},
+            *STOP,
+        ),
+        {"text": "ab"},
+    ),
+    Case(
+        "odd: the last chunk repeats the call as a message",
+        (
+            calls(call(args=OSLO)),
+            {
+                "choices": [
+                    {
+                        "message": {"tool_calls": [call(args=OSLO)]},
+                        "finish_reason": "tool_calls",
+                    }
+                ]
+            },
+            DONE,
+        ),
+        {"calls": ONE},
+    ),
+    Case(
+        "odd: a whole call sent twice is one",
+        (calls(call(args=OSLO)), calls(call(args=OSLO)), chunk("tool_calls"), DONE),
+        {"calls": [("call_1", "get_weather", '{"city":"Oslo"}')]},
+        "sent twice",
+    ),
+    Case(
+        "odd: two calls in one are no call that could be made",
+        (calls(call(args=OSLO + '{"city": "Rome"}')), chunk("tool_calls"), DONE),
+        {"calls": [("call_1", "get_weather", OSLO + '{"city": "Rome"}')]},
+        "more than one value",
+    ),
+    Case(
+        "odd: tool_calls is one object",
+        (chunk(tool_calls=call(args=OSLO)), chunk("tool_calls"), DONE),
+        {"calls": ONE},
+    ),
+    Case(
+        "odd: indexes as text, pieces mixed",
+        (
+            calls(call("0", "a", "add", ""), call("1", "b", "mul", "")),
+            calls(call("1", ..., ..., '{"b":2}'), call("0", ..., ..., '{"a":1}')),
+            chunk("tool_calls"),
+            DONE,
+        ),
+        {"calls": [("a", "add", '{"a":1}'), ("b", "mul", '{"b":2}')]},
+    ),
+    Case(
+        "odd: end markers after the arguments",
+        (
+            calls(call(args=OSLO + "<|tool_call_end|><|tool_calls_section_end|>")),
+            chunk("tool_calls"),
+            DONE,
+        ),
+        {"calls": [("call_1", "get_weather", '{"city":"Oslo"}')]},
+        "markers after its arguments",
+    ),
+    Case(
+        "odd: NaN in arguments is not taken for null",
+        (calls(call(args='{"days": NaN}')), chunk("tool_calls"), DONE),
+        {"calls": [("call_1", "get_weather", '{"days": NaN}')]},
+        "not JSON",
+    ),
+    Case(
+        "odd: the same leak in the thinking and in the text is one call",
+        (chunk(reasoning_content=K2), *text(K2), *STOP),
+        {"calls": LEAKED, "text": "", "reasoning": ""},
+        "1 call of an offered tool",
+        (TOOL,),
+    ),
+    Case(
+        "odd: the end marker in the event of the finish",
+        (
+            *text("a"),
+            'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\ndata: [DONE]\n\n',
+        ),
+        {"text": "a", "finish_reason": "stop", "truncated": False},
+    ),
+    Case(
+        "odd: an end marker in quotes is told",
+        (*text("a"), chunk("stop"), 'data: "[DONE]"\n\n'),
+        {"text": "a", "truncated": False},
+        "could not be read",
+    ),
+    Case(
+        "odd: events with names, ids and waits of their own",
+        (
+            'id: 1\nretry: 5\nevent: completion\ndata: {"choices":[{"delta":'
+            '{"content":"a"}}]}\n\n',
+            *STOP,
+        ),
+        {"text": "a"},
+    ),
+    Case(
+        "odd: lines of JSON with no data before them",
+        (
+            b'{"choices":[{"delta":{"content":"a"}}]}\n',
+            b'{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}]}\n',
+        ),
+        {"text": "ab", "finish_reason": "stop"},
+        "ignored stream=True",
+    ),
+    Case(
+        "odd: error is there and empty",
+        (
+            *(
+                {**c, "error": none}
+                for c, none in zip(text(*"abc"), (None, False, {}), strict=True)
+            ),
+            *STOP,
+        ),
+        {"text": "abc"},
+    ),
+    Case(
+        "odd: control characters stand raw in the JSON",
+        (b'data: {"choices":[{"delta":{"content":"a\tb"}}]}\n\n', *STOP),
+        {"text": "a\tb"},
+    ),
+)
+
+ALL = (*USAGES, *TOOLS, *STREAMS, *ODD)
 
 
 def check(reply: Any, case: Case) -> None:

@@ -106,6 +106,8 @@ class Cells:
             "light => document.body.dataset.jpThemeLight === light",
             arg="false" if dark else "true",
         )
+        # A new theme's style sheet loads under a veil.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def picture(self, name: str, target: Any | None = None) -> Path:
         """Keep a screenshot in ``artifacts/``."""

@@ -62,6 +62,6 @@ def ask(ledger, text="Hello", reply=None, error=None, **body):
     call = make_call(text, **body)
     ledger.opened(call)
     if reply is None and error is None:
-        reply = make_reply()
+        reply = make_reply(model=call.model)
     ledger.closed(call, reply, error)
     return call

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def faults(path: Path) -> list[str]:
         found.append("an error output")
     if not SOURCE.search(outputs):
         found.append("no output names its source")
+    if any(o.get("name") == "stderr" for cell in cells for o in cell.outputs):
+        found.append("a warning in an output")
     if path.name != "index.ipynb":
         if not 14 <= len(book.cells) <= 25:
             found.append(f"{len(book.cells)} cells")
@@ -83,8 +86,21 @@ def faults(path: Path) -> list[str]:
             for number, cell in enumerate(cells, 1)
             if (lines := len(cell.source.splitlines())) > 15
         ]
-        found += _lonely_code(book)
+        found += _lonely_code(book) + _unframed(book, path)
     return found + _dead_links(book)
+
+
+def _unframed(book: Any, path: Path) -> list[str]:
+    """Return what the first and the last cell fail to tell, in the order of reading."""
+    later = [p.name for p in all_notebooks() if "index" > p.name > path.name]
+    follows = later[0] if later else "index.ipynb"
+    wanted = {
+        "After this notebook you": book.cells[0].source,
+        "## Key findings": book.cells[-1].source,
+        "**Limits.**": book.cells[-1].source,
+        f"({follows})": book.cells[-1].source,
+    }
+    return [f"no {words!r}" for words, text in wanted.items() if words not in text]
 
 
 def _lonely_code(book: Any) -> list[str]:
@@ -99,12 +115,19 @@ def _lonely_code(book: Any) -> list[str]:
 
 
 def _dead_links(book: Any) -> list[str]:
-    links = re.findall(r"\]\(([^)#]+\.ipynb)", "\n".join(c.source for c in book.cells))
+    """Return links to notebooks and pictures that are not there."""
+    prose = "\n".join(c.source for c in book.cells if c.cell_type == "markdown")
+    links = re.findall(r"\]\(([^):#]+\.(?:ipynb|png))\)", prose)
     return [f"dead link {link}" for link in links if not (FOLDER / link).exists()]
 
 
-def execute(path: Path) -> Any:
-    """Run a notebook from top to bottom in a fresh kernel; raise on any error."""
+def execute(path: Path, keep: Path | None = None) -> Any:
+    """Run a notebook from top to bottom in a fresh kernel; raise on any error.
+
+    Args:
+        path: The notebook.
+        keep: Where to leave what was run, also when it failed.
+    """
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         if cell.cell_type == "code":
@@ -112,13 +135,21 @@ def execute(path: Path) -> Any:
     client = NotebookClient(
         book,
         timeout=TIMEOUT_S,
+        # On a busy machine outputs may come long after a cell has ended; by default
+        # those that take over 4 s are lost without an error.
+        iopub_timeout=60,
+        raise_on_iopub_timeout=True,
         kernel_name="python3",
         resources={"metadata": {"path": str(FOLDER)}},
         store_widget_state=False,
         record_timing=False,
     )
-    # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.
-    client.execute(env={**os.environ, "JPY_SESSION_NAME": path.name})
+    try:
+        # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.
+        client.execute(env={**os.environ, "JPY_SESSION_NAME": path.name})
+    finally:
+        if keep is not None:
+            nbformat.write(book, keep)
     return book
 
 
@@ -126,6 +157,17 @@ def _spent(output: Any) -> bool:
     """Whether an output is a progress line that has done its work."""
     data = output.get("data", {})
     return WIDGET in data and data.keys() <= {WIDGET, "text/plain"}
+
+
+def _merged(outputs: Iterable[Any]) -> list[Any]:
+    """Put what was printed in pieces, as it was flushed, together again."""
+    kept: list[Any] = []
+    for output in outputs:
+        if kept and "name" in output and output.name == kept[-1].get("name"):
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def tidy(book: Any) -> Any:
@@ -142,7 +184,7 @@ def tidy(book: Any) -> Any:
         cell.id = f"cell-{number:02d}"
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [each for each in cell.outputs if not _spent(each)]
+            cell.outputs = _merged(each for each in cell.outputs if not _spent(each))
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             if "metadata" in output:

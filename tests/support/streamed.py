@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from support.fault_server import DONE, Pause, chunk, event, head
+
 from kimikit.types import CallPart, Delta, Reply, Usage
 
 LONG = """# A long answer
@@ -31,6 +33,21 @@ def add(a, b):
 
 def pieces(text: str, size: int = 3) -> list[str]:
     return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+def piece(text: str, finish: str | None = None, model: str = "kimi-k2") -> Any:
+    """One chunk as a host sends it; the last one, with a finish, tells the usage."""
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    usage = {"prompt_tokens": 9, "completion_tokens": 20} if finish else None
+    return {"model": model, "choices": [delta], "usage": usage}
+
+
+def played(text: str, pause_s: float = 0.01, model: str = "kimi-k2") -> list[Any]:
+    """The steps by which a ``FaultServer`` streams this text at a pace."""
+    parts = [piece(part, model=model) for part in pieces(text)]
+    steps = [x for part in parts for x in (chunk(event(part)), Pause(pause_s))]
+    end = [event(piece("", "stop", model)), event(DONE), b""]
+    return [head(), *steps, *map(chunk, end)]
 
 
 def text_of(tokens: int, size: int = 3) -> str:

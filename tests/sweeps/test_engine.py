@@ -293,6 +293,22 @@ def test_stop_ends_it_within_a_second_and_keeps_what_is_finished():
     assert client.closed
 
 
+def test_stop_while_the_crew_is_starting_stops_it_too(monkeypatch):
+    """On a busy machine the first call is on its way before start() returns."""
+    start = threading.Thread.start
+
+    def stopped(crew: threading.Thread) -> None:
+        start(crew)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", stopped)
+    client = FakeClient(wait_s=0.01)
+    found = run(client, repeats=500, concurrency=1)
+    assert found.interrupted
+    assert client.closed
+    assert len(client.asked) < 500
+
+
 def test_stop_does_not_wait_for_a_client_that_does_not_listen():
     async def chat(messages: Any, **params: Any) -> Any:
         threading.Timer(0.05, _thread.interrupt_main).start()
@@ -404,8 +420,16 @@ def test_a_host_that_refuses_even_its_own_value_raises():
 def test_a_temperature_outside_the_hosts_range_is_refused_before_sending():
     host = Host(name="moonshot", base_url="http://x", temperature_range=(0.0, 1.0))
     client = FakeClient(host=host)
-    with pytest.raises(BadInput, match=r"1\.2 is outside what moonshot takes, 0 to 1"):
+    with pytest.raises(BadInput, match=r"temperature is 1\.2\..*from 0 to 1\."):
         run(client, temperature=[0, 1.2])
+    assert client.asked == []
+
+
+@pytest.mark.parametrize("axis", [{"top_p": [0.5, 1.5]}, {"max_tokens": [10, 0]}])
+def test_no_answer_is_paid_for_before_every_value_is_checked(axis):
+    client = FakeClient(host=Host(name="h", base_url="http://x"))
+    with pytest.raises(BadInput, match=next(iter(axis))):
+        run(client, **axis)
     assert client.asked == []
 
 
@@ -632,8 +656,20 @@ def test_an_omitted_point_is_resumed_too():
         ({"concurrency": "8"}, "concurrency"),
         ({"name": "x"}, "no ledger"),
         ({"name": " ", "store": MemoryStore()}, "name is"),
+        ({"concurrency": 2.5}, "concurrency"),
+        ({"rpm": float("nan")}, "rpm"),
+        ({"order_seed": -1}, "order_seed"),
+        ({"order_seed": "x"}, "order_seed"),
         ({"max_cost": "much"}, "max_cost"),
+        ({"max_cost": "nan"}, "max_cost"),
+        ({"max_cost": -1}, "max_cost"),
         ({"metrics": {"right": 3}}, "metrics"),
+        ({"metrics": len}, "metrics"),
+        ({"metrics": {"words": len}}, "names another figure"),
+        ({"metrics": {"top_p": len}, "top_p": [0.5, 1]}, "names another figure"),
+        ({"metrics": {1: len}}, "names another figure"),
+        ({"embed": "local"}, "embed"),
+        ({"progress": 3}, "progress"),
     ],
 )
 def test_bad_options_are_refused(options, words):

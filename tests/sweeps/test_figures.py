@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sweeps import pick
 
+from kimikit.intervals import wilson
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (
     Part,
@@ -19,7 +20,6 @@ from kimikit.sweeps.intervals import (
     pairwise,
     pool,
     student,
-    wilson,
 )
 from kimikit.sweeps.verdict import permutation_test
 from kimikit.types import Reply, ToolCall
@@ -191,6 +191,22 @@ def test_equal_values_get_no_interval_but_at_the_end_of_a_share():
     assert pool([[mean([5.0] * 8)]], (0, math.inf)).low is None
     assert pool([[pairwise(np.ones((8, 8)))]]).low == pytest.approx(wilson(8, 8)[0])
     assert pool([[jackknife(0.2, [0.2] * 8, 8)]]).low is None
+
+
+def test_cells_that_are_pooled_are_resampled_apart():
+    """The mean of four cells of one spread has half the spread of each."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(5, 1, 20)
+    wide = (-math.inf, math.inf)
+    one, four = pool([[mean(values)]], wide), pool([[mean(values)] * 4], wide)
+    ratio = (four.high - four.low) / (one.high - one.low)
+    assert ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_equal_meanings_are_equal_in_single_precision_too():
+    vectors = np.tile(np.random.default_rng(1).normal(size=256), (8, 1))
+    same = pairwise(metrics.cosine(vectors.astype(np.float32))).complement()
+    assert pool([[same]]).high == pytest.approx(wilson(0, 8)[1])
 
 
 def test_prompts_widen_the_interval_of_answers_that_are_alike():

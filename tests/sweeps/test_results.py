@@ -10,11 +10,12 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 import pytest
-from support.sweeps import FakeClient, pick, reply
+from support.sweeps import WORDS, FakeClient, pick, reply
 
 from kimikit.errors import BadInput, StreamError
 from kimikit.sweeps import Sweep, sweep
-from kimikit.sweeps.explorer import answers
+from kimikit.sweeps.explorer import ANY, answers
+from kimikit.sweeps.values import TAKEN
 from kimikit.sweeps.views import bar, marked
 from kimikit.types import Host, HostModel
 
@@ -145,6 +146,21 @@ def test_a_metric_that_raises_is_missing_and_named():
     assert "good raised 1 times, first ValueError: no red." in str(found)
 
 
+def test_a_metric_that_gives_no_number_is_missing_and_named():
+    values = iter([math.nan, math.inf, 1, "2.5", "many", None])
+    found = ask(repeats=6, metrics={"score": lambda r: next(values)})
+    assert found.scores["score"] == [None, None, 1.0, 2.5, None, None]
+    assert "score raised 3 times, first ValueError: nan is no figure." in str(found)
+
+
+def test_no_metric_may_take_the_name_of_a_figure():
+    found = ask(obeys(), temperature=[0, 1], embed=lambda texts: np.eye(len(texts)))
+    ours = {name.removesuffix("_low").removesuffix("_high")
+            for row in found.summary() for name in row}  # fmt: skip
+    assert ours - set(found.axes) <= TAKEN
+    assert set(found.to_pandas()) - set(found.trials[0].params) <= TAKEN
+
+
 def test_numpys_own_truth_is_a_rate_and_defaults_are_no_parameters():
     found = ask(metrics={"good": lambda r, least=3: np.bool_(len(r.text) > least)})
     assert found.summary()[0]["good_high"] <= 1.0
@@ -241,6 +257,14 @@ def test_without_a_temperature_axis_there_is_no_verdict():
     assert "two answers at two values" in str(few.verdict)
 
 
+def test_a_plan_says_that_nothing_could_be_tested():
+    plan = ask(temperature=[0, 1], dry_run=True)
+    assert "could not be tested" in str(plan.verdict)
+    assert [row["missing"] for row in plan.summary()] == [8, 8]
+    assert "16 calls" in plan._repr_html_()
+    assert repr(plan.explore()) == str(plan.compare())
+
+
 def test_the_recommendation_needs_a_metric_or_the_makers_word():
     assert ask(obeys(), temperature=TEMPERATURES).recommended.temperature is None
     models = (HostModel(id="k2", temperature=0.6),)
@@ -248,6 +272,26 @@ def test_the_recommendation_needs_a_metric_or_the_makers_word():
     told = ask(obeys(), temperature=TEMPERATURES, host_profile=host).recommended
     assert told.temperature == 0.6
     assert "maker" in str(told)
+
+
+def test_a_difference_paired_by_prompt_rules_a_temperature_out():
+    """Each prompt loses a little: the intervals overlap, the difference is clear."""
+    share = {prompt: place + 2 for place, prompt in enumerate("abcdefgh")}
+    seen: dict[Any, int] = {}
+
+    def answer(prompt: str, **p: Any) -> str:
+        cell = prompt, p["temperature"]
+        seen[cell] = place = seen.get(cell, -1) + 1
+        right = place < share[prompt] - 2 * (p["temperature"] > 0)
+        end = WORDS[place] if p["temperature"] else "indeed"
+        return f"{'yes' if right else 'no'} {end}"
+
+    found = ask(answer, list(share), temperature=[0, 1], repeats=10, concurrency=1,
+                metrics={"right": lambda r: r.text.startswith("yes")})  # fmt: skip
+    low, high = found.summary()
+    assert high["right_high"] > low["right_low"]
+    assert high["diversity"] > low["diversity"]
+    assert found.recommended.temperature == 0
 
 
 def test_with_a_metric_it_is_the_most_varied_of_those_as_good_as_the_best():
@@ -280,6 +324,13 @@ def test_two_sweeps_are_compared_by_prompt():
     assert row["diversity_low"] > 0.5
     assert "diversity" in str(plain.diff(wild))
     assert "<table>" in plain.diff(wild)._repr_html_()
+
+
+def test_one_value_is_compared_with_the_same_point_of_an_axis():
+    axis = ask(lambda prompt, **p: "w " * int(p["temperature"]), temperature=[1, 2, 3])
+    one = ask(lambda prompt, **p: "w " * 7, temperature=2)
+    for rows in (axis.diff(one).rows, one.diff(axis).rows):
+        assert [(r["temperature"], abs(r["words"])) for r in rows] == [(2, 5)]
 
 
 def test_sweeps_with_nothing_in_common_are_refused():
@@ -434,7 +485,7 @@ def test_the_explorer_filters_and_has_a_static_form():
     assert "40 of 40 trials" in page.value
     view._picks["temperature"].value = 0
     assert "8 of 40 trials" in page.value
-    view._picks["temperature"].value = "any"
+    view._picks["temperature"].value = ANY
     view._least["calm"].value = 1.0
     view._filter.value = True
     calm = sum(bool(value) for value in found.scores["calm"])

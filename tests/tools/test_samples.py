@@ -74,6 +74,15 @@ def test_a_table_is_described_and_queried(query):
     assert len(query(sql=f"{numbers} SELECT x FROM c")) == 100
 
 
+def test_a_cell_without_a_value_is_no_zero(tmp_path):
+    path = tmp_path / "birds.csv"
+    path.write_text("bird,grams\na,3000\nb,NA\nc,\nd,5000\n")
+    averaged = samples.table(path)(
+        sql="SELECT avg(grams) AS m, max(grams) AS x FROM data"
+    )
+    assert averaged == [{"m": 4000, "x": 5000}]
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -1,10 +1,12 @@
 """A run is seen while it works, and folds into what survives saving."""
 
 import io
+import threading
 import types
 from decimal import Decimal
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from support.kernel import running_kernel
 from support.scripts import Scripted, call, calls
 
@@ -109,29 +111,51 @@ def test_a_run_that_fails_is_shown_as_far_as_it_came(kernel):
 def test_a_view_is_over_when_its_block_is_left(kernel):
     ran = kernel.run(STOPPED)
     assert "so far" in joined(ran)
-    assert kernel.run("1", value="view._thread.is_alive()").result == "False"
+    drawing = "any('kimikit' in t.name for t in threading.enumerate())"
+    assert kernel.run("import threading", value=drawing).result == "False"
+
+
+def test_a_run_as_a_cells_last_value_is_not_shown_twice(kernel):
+    ran = kernel.run(f"{LIVE}done")
+    assert ran.of("execute_result") == []
+    assert len([o for o in ran.outputs() if o]) == 2
+    (later,) = kernel.run("done").outputs()
+    assert "2 steps, 2 calls: done" in later["text/plain"]
 
 
 class Publisher:
     """What a shell publishes to; remembers it."""
 
     def __init__(self):
-        self.session = types.SimpleNamespace(message_count=0)
+        self.session = object()
         self.sent = []
+        self.more = threading.Condition()
 
     def publish(self, data, transient, update):
-        self.session.message_count += 1
-        self.sent.append((transient["display_id"], data))
+        with self.more:
+            self.sent.append((transient["display_id"], data))
+            self.more.notify()
+
+    def until(self, text):
+        with self.more:
+            assert self.more.wait_for(lambda: text in str(self.sent[-1:]), 10)
 
     @property
     def shown(self):
         return [data for data in dict(self.sent).values() if data]
 
 
+def shell(publisher):
+    formatter = DisplayFormatter()
+    return types.SimpleNamespace(
+        display_pub=publisher, display_formatter=formatter, execution_count=1
+    )
+
+
 def test_events_become_parts_in_order():
     """The same as in a kernel, step by step and without one."""
     publisher = Publisher()
-    view = NotebookTrace(types.SimpleNamespace(display_pub=publisher))
+    view = NotebookTrace(shell(publisher))
     result = ToolResult(call=call("add", 0, a=1), text="2", value=2)
     done = run(Scripted(Reply(text="It is *2*.")), "go", [])
     with view:
@@ -147,7 +171,7 @@ def test_events_become_parts_in_order():
             Wait(2, "busy", 1),
         ):
             view(event)
-        view._over.wait(0.3)
+        publisher.until("busy, trying again in 2 s")
         text, added, growing = publisher.shown
         assert text["text/markdown"].startswith("I *add*.\n\n<div")
         assert "7 -> 3 tokens · $0.0100" in text["text/plain"]
@@ -164,7 +188,7 @@ def test_an_error_leaves_what_there_is(known):
     publisher = Publisher()
     error = KimiError("Lost.", "Again.")
     error.run = run(Scripted(Reply(text="")), "go", []) if known else None
-    view = NotebookTrace(types.SimpleNamespace(display_pub=publisher))
+    view = NotebookTrace(shell(publisher))
     with pytest.raises(KimiError), view:
         raise error
     assert ("2 steps" in str(publisher.shown)) == known

@@ -544,6 +544,22 @@ def test_hosts_that_are_not_there() -> None:
             Client(base_url=url)
 
 
+def test_an_unknown_name_with_an_address_is_a_host_of_that_name(
+    server: FaultServer, both: Both
+) -> None:
+    """UnknownHost itself says to pass base_url=."""
+    server.play(GOOD)
+    reply = both.chat(server.url, client={"host": " my-box "})
+    assert reply.host == "my-box"
+    assert "my-box" in reply.footer()
+    host = hosts.resolve("my-box", base_url=server.url)
+    assert host.endpoints == hosts.PLAIN_ENDPOINTS
+    assert host.key_variable == ""
+    moved = hosts.resolve("Together ", base_url=server.url)
+    assert (moved.name, moved.base_url) == ("together", server.url)
+    assert hosts.resolve(" ", base_url=server.url).name == server.url[7:-3]
+
+
 @pytest.mark.parametrize("rest", ["/v1?key=secret", "/v1#secret"])
 @pytest.mark.parametrize("who", ["", "me:secret@"])
 def test_a_key_is_no_part_of_an_address(who: str, rest: str) -> None:

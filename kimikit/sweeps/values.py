@@ -1,0 +1,235 @@
+"""What a sweep asked and what came back: values that know nothing of their views."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Hashable
+from decimal import Decimal
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from kimikit import html
+from kimikit.types import Reply, Usage
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Metric = Callable[..., "float | bool | None"]
+"""A user's judgement of one answer: ``fn(reply)`` or ``fn(reply, params)``."""
+
+Embed = Callable[[list[str]], Any]
+"""From texts to vectors, one row a text."""
+
+TAKEN = {
+    "n", "failed", "missing", "cost", "words", "tokens", "seconds", "unique_share",
+    "agreement", "exact_match", "entropy", "distinct_1", "distinct_2", "self_bleu",
+    "compression_ratio", "similarity", "semantic_similarity", "semantic_entropy",
+    "diversity", "repeat", "error", "text", "finish_reason", "model", "host",
+}  # fmt: skip
+"""Names of what rows of a summary or a data frame hold, so of no metric."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a sweep, or the reason why it is missing.
+
+    Attributes:
+        params: All parameters it was asked with, by the labels of the axes.
+        repeat: Which repeat of its point, from 0.
+        reply: The answer, or ``None`` where it failed.
+        error: Why it failed.
+        partial: What had come before it failed.
+        stored: Whether it was paid for in an earlier run.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> trial = sweep.trials[0]
+        >>> trial.params["temperature"], trial.repeat, trial.error
+        (0, 0, None)
+    """
+
+    params: dict[str, Any]
+    repeat: int
+    reply: Reply | None = None
+    error: str | None = None
+    partial: Reply | None = None
+    stored: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a sweep will ask, known before it asks.
+
+    Attributes:
+        calls: Answers in all.
+        stored: How many of them are paid for already.
+        likely_usd: Likely cost of the others, ``None`` if a price is unknown.
+        upper_usd: The most they can cost.
+        minutes: How long the requests-per-minute limit makes it, if there is one.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    likely_usd: Decimal | None = None
+    upper_usd: Decimal | None = None
+    minutes: float | None = None
+
+    def __str__(self) -> str:
+        likely, most = html.money(self.likely_usd), html.money(self.upper_usd)
+        cost = f"likely {likely}, at most {most}"
+        return html.footer_line(
+            [
+                f"{self.calls} calls",
+                f"{self.stored} stored already" if self.stored else "",
+                "unpriced" if self.upper_usd is None else cost,
+                f"at least {self.minutes:.1f} min" if self.minutes else "",
+            ]
+        )
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a running sweep is.
+
+    Attributes:
+        done: Answers there are.
+        failed: Cells that have none for good.
+        calls: Answers in all.
+        cost: US dollars spent in this run.
+        seconds_left: ``None`` before the first answer.
+        upper_usd: The most it can cost, if known.
+    """
+
+    done: int
+    failed: int
+    calls: int
+    cost: Decimal
+    seconds_left: float | None = None
+    upper_usd: Decimal | None = None
+
+    def __str__(self) -> str:
+        left, most = self.seconds_left, self.upper_usd
+        cost = html.money(self.cost) if self.cost or most else ""
+        wait = "" if left is None else f"{left:.0f} s left"
+        if left is not None and left >= 90:
+            wait = f"{left / 60:.0f} min left"
+        return html.footer_line(
+            [
+                f"{self.done} of {self.calls} done",
+                f"{self.failed} failed" if self.failed else "",
+                f"{cost} of at most {html.money(most)}" if most else cost,
+                wait,
+            ]
+        )
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """All that a sweep knows; a ``Sweep`` is one with figures and views.
+
+    Attributes:
+        trials: Answers and failures in the order of the grid.
+        axes: For each axis its labels.
+        fixed: The parameters that were the same throughout.
+        repeats: Answers asked of each point.
+        name: What to call it again by, to buy only what is missing.
+        seed: Seed of the order in which cells were asked, and of every sample.
+        plan: What was known before.
+        stop_reason: Why it ended.
+        notes: What looked odd, a sentence each.
+        pinned: Whether a host pinned a parameter that was then left out.
+        stand_in: Whether the local stand-in answered.
+        maker_temperature: The value that the model's maker recommends.
+        metrics: The user's own.
+        embed: Makes vectors of texts, for the semantic figures.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    axes: dict[str, tuple[Any, ...]] = {}
+    fixed: dict[str, Any] = {}
+    repeats: int = 1
+    name: str = ""
+    seed: int = 0
+    plan: Plan = Plan()
+    stop_reason: Literal["done", "interrupted", "max_cost", "error", "dry_run"] = "done"
+    notes: tuple[str, ...] = ()
+    pinned: bool = False
+    stand_in: bool = False
+    maker_temperature: float | None = None
+    metrics: dict[str, Metric | None] = {}
+    embed: Embed | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Stop ended it."""
+        return self.stop_reason == "interrupted"
+
+    @property
+    def replies(self) -> list[Reply]:
+        """The answers that came whole."""
+        return [trial.reply for trial in self.trials if trial.reply is not None]
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars of all answers, also broken ones; ``None`` if none is priced."""
+        costs = [reply.cost for reply in self._paid if reply.cost is not None]
+        return sum(costs, Decimal(0)) if costs else None
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all answers, also broken ones."""
+        return sum((reply.usage for reply in self._paid), Usage())
+
+    @property
+    def _paid(self) -> list[Reply]:
+        both = (trial.reply or trial.partial for trial in self.trials)
+        return [reply for reply in both if reply is not None]
+
+    @functools.cached_property
+    def scores(self) -> dict[str, list[float | bool | None]]:
+        """For each metric its value of each trial, ``None`` where it has none."""
+        return {
+            name: [self._score(name, metric, trial) for trial in self.trials]
+            for name, metric in self.metrics.items()
+        }
+
+    def _score(
+        self, name: str, metric: Metric | None, trial: Trial
+    ) -> float | bool | None:
+        if trial.reply is None or metric is None:
+            return None
+        try:
+            wanted = inspect.signature(metric).parameters.values()
+            both = sum(each.default is each.empty for each in wanted) > 1
+            given = (trial.reply, trial.params) if both else (trial.reply,)
+            value: Any = metric(*given)
+            value = value.item() if hasattr(value, "item") else value  # numpy's own
+            if value is None:
+                return None
+            if isinstance(value, bool):
+                return value
+            figure = float(value)
+            if not math.isfinite(figure):
+                raise ValueError(f"{figure} is no figure")
+            return figure
+        except Exception as error:  # a user's code: one bad answer must not end it all
+            kind = f"{type(error).__name__}: {error}"
+            self.metric_errors.setdefault(name, []).append(kind)
+            return None
+
+    @functools.cached_property
+    def metric_errors(self) -> dict[str, list[str]]:
+        """What metrics raised, by their names."""
+        return {}
+
+
+def kept(function: F) -> F:
+    """Work out a fact of an outcome once, and keep it there for whoever asks again."""
+
+    @functools.wraps(function)
+    def once(found: Outcome, *args: Hashable) -> Any:
+        facts = found.__dict__.setdefault("_facts", {})
+        key = function.__name__, args
+        if key not in facts:
+            facts[key] = function(found, *args)
+        return facts[key]
+
+    return cast(F, once)

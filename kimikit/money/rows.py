@@ -32,6 +32,26 @@ COLUMNS = (
 """Columns of the table ``calls`` that a ``CallRow`` is read from, in its order."""
 
 
+TOKEN_HEADS = ("prompt", "cached", "answer")
+
+
+def token_cells(usage: Usage) -> list[str]:
+    """Return the cells of a table under ``TOKEN_HEADS``."""
+    prompt, about = usage.prompt_tokens, "~" if usage.estimated else ""
+    return [
+        f"{about}{prompt:,}",
+        f"{usage.cached_tokens / prompt:.0%}" if prompt else "–",
+        f"{about}{usage.completion_tokens:,}",
+    ]
+
+
+def breakable(cell: str) -> html.Raw:
+    """Return a cell that goes on in the next line where names and phrases may break."""
+    return html.Raw(
+        html.esc(cell).replace("/", "/<wbr>").replace("unknown, ", "unknown,<br>")
+    )
+
+
 class CallRow(msgspec.Struct, frozen=True):
     """A call as the ledger has it.
 
@@ -111,12 +131,12 @@ class CallRow(msgspec.Struct, frozen=True):
     def cells(self) -> list[str]:
         """Return the row of a table of calls."""
         return [
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.created)),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)),
             self.host,
-            self.model + (" (local stand-in, not Kimi)" if self.stand_in else ""),
+            self.model,
             self.tag,
             self.state,
-            str(self.usage) if self.usage else "",
+            *(token_cells(self.usage) if self.usage else ("", "", "")),
             self.cost_text,
         ]
 
@@ -124,20 +144,25 @@ class CallRow(msgspec.Struct, frozen=True):
 class Calls(list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
-    _heads = ("time", "host", "model", "tag", "state", "tokens", "cost")
+    _heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
 
     def __repr__(self) -> str:
         table = html.text_table(self._heads, [row.cells() for row in self])
         return f"{table}\n{self._note()}"
 
     def _repr_html_(self) -> str:
-        cells = [row.cells() for row in self]
-        return html.wrap(
-            html.table(self._heads, cells, caption=self._note(), numeric=(5, 6))
-        )
+        cells = [[breakable(cell) for cell in row.cells()] for row in self]
+        note, columns = self._note(), (0, 5, 6, 7, 8)  # a time stays in one line
+        return html.wrap(html.table(self._heads, cells, caption=note, numeric=columns))
 
     def _note(self) -> str:
-        return f"n = {some(len(self))}, newest first"
+        local = any(row.stand_in for row in self)
+        return html.footer_line(
+            [
+                f"n = {some(len(self))}, newest first",
+                "local stand-in, not Kimi" if local else "",
+            ]
+        )
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -192,8 +217,8 @@ class Total(msgspec.Struct, frozen=True):
     @property
     def known_text(self) -> str:
         """The known cost as it is shown: ``at least`` where it is not all."""
-        if self.unpriced == self.calls > 0:
-            return "unpriced"
+        if not self.cost_pico and (self.unpriced or self.unknown):
+            return "unpriced" if self.unpriced else "unknown"
         known = html.money(self.cost, estimated=self.estimated > 0)
         return f"at least {known}" if self.unpriced or self.unknown else known
 
@@ -210,7 +235,9 @@ class Total(msgspec.Struct, frozen=True):
     def cost_text(self) -> str:
         """Both in one phrase."""
         known, missing = self.known_text, self.missing_text
-        return f"{known} ({missing})" if missing and known != "unpriced" else known
+        if not missing or self.unpriced == self.calls:
+            return known
+        return f"{known} ({missing})" if self.cost_pico else missing
 
     def __str__(self) -> str:
         return f"{some(self.calls)} · {self.usage} · {self.cost_text}"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimikit import html
-from kimikit.money.prices import STALE_DAYS, STAND_IN, is_own, is_stale
-from kimikit.money.rows import Total, some
+from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
+from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some, token_cells
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
@@ -18,76 +20,112 @@ if TYPE_CHECKING:
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
 
-_HEADS = ["calls", "prompt", "from cache", "answer", "cost", "not in it"]
-_GREY = "#808080"
-"""Reads on white and on black pages."""
+_HEADS = ["calls", *TOKEN_HEADS, "cost", "not in it"]
+_GREYS = ("#767676", "#808080")
+"""Read on white and on black pages. Were the tick labels of both axes as light, Jupyter
+would put a box behind the figure on pages of the other kind."""
+
+COLOURS = len(html.PALETTE) - 1
+"""Models that a plot tells apart; the palette's last colour is black."""
 
 
 def _cells(total: Total) -> list[str]:
-    prompt, about = total.prompt_tokens, "~" if total.estimated else ""
     return [
         f"{total.calls:,}",
-        f"{about}{prompt:,}",
-        f"{total.cached_tokens / prompt:.0%}" if prompt else "–",
-        f"{about}{total.completion_tokens:,}",
+        *token_cells(total.usage),
         total.known_text,
         total.missing_text,
     ]
 
 
-def _sections(ledger: Ledger) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Yield heads and rows of each table: periods, models, then what has groups."""
+class _Table(NamedTuple):
+    """A table in either form: its heads, its rows, the numbers among its columns."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    numeric: Sequence[int]
+
+
+def _tables(ledger: Ledger) -> Iterator[_Table]:
+    """Yield what was spent by period, by model, and by what else has groups."""
     periods = {
         "today": ledger.total(since="today"),
         "this session": ledger.session_total(ledger.session),
         "this month": ledger.total(since="month"),
         "ever": ledger.total(),
     }
-    yield ["", *_HEADS], [[name, *_cells(total)] for name, total in periods.items()]
-    models = ledger.total(by=("host", "model")).items()
-    rows = [[*key, *_cells(total), *_price(ledger, *key)] for key, total in models]
-    if rows:
-        yield ["host", "model", *_HEADS, "price now", "as of"], rows
-    for name in ("tag", "notebook"):
-        groups = ledger.total(by=name)
-        if any(groups):
-            yield [name, *_HEADS], [[k or "–", *_cells(v)] for k, v in groups.items()]
+    yield _totals([""], {(name,): total for name, total in periods.items()})
+    for names in (("host", "model"), ("tag",), ("notebook",)):
+        groups = ledger.total(by=names)
+        if any(any(key) for key in groups):
+            yield _totals([*names], groups)
 
 
-def _price(ledger: Ledger, host: str, model: str) -> tuple[str, str]:
-    """Return a model's price of today, and the day it was read."""
-    if is_own(host):
-        return "stand-in, not Kimi" if host == STAND_IN else "own machine", ""
-    price = ledger.prices.lookup(host, model, time.time())
-    if price is None:
-        return "none known", ""
-    old = " (old)" if is_stale(price.as_of, time.time()) else ""
-    return f"${price.input:f} / ${price.output:f}", price.as_of + old
+def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> _Table:
+    rows = [
+        [*(name or "–" for name in key), *_cells(total)]
+        for key, total in groups.items()
+    ]
+    first = len(names)
+    return _Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
+
+
+def _prices(ledger: Ledger) -> _Table:
+    """Return today's price of each model that was asked, and where it was read."""
+    rows = []
+    for host, model in sorted(ledger.total(by=("host", "model"))):
+        price = ledger.prices.lookup(host, model, time.time())
+        if price is None:
+            told = ["unpriced", "", "", "", "set one with kimi.set_price(...)"]
+        else:
+            cached = "" if price.cached_input is None else _dollars(price.cached_input)
+            old = " (old)" if is_stale(price.as_of, time.time()) else ""
+            told = [_dollars(price.input), cached, _dollars(price.output),
+                    price.as_of + old, price.source]  # fmt: skip
+        rows.append([host, model or "–", *told])
+    heads = ["host", "model", *TOKEN_HEADS, "as of", "source"]
+    return _Table(heads, rows, (2, 3, 4))
+
+
+def _dollars(amount: Decimal) -> str:
+    """Return a price with all its digits, two of them at least."""
+    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount:f}"
+
+
+_PRICES = f"Prices now, dollars a million tokens; old: read over {STALE_DAYS} days ago"
 
 
 def _note(ledger: Ledger) -> str:
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
-    return (
-        f"ledger: {where} · n = {some(ledger.total().calls)}, each at the price of "
-        "its day · prices in US dollars per million prompt / answer tokens; old: read "
-        f"more than {STALE_DAYS} days ago"
+    total = ledger.total(by="host")
+    local = "local stand-in, not Kimi" if STAND_IN in total else ""
+    calls = some(sum(part.calls for part in total.values()))
+    return html.footer_line(
+        [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
     )
 
 
 def ledger_text(ledger: Ledger) -> str:
     """Return what was spent, by period, model, tag and notebook, as plain text."""
-    tables = [html.text_table(heads, rows) for heads, rows in _sections(ledger)]
+    tables = [html.text_table(each.heads, each.rows) for each in _tables(ledger)]
+    prices = _prices(ledger)
+    if prices.rows:
+        tables.append(f"{_PRICES}\n{html.text_table(prices.heads, prices.rows)}")
     return "\n\n".join([*tables, _note(ledger)])
 
 
 def ledger_html(ledger: Ledger) -> str:
-    """Return the same as HTML."""
-    tables = []
-    for heads, rows in _sections(ledger):
-        first = heads.index("calls")
-        numeric = [*range(first, first + 5), *range(first + 6, len(heads))]
-        tables.append(html.table(heads, rows, numeric=numeric))
-    return html.wrap(*tables, html.footer(_note(ledger)))
+    """Return the same as HTML, the prices folded."""
+    parts = [_as_html(each) for each in _tables(ledger)]
+    prices = _prices(ledger)
+    if prices.rows:
+        parts.append(html.fold(_PRICES, _as_html(prices)))
+    return html.wrap(*parts, html.footer(_note(ledger)))
+
+
+def _as_html(each: _Table) -> str:
+    rows = [[breakable(cell) for cell in row] for row in each.rows]
+    return html.table(each.heads, rows, numeric=each.numeric)
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
@@ -107,27 +145,29 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     priced = any(total.cost_pico for total in days.values())
     unit = "US dollars" if priced else "tokens"
 
-    def height(total: Total | None) -> float:
-        if total is None:
-            return 0.0
+    def height(total: Total) -> float:
         return float(total.cost) if priced else float(total.usage.total_tokens)
 
     axes: Any = (ax,) if ax is not None else _panels()
-    both, base = ledger.total(by=("day", "model")), [0.0] * len(days)
-    for i, model in enumerate(ledger.total(by="model")):
-        heights = [height(both.get((day, model))) for day in days]
-        colour = html.PALETTE[i % (len(html.PALETTE) - 1)]
-        name = model if any(heights) else None
-        axes[0].bar(when, heights, bottom=base, color=colour, label=name, width=0.8)
+    base = [0.0] * len(days)
+    for name, colour, heights in _stacks(ledger, list(days), height):
+        label = name if any(heights) else None
+        axes[0].bar(when, heights, bottom=base, color=colour, label=label, width=0.8)
         base = [low + more for low, more in zip(base, heights, strict=True)]
-    axes[0].set_ylabel(f"{unit} a day")
     title = "cost by model" if priced else "tokens by model, no call has a cost"
     count = f"n = {some(sum(total.calls for total in days.values()))}"
+    axes[0].set_ylabel(f"{unit} a day")
     axes[0].set_title(f"{title}, {count}", fontsize="medium")
-    if axes[0].get_legend_handles_labels()[0]:
-        axes[0].legend(frameon=False, labelcolor=_GREY, fontsize="small")
+    handles, names = axes[0].get_legend_handles_labels()
+    if names:
+        look = {"frameon": False, "labelcolor": _GREYS[0], "fontsize": "small"}
+        if ax is None:
+            where = {"loc": "outside upper left", "ncols": 2}
+            axes[0].figure.legend(handles, names, **where, **look)
+        else:
+            ax.legend(**look)
     if ax is None:
-        sums = [sum(base[: i + 1]) for i in range(len(base))]
+        sums = list(itertools.accumulate(base))
         axes[1].plot(when, sums, color=html.PALETTE[0], marker=".")
         axes[1].set(ylabel=f"{unit} so far", ylim=(0, None))
         shares = [100 * t.cached_tokens / (t.prompt_tokens or 1) for t in days.values()]
@@ -136,6 +176,24 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     for each in axes:
         _plain(each, when)
     return tuple(axes)
+
+
+def _stacks(
+    ledger: Ledger, days: list[str], height: Callable[[Total], float]
+) -> Iterator[tuple[str, str, list[float]]]:
+    """Yield name, colour and daily heights of the dearest models, then of the rest."""
+    by_day = ledger.total(by=("day", "model"))
+    models = list(ledger.total(by="model"))
+    own = models if len(models) <= COLOURS else models[: COLOURS - 1]
+    groups = {model: [model] for model in own}
+    if rest := models[len(own) :]:
+        groups[f"{len(rest)} other models"] = rest
+    for (name, some_models), colour in zip(groups.items(), html.PALETTE, strict=False):
+        heights = [
+            sum(height(by_day[day, m]) for m in some_models if (day, m) in by_day)
+            for day in days
+        ]
+        yield name, colour, heights
 
 
 def _panels() -> Any:
@@ -153,12 +211,13 @@ def _plain(axes: Any, when: list[dt.date]) -> None:
     from matplotlib import dates
 
     axes.patch.set_alpha(0)
-    axes.tick_params(colors=_GREY)
+    for side, grey in zip("xy", _GREYS, strict=True):
+        axes.tick_params(axis=side, colors=grey)
     for part in (axes.yaxis.label, axes.title, axes.xaxis.get_offset_text()):
-        part.set_color(_GREY)
+        part.set_color(_GREYS[0])
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREY)
+        spine.set_color(_GREYS[0])
     if when:
         locator: Any = dates.AutoDateLocator(minticks=1, maxticks=8)  # type: ignore[no-untyped-call]
         formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]

@@ -185,10 +185,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 
     def ask(self, client: ChatClient, **params: Any) -> Report:
         """Send it and check the citations of the answer."""
-        return self.check(client.chat(self.messages, **params))
-
-    def check(self, reply: Reply) -> Report:
-        """Return an answer to this brief with its citations looked up."""
+        reply = client.chat(self.messages, **params)
         return Report(reply=reply, citations=check_citations(reply.text, self.parts))
 
     def __repr__(self) -> str:

@@ -92,13 +92,14 @@ class Engine:
             tell: Called about four times a second, in the caller's thread.
         """
         context = contextvars.copy_context()  # tags and budgets of the caller hold
-        threading.Thread(
+        crew = threading.Thread(
             target=lambda: context.run(asyncio.run, self._main()),
             name="kimikit-sweep",
             daemon=True,
-        ).start()
+        )
         tell = tell or (lambda progress: None)
         try:
+            crew.start()  # the first call may be on its way before this returns
             # A wait without a time limit cannot be interrupted on Windows.
             while not self._finished.wait(0.25):
                 tell(self.record.progress())

@@ -9,7 +9,6 @@ over some 4,000 requests; here labels of our own are the truth, over 40.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import copy_context
@@ -20,6 +19,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError
+from kimikit.intervals import wilson
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -27,7 +27,6 @@ CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
 
 _ID = re.compile(r"functions\.[\w.-]+:\d+")
 _MARKERS = ("<|tool_call", "<|open|>")
-_Z = 1.959963984540054
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,13 +82,7 @@ class Rate(msgspec.Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float]:
         """Lowest and highest plausible share (Wilson 1927)."""
-        if not self.n:
-            return 0.0, 1.0
-        p, z2 = self.hits / self.n, _Z * _Z
-        middle = (p + z2 / (2 * self.n)) / (1 + z2 / self.n)
-        half = math.sqrt(p * (1 - p) / self.n + z2 / (4 * self.n**2))
-        half *= _Z / (1 + z2 / self.n)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.hits, self.n)
 
 
 class F1(Rate, frozen=True):

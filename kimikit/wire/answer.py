@@ -198,7 +198,7 @@ class Answer:
         if self.begun:
             return None
         host = self.call.host
-        body = b"".join(self._body or [])
+        body = self._decoder.stray if self._body is None else b"".join(self._body)
         said = faults.read_report(body).message if body.strip() else ""
         said = faults.redact(said, self._secrets)
         what = f"{host.title or host.name} ended without an answer."

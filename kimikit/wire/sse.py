@@ -12,6 +12,7 @@ import re
 
 BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
+STRAY_LIMIT = 2000
 _LINE_END = rb"\r\n|\n|\r"
 
 
@@ -21,11 +22,13 @@ class Decoder:
     Attributes:
         done: Whether ``[DONE]`` was seen; all bytes after it are ignored.
         error: The data of an event named ``error`` (Groq sends them), which ends all.
+        stray: The first lines that are no part of any event, such as a proxy's words.
     """
 
     def __init__(self) -> None:
         self.done = False
         self.error = b""
+        self.stray = b""
         self._started = False
         self._after_cr = False
         self._between = False
@@ -91,4 +94,6 @@ class Decoder:
                     events.append(data)
                 if self.done:
                     break
+            elif line and not line.startswith((b":", b"id", b"retry", b"event")):
+                self.stray = (self.stray + line + b"\n")[:STRAY_LIMIT]
         return events

@@ -89,7 +89,7 @@ class TestRows:
         total = ledger.total()
         assert (total.unpriced, total.unknown, total.cost_text) == (0, 0, "$0.00")
         assert [row["cost_usd"] for row in ledger.flat()] == [0, None, None, 0]
-        assert ledger.flat()[0]["price_source"] == "runs on your own machine"
+        assert ledger.flat()[0]["price_source"] == "the local stand-in is free"
 
     @pytest.mark.parametrize(
         ("reply", "error", "state"),
@@ -276,7 +276,14 @@ class TestQuestions:
         assert (total.unknown, total.calls) == (1, 1)
         assert "1 unknown, at most $0.000" in total.cost_text
         ledger.opened(make_call(model="unknown/model"))
-        assert ledger.total().cost_text == "at least $0.00 (2 unknown)"
+        assert (ledger.total().known_text, ledger.total().cost_text) == (
+            "unknown", "2 unknown",
+        )  # fmt: skip
+        ask(ledger, model="unknown/model")
+        assert ledger.total().known_text == "unpriced"
+        assert ledger.total().cost_text == "1 unpriced; 2 unknown"
+        ask(ledger)
+        assert ledger.total().cost_text == "at least $0.000843 (1 unpriced; 2 unknown)"
 
     def test_answers_are_found_by_the_start_of_their_key(self, ledger):
         for key in ("a/1", "a/2", "b/1"):

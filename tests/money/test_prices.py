@@ -140,7 +140,7 @@ def test_prices_older_than_90_days_are_stale(book):
 
 def test_the_stand_in_is_free_which_is_known(book):
     assert book("local", "any-model", Usage(1000, 1000), NOW) == 0
-    assert book.lookup("local", "", NOW).source == "runs on your own machine"
+    assert book.lookup("local", "", NOW).source == "the local stand-in is free"
     assert book("vllm", "any-model", Usage(1000, 1000), NOW) is None
 
 

@@ -6,6 +6,7 @@ import time
 
 import matplotlib as mpl
 import pytest
+from matplotlib.figure import Figure
 from support.money import LOCAL, ask, make_call, make_reply
 
 from kimikit.money import views
@@ -43,11 +44,13 @@ def test_text_shows_periods_models_tags_and_notebooks(busy):
         assert words in text
     assert "at least $0.0" in text
     assert "1 unpriced; 1 unknown, at most $0.00" in text
-    assert re.search(r"\$3\.00 / \$15\.00 +2026-07-27 \(old\)", text)
+    price = r"moonshotai/Kimi-K3 +\$3\.00 +\$0\.30 +\$15\.00 +2026-07-27 \(old\) +models.dev"
+    assert re.search(price, text)
+    assert re.search(r"<b>bold</b> +unpriced +set one with kimi.set_price", text)
 
 
 def test_html_shows_the_same_with_everything_escaped(busy):
-    page = busy._repr_html_()
+    page = busy._repr_html_().replace("<wbr>", "")
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "&lt;script&gt;" in page
     assert "<b>bold" not in page
@@ -58,12 +61,24 @@ def test_html_shows_the_same_with_everything_escaped(busy):
     assert "<b>bold" not in calls
 
 
-def test_stand_ins_and_own_machines_are_named(ledger):
+def test_the_stand_in_is_named_and_free_where_an_own_machine_is_unpriced(ledger):
     ask(ledger, host=LOCAL, model="smollm2")
+    assert repr(ledger).endswith("local stand-in, not Kimi")
+    assert re.search(r"local +smollm2 +1 +40 +25% +50 +\$0\.00", repr(ledger))
+    assert re.search(r"local +smollm2 +\$0\.00 .*stand-in is free", repr(ledger))
     ask(ledger, host=Host(name="vllm", base_url="http://x/v1"), model="mine")
-    text = repr(ledger)
-    assert re.search(r"local +smollm2 .*stand-in, not Kimi", text)
-    assert re.search(r"vllm +mine .*own machine", text)
+    assert re.search(r"vllm +mine +1 +40 +25% +50 +unpriced", repr(ledger))
+
+
+def test_a_price_has_all_its_digits(ledger):
+    for amount, shown in (
+        ("0.375", r"\$0\.375"),
+        ("3", r"\$3\.00"),
+        ("0.6", r"\$0\.60"),
+    ):
+        ledger.prices.set("vllm", "mine", input=amount, output=1)
+        ask(ledger, host=Host(name="vllm", base_url="http://x/v1"), model="mine")
+        assert re.search(rf"mine +{shown} ", repr(ledger))
 
 
 def test_an_empty_ledger_is_shown_too(ledger):
@@ -82,15 +97,30 @@ class TestPlot:
         assert costs.get_ylabel() == "US dollars a day"
         assert "n = 11 calls" in costs.get_title()
         assert [bar.get_height() for bar in shares.patches] == [25.0] * 3
-        labels = [t.get_text() for t in costs.get_legend().get_texts()]
+        labels = [t.get_text() for t in costs.figure.legends[0].get_texts()]
         assert labels == ["moonshotai/Kimi-K3", "moonshotai/Kimi-K2.7-Code"]
 
     def test_given_axes_are_drawn_on_alone(self, busy):
-        from matplotlib.figure import Figure
-
         ax = Figure().subplots()
         assert busy.plot(ax) == (ax,)
         assert ax.patches
+        assert len(ax.get_legend().get_texts()) == 2
+
+    def test_more_models_than_colours_are_drawn_as_the_rest(self, ledger):
+        for n in range(10):
+            ledger.prices.set("together", f"m{n}", input=n + 1, output=0)
+            ask(ledger, model=f"m{n}")
+        costs, sums, _ = ledger.plot()
+        labels = [t.get_text() for t in costs.figure.legends[0].get_texts()]
+        assert labels == ["m9", "m8", "m7", "m6", "m5", "m4", "4 other models"]
+        assert sums.lines[0].get_ydata()[-1] == pytest.approx(
+            float(ledger.total().cost)
+        )
+
+    def test_no_box_is_put_behind_it_on_pages_of_the_other_kind(self, busy):
+        from matplotlib_inline.backend_inline import _fetch_figure_metadata
+
+        assert _fetch_figure_metadata(busy.plot()[0].figure) is None
 
     def test_without_any_cost_tokens_are_drawn(self, ledger):
         ask(ledger, host=LOCAL, model="smollm2")

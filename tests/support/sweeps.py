@@ -106,6 +106,20 @@ class MemoryStore:
         return client
 
 
+def _streamed(answer: dict[str, Any]) -> bytes:
+    """Return an answer as the events of a stream, a word each."""
+    (choice,) = answer.pop("choices")
+    usage = answer.pop("usage")
+    words = choice["message"]["content"].split(" ")
+    deltas = [{"content": word if place == 0 else f" {word}"}
+              for place, word in enumerate(words)]  # fmt: skip
+    chunks = [{**answer, "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    end = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+    chunks += [{**answer, "choices": [end]}, {**answer, "choices": [], "usage": usage}]
+    events = [*map(json.dumps, chunks), "[DONE]"]
+    return "".join(f"data: {event}\n\n" for event in events).encode()
+
+
 class ColourHost:
     """An OpenAI-compatible host on loopback that treats temperature as it is told.
 
@@ -188,8 +202,10 @@ class ColourHost:
                 self.statuses[status] += 1
                 if not status:
                     break
-                data = json.dumps(answer).encode()
-                start = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+                kind, data = "application/json", json.dumps(answer).encode()
+                if status == 200 and body.get("stream"):
+                    kind, data = "text/event-stream", _streamed(answer)
+                start = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n"
                 start += f"content-length: {len(data)}\r\n{headers}\r\n"
                 writer.write(start.encode() + data)
                 await writer.drain()

@@ -293,6 +293,22 @@ def test_stop_ends_it_within_a_second_and_keeps_what_is_finished():
     assert client.closed
 
 
+def test_stop_while_the_crew_is_starting_stops_it_too(monkeypatch):
+    """On a busy machine the first call is on its way before start() returns."""
+    start = threading.Thread.start
+
+    def stopped(crew: threading.Thread) -> None:
+        start(crew)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", stopped)
+    client = FakeClient(wait_s=0.01)
+    found = run(client, repeats=500, concurrency=1)
+    assert found.interrupted
+    assert client.closed
+    assert len(client.asked) < 500
+
+
 def test_stop_does_not_wait_for_a_client_that_does_not_listen():
     async def chat(messages: Any, **params: Any) -> Any:
         threading.Timer(0.05, _thread.interrupt_main).start()

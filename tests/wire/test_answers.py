@@ -100,7 +100,7 @@ def test_found_by_fuzzing(name: str) -> None:
         assert whole[1] == "a"
 
 
-def test_gzip(server: FaultServer, both: Both) -> None:
+def test_s8_gzip(server: FaultServer, both: Both) -> None:
     import gzip
 
     case = next(c for c in ALL if c.name.startswith("S5 a chunk"))

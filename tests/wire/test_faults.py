@@ -289,10 +289,10 @@ def test_a_range_is_no_pin(server: FaultServer, both: Both) -> None:
     assert type(caught.value) is errors.BadRequest
 
 
-def test_kimi_for_coding_refuses_even_its_own_value(
+def test_1c_kimi_for_coding_refuses_even_its_own_value(
     server: FaultServer, both: Both
 ) -> None:
-    """1c: only leaving the field out helps, and the remedy says so."""
+    """Only leaving the field out helps, and the remedy says so."""
     body = moonshot("invalid temperature: only 0.6 is allowed for this model", "x")
     server.play(plain(body, 400))
     with pytest.raises(errors.FixedTemperature) as caught:

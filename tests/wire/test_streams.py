@@ -1,6 +1,7 @@
 """A stream that breaks, stalls, lies or is stopped loses nothing and hangs nothing."""
 
 import asyncio
+import gzip
 import os
 import signal
 import socket
@@ -193,13 +194,13 @@ def test_reset_keeps_the_text(server: FaultServer, both: Both) -> None:
 @pytest.mark.parametrize(
     ("begun", "kind"), [(BEGUN, errors.StreamError), ((head(),), errors.TimedOut)]
 )
-def test_silence_ends(
+def test_s9_silence_ends(
     begun: tuple[bytes, ...],
     kind: type[errors.HostError],
     server: FaultServer,
     both: Both,
 ) -> None:
-    """S9: the gap counts between chunks, the first byte has its own, longer limit."""
+    """The gap counts between chunks, the first byte has its own, longer limit."""
     server.play(*begun, HOLD)
     server.play(GOOD)
     limits = {"gap": 0.15, "first_byte": 0.3}
@@ -216,14 +217,14 @@ def test_silence_ends(
     assert server.left.wait(1), "the connection is closed"
 
 
-def test_comments_keep_a_slow_start_alive(server: FaultServer, both: Both) -> None:
+def test_s9_comments_keep_a_slow_start_alive(server: FaultServer, both: Both) -> None:
     ping = http_chunk(b": OPENROUTER PROCESSING\n\n")
     server.play(head(), *(ping, Pause(0.1)) * 6, parts(*text("a"), chunk("stop")), END)
     reply = both.chat(server.url, client={"timeout": {"gap": 0.3, "first_byte": 0.3}})
     assert reply.text == "a"
 
 
-def test_the_first_byte_may_take_longer_than_a_gap(
+def test_s9_the_first_byte_may_take_longer_than_a_gap(
     server: FaultServer, both: Both
 ) -> None:
     server.play(Pause(0.3), head(), Pause(0.3), parts(*text("a"), chunk("stop")), END)
@@ -257,10 +258,10 @@ def test_connecting_has_its_own_limit(both: Both) -> None:
             one.close()
 
 
-def test_an_end_marker_ends_though_the_connection_stays(
+def test_s4_an_end_marker_ends_though_the_connection_stays(
     server: FaultServer, both: Both
 ) -> None:
-    """S4: the host keeps the connection open after ``[DONE]``."""
+    """The host keeps the connection open after ``[DONE]``."""
     server.play(head(), parts(*text("a"), chunk("stop"), DONE), HOLD)
     start = time.monotonic()
     reply = both.chat(server.url)
@@ -268,15 +269,15 @@ def test_an_end_marker_ends_though_the_connection_stays(
     assert (reply.text, reply.truncated) == ("a", False)
 
 
-def test_a_host_that_goes_on_after_the_end(server: FaultServer, both: Both) -> None:
+def test_s4_a_host_that_goes_on_after_the_end(server: FaultServer, both: Both) -> None:
     server.play(head(), parts(*text("a"), chunk("stop"), DONE), parts(": x\n\n") * 999)
     assert both.chat(server.url).text == "a"
 
 
-def test_a_finish_then_silence_is_an_answer(
+def test_s3_a_finish_then_silence_is_an_answer(
     server: FaultServer, both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3: a half-open connection after the finish costs seconds, not minutes."""
+    """A half-open connection after the finish costs seconds, not minutes."""
     monkeypatch.setattr("kimikit.wire.answer.FINISH_S", 0.1)
     server.play(*BEGUN, parts(chunk("stop")), HOLD)
     reply = both.chat(server.url)
@@ -308,6 +309,16 @@ NO_ANSWER = {
     ),
     "S8 JSON that is no answer": (plain({"hello": 1}), None, ""),
     "S8 JSON cut off": (plain(b'{"choices":[{"mess'), errors.StatusError, "choices"),
+    "S8 a proxy's words said to be a stream": (
+        plain(b"upstream connect error\nreset", kind="text/event-stream"),
+        errors.StatusError,
+        "upstream connect error",
+    ),
+    "S8 JSON in UTF-16": (
+        plain('{"choices": []}'.encode("utf-16")),
+        errors.StatusError,
+        "c\0h\0o\0i\0c\0e\0s",
+    ),
     "S8 an empty body": (plain(b""), errors.ConnectionFailed, ""),
     "S8 an empty stream": (sse(), errors.ConnectionFailed, ""),
     "S8 comments alone": (sse(": hi\n\n" * 3), errors.ConnectionFailed, ""),
@@ -326,6 +337,69 @@ def test_silence_is_never_success(name: str, server: FaultServer, both: Both) ->
         both.chat(server.url)
     assert said in caught.value.host_message
     assert server.url in caught.value.remedy
+
+
+HELLO = b"".join(map(event, (*text("Hel", "lo"), chunk("stop"), DONE)))
+ZIPPED = gzip.compress(HELLO)
+HTTP = {
+    "identity as encoding": plain(HELLO, 200, "content-encoding: identity"),
+    "an encoding that was not used": plain(HELLO, 200, "content-encoding: br"),
+    "gzip in small chunks": head(200, "content-encoding: gzip")
+    + b"".join(http_chunk(ZIPPED[i : i + 7]) for i in range(0, len(ZIPPED), 7))
+    + END,
+    "a length that is too long": b"HTTP/1.1 200 X\r\ncontent-length: 9999\r\n\r\n"
+    + HELLO,
+    "HTTP/1.0 without a length": b"HTTP/1.0 200 X\r\n\r\n" + HELLO,
+    "trailers": head() + http_chunk(HELLO) + b"0\r\nx-trailer: 1\r\n\r\n",
+    "100 before": b"HTTP/1.1 100 Continue\r\n\r\n" + head() + http_chunk(HELLO) + END,
+    "103 before": b"HTTP/1.1 103 Hints\r\na: b\r\n\r\n"
+    + head()
+    + http_chunk(HELLO)
+    + END,
+    "201": head(201) + http_chunk(HELLO) + END,
+    "a header in Latin-1": head(200, "x-note: \xe9").decode().encode("latin-1")
+    + http_chunk(HELLO)
+    + END,
+    "no content type": head(kind="") + http_chunk(HELLO) + END,
+}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_odd_http_that_is_right(name: str, server: FaultServer, both: Both) -> None:
+    server.play(HTTP[name], CLOSE)
+    reply = both.chat(server.url)
+    assert (reply.text, reply.finish_reason, reply.notes) == ("Hello", "stop", ())
+
+
+WRONG_HTTP = {
+    "gzip said and not sent": plain(HELLO, 200, "content-encoding: gzip"),
+    "no HTTP at all": b"hello there\r\n\r\n",
+    "TLS on a plain port": b"\x15\x03\x01\x00\x02\x02\x16",
+    "an endless header": b"HTTP/1.1 200 X\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
+    "no content": b"HTTP/1.1 204 X\r\n\r\n",
+    "a length that is too short": b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n"
+    + HELLO,
+}
+
+
+@pytest.mark.parametrize("name", WRONG_HTTP)
+def test_wrong_http_is_an_error(name: str, server: FaultServer, both: Both) -> None:
+    server.play(WRONG_HTTP[name], CLOSE)
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        both.chat(server.url, client={"max_retries": 0})
+    assert server.url in caught.value.remedy
+
+
+def test_a_broken_chunk_keeps_the_text(server: FaultServer, both: Both) -> None:
+    server.play(*BEGUN, b"zz\r\nabc\r\n", CLOSE)
+    reply = both.chat(server.url)
+    assert (reply.text, reply.truncated) == ("Hello", True)
+
+
+def test_gzip_cut_off_keeps_the_text(server: FaultServer, both: Both) -> None:
+    server.play(plain(ZIPPED[:-20], 200, "content-encoding: gzip"))
+    reply = both.chat(server.url)
+    assert (reply.text, reply.truncated) == ("Hello", True)
 
 
 def test_plain_answers(server: FaultServer, both: Both) -> None:

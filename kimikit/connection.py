@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from kimikit.errors import KimiError
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
 
@@ -69,6 +71,14 @@ class Connection:
             return f"none; {where}"
         made = "made for this run" if self.embedded else where
         return f"...{self.key[-4:]} ({made})"
+
+    def context_tokens(self) -> int:
+        """Return the model's context window: as known, else as the host lists it."""
+        known = hosts.model_facts(self.host, self.host.model).context
+        if not known and "models" in self.host.endpoints:
+            with contextlib.suppress(KimiError):
+                known = self.client.models().context(self.host.model)
+        return known
 
     def async_client(self, name: str | None = None) -> AsyncClient:
         """Make a client of this or of another host, for the loop of a sweep or race."""

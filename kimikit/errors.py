@@ -397,9 +397,15 @@ class ContentFiltered(BadRequest):
     """The host's content filter refused the prompt."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `` Did you mean X?`` for the closest of ``names``, or an empty string."""
+def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Return `` Did you mean X?`` for the closest of ``names``, or an empty string.
+
+    Args:
+        name: What was written.
+        names: What may have been meant.
+        cutoff: How alike two must be, 1 for equal, as ``difflib`` measures it.
+    """
     import difflib  # only who mistyped waits for it
 
-    match = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(name), list(names), n=1, cutoff=cutoff)
     return f" Did you mean {match[0]!r}?" if match else ""

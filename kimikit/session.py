@@ -480,20 +480,34 @@ class Kimi:
         """
         return tag(name)
 
-    def set_price(self, **amounts: Any) -> None:
-        """Set the price of this host's model for this object.
+    def set_price(
+        self,
+        *,
+        input: Decimal | float | str,
+        output: Decimal | float | str,
+        cached_input: Decimal | float | str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Set the price of a model of this host, for this object.
 
         Args:
-            **amounts: ``input``, ``output`` and perhaps ``cached_input``, in US dollars
-                per million tokens; ``model`` if it is another than the one in use.
+            input: US dollars per million prompt tokens.
+            output: US dollars per million tokens of the answer.
+            cached_input: The same for prompt tokens from the cache, if they differ.
+            model: The model, if it is another than the one in use.
 
         Example:
             >>> kimi.set_price(input=0.60, output=2.50)
             >>> kimi.chat("Name a colour.").cost > 0
             True
         """
-        model = amounts.pop("model", self.host.model)
-        self._prices.set(self.host.name, model, **amounts)
+        self._prices.set(
+            self.host.name,
+            model or self.host.model,
+            input=input,
+            output=output,
+            cached_input=cached_input,
+        )
 
     def count_tokens(self, messages: Any, tools: Any = None) -> tokens.TokenCount:
         """Count the tokens of a chat: exact for Kimi K2 with its tokenizer, else ``~``.
@@ -524,16 +538,17 @@ class Kimi:
         Args:
             messages: As for ``chat``.
             max_tokens: Tokens to keep for the answer.
-            context: The window; without it, what is known of the model.
+            context: The window; without it, what is known of the model, or what the
+                host itself says in its list of models.
 
         Raises:
             BadInput: If no window is known.
 
         Example:
-            >>> bool(kimi.fits("Code a hacker news clone", context=8192))
+            >>> bool(kimi.fits("Code a hacker news clone"))
             True
         """
-        window = context or hosts.model_facts(self.host, self.host.model).context
+        window = context or self._connection.context_tokens()
         if not window:
             raise BadInput(
                 f"The context window of {self.host.model} is not known.",

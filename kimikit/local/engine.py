@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ OLD_PROMPTS_MIB = 128
 """Memory for prompts that may come again; llama.cpp itself would take 8 GB."""
 
 _READ_BYTES = 1 << 16
+_LOOK_S = 10.0
 
 
 def _threads() -> int:
@@ -71,7 +73,11 @@ class Answer:
 
 
 class Engine:
-    """A chat model in llama.cpp, loaded and ready."""
+    """A chat model in llama.cpp, loaded and ready.
+
+    Attributes:
+        context_tokens: What a prompt and its answer may have together.
+    """
 
     def __init__(self, model: ChatModel) -> None:
         import xllamacpp
@@ -105,6 +111,16 @@ class Engine:
             ) from exc
         address = urlsplit(self._server.listening_address)
         self._host, self._port = address.hostname or "", address.port or 0
+        self.context_tokens = self._slot_tokens()
+
+    def _slot_tokens(self) -> int:
+        """Return how many tokens a prompt and its answer may have together."""
+        server = http.client.HTTPConnection(self._host, self._port, timeout=_LOOK_S)
+        with contextlib.closing(server):
+            key = {"Authorization": f"Bearer {self._key}"}
+            server.request("GET", "/props", headers=key)
+            facts = msgspec.json.decode(server.getresponse().read())
+        return int(facts["default_generation_settings"]["n_ctx"])
 
     @contextlib.asynccontextmanager
     async def post(self, path: str, body: dict[str, Any]) -> AsyncIterator[Answer]:

@@ -38,15 +38,15 @@ class Endpoints:
 
     async def models(self, request: Request) -> Response:
         """List the models, or show the one that the path names."""
+        base = {
+            "object": "model",
+            "created": self._started,
+            "owned_by": "kimikit-local",
+        }
+        context = self._engine.context_tokens
         shown = [
-            {
-                "id": each,
-                "object": "model",
-                "type": kind,
-                "created": self._started,
-                "owned_by": "kimikit-local",
-            }
-            for each, kind in ((self._chat_id, "chat"), (VECTORS_ID, "embedding"))
+            base | {"id": self._chat_id, "type": "chat", "context_length": context},
+            base | {"id": VECTORS_ID, "type": "embedding"},
         ]
         wanted = request.path_params.get("id")
         if wanted is None:

@@ -98,13 +98,18 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+def _texts(name: str, values: Any) -> list[str]:
+    listed = list(values) if isinstance(values, Sequence) else []
+    if not listed or isinstance(values, str):
+        raise BadInput(f"{name} is {values!r:.40}.", "Pass a list of texts.")
+    return [_text(f"{name}[{place}]", text) for place, text in enumerate(listed)]
+
+
 def embed(
     wire: Any, /, texts: str | Sequence[str], *, model: str | None = None, **params: Any
 ) -> _Plan[Embeddings]:
     """Return a vector for each text."""
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for text in listed or [""]:
-        _text("texts", text)
+    listed = _texts("texts", [texts] if isinstance(texts, str) else texts)
     body = _body(wire, model, input=listed, **params)
 
     def read(found: Any) -> list[list[float]]:
@@ -130,15 +135,12 @@ def rerank(
 ) -> _Plan[Ranking]:
     """Order documents by how well they fit ``query``."""
     _text("query", query)
-    for document in documents or [""]:
-        _text("documents", document)
-    body = _body(
-        wire, model, query=query, documents=list(documents), top_n=top_n, **params
-    )
+    listed = _texts("documents", documents)
+    body = _body(wire, model, query=query, documents=listed, top_n=top_n, **params)
 
     def read(found: Any) -> list[Ranked]:
         results = [
-            Ranked(r["index"], float(r["relevance_score"]), documents[r["index"]])
+            Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
             for r in found["results"]
         ]
         return sorted(results, key=lambda r: -r.score)

@@ -11,13 +11,25 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, BadTool
+from kimikit.errors import BadInput, BadTool, nearest
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects
 from kimikit.wire.hosts import model_facts
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_TOOLS = 128
+PARAMETERS = {
+    "best_of", "chat_template_kwargs", "echo", "extra_body", "frequency_penalty",
+    "ignore_eos", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens",
+    "metadata", "min_p", "min_tokens", "modalities", "models", "n",
+    "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+    "provider", "reasoning", "reasoning_effort", "repetition_penalty",
+    "response_format", "safety_identifier", "safety_model", "seed", "service_tier",
+    "stop", "store", "stream_options", "suffix", "temperature", "thinking",
+    "tool_choice", "top_k", "top_logprobs", "top_p", "transforms", "user", "verbosity",
+    "web_search_options",
+}  # fmt: skip
+"""Parameters that some host takes; others are sent too, unless they look mistyped."""
 _IMAGES = {
     b"\x89PNG": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -37,13 +49,13 @@ def as_messages(
     """
     single = isinstance(messages, str | Mapping | Message | Reply)
     if not single and not isinstance(messages, Sequence):
-        raise BadInput(f"messages is a {type(messages).__name__}.", _ASK)
+        raise BadInput(f"messages is of type {type(messages).__name__}.", _ASK)
     listed = [_as_dict(m) for m in ([messages] if single else messages)]
     if not listed:
         raise BadInput("messages is an empty list.", _ASK)
     if system is not None:
         if not isinstance(system, str):
-            raise BadInput(f"system is a {type(system).__name__}.", "Pass text.")
+            raise BadInput(f"system is of type {type(system).__name__}.", "Pass text.")
         if listed[0]["role"] in ("system", "developer"):
             raise BadInput(
                 "system= was given and the messages begin with a system message.",
@@ -69,7 +81,9 @@ def _as_dict(given: Any) -> dict[str, Any]:
     elif isinstance(given, Reply):
         given = given.message
     if not isinstance(given, Mapping):
-        raise BadInput(f"A message is a {type(given).__name__}: {given!r:.80}.", _ASK)
+        raise BadInput(
+            f"A message is of type {type(given).__name__}: {given!r:.80}.", _ASK
+        )
     message: dict[str, Any] = dict(given)
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
@@ -82,7 +96,7 @@ def _as_dict(given: Any) -> dict[str, Any]:
             "" if content is None else _json(content, "a tool's result")
         )
     elif content is not None and not isinstance(content, str | list):
-        raise BadInput(f"A {role} message holds a {type(content).__name__}.", _ASK)
+        raise BadInput(f"A {role} message holds {type(content).__name__}.", _ASK)
     return message
 
 
@@ -147,7 +161,7 @@ def image_url(image: str | bytes | Path) -> str:
             ) from exc
     if not isinstance(image, bytes):
         raise BadInput(
-            f"image is a {type(image).__name__}.", "Pass a path, bytes or URL."
+            f"image is of type {type(image).__name__}.", "Pass a path, bytes or URL."
         )
     kind = next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
     if kind is None:
@@ -168,7 +182,8 @@ def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:
         schema = tool if isinstance(tool, dict) else getattr(tool, "schema", None)
         if not isinstance(schema, dict):
             raise BadTool(
-                f"A tool is a {type(tool).__name__}.", "Make it one with @kimikit.tool."
+                f"A tool is of type {type(tool).__name__}.",
+                "Make it one with @kimikit.tool.",
             )
         schemas.append(schema)
     names = [s.get("function", {}).get("name") for s in schemas if "function" in s]
@@ -213,6 +228,16 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
     dialects.check(params, host, model)
 
 
+def _check_names(params: Mapping[str, Any]) -> None:
+    """Refuse what is nearly the name of a parameter: a host would just ignore it."""
+    for name in params.keys() - PARAMETERS:
+        if meant := nearest(name, PARAMETERS, cutoff=0.85):
+            raise BadInput(
+                f"No parameter is known as {name!r}.{meant}",
+                f"If this host does take it, send extra_body={{{name!r}: ...}}.",
+            )
+
+
 def _check_number(
     params: Mapping[str, Any], name: str, low: float, high: float, host: Host
 ) -> None:
@@ -247,6 +272,7 @@ def build(
     Raises:
         BadInput: If a value is impossible, or not JSON.
     """
+    _check_names(params)
     params = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):

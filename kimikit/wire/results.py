@@ -162,6 +162,10 @@ class Transcript(Result, frozen=True, kw_only=True):
         return self.text
 
 
+_WINDOWS = ("context_length", "max_model_len", "context_window")
+"""Names that hosts have for a model's context window."""
+
+
 class Models(Free, frozen=True, kw_only=True):
     """The models that a host lists now.
 
@@ -184,13 +188,16 @@ class Models(Free, frozen=True, kw_only=True):
     def __contains__(self, model: str) -> bool:
         return model in self.ids
 
+    def context(self, model: str) -> int:
+        """Return a model's context window in tokens, 0 where the host does not say."""
+        entry = self.raw.get(model, {})
+        known = [entry[name] for name in _WINDOWS if isinstance(entry.get(name), int)]
+        return known[0] if known else 0
+
     def _rows(self) -> list[list[object]]:
-        sizes = ("context_length", "max_model_len", "context_window")
-        rows: list[list[object]] = []
-        for name in self.ids:
-            known = [self.raw[name][s] for s in sizes if self.raw[name].get(s)]
-            rows.append([name, f"{known[0]:,}" if known else ""])
-        return rows
+        windows = [self.context(name) for name in self.ids]
+        shown = [f"{window:,}" if window else "" for window in windows]
+        return [[name, window] for name, window in zip(self.ids, shown, strict=True)]
 
     def _words(self) -> str:
         return html.text_table(["model", "context"], self._rows())

@@ -188,7 +188,8 @@ def test_embeddings_can_be_shorter_and_plain(sdk: Any) -> None:
 def test_models_are_listed_and_shown(sdk: Any, local_host: local.Running) -> None:
     ids = [model.id for model in sdk.models.list()]
     assert ids == [local_host.model, "wordllama-l2-supercat-256"]
-    assert sdk.models.retrieve(local_host.model).owned_by == "kimikit-local"
+    chat = sdk.models.retrieve(local_host.model)
+    assert (chat.owned_by, chat.context_length) == ("kimikit-local", 8192)
     with pytest.raises(openai.NotFoundError, match="smollm2-135m-instruct"):
         sdk.models.retrieve("gpt-9")
 

@@ -241,6 +241,8 @@ def test_models(bare: bool, server: FaultServer, both: Both) -> None:
     assert made.kimi == ["moonshotai/Kimi-K3"]
     assert "llama" in made
     assert len(made) == 2
+    sizes = [made.context(name) for name in ("llama", "moonshotai/Kimi-K3", "gone")]
+    assert sizes == [8192, 1_048_576, 0]
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/models")
     assert "1,048,576" in repr(made)
     assert "2 models, 1 of Kimi" in made._repr_html_()
@@ -330,7 +332,11 @@ def test_a_host_without_it_names_those_with_it(name: str, both: Both) -> None:
 
 BAD = {
     "embed": [(("",), "texts"), (([],), "texts"), (([3],), "texts")],
-    "rerank": [(("", ["a"]), "query"), (("q", []), "documents")],
+    "rerank": [
+        (("", ["a"]), "query"),
+        (("q", []), "documents is \\[\\]"),
+        (("q", ["a", ""]), "documents\\[1\\] is ''"),
+    ],
     "image": [(("",), "prompt")],
     "speak": [((" ",), "text")],
     "transcribe": [(("/no/such.wav",), "cannot be read")],

@@ -77,7 +77,7 @@ def test_the_callers_messages_stay_as_they_are(sent: Any) -> None:
 
 
 BAD = {
-    "a number": (3, {}, "messages is a int"),
+    "a number": (3, {}, "messages is of type int"),
     "nothing": (None, {}, "NoneType"),
     "no messages": ([], {}, "empty list"),
     "an empty prompt": (" \n", {}, "empty"),
@@ -85,20 +85,22 @@ BAD = {
     "no parts": ([{"role": "user", "content": []}], {}, "empty"),
     "an unknown role": ([{"role": "human", "content": "hi"}], {}, "role 'human'"),
     "no role": ([{"content": "hi"}], {}, "role None"),
-    "a wrong content": ([{"role": "user", "content": 3}], {}, "holds a int"),
-    "a wrong message": ([3], {}, "A message is a int"),
+    "a wrong content": ([{"role": "user", "content": 3}], {}, "holds int"),
+    "a wrong message": ([3], {}, "A message is of type int"),
     "two system prompts": (
         [{"role": "system", "content": "a"}, "b"],
         {"system": "c"},
         "system=",
     ),
-    "a wrong system": ("hi", {"system": 3}, "system is a int"),
+    "a wrong system": ("hi", {"system": 3}, "system is of type int"),
     "a negative temperature": ("hi", {"temperature": -0.1}, "temperature is -0.1"),
     "a hot temperature": ("hi", {"temperature": 2.1}, "from 0 to 2"),
     "a temperature that is no number": ("hi", {"temperature": "hot"}, "'hot'"),
     "not a number": ("hi", {"temperature": float("nan")}, "nan"),
     "a true temperature": ("hi", {"temperature": True}, "True"),
     "top_p above 1": ("hi", {"top_p": 1.5}, "top_p is 1.5"),
+    "a mistyped parameter": ("hi", {"temperatur": 1}, "Did you mean 'temperature'?"),
+    "an underscore less": ("hi", {"topp": 0.9}, "Did you mean 'top_p'?"),
     "no tokens": ("hi", {"max_tokens": 0}, "max_tokens is 0"),
     "half a token": ("hi", {"max_tokens": 0.5}, "max_tokens is 0.5"),
     "no answers": ("hi", {"n": 0}, "n is 0"),
@@ -120,7 +122,7 @@ BAD = {
     ),
     "an image that is not there": ("hi", {"image": "/no/such.png"}, "cannot be read"),
     "bytes of no image": ("hi", {"image": b"hello"}, "no PNG"),
-    "a wrong image": ("hi", {"image": 3}, "image is a int"),
+    "a wrong image": ("hi", {"image": 3}, "image is of type int"),
 }
 
 
@@ -140,7 +142,7 @@ def test_bad_input_is_refused_unsent(
 @pytest.mark.parametrize(
     ("tools", "said"),
     [
-        ([3], "A tool is a int"),
+        ([3], "A tool is of type int"),
         ([{"type": "function", "function": {"name": ""}}], "named ''"),
         ([{"type": "function", "function": {"name": "a b"}}], "named 'a b'"),
         ([{"type": "function", "function": {}}], "named None"),

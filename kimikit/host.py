@@ -96,5 +96,6 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         facts = html.table((self.name, self.title), self._facts())
-        kimis = html.table(_COLUMNS, self._kimis()) if self.models else ""
+        rows = self._kimis()
+        kimis = html.table(_COLUMNS, rows, numeric=[2]) if rows else ""
         return html.wrap(facts, kimis)

@@ -139,7 +139,8 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         guard, log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, or not
+        server.run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:

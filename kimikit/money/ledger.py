@@ -265,6 +265,8 @@ class Ledger(Records):
         cost, price = self.cost(call, reply) if reply else (None, None)
         return {
             "state": outcome(reply, error),
+            # A host that was left to choose the model says which it took.
+            "model": call.model or (reply.model if reply else ""),
             **{name: reply and getattr(reply.usage, name) for name in COUNTS},
             "cost": pico(cost),
             "price": price,

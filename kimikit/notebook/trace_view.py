@@ -24,6 +24,8 @@ from kimikit.tools.values import (
     Run,
     RunEvent,
     RunFinished,
+    StepAnswered,
+    StepEvent,
     StepStarted,
 )
 from kimikit.types import Delta, Wait
@@ -82,7 +84,7 @@ class TextTrace(TraceView):
         if isinstance(event, Delta):
             self._open = self._open or bool(event.text)
             self._out.write(html.clean(event.text))
-        elif not isinstance(event, StepStarted | CallAsked):
+        elif not isinstance(event, StepEvent | CallAsked):
             start = "\n" if self._open else ""
             self._open = False
             self._out.write(start + _line(event) + "\n")
@@ -136,6 +138,8 @@ class NotebookTrace(TraceView):
             for part in event.calls:
                 written = self._calls.get(part.index, f"{part.name} ")
                 self._calls[part.index] = written + part.arguments
+        elif isinstance(event, StepAnswered):
+            self._fix_text(event.reply.footer())
         elif isinstance(event, CallAsked | CallStarted):
             self._fix_text()
             self._calls[event.index] = _line(event)
@@ -150,11 +154,15 @@ class NotebookTrace(TraceView):
             self._calls.clear()
             self._asked = time.monotonic()
 
-    def _fix_text(self) -> None:
+    def _fix_text(self, footer: str = "") -> None:
+        """Let the text stay as it is now; ``footer`` is what its step cost."""
+        cost = html.footer(footer) if footer else ""
         if self._text.strip():
-            plain = html.clean(self._text)
-            markdown = {"text/plain": plain, "text/markdown": safe(self._text)}
-            self._parts.append(markdown)
+            plain = html.clean(f"{self._text}\n{footer}".strip())
+            markdown = f"{safe(self._text)}\n\n{cost}".strip()
+            self._parts.append({"text/plain": plain, "text/markdown": markdown})
+        elif footer:
+            self._parts.append({"text/plain": footer, "text/html": html.wrap(cost)})
         self._text = self._thought = ""
 
     def _growing(self) -> Bundle:

@@ -110,7 +110,7 @@ def _short(
 ) -> tuple[list[str], Cells]:
     """Return the heads and the cells of the short table, one line a point."""
     first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
-    free = sweep.stand_in and sweep.cost is None
+    free = sweep.stand_in and not sweep.cost
     cells: Cells = []
     for row in rows:
         line: list[object] = [label_text(row[name]) for name in first]
@@ -253,7 +253,7 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
         "tells them apart; of many figures one in twenty does so by chance."
     )
     top, cells = _across(rows, heads, names, rich=True)
-    page = html.table(top, cells, caption=note, numeric=range(1, len(top)))
+    page = html.table(top, cells, numeric=range(1, len(top))) + html.footer(note)
     text = html.text_table(*_across(rows, heads, names, rich=False))
     return Page(html.wrap(page), f"{text}\n{note}", rows)
 

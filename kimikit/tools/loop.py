@@ -24,6 +24,7 @@ from kimikit.tools.values import (
     Run,
     RunFinished,
     RunWatch,
+    StepAnswered,
     StepStarted,
     exact,
 )
@@ -184,7 +185,9 @@ def _working(
     try:
         while not task.ended():
             tell(StepStarted(len(task.steps)))
-            task.take((yield functools.partial(client.chat, **task.request(watch))))
+            reply = yield functools.partial(client.chat, **task.request(watch))
+            task.take(reply)
+            tell(StepAnswered(len(task.steps) - 1, reply))
             for item in tuple(task.plans):
                 asking = _asking(item, approve, ask)
                 if asking is not None:

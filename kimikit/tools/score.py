@@ -10,6 +10,7 @@ over some 4,000 requests; here labels of our own are the truth, over 40.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextvars import copy_context
 from pathlib import Path
@@ -145,9 +146,10 @@ class ToolScores(msgspec.Struct, frozen=True):
             lines.append([f"{name}, %", *(_percent(rate, form) for rate in rates)])
         for count in ("retries", "failed"):
             lines.append([f"{count.title()}, n", *(row[count] for row in rows)])
-        n = max((row["n"] for row in rows), default=0)
-        note = f"{n} cases a host, 95 % Wilson intervals; precision, recall, F1 and "
-        note += "schema valid as in the K2 Vendor Verifier"
+        note = (
+            f"{self._cases()} cases a host, 95 % Wilson intervals; precision, recall, "
+        )
+        note += "F1 and schema valid as in the K2 Vendor Verifier"
         return ["", *(row["host"] for row in rows)], lines, note
 
     def __repr__(self) -> str:
@@ -166,7 +168,10 @@ class ToolScores(msgspec.Struct, frozen=True):
         """Draw each rate of each host with its interval and return the figure."""
         from kimikit.tools import views
 
-        return views.rates_figure(self.rates(), len(self.outcomes), ax=ax)
+        return views.rates_figure(self.rates(), self._cases(), ax=ax)
+
+    def _cases(self) -> int:
+        return max(Counter(one.host for one in self.outcomes).values(), default=0)
 
 
 def score_tool_calls(

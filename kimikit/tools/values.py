@@ -141,6 +141,13 @@ class StepStarted(msgspec.Struct, frozen=True):
     step: int
 
 
+class StepAnswered(msgspec.Struct, frozen=True):
+    """The answer to a request is complete."""
+
+    step: int
+    reply: Reply
+
+
 class CallAsked(msgspec.Struct, frozen=True):
     """Somebody is about to be asked whether to run a call."""
 
@@ -171,9 +178,9 @@ class RunFinished(msgspec.Struct, frozen=True):
     run: Run
 
 
-RunEvent = (
-    Delta | Wait | StepStarted | CallAsked | CallStarted | CallFinished | RunFinished
-)
+StepEvent = StepStarted | StepAnswered
+CallEvent = CallAsked | CallStarted | CallFinished
+RunEvent = Delta | Wait | StepEvent | CallEvent | RunFinished
 RunWatch = Callable[[RunEvent], None]
 """A live view: called for each step of an answer, each wait and each event above."""
 

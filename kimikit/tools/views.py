@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
@@ -105,7 +106,13 @@ def _table(names: list[Any], rows: list[list[Any]]) -> str:
     caption = (
         f"{len(rows)} rows" if len(rows) <= ROWS else f"{ROWS} of {len(rows)} rows"
     )
-    return html.table([str(name) for name in names], rows[:ROWS], caption=caption)
+    numeric = [i for i in range(len(names)) if all(_is_number(row[i]) for row in rows)]
+    heads = [str(name) for name in names]
+    return html.table(heads, rows[:ROWS], caption=caption, numeric=numeric)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number) and not isinstance(value, bool)
 
 
 def is_frame(value: Any) -> bool:
@@ -232,7 +239,7 @@ def rates_figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> 
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(-2, 102)
-    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} in all", color=_INK)
+    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} a host", color=_INK)
     ax.legend(
         frameon=False, labelcolor=_INK, loc="center left", bbox_to_anchor=(1, 0.5)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -194,10 +195,14 @@ def name_ids(calls: list[ToolCall], *, count: int, kimi: bool) -> list[ToolCall]
             others only replace ids that are empty or not unique.
     """
     named: list[ToolCall] = []
+    ids = Counter(call.host_id for call in calls)
     for number, call in enumerate(calls, start=count):
-        unique = sum(other.host_id == call.host_id for other in calls) == 1
-        keep = not kimi and call.host_id and unique
-        id_ = call.host_id if keep else f"functions.{call.name}:{number}"
+        id_ = call.host_id
+        if kimi or not id_ or ids[id_] > 1:
+            id_ = f"functions.{call.name}:{number}"
+            while not kimi and id_ in ids:  # the host's own id of another call
+                number += len(calls)
+                id_ = f"functions.{call.name}:{number}"
         host_id = "" if id_ == call.host_id else call.host_id
         named.append(ToolCall(id_, call.name, call.arguments, host_id))
     return named

@@ -17,10 +17,6 @@ import msgspec
 from kimikit.wire.usage import weigh
 
 _BEGIN, _ARGUMENTS = "<|tool_call_begin|>", "<|tool_call_argument_begin|>"
-_TOKEN = (
-    r"<\|tool_calls?_section_(?:begin|end)\|>|<\|tool_call_(?:begin|argument_begin|end)\|>"
-    r"|<\|(?:open|close)\|>(?:tools|response|think)<\|sep\|>|<\|im_end\|>|</think>"
-)
 _WHOLE = [
     *(f"<|tool_call{s}_section_{x}|>" for s in ("", "s") for x in ("begin", "end")),
     *(f"<|tool_call_{x}|>" for x in ("begin", "argument_begin", "end")),
@@ -32,6 +28,7 @@ _WHOLE = [
     "<|im_end|>",
     "</think>",
 ]
+_TOKEN = "|".join(map(re.escape, _WHOLE))
 _STARTS = frozenset(token[:n] for token in _WHOLE for n in range(1, len(token)))
 _LONGEST = max(map(len, _WHOLE))
 _K2_SIGN = r"[^\s<>|{}\"']\s*<\|tool_call_argument_begin\|>"
@@ -356,11 +353,15 @@ def calls_in(block: str, offered: frozenset[str]) -> Iterator[Leak]:
             yield _k2_call(head.split()[-1], arguments.strip(), offered)
 
 
-def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> Leak:
+def name_in(id_: str) -> str:
+    """Return the name in an id of K2's form, ``functions.name:index``."""
     name = id_.removeprefix("functions.")
     before, colon, number = name.rpartition(":")
-    if colon and number.isdigit():
-        name = before
+    return before if colon and number.isdigit() else name
+
+
+def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> Leak:
+    name = name_in(id_)
     if name not in offered:
         # vLLM once wrote an id of OpenAI's form, and the name among the arguments.
         try:

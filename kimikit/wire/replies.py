@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from kimikit.types import Call, Pricer, Reply, ToolCall
 from kimikit.wire.calls import name_ids, tidy
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.dialects import wants_kimi_ids
+from kimikit.wire.markers import name_in
+from kimikit.wire.requests import offered
 
 
 def of_choice(choice: Choice, call: Call, *, ended: bool) -> Reply:
@@ -24,6 +28,11 @@ def of_choice(choice: Choice, call: Call, *, ended: bool) -> Reply:
     calls, notes = choice.calls.finish(
         complete=ended or reason is not None, cut=reason == "length"
     )
+    for number, made in enumerate(calls):
+        known, name = offered(call.body), name_in(made.name)
+        if made.name not in known and name in known:
+            calls[number] = msgspec.structs.replace(made, name=name)
+            notes.append(f"The host called the tool {name} {made.name}.")
     leaked = choice.content.leaks or choice.thinking.leaks
     if leaked and choice.calls.calls:
         notes.append("Raw tool markers are taken out; the host's own calls hold.")

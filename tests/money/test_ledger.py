@@ -126,6 +126,14 @@ class TestRows:
         ledger.closed(make_call(), make_reply(), None)
         assert ledger.calls()[0].cost == COST
 
+    def test_a_model_the_host_chose_is_named_once_it_is_known(self, ledger):
+        call = make_call(model="", endpoint="embed")
+        ledger.opened(call)
+        assert ledger.calls()[0].model == ""
+        ledger.closed(call, make_reply(model="wordllama"), None)
+        assert ledger.calls()[0].model == "wordllama"
+        assert list(ledger.total(by="model")) == ["wordllama"]
+
     def test_closing_twice_counts_once(self, ledger):
         call = ask(ledger)
         ledger.closed(call, make_reply(), None)

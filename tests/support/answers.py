@@ -1218,6 +1218,43 @@ ODD = (
         {"calls": [("call_1", "get_weather", '{"city":"Oslo"}')]},
         "markers after its arguments",
     ),
+    *(
+        Case(
+            f"odd: a tool is called {name}",
+            (calls(call(name=name, args=OSLO)), chunk("tool_calls"), DONE),
+            {"calls": ONE},
+            f"called the tool get_weather {name}",
+            (TOOL,),
+        )
+        for name in (
+            "functions.get_weather",
+            "functions.get_weather:0",
+            "get_weather:3",
+        )
+    ),
+    Case(
+        "odd: an id that is made is not the one of another call",
+        (
+            calls(
+                call(0, "", args="{}"), call(1, "functions.get_weather:0", args=OSLO)
+            ),
+            chunk("tool_calls"),
+            DONE,
+        ),
+        {
+            "calls": [
+                ("functions.get_weather:2", "get_weather", "{}"),
+                ("functions.get_weather:0", "get_weather", OSLO),
+            ]
+        },
+    ),
+    Case(
+        "odd: a name of K2's form that was offered stays",
+        (calls(call(name="functions.x", args="{}")), chunk("tool_calls"), DONE),
+        {"calls": [("call_1", "functions.x", "{}")]},
+        None,
+        ({"type": "function", "function": {"name": "functions.x"}},),
+    ),
     Case(
         "odd: NaN in arguments is not taken for null",
         (calls(call(args='{"days": NaN}')), chunk("tool_calls"), DONE),

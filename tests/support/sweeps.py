@@ -192,9 +192,10 @@ class ColourHost:
                 body = json.loads(await reader.readexactly(size))
                 self.requests.append(body)
                 if self.wait_s:
-                    await asyncio.wait(
-                        [asyncio.create_task(reader.read(1))], timeout=self.wait_s
-                    )
+                    gone = asyncio.create_task(reader.read(1))
+                    await asyncio.wait([gone], timeout=self.wait_s)
+                    gone.cancel()
+                    await asyncio.wait([gone])  # a stream has one reader at a time
                     if reader.at_eof():
                         self.closed_early += 1
                         break

@@ -1,5 +1,6 @@
 """Metrics, intervals and the verdict: known values, promises, and their coverage."""
 
+import itertools
 import math
 import random
 from typing import Any
@@ -239,6 +240,10 @@ def test_two_intervals_of_one_prompt_are_joined():
     expected = 0.4 - below, 0.4 + above
     assert (gap.low, gap.high) == pytest.approx(expected, abs=0.001)
     assert minus([[mean([1.0])]], [[mean([2.0])]], SHARE).low is None
+    # Newcombe 1998, Interval estimation for the difference, method 10, contrast (a).
+    a, b = Part(56 / 70, 70, hits=56), Part(48 / 80, 80, hits=48)
+    gap = minus([[a]], [[b]], SHARE)
+    assert (gap.low, gap.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["similarity", "distinct_2", "agreement", "words"])
@@ -278,6 +283,25 @@ def colours(temperatures: list[float], n: int, seed: int) -> list[Any]:
 def test_the_test_finds_a_host_that_obeys():
     found = [permutation_test([colours([0, 0.6, 1.2], 8, s)])[0] for s in range(10)]
     assert sum(p < 0.05 for p in found) >= 9
+
+
+def test_p_is_the_share_of_all_orders_that_are_as_extreme():
+    """Of eight answers there are 70 orders, few enough to go through them all."""
+    cold, hot = ["red one", "red two", "red one", "red one"], ["blue", "green y", "red"]
+    some = [*cold, *hot, "ochre it is"]
+    distance = 1 - metrics.lexical(some)
+    np.fill_diagonal(distance, 0)
+    everyone = set(range(8))
+
+    def spread(group: set[int]) -> float:
+        return float(distance[np.ix_(list(group), list(group))].sum())
+
+    orders = [set(order) for order in itertools.combinations(range(8), 4)]
+    gaps = [abs(spread(everyone - order) - spread(order)) for order in orders]
+    exact = np.mean([gap >= gaps[0] - 1e-5 for gap in gaps])
+    strata = [[(0.0, some[:4]), (1.0, some[4:])]]
+    found = [permutation_test(strata, seed=seed)[0] for seed in range(8)]
+    assert np.mean(found) == pytest.approx(exact, abs=0.012)
 
 
 def test_the_test_rarely_accuses_a_host_that_ignores():

@@ -23,6 +23,7 @@ from kimikit.tools.values import (
     CallFinished,
     CallStarted,
     RunFinished,
+    StepAnswered,
     StepStarted,
     text_of,
 )
@@ -515,8 +516,8 @@ def test_events_tell_the_story_in_order_in_the_callers_thread():
     client = Scripted(answer, DONE)
     done = run(client, "go", [add], watch=watch, approve=lambda made: True)
     assert [type(event) for event in seen] == [
-        StepStarted, Wait, CallAsked, CallStarted, CallFinished, CallFinished,
-        StepStarted, RunFinished,
+        StepStarted, Wait, StepAnswered, CallAsked, CallStarted, CallFinished,
+        CallFinished, StepStarted, StepAnswered, RunFinished,
     ]  # fmt: skip
     assert seen[-1].run is done
     assert "watch" not in Scripted(DONE).requests

@@ -220,6 +220,7 @@ def test_scores_show_as_table_and_plot():
     ]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["<b>one", "two"], "also the host whose precision has no value"
+    assert "n = 2 a host" in axes.get_xlabel()
     assert scores.plot(ax=axes) is figure
 
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import types
+from decimal import Decimal
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
@@ -21,9 +22,10 @@ from kimikit.tools.values import (
     CallFinished,
     CallStarted,
     RunFinished,
+    StepAnswered,
     StepStarted,
 )
-from kimikit.types import CallPart, Delta, Reply, Wait
+from kimikit.types import CallPart, Delta, Reply, Usage, Wait
 
 SETUP = """
 import time
@@ -162,6 +164,7 @@ def test_events_become_parts_in_order():
             Delta(reasoning="hm"),
             Delta(text="I *add*."),
             Delta(calls=(CallPart(0, "add", '{"a"'),)),
+            StepAnswered(0, Reply(usage=Usage(7, 3), cost=Decimal("0.01"), host="h")),
             CallStarted(0, 0, result.call),
             CallFinished(0, 0, result),
             StepStarted(1),
@@ -170,7 +173,8 @@ def test_events_become_parts_in_order():
             view(event)
         publisher.until("busy, trying again in 2 s")
         text, added, growing = publisher.shown
-        assert text["text/markdown"] == "I *add*."
+        assert text["text/markdown"].startswith("I *add*.\n\n<div")
+        assert "7 -> 3 tokens · $0.0100" in text["text/plain"]
         assert added["text/plain"] == "✓ add -> 2"
         assert "busy, trying again in 2 s" in growing["text/html"]
         view(RunFinished(done))

@@ -81,6 +81,12 @@ def test_values_are_shown_by_their_kind(value, part):
     assert part in views.value_html(result)
 
 
+def test_numbers_stand_to_the_right():
+    rows = [{"city": "Lagos", "n": 1, "x": 2.5}, {"city": "Oslo", "n": 2, "x": None}]
+    shown = views.value_html(ToolResult(call=ToolCall("i", "n"), text="", value=rows))
+    assert re.findall(r'class="n"[^>]*>([^<]*)<', shown) == ["n", "1", "2"]
+
+
 def test_frames_and_pictures_are_shown_as_such():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"<a>": range(300)})

@@ -75,6 +75,21 @@ def test_rerank(server: FaultServer, both: Both) -> None:
     assert "<table>" in made._repr_html_()
 
 
+@pytest.mark.parametrize("form", ["path", "bytes", "url"])
+def test_vision(form: str, server: FaultServer, both: Both, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    image = {"path": path, "bytes": PNG, "url": "https://example.org/a.png"}[form]
+    said = "A pixel."
+    server.play(sse(chunk(content=said), chunk("stop"), DONE))
+    reply = both.chat(server.url, "Describe what you see.", image=image)
+    assert reply.text == said
+    text, picture = server.requests[0].json["messages"][0]["content"]
+    assert text == {"type": "text", "text": "Describe what you see."}
+    data = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert picture["image_url"]["url"] == (image if form == "url" else data)
+
+
 def test_image_as_base64(server: FaultServer, both: Both, tmp_path: Path) -> None:
     data = base64.b64encode(PNG).decode()
     server.play(plain({"model": "i", "data": [{"b64_json": data}, {"b64_json": data}]}))

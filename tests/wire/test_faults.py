@@ -3,6 +3,7 @@
 import email.utils
 import json
 import time
+import traceback
 from typing import Any
 
 import pytest
@@ -481,6 +482,7 @@ def test_keys_never_show(
         error.body,
         error.host_message,
         error._repr_html_(),
+        "".join(traceback.format_exception(error)),
     ]
     log = capfd.readouterr().err
     for secret in SECRETS:

@@ -7,7 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from kimikit.errors import KimiError
+from kimikit.errors import BadInput, KimiError
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
 
@@ -73,11 +73,20 @@ class Connection:
         return f"...{self.key[-4:]} ({made})"
 
     def context_tokens(self) -> int:
-        """Return the model's context window: as known, else as the host lists it."""
+        """Return the model's context window: as known, else as the host lists it.
+
+        Raises:
+            BadInput: If neither is to be had.
+        """
         known = hosts.model_facts(self.host, self.host.model).context
         if not known and "models" in self.host.endpoints:
             with contextlib.suppress(KimiError):
                 known = self.client.models().context(self.host.model)
+        if not known:
+            raise BadInput(
+                f"The context window of {self.host.model} is not known.",
+                "Pass context=, in tokens.",
+            )
         return known
 
     def async_client(self, name: str | None = None) -> AsyncClient:

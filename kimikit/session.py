@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit import sweeps
 from kimikit.connection import Connection, why
-from kimikit.errors import BadInput
 from kimikit.money import tokens, views
 from kimikit.money.bills import bill
 from kimikit.money.budget import Budget, Budgets
@@ -92,7 +91,6 @@ class Kimi:
         if not isinstance(ledger, Ledger):
             ledger = Ledger(ledger, prices=PriceBook())
         self.ledger = ledger
-        self._prices = self.ledger.prices
         always = () if budget is None else (Budget(budget),)
         self._show = show
         arm()
@@ -103,7 +101,7 @@ class Kimi:
             "max_retries": max_retries,
             "transport": transport,
             "observers": (Budgets(self.ledger, always),),
-            "pricer": self._prices,
+            "pricer": self.ledger.prices,
             **defaults,
         }
         self._connection = Connection(
@@ -501,7 +499,7 @@ class Kimi:
             >>> kimi.chat("Name a colour.").cost > 0
             True
         """
-        self._prices.set(
+        self.ledger.prices.set(
             self.host.name,
             model or self.host.model,
             input=input,
@@ -549,11 +547,6 @@ class Kimi:
             True
         """
         window = context or self._connection.context_tokens()
-        if not window:
-            raise BadInput(
-                f"The context window of {self.host.model} is not known.",
-                "Pass context=, in tokens.",
-            )
         return tokens.fits(self.count_tokens(messages), max_tokens, window)
 
     def meter(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,9 +53,18 @@ def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Runni
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab of the test run's own, seen through the system's Chromium."""
-    from support.lab import running_lab  # most tests need no JupyterLab
+def chromium() -> Iterator[Any]:
+    """The system's Chromium."""
+    from support.lab import running_chromium  # most tests need none
 
-    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab of the test run's own."""
+    from support.lab import running_lab
+
+    with running_lab(tmp_path_factory.mktemp("lab"), chromium) as lab:
         yield lab

@@ -77,8 +77,8 @@ CONTENDERS = {
     "chatlab": ("chatlab", CHATLAB, "chatlab"),
 }
 LOADS = {
-    "2,000 tokens at 100/s": ("2000-100", tuple(CONTENDERS)),
     "20,000 tokens, unpaced": ("20000-0", ("no display", "ours", "print(flush=True)")),
+    "2,000 tokens at 100/s": ("2000-100", tuple(CONTENDERS)),
     "one fence of 2,000 tokens at 100/s": ("2000-100-fence", ("ours",)),
     "20,000 tokens at 100/s": ("20000-100", ("ours",)),
 }

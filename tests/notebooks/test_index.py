@@ -33,8 +33,8 @@ def test_a_notebook_has_a_small_picture(path):
 
 
 @pytest.mark.browser
-def test_pictures_are_drawn_from_the_outputs(tmp_path, monkeypatch):
+def test_pictures_are_drawn_from_the_outputs(chromium, tmp_path, monkeypatch):
     monkeypatch.setattr(index, "PICTURES", tmp_path)
-    index.draw()
+    index.draw(chromium)
     for path in index.lessons():
         assert colours(tmp_path / f"{path.stem}.png") > 8

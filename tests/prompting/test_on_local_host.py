@@ -56,7 +56,7 @@ class Weather:
     ("into", "kind"), [(Literal["yes", "no"], str), (Weather, Weather)]
 )
 def test_the_host_holds_answers_to_the_type(client, into, kind):
-    reply = structured(client, "Is the sky blue?", into, max_tokens=60)
+    reply = structured(client, "Is the sky blue?", into, max_tokens=120, temperature=0)
     assert isinstance(reply.parsed, kind)
     assert reply.stand_in
     assert not any("refused" in note for note in reply.notes)

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image, ImageChops
-from support.lab import REPO, Cells, running_lab
+from support.lab import REPO, Cells, running_chromium, running_lab
 
 CELLS = [
     "from kimikit import Kimi\n\nkimi = Kimi()",
@@ -73,7 +73,11 @@ def write(path: Path, pictures: list[Image.Image], shown_ms: list[int]) -> None:
 
 def film(path: Path) -> None:
     """Make the picture, and print what it weighs."""
-    with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_chromium() as browser,
+        running_lab(Path(folder), browser) as lab,
+    ):
         size: Any = {"width": WIDTH, "height": HEIGHT}
         page = lab.browser.new_context(viewport=size).new_page()
         book = lab.open("stream", CELLS, page=page)

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from PIL import Image
 from support import notebooks
-from support.lab import CHROMIUM, CHROMIUM_FLAGS
+from support.lab import running_chromium
 
 INDEX = notebooks.FOLDER / "index.ipynb"
 PICTURES = notebooks.FOLDER / "images"
@@ -95,27 +95,23 @@ def _outputs(book: Any) -> Iterator[tuple[int, int, str]]:
                 yield 2 * surprise, len(text), f"<pre>{html.escape(text)}</pre>"
 
 
-def draw() -> None:
+def draw(browser: Any) -> None:
     """Write a small picture of each notebook's most telling output."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 640, "height": 360})
-        for path in lessons():
-            shown = telling(nbformat.read(path, as_version=4))
-            page.set_content(_PAGE.format(shown))
-            page.evaluate(_FIT)
-            picture = Image.open(io.BytesIO(page.screenshot()))
-            small = picture.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
-            target = PICTURES / f"{path.stem}.png"
-            small.quantize(COLOURS).save(target, optimize=True)
-        browser.close()
+    page = browser.new_page(viewport={"width": 640, "height": 360})
+    for path in lessons():
+        shown = telling(nbformat.read(path, as_version=4))
+        page.set_content(_PAGE.format(shown))
+        page.evaluate(_FIT)
+        picture = Image.open(io.BytesIO(page.screenshot()))
+        small = picture.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
+        small.quantize(COLOURS).save(PICTURES / f"{path.stem}.png", optimize=True)
+    page.close()
 
 
 def main() -> None:
     """Draw the pictures, put the table into the index, execute and rewrite it."""
-    draw()
+    with running_chromium() as browser:
+        draw(browser)
     book = nbformat.read(INDEX, as_version=4)
     book.cells[1].source = table()
     nbformat.write(book, INDEX)

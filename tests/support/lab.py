@@ -226,16 +226,23 @@ def running_server(folder: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 @contextlib.contextmanager
-def running_lab(folder: Path) -> Iterator[Lab]:
-    """Run JupyterLab and a Chromium."""
+def running_chromium() -> Iterator[Any]:
+    """Run a Chromium; Playwright allows for one at a time in a thread."""
     from playwright.sync_api import sync_playwright
 
-    with running_server(folder) as (url, token, root), sync_playwright() as play:
+    with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         try:
-            yield Lab(url, token, root, browser)
+            yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def running_lab(folder: Path, browser: Any) -> Iterator[Lab]:
+    """Run JupyterLab, seen through ``browser``."""
+    with running_server(folder) as (url, token, root):
+        yield Lab(url, token, root, browser)
 
 
 def _settings(folder: Path) -> None:

@@ -28,7 +28,8 @@ def called(done):
 
 
 def test_two_cities_are_asked_about_and_the_answer_comes_from_the_data(client):
-    done = run(client, "What is the weather in Lagos and in Paris?", [get_weather])
+    question = "What is the temperature in Lagos and in Paris?"
+    done = run(client, question, [get_weather])
     assert called(done) == [("get_weather", "")] * 2
     cities = {r.value["city"].lower() for r in done.steps[0].results}
     assert cities == {"lagos", "paris"}

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import (
     AuthenticationFailed,
     BadInput,
@@ -20,7 +21,6 @@ from kimikit.errors import (
     NoBalance,
 )
 from kimikit.intervals import wilson
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.shown import (
     Shown,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.documents import (
     RULES,
     Documents,

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
 from kimikit.intervals import wilson
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.extract import final_answer
 from kimikit.prompting.shown import (
     Shown,

@@ -6,13 +6,14 @@ import datetime as dt
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kimikit import html
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
 from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some, token_cells
+from kimikit.shown import Table
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
@@ -38,15 +39,7 @@ def _cells(total: Total) -> list[str]:
     ]
 
 
-class _Table(NamedTuple):
-    """A table in either form: its heads, its rows, the numbers among its columns."""
-
-    heads: list[str]
-    rows: list[list[str]]
-    numeric: Sequence[int]
-
-
-def _tables(ledger: Ledger) -> Iterator[_Table]:
+def _tables(ledger: Ledger) -> Iterator[Table]:
     """Yield what was spent by period, by model, and by what else has groups."""
     periods = {
         "today": ledger.total(since="today"),
@@ -61,16 +54,16 @@ def _tables(ledger: Ledger) -> Iterator[_Table]:
             yield _totals([*names], groups)
 
 
-def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> _Table:
+def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> Table:
     rows = [
-        [*(name or "–" for name in key), *_cells(total)]
+        breakable([*(name or "–" for name in key), *_cells(total)])
         for key, total in groups.items()
     ]
     first = len(names)
-    return _Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
+    return Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
 
 
-def _prices(ledger: Ledger) -> _Table:
+def _prices(ledger: Ledger) -> Table:
     """Return today's price of each model that was asked, and where it was read."""
     rows = []
     for host, model in sorted(ledger.total(by=("host", "model"))):
@@ -82,9 +75,9 @@ def _prices(ledger: Ledger) -> _Table:
             old = " (old)" if is_stale(price.as_of, time.time()) else ""
             told = [_dollars(price.input), cached, _dollars(price.output),
                     price.as_of + old, price.source]  # fmt: skip
-        rows.append([host, model or "–", *told])
+        rows.append(breakable([host, model or "–", *told]))
     heads = ["host", "model", *TOKEN_HEADS, "as of", "source"]
-    return _Table(heads, rows, (2, 3, 4))
+    return Table(heads, rows, (2, 3, 4))
 
 
 def _dollars(amount: Decimal) -> str:
@@ -107,25 +100,20 @@ def _note(ledger: Ledger) -> str:
 
 def ledger_text(ledger: Ledger) -> str:
     """Return what was spent, by period, model, tag and notebook, as plain text."""
-    tables = [html.text_table(each.heads, each.rows) for each in _tables(ledger)]
+    tables = [each.text for each in _tables(ledger)]
     prices = _prices(ledger)
     if prices.rows:
-        tables.append(f"{_PRICES}\n{html.text_table(prices.heads, prices.rows)}")
+        tables.append(f"{_PRICES}\n{prices.text}")
     return "\n\n".join([*tables, _note(ledger)])
 
 
 def ledger_html(ledger: Ledger) -> str:
     """Return the same as HTML, the prices folded."""
-    parts = [_as_html(each) for each in _tables(ledger)]
+    parts = [each.rich for each in _tables(ledger)]
     prices = _prices(ledger)
     if prices.rows:
-        parts.append(html.fold(_PRICES, _as_html(prices)))
+        parts.append(html.fold(_PRICES, prices.rich))
     return html.wrap(*parts, html.footer(_note(ledger)))
-
-
-def _as_html(each: _Table) -> str:
-    rows = [[breakable(cell) for cell in row] for row in each.rows]
-    return html.table(each.heads, rows, numeric=each.numeric)
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:

@@ -22,17 +22,11 @@ from kimikit.errors import (
 )
 from kimikit.intervals import wilson
 from kimikit.prompting.few_shot import few_shot
-from kimikit.prompting.shown import (
-    Shown,
-    Table,
-    share,
-    total_cost,
-    total_usage,
-    where,
-)
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
+from kimikit.prompting.totals import share, total_cost, total_usage, where
 from kimikit.prompting.vote import vote
+from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
 
 VOTES = 5

@@ -22,7 +22,8 @@ from kimikit.prompting.documents import (
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
-from kimikit.prompting.shown import Table, spent
+from kimikit.prompting.totals import spent
+from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 NOTHING = "NOTHING"

@@ -23,6 +23,7 @@ from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
+from kimikit.shown import Shown, Table
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -107,7 +108,7 @@ class F1(Rate, frozen=True):
         return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-class ToolScores(msgspec.Struct, frozen=True):
+class ToolScores(Shown, msgspec.Struct, frozen=True):
     """How each host did; shows as a table.
 
     Attributes:
@@ -139,32 +140,20 @@ class ToolScores(msgspec.Struct, frozen=True):
             rows.append(row)
         return rows
 
-    def _cells(self, form: Any) -> tuple[list[str], list[list[object]], str]:
-        """Return heads, rows and caption; a column for each host."""
+    def _parts(self) -> tuple[str, list[Table], str]:
         rows = self.summary()
         lines: list[list[object]] = []
         for name in next(iter(self.rates().values()), {}):
             rates = [found[name] for found in self.rates().values()]
-            lines.append([f"{name}, %", *(_percent(rate, form) for rate in rates)])
+            lines.append([f"{name}, %", *map(_percent, rates)])
         for count in ("retries", "failed"):
             lines.append([f"{count.title()}, n", *(row[count] for row in rows)])
         note = (
             f"{self._cases()} cases a host, 95 % Wilson intervals; precision, recall, "
         )
         note += "F1 and schema valid as in the K2 Vendor Verifier"
-        return ["", *(row["host"] for row in rows)], lines, note
-
-    def __repr__(self) -> str:
-        columns, rows, note = self._cells(lambda v, lo, hi: f"{v} [{lo}, {hi}]")
-        return f"{html.text_table(columns, rows)}\n{note}"
-
-    def _repr_html_(self) -> str:
-        def form(value: str, low: str, high: str) -> html.Raw:
-            return html.Raw(html.interval(value, low, high))
-
-        columns, rows, note = self._cells(form)
-        right = range(1, len(columns))
-        return html.wrap(html.table(columns, rows, caption=note, numeric=right))
+        columns = ["", *(row["host"] for row in rows)]
+        return "", [Table(columns, lines, range(1, len(columns)), note)], ""
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""
@@ -319,8 +308,8 @@ def _rates(outcomes: list[Outcome]) -> dict[str, Rate]:
     }
 
 
-def _percent(rate: Rate, form: Any) -> object:
+def _percent(rate: Rate) -> object:
     if rate.value is None:
         return "none"
     low, high = rate.interval
-    return form(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))
+    return html.interval(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))

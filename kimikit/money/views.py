@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
+from kimikit.axes import INK, plain
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
 from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some, token_cells
 from kimikit.shown import Table
@@ -22,10 +23,6 @@ REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
 
 _HEADS = ["calls", *TOKEN_HEADS, "cost", "not in it"]
-_GREYS = ("#767676", "#808080")
-"""Read on white and on black pages. Were the tick labels of both axes as light, Jupyter
-would put a box behind the figure on pages of the other kind."""
-
 COLOURS = len(html.PALETTE) - 1
 """Models that a plot tells apart; the palette's last colour is black."""
 
@@ -148,7 +145,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     axes[0].set_title(f"{title}, {count}", fontsize="medium")
     handles, names = axes[0].get_legend_handles_labels()
     if names:
-        look = {"frameon": False, "labelcolor": _GREYS[0], "fontsize": "small"}
+        look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
         if ax is None:
             where = {"loc": "outside upper left", "ncols": 2}
             axes[0].figure.legend(handles, names, **where, **look)
@@ -162,7 +159,8 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
         axes[2].bar(when, shares, color=html.PALETTE[4], width=0.8)
         axes[2].set(ylim=(0, 100), ylabel="from cache, %")
     for each in axes:
-        _plain(each, when)
+        plain(each)
+        _date(each, when)
     return tuple(axes)
 
 
@@ -194,18 +192,10 @@ def _panels() -> Any:
     return axes
 
 
-def _plain(axes: Any, when: list[dt.date]) -> None:
-    """Make axes legible on light and dark pages, and days readable."""
+def _date(axes: Any, when: list[dt.date]) -> None:
+    """Make the days below axes readable."""
     from matplotlib import dates
 
-    axes.patch.set_alpha(0)
-    for side, grey in zip("xy", _GREYS, strict=True):
-        axes.tick_params(axis=side, colors=grey)
-    for part in (axes.yaxis.label, axes.title, axes.xaxis.get_offset_text()):
-        part.set_color(_GREYS[0])
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREYS[0])
     if when:
         locator: Any = dates.AutoDateLocator(minticks=1, maxticks=8)  # type: ignore[no-untyped-call]
         formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]

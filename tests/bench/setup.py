@@ -15,8 +15,9 @@ FOLDER = Path(__file__).parents[2] / "artifacts" / "peers"
 PEERS = {
     "sdk": ["openai", "together", "httpx"],
     "litellm": ["litellm", "openai"],
-    # The last toolslm that lisette can be imported with.
-    "lisette": ["lisette", "toolslm==0.3.44", "ipykernel"],
+    # The last toolslm that lisette can be imported with, and a litellm that hides the
+    # chunk without choices from it: 1.110 passes it on, and lisette falls over it.
+    "lisette": ["lisette", "toolslm==0.3.44", "litellm==1.106.2", "ipykernel"],
     "chatlab": ["chatlab", "openai<2", "ipykernel"],
 }
 

@@ -249,8 +249,8 @@ def test_stop_ends_the_calls_under_way_at_their_next_token():
     under_way = threading.Barrier(4, timeout=5)
     lock, ended, begun = threading.Lock(), queue.Queue(), []
 
-    class Endless:
-        """Answers its first case, then talks until it is told to stop."""
+    class Talker:
+        """Answers its first case, then talks for long unless it is told to stop."""
 
         def __init__(self, name):
             self.name, self.asked = name, 0
@@ -265,14 +265,14 @@ def test_stop_ends_the_calls_under_way_at_their_next_token():
                 begun.append(time.monotonic())
                 _thread.interrupt_main()
             try:
-                while True:
+                for _ in range(5000):
                     watch(Delta(text="and "))
                     time.sleep(0.001)
             except KeyboardInterrupt:
                 ended.put(self.name)
-                return Reply(partial=True)
+            return Reply(partial=True)
 
-    clients = {"one": Endless("one"), "two": Endless("two")}
+    clients = {"one": Talker("one"), "two": Talker("two")}
     cases = [case("add")] * 9
     scores = score_tool_calls(clients, cases, concurrency=2, progress=False)
     assert time.monotonic() - begun[0] < 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as _html
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7",
@@ -102,13 +103,34 @@ def pre(text: str) -> str:
     return f"<pre>{esc(text)}</pre>"
 
 
-def interval(value: str, low: str, high: str) -> str:
-    """Return a value followed by its interval in smaller type, as finished HTML."""
-    return f"{esc(value)} <small>[{esc(low)}, {esc(high)}]</small>"
+class Cell(NamedTuple):
+    """A cell of a table in its two forms.
+
+    Attributes:
+        text: For terminals and pipes.
+        rich: Finished HTML.
+    """
+
+    text: str
+    rich: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
-class Raw(str):
-    """A cell of a table that is finished HTML already."""
+def interval(value: str, low: str, high: str) -> Cell:
+    """Return a value followed by its interval, which is in smaller type."""
+    rich = f"{esc(value)} <small>[{esc(low)}, {esc(high)}]</small>"
+    return Cell(f"{value} [{low}, {high}]", rich)
+
+
+def opening(text: str, width: int) -> Cell | str:
+    """Return the beginning of a text; in HTML it opens to the whole."""
+    line = " ".join(text.split())
+    if len(line) <= width:
+        return line
+    line = f"{line[: width - 1]}…"
+    return Cell(line, fold(line, pre(text)))
 
 
 _LEFT = ' style="text-align:left"'
@@ -128,14 +150,14 @@ def table(
 
     Args:
         columns: The heads, plain text.
-        rows: The cells, plain text or ``Raw``.
+        rows: The cells, plain values or ``Cell``s.
         caption: A line below, where n and the source belong.
         numeric: Indexes of columns to align right.
     """
     right = set(numeric)
 
     def cell(tag: str, index: int, value: object) -> str:
-        text = value if isinstance(value, Raw) else esc(value)
+        text = value.rich if isinstance(value, Cell) else esc(value)
         kind = ' class="n" align="right"' if index in right else _LEFT
         return f"<{tag}{kind}>{text}</{tag}>"
 

@@ -70,8 +70,8 @@ class Ledger(Records):
         path: The SQLite file; without one ``KIMIKIT_LEDGER``, else
             ``ledger.sqlite3`` in the user's data folder.
         store: ``full`` keeps requests and answers, ``usage`` only numbers (then
-            nothing can be searched or resumed); without one ``KIMIKIT_STORE``, else
-            ``full``.
+            nothing can be searched, and work with a ``name`` is refused); without one
+            ``KIMIKIT_STORE``, else ``full``.
         prices: Where prices come from, a new ``PriceBook`` if not given.
 
     Attributes:
@@ -98,12 +98,11 @@ class Ledger(Records):
             )
         folder = platformdirs.user_data_path("kimikit", appauthor=False)
         named = path or os.environ.get("KIMIKIT_LEDGER") or folder / "ledger.sqlite3"
-        super().__init__(Path(named).expanduser())
+        super().__init__(Path(named).expanduser(), texts=kept == "full")
         self.prices = PriceBook() if prices is None else prices
         self.session = uuid.uuid4().hex[:12]
         self.running: dict[str, Usage] = {}
         self.secrets: set[str] = set()
-        self._texts = kept == "full"
         self._open: dict[str, tuple[dict[str, Any], str | None]] = {}
         self._listeners: list[Callable[[], None]] = []
 

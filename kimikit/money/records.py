@@ -30,10 +30,16 @@ WHERE = (
 
 
 class Records:
-    """The reading half of a ``Ledger``."""
+    """The reading half of a ``Ledger``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The SQLite file.
+        texts: Whether new calls are kept with their requests and answers.
+    """
+
+    def __init__(self, path: Path, *, texts: bool) -> None:
         self._store = Store(path)
+        self._texts = texts
         self._moved: set[str] = set()
 
     def calls(
@@ -103,7 +109,18 @@ class Records:
 
         Args:
             key_prefix: What the keys begin with.
+
+        Raises:
+            BadInput: If new answers are not kept, so that whatever is asked by these
+                keys would be paid for again each time.
         """
+        if not self._texts:
+            raise BadInput(
+                "This ledger keeps numbers only (store='usage' or KIMIKIT_STORE), so "
+                "no answer can be found again under a name.",
+                "Leave name= out, or keep answers with Ledger(store='full') or "
+                "KIMIKIT_STORE=full.",
+            )
         rows = self._store.read(
             "SELECT key, body FROM calls JOIN replies USING (seq) WHERE key >= ?"
             " AND key < ? AND state = 'complete' AND body IS NOT NULL ORDER BY seq",

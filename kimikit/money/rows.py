@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -45,11 +46,15 @@ def token_cells(usage: Usage) -> list[str]:
     ]
 
 
-def breakable(cell: str) -> html.Raw:
-    """Return a cell that goes on in the next line where names and phrases may break."""
-    return html.Raw(
-        html.esc(cell).replace("/", "/<wbr>").replace("unknown, ", "unknown,<br>")
-    )
+def breakable(texts: Iterable[str]) -> list[html.Cell]:
+    """Return cells that go on in the next line where names and phrases may break."""
+    return [
+        html.Cell(
+            text,
+            html.esc(text).replace("/", "/<wbr>").replace("unknown, ", "unknown,<br>"),
+        )
+        for text in texts
+    ]
 
 
 class CallRow(msgspec.Struct, frozen=True):
@@ -128,9 +133,9 @@ class CallRow(msgspec.Struct, frozen=True):
         most = html.money(self.at_most)
         return f"unknown, at most {most}" if self.at_most else most
 
-    def cells(self) -> list[str]:
+    def cells(self) -> list[html.Cell]:
         """Return the row of a table of calls."""
-        return [
+        texts = [
             time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)),
             self.host,
             self.model,
@@ -139,6 +144,7 @@ class CallRow(msgspec.Struct, frozen=True):
             *(token_cells(self.usage) if self.usage else ("", "", "")),
             self.cost_text,
         ]
+        return breakable(texts)
 
 
 class Calls(list[CallRow]):
@@ -151,7 +157,7 @@ class Calls(list[CallRow]):
         return f"{table}\n{self._note()}"
 
     def _repr_html_(self) -> str:
-        cells = [[breakable(cell) for cell in row.cells()] for row in self]
+        cells = [row.cells() for row in self]
         note, columns = self._note(), (0, 5, 6, 7, 8)  # a time stays in one line
         return html.wrap(html.table(self._heads, cells, caption=note, numeric=columns))
 

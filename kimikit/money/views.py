@@ -6,13 +6,15 @@ import datetime as dt
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kimikit import html
+from kimikit.axes import INK, plain
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
 from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some, token_cells
+from kimikit.shown import Table
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
@@ -21,10 +23,6 @@ REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
 
 _HEADS = ["calls", *TOKEN_HEADS, "cost", "not in it"]
-_GREYS = ("#767676", "#808080")
-"""Read on white and on black pages. Were the tick labels of both axes as light, Jupyter
-would put a box behind the figure on pages of the other kind."""
-
 COLOURS = len(html.PALETTE) - 1
 """Models that a plot tells apart; the palette's last colour is black."""
 
@@ -38,15 +36,7 @@ def _cells(total: Total) -> list[str]:
     ]
 
 
-class _Table(NamedTuple):
-    """A table in either form: its heads, its rows, the numbers among its columns."""
-
-    heads: list[str]
-    rows: list[list[str]]
-    numeric: Sequence[int]
-
-
-def _tables(ledger: Ledger) -> Iterator[_Table]:
+def _tables(ledger: Ledger) -> Iterator[Table]:
     """Yield what was spent by period, by model, and by what else has groups."""
     periods = {
         "today": ledger.total(since="today"),
@@ -61,16 +51,16 @@ def _tables(ledger: Ledger) -> Iterator[_Table]:
             yield _totals([*names], groups)
 
 
-def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> _Table:
+def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> Table:
     rows = [
-        [*(name or "–" for name in key), *_cells(total)]
+        breakable([*(name or "–" for name in key), *_cells(total)])
         for key, total in groups.items()
     ]
     first = len(names)
-    return _Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
+    return Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
 
 
-def _prices(ledger: Ledger) -> _Table:
+def _prices(ledger: Ledger) -> Table:
     """Return today's price of each model that was asked, and where it was read."""
     rows = []
     for host, model in sorted(ledger.total(by=("host", "model"))):
@@ -82,9 +72,9 @@ def _prices(ledger: Ledger) -> _Table:
             old = " (old)" if is_stale(price.as_of, time.time()) else ""
             told = [_dollars(price.input), cached, _dollars(price.output),
                     price.as_of + old, price.source]  # fmt: skip
-        rows.append([host, model or "–", *told])
+        rows.append(breakable([host, model or "–", *told]))
     heads = ["host", "model", *TOKEN_HEADS, "as of", "source"]
-    return _Table(heads, rows, (2, 3, 4))
+    return Table(heads, rows, (2, 3, 4))
 
 
 def _dollars(amount: Decimal) -> str:
@@ -107,25 +97,20 @@ def _note(ledger: Ledger) -> str:
 
 def ledger_text(ledger: Ledger) -> str:
     """Return what was spent, by period, model, tag and notebook, as plain text."""
-    tables = [html.text_table(each.heads, each.rows) for each in _tables(ledger)]
+    tables = [each.text for each in _tables(ledger)]
     prices = _prices(ledger)
     if prices.rows:
-        tables.append(f"{_PRICES}\n{html.text_table(prices.heads, prices.rows)}")
+        tables.append(f"{_PRICES}\n{prices.text}")
     return "\n\n".join([*tables, _note(ledger)])
 
 
 def ledger_html(ledger: Ledger) -> str:
     """Return the same as HTML, the prices folded."""
-    parts = [_as_html(each) for each in _tables(ledger)]
+    parts = [each.rich for each in _tables(ledger)]
     prices = _prices(ledger)
     if prices.rows:
-        parts.append(html.fold(_PRICES, _as_html(prices)))
+        parts.append(html.fold(_PRICES, prices.rich))
     return html.wrap(*parts, html.footer(_note(ledger)))
-
-
-def _as_html(each: _Table) -> str:
-    rows = [[breakable(cell) for cell in row] for row in each.rows]
-    return html.table(each.heads, rows, numeric=each.numeric)
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
@@ -160,7 +145,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     axes[0].set_title(f"{title}, {count}", fontsize="medium")
     handles, names = axes[0].get_legend_handles_labels()
     if names:
-        look = {"frameon": False, "labelcolor": _GREYS[0], "fontsize": "small"}
+        look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
         if ax is None:
             where = {"loc": "outside upper left", "ncols": 2}
             axes[0].figure.legend(handles, names, **where, **look)
@@ -174,7 +159,8 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
         axes[2].bar(when, shares, color=html.PALETTE[4], width=0.8)
         axes[2].set(ylim=(0, 100), ylabel="from cache, %")
     for each in axes:
-        _plain(each, when)
+        plain(each)
+        _date(each, when)
     return tuple(axes)
 
 
@@ -206,18 +192,10 @@ def _panels() -> Any:
     return axes
 
 
-def _plain(axes: Any, when: list[dt.date]) -> None:
-    """Make axes legible on light and dark pages, and days readable."""
+def _date(axes: Any, when: list[dt.date]) -> None:
+    """Make the days below axes readable."""
     from matplotlib import dates
 
-    axes.patch.set_alpha(0)
-    for side, grey in zip("xy", _GREYS, strict=True):
-        axes.tick_params(axis=side, colors=grey)
-    for part in (axes.yaxis.label, axes.title, axes.xaxis.get_offset_text()):
-        part.set_color(_GREYS[0])
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREYS[0])
     if when:
         locator: Any = dates.AutoDateLocator(minticks=1, maxticks=8)  # type: ignore[no-untyped-call]
         formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]

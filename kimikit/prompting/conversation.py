@@ -12,7 +12,7 @@ import msgspec
 
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
 from kimikit.prompting.history import Count, as_messages, estimate_tokens, legal, size
-from kimikit.prompting.shown import spent, total_cost, total_usage, where
+from kimikit.prompting.totals import spent, total_cost, total_usage, where
 from kimikit.prompting.tree import State, Tree, Turn
 from kimikit.types import ChatClient, Reply, Usage
 

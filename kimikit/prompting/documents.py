@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from kimikit import html
 from kimikit.errors import BadInput, MissingDependency
 from kimikit.prompting.history import Count, estimate_tokens
-from kimikit.prompting.shown import Shown, Table, opening
+from kimikit.shown import Shown, Table
 from kimikit.types import ChatClient, Reply
 
 LONG = 100_000
@@ -144,8 +145,8 @@ class Citations(Shown, msgspec.Struct, frozen=True, kw_only=True):
 
     def _parts(self) -> tuple[str, list[Table], str]:
         rows = [
-            [part.number, part.title, opening(part.text, 60), self.counts[part.number]]
-            for part in self.used
+            [one.number, one.title, html.opening(one.text, 60), self.counts[one.number]]
+            for one in self.used
         ]
         missing = ", ".join(f"[{number}]" for number in self.unknown)
         caption = f"{len(self.used)} of {len(self.parts)} parts are cited"

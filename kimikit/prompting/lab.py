@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.axes import INK, plain
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import (
     AuthenticationFailed,
     BadInput,
@@ -20,19 +22,12 @@ from kimikit.errors import (
     NoBalance,
 )
 from kimikit.intervals import wilson
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.few_shot import few_shot
-from kimikit.prompting.shown import (
-    Shown,
-    Table,
-    share,
-    total_cost,
-    total_usage,
-    where,
-)
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
+from kimikit.prompting.totals import share, total_cost, total_usage, where
 from kimikit.prompting.vote import vote
+from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
 
 VOTES = 5
@@ -245,7 +240,6 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             height = 1.2 + 0.45 * len(points)
             figure, ax = plt.subplots(figsize=(6.4, height), layout="constrained")
             figure.patch.set_alpha(0)
-        ink = "#808080"  # reads on white and on black
         for y, point in enumerate(points):
             value = 100 * (point["accuracy"] or 0)
             ends = [100 * point["low"], 100 * point["high"]]
@@ -255,17 +249,14 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             price = "" if each == "unpriced" else f", {each} a right answer"
             label = f"{value:.0f} % of {point['n']}{price}"
             ax.annotate(
-                label, (value, y), (0, 7), textcoords="offset points", color=ink,
+                label, (value, y), (0, 7), textcoords="offset points", color=INK,
                 ha="center", fontsize=8,
             )  # fmt: skip
         ax.set_yticks(range(len(points)), [point["pattern"] for point in points])
-        ax.set(xlim=(0, 100), ylim=(-0.5, len(points) - 0.3))
-        ax.set_xlabel("Right answers (%), 95 % interval", color=ink)
-        ax.set_title(self.task.name, color=ink, fontsize=10)
-        ax.tick_params(colors=ink)
-        ax.patch.set_alpha(0)
-        for side, spine in ax.spines.items():
-            spine.set(color=ink, visible=side in ("left", "bottom"))
+        ax.set(xlim=(-2, 102), ylim=(-0.5, len(points) - 0.3))
+        ax.set_xlabel("Right answers (%), 95 % interval")
+        ax.set_title(self.task.name, fontsize=10)
+        plain(ax)
         return ax
 
 

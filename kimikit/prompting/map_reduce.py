@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.documents import (
     RULES,
     Documents,
@@ -22,7 +22,8 @@ from kimikit.prompting.documents import (
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
-from kimikit.prompting.shown import Table, spent
+from kimikit.prompting.totals import spent
+from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 NOTHING = "NOTHING"

@@ -18,7 +18,7 @@ from kimikit.errors import (
 )
 from kimikit.prompting.extract import find_json
 from kimikit.prompting.history import as_messages
-from kimikit.prompting.shown import total_cost, total_usage
+from kimikit.prompting.totals import total_cost, total_usage
 from kimikit.types import ChatClient, Reply, Wait
 
 WRAPPED = "answer"

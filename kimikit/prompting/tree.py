@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
-from kimikit.prompting.shown import Cell, Shown, Table, opening, spent
+from kimikit.prompting.totals import spent
+from kimikit.shown import Shown, Table
 from kimikit.types import Usage
 
 State = Literal["whole", "stopped", "cut off", "failed", "edited"]
@@ -108,11 +109,11 @@ class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
             stack += [(one, indent + parting, mark) for one in reversed(after)]
 
 
-def _text(message: dict[str, Any]) -> Cell | str:
+def _text(message: dict[str, Any]) -> html.Cell | str:
     content = message.get("content") or ""
     if isinstance(content, list):
         content = " ".join(str(part.get("text", "[image]")) for part in content)
     if not content and message.get("tool_calls"):
         names = [call["function"]["name"] for call in message["tool_calls"]]
         content = f"calls {', '.join(names)}"
-    return opening(html.clean(str(content)), 48)
+    return html.opening(html.clean(str(content)), 48)

@@ -10,19 +10,12 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
 from kimikit.intervals import wilson
-from kimikit.prompting.crew import CrewClient, run_all
 from kimikit.prompting.extract import final_answer
-from kimikit.prompting.shown import (
-    Shown,
-    Table,
-    share,
-    spent,
-    total_cost,
-    total_usage,
-    where,
-)
+from kimikit.prompting.totals import share, spent, total_cost, total_usage, where
+from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 Extract = Callable[[str], Any]

@@ -41,7 +41,8 @@ def answers(
             continue
         shown = [label_text(trial.params.get(axis)) for axis in sweep.axes]
         judged = ["" if v is None else str(v) for v in scores.values()]
-        rows.append([*shown, trial.repeat + 1, *judged, html.Raw(html.pre(text))])
+        whole = html.Cell(text, html.pre(text))
+        rows.append([*shown, trial.repeat + 1, *judged, whole])
     heads = [*sweep.axes, "repeat", *sweep.scores, "answer"]
     note = f"{len(rows)} of {len(sweep.trials)} trials" + (
         f", the first {ANSWERS_SHOWN} shown" if len(rows) > ANSWERS_SHOWN else ""

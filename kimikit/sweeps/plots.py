@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
+from kimikit.axes import INK, plain
 from kimikit.errors import BadInput
 from kimikit.sweeps.summary import summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import recommend
 from kimikit.sweeps.views import is_number, label_text
-
-GREY = "#7f7f7f"
-"""Legible on white and on dark pages alike."""
 
 TITLES = {
     "diversity": "Diversity (1 − similarity)",
@@ -56,7 +54,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
         )
     if sweep.stand_in:
         note += " Local stand-in, not Kimi."
-    panels[0].figure.supxlabel(note, fontsize="small", color=GREY, wrap=True)
+    panels[0].figure.supxlabel(note, fontsize="small", color=INK, wrap=True)
     return axes
 
 
@@ -99,9 +97,9 @@ def _panel(
     _dress(ax, x_name, name, labels, numeric=numeric)
     taken = recommend(sweep).temperature if x_name == "temperature" else None
     if taken is not None:
-        ax.axvline(taken, color=GREY, ls="--", lw=1)
+        ax.axvline(taken, color=INK, ls="--", lw=1)
     if name == "diversity" and len(series) > 4:
-        ax.legend(fontsize="small", framealpha=0, labelcolor=GREY)
+        ax.legend(fontsize="small", framealpha=0, labelcolor=INK)
     elif name == "diversity" and len(series) > 1:
         for place, (y_end, x_end, key, colour) in enumerate(sorted(ends)):
             apart = 10 * (place - (len(ends) - 1) / 2)
@@ -119,15 +117,11 @@ def _panel(
 def _dress(
     ax: Any, x_name: str, name: str, labels: Sequence[Any], *, numeric: bool
 ) -> None:
-    ax.patch.set_alpha(0.0)
-    ax.set_ylabel(TITLES.get(name, name), color=GREY)
-    ax.set_xlabel(x_name, color=GREY)
-    ax.tick_params(colors=GREY)
+    ax.set_ylabel(TITLES.get(name, name))
+    ax.set_xlabel(x_name)
+    plain(ax)
     if not numeric:
         ax.set_xticks(range(len(labels)), [label_text(v, 16) for v in labels])
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GREY)
     shares = ("diversity", "agreement")
     if name in shares:
         ax.set_ylim(0, 1.02)

@@ -78,17 +78,16 @@ def _digits(name: str) -> int:
     return 0 if name == "tokens" else 1 if name in ("words", "seconds") else 2
 
 
-def figure(row: dict[str, Any], name: str) -> tuple[str, str]:
-    """Return a figure with its interval as text and as finished HTML."""
+def figure(row: dict[str, Any], name: str) -> html.Cell:
+    """Return a figure with its interval, where it has one."""
     value, low, high = (row.get(name + end) for end in ("", "_low", "_high"))
     if value is None:
-        return "", ""
+        return html.Cell("", "")
     digits = _digits(name)
     shown = f"{value:z.{digits}f}"
     if low is None or high is None:
-        return shown, html.esc(shown)
-    ends = f"{low:z.{digits}f}", f"{high:z.{digits}f}"
-    return f"{shown} [{ends[0]}, {ends[1]}]", html.interval(shown, *ends)
+        return html.Cell(shown, shown)
+    return html.interval(shown, f"{low:z.{digits}f}", f"{high:z.{digits}f}")
 
 
 Cells = list[list[object]]
@@ -106,7 +105,7 @@ def _counts(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _short(
-    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str], *, rich: bool
+    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> tuple[list[str], Cells]:
     """Return the heads and the cells of the short table, one line a point."""
     first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
@@ -115,24 +114,22 @@ def _short(
     for row in rows:
         line: list[object] = [label_text(row[name]) for name in first]
         for name in names:
-            text, shown = figure(row, name)
-            if rich and shown and name in ("diversity", "agreement"):
-                shown = f"<code>{bar(row[name])}</code> {shown}"
-            line.append(html.Raw(shown) if rich else text)
+            cell = figure(row, name)
+            if cell.text and name in ("diversity", "agreement"):
+                drawn = f"<code>{bar(row[name])}</code> {cell.rich}"
+                cell = html.Cell(cell.text, drawn)
+            line.append(cell)
         cells.append(line if free else [*line, html.money(row["cost"])])
     return [*first, *map(head, names), *([] if free else ["cost"])], cells
 
 
 def _across(
-    rows: Sequence[dict[str, Any]], heads: Cells, names: Sequence[str], *, rich: bool
+    rows: Sequence[dict[str, Any]], heads: Cells, names: Sequence[str]
 ) -> tuple[list[str], Cells]:
     """Return a table with a line a figure and a column a point."""
-    cells: Cells = []
-    for name in names:
-        both = [figure(row, name) for row in rows]
-        cells.append([head(name), *(html.Raw(h) if rich else t for t, h in both)])
     top, *rest = heads or [["", *("" for _ in rows)]]
-    return [str(cell) for cell in top], [*rest, *cells]
+    rest += [[head(name), *(figure(row, name) for row in rows)] for name in names]
+    return [str(cell) for cell in top], rest
 
 
 def _all_figures(
@@ -143,7 +140,7 @@ def _all_figures(
     parts = []
     for start in range(0, len(rows), POINTS_SHOWN):
         some = rows[start : start + POINTS_SHOWN]
-        heads, cells = _across(some, _points(some, first), names, rich=True)
+        heads, cells = _across(some, _points(some, first), names)
         parts.append(html.table(heads, cells, numeric=range(1, len(heads))))
     return "".join(parts)
 
@@ -215,7 +212,7 @@ def as_html(sweep: Outcome) -> str:
         return html.wrap(html.footer(f"Sweep {sweep.name}: {sweep.plan}"))
     rows = summarise(sweep)
     names, every = _names(sweep, rows)
-    heads, cells = _short(sweep, rows, names, rich=True)
+    heads, cells = _short(sweep, rows, names)
     numbers = [
         place
         for place, name in enumerate(heads)
@@ -235,7 +232,7 @@ def as_text(sweep: Outcome) -> str:
     if not sweep.trials:
         return f"Sweep {sweep.name}: {sweep.plan}"
     rows = summarise(sweep)
-    heads, cells = _short(sweep, rows, _names(sweep, rows)[0], rich=False)
+    heads, cells = _short(sweep, rows, _names(sweep, rows)[0])
     lines = [html.text_table(heads, cells), caption(sweep), *remarks(sweep)]
     return "\n".join([*lines, footer_line(sweep)])
 
@@ -252,9 +249,9 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
         f"prompt{'s' if prompts > 1 else ''}, 95 % intervals. An interval without 0 "
         "tells them apart; of many figures one in twenty does so by chance."
     )
-    top, cells = _across(rows, heads, names, rich=True)
+    top, cells = _across(rows, heads, names)
     page = html.table(top, cells, numeric=range(1, len(top))) + html.footer(note)
-    text = html.text_table(*_across(rows, heads, names, rich=False))
+    text = html.text_table(top, cells)
     return Page(html.wrap(page), f"{text}\n{note}", rows)
 
 
@@ -302,7 +299,7 @@ def _side_by_side(sweep: Outcome, prompt: Any, most: int) -> tuple[str, str]:
             lines.append(f"  {count} × {' '.join(answer.split())}")
         rest = len(counts) - most
         cells += [f"<p>and {rest} more</p>"] if rest > 0 else []
-        columns.append(html.Raw("".join(cells)))
+        columns.append(html.Cell("\n".join(lines), "".join(cells)))
         texts.append("\n".join([heads[-1], *lines]))
     left = len(points) - POINTS_SHOWN
     note = f"{left} more points are not shown." if left > 0 else ""

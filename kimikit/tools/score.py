@@ -10,17 +10,20 @@ over some 4,000 requests; here labels of our own are the truth, over 40.
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from kimikit import html
+from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
+from kimikit.shown import Shown, Table
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -105,7 +108,7 @@ class F1(Rate, frozen=True):
         return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-class ToolScores(msgspec.Struct, frozen=True):
+class ToolScores(Shown, msgspec.Struct, frozen=True):
     """How each host did; shows as a table.
 
     Attributes:
@@ -137,32 +140,20 @@ class ToolScores(msgspec.Struct, frozen=True):
             rows.append(row)
         return rows
 
-    def _cells(self, form: Any) -> tuple[list[str], list[list[object]], str]:
-        """Return heads, rows and caption; a column for each host."""
+    def _parts(self) -> tuple[str, list[Table], str]:
         rows = self.summary()
         lines: list[list[object]] = []
         for name in next(iter(self.rates().values()), {}):
             rates = [found[name] for found in self.rates().values()]
-            lines.append([f"{name}, %", *(_percent(rate, form) for rate in rates)])
+            lines.append([f"{name}, %", *map(_percent, rates)])
         for count in ("retries", "failed"):
             lines.append([f"{count.title()}, n", *(row[count] for row in rows)])
         note = (
             f"{self._cases()} cases a host, 95 % Wilson intervals; precision, recall, "
         )
         note += "F1 and schema valid as in the K2 Vendor Verifier"
-        return ["", *(row["host"] for row in rows)], lines, note
-
-    def __repr__(self) -> str:
-        columns, rows, note = self._cells(lambda v, lo, hi: f"{v} [{lo}, {hi}]")
-        return f"{html.text_table(columns, rows)}\n{note}"
-
-    def _repr_html_(self) -> str:
-        def form(value: str, low: str, high: str) -> html.Raw:
-            return html.Raw(html.interval(value, low, high))
-
-        columns, rows, note = self._cells(form)
-        right = range(1, len(columns))
-        return html.wrap(html.table(columns, rows, caption=note, numeric=right))
+        columns = ["", *(row["host"] for row in rows)]
+        return "", [Table(columns, lines, range(1, len(columns)), note)], ""
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""
@@ -184,7 +175,8 @@ def score_tool_calls(
 ) -> ToolScores:
     """Ask every host the same cases and count what it does with tools.
 
-    Stop (the kernel's interrupt) keeps what has been answered.
+    Stop (the kernel's interrupt) ends the calls under way at their next token and keeps
+    what has been answered.
 
     Args:
         clients: Hosts by the name to show.
@@ -195,7 +187,8 @@ def score_tool_calls(
         **params: Goes with every request, such as ``temperature=0.6``.
 
     Raises:
-        BadInput: If there are no clients, or a case lacks something.
+        BadInput: If there are no clients, a case lacks something, or ``concurrency`` is
+            not positive.
 
     Example:
         >>> def weather(city: str) -> str:
@@ -209,32 +202,20 @@ def score_tool_calls(
         >>> scores.rates()["local"]["Right tools"]
         Rate(hits=1, n=1)
     """
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
     asked = _checked(clients, cases)
-    work = [(host, one) for one in asked for host in clients]
-    outcomes: dict[int, Outcome] = {}
-    # A pool for each, so that a slow host keeps no other waiting.
-    pools = {host: ThreadPoolExecutor(concurrency) for host in clients}
-    futures = {
-        # In the caller's context, where its tags and budgets are.
-        pools[host].submit(
-            copy_context().run, _ask, host, clients[host], case, params
-        ): i
-        for i, (host, case) in enumerate(work)
+    stop = threading.Event()
+    crews = {
+        host: CrewClient(client, "score", stop=stop) for host, client in clients.items()
     }
-    try:
-        from tqdm.auto import tqdm
-
-        finished = as_completed(futures)
-        for done in tqdm(finished, total=len(work), unit="case", disable=not progress):
-            outcomes[futures[done]] = done.result()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
-    return ToolScores(tuple(outcomes[i] for i in sorted(outcomes)))
+    work = [(host, case) for case in asked for host in clients]
+    came = run_all(
+        [partial(_ask, host, crews[host], case, params) for host, case in work],
+        stop=stop,
+        concurrency=concurrency,
+        lanes=[host for host, _ in work],
+        progress="tool calls" if progress else None,
+    )
+    return ToolScores(tuple(outcome for outcome in came if outcome is not None))
 
 
 def _checked(
@@ -257,8 +238,8 @@ def _checked(
 
 
 def _ask(
-    host: str, client: ChatClient, case: Mapping[str, Any], params: dict[str, Any]
-) -> Outcome:
+    host: str, client: CrewClient, case: Mapping[str, Any], params: dict[str, Any]
+) -> Outcome | None:
     waits: list[Wait] = []
 
     def watch(step: object) -> None:
@@ -276,6 +257,8 @@ def _ask(
         reply = client.chat(list(case["messages"]), tools=tools, watch=watch, **params)
     except KimiError as exc:
         return Outcome(**known, error=str(exc), retries=len(waits))
+    if reply.partial:
+        return None
     schemas = {t["function"]["name"]: t["function"].get("parameters") for t in tools}
     said = reply.text + reply.reasoning + str(reply.raw)
     # What the wire had to repair was not valid as the host sent it.
@@ -325,8 +308,8 @@ def _rates(outcomes: list[Outcome]) -> dict[str, Rate]:
     }
 
 
-def _percent(rate: Rate, form: Any) -> object:
+def _percent(rate: Rate) -> object:
     if rate.value is None:
         return "none"
     low, high = rate.interval
-    return form(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))
+    return html.interval(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))

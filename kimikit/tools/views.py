@@ -9,6 +9,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
+from kimikit.axes import INK, plain
 from kimikit.types import Reply
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ SHOWN = 2_000
 """Characters of a result that a view shows."""
 ROWS = 100
 """Rows of a result that a view holds."""
-_INK = "#767676"  # legible on white and on black alike
 
 
 def headline(run: Run) -> str:
@@ -171,14 +171,14 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
 
     def bar(lane: int, start: float, length: float, colour: int, hatch: str) -> None:
         ax.barh(lane, max(length, width / 300), left=start, height=0.6, hatch=hatch,
-                color=html.PALETTE[colour], edgecolor=_INK, linewidth=0.6)  # fmt: skip
+                color=html.PALETTE[colour], edgecolor=INK, linewidth=0.6)  # fmt: skip
 
     for step in run.steps:
         usage, cost = step.reply.usage, step.reply.cost
         bar(0, step.started_s, step.reply.duration_s, 0, "")
         told = f"{usage.prompt_tokens}→{usage.completion_tokens}"
         told += "" if cost is None else f"\n{html.money(cost)}"
-        ax.text(step.started_s, -0.4, told, va="bottom", fontsize=8, color=_INK)
+        ax.text(step.started_s, -0.4, told, va="bottom", fontsize=8, color=INK)
     for lane, result in ((i, r) for i, row in enumerate(lanes, 1) for r in row):
         start, end = result.started_s, result.started_s + result.duration_s
         bar(lane, start, result.duration_s, 5 if result.failed else 1,
@@ -186,17 +186,14 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
         told = f" {result.call.name} {result.failed or f'{result.duration_s:.1f} s'} "
         late = end > 0.75 * width
         ax.text(start if late else end, lane, told, ha="right" if late else "left",
-                va="center", fontsize=8, color=_INK)  # fmt: skip
+                va="center", fontsize=8, color=INK)  # fmt: skip
     ax.set_yticks([0, 1][: 1 + bool(lanes)], ["model", "tools"][: 1 + bool(lanes)])
     ax.set_ylim(len(lanes) + 0.6, -1.1)
     ax.set_xlim(0, width)
-    ax.set_xlabel("seconds", color=_INK)
-    ax.set_title(footer_line(run), fontsize=8, color=_INK, loc="left", wrap=True)
-    ax.set_facecolor("none")
-    ax.tick_params(colors=_INK)
+    ax.set_xlabel("seconds")
+    ax.set_title(footer_line(run), fontsize=8, color=INK, loc="left", wrap=True)
     ax.tick_params(axis="y", length=0)
-    for side, spine in ax.spines.items():
-        spine.set(color=_INK, visible=side == "bottom")
+    plain(ax, ["bottom"])
     return ax.figure
 
 
@@ -239,12 +236,7 @@ def rates_figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> 
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(-2, 102)
-    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} a host", color=_INK)
-    ax.legend(
-        frameon=False, labelcolor=_INK, loc="center left", bbox_to_anchor=(1, 0.5)
-    )
-    ax.set_facecolor("none")
-    ax.tick_params(colors=_INK)
-    for spine in ax.spines.values():
-        spine.set_color(_INK)
+    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} a host")
+    ax.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
+    plain(ax)
     return ax.figure

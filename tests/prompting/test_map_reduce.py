@@ -9,6 +9,7 @@ from support.prompting import FakeClient, FakeStore, answer, last
 
 from kimikit import Kimi
 from kimikit.errors import BadInput, RateLimited
+from kimikit.money.ledger import Ledger
 from kimikit.prompting import map_reduce
 from kimikit.prompting.history import estimate_tokens
 from kimikit.types import Host, Price
@@ -120,6 +121,17 @@ def test_a_notebooks_object_lends_its_wire_and_its_ledger():
     for _ in range(2):
         made = map_reduce(Notebook(client, store), DOCS, "?", name="p", progress=False)
     assert made.reused == 7
+
+
+def test_a_name_is_refused_where_answers_are_not_kept(tmp_path):
+    """Or each new try would silently buy everything again."""
+    ledger, client = Ledger(tmp_path / "ledger.db", store="usage"), FakeClient(read)
+    with pytest.raises(BadInput, match=r"Leave name= out, or .*store='full'"):
+        map_reduce(client, DOCS, "What?", store=ledger, name="pumps", progress=False)
+    assert client.calls == []
+    made = map_reduce(client, DOCS, "What?", store=ledger, progress=False)
+    assert made.reply.text == "They failed [1, 3]."
+    ledger.close()
 
 
 def test_what_was_paid_is_not_asked_again():

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.sweeps import ColourHost
 
-from kimikit.errors import ConnectionFailed, FixedTemperature
+from kimikit.errors import BadInput, ConnectionFailed, FixedTemperature
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
 from kimikit.sweeps import Sweep, sweep
@@ -145,6 +145,17 @@ def test_the_ledger_resumes_a_sweep_by_its_name(tmp_path):
     assert [t.reply.text for t in again.trials if t.repeat < 2 and t.reply] == [
         reply.text for reply in first.replies
     ]
+    ledger.close()
+
+
+def test_a_name_is_refused_where_answers_are_not_kept(tmp_path):
+    """Or each new try would silently buy everything again."""
+    ledger = Ledger(tmp_path / "ledger.db", store="usage")
+    with ColourHost("obeys").running() as host:
+        with pytest.raises(BadInput, match=r"Leave name= out, or .*store='full'"):
+            ask(host, ledger=ledger, name="colours")
+        assert host.requests == []
+        assert len(ask(host, ledger=ledger, repeats=1).replies) == len(TEMPERATURES)
     ledger.close()
 
 

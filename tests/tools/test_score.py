@@ -1,7 +1,10 @@
 """Hosts are scored as the K2 Vendor Verifier scores them, with intervals."""
 
+import _thread
+import queue
 import re
 import threading
+import time
 from collections import Counter
 from importlib import resources
 
@@ -14,7 +17,7 @@ from support.scripts import Scripted, call, called, calls, chunk, said, scripted
 
 from kimikit.errors import BadInput, HostError
 from kimikit.tools.score import F1, Outcome, Rate, ToolScores, score_tool_calls
-from kimikit.types import Host, Reply, ToolCall, Wait
+from kimikit.types import Delta, Host, Reply, ToolCall, Wait
 from kimikit.wire.client import Client
 
 mpl.use("Agg")
@@ -242,12 +245,74 @@ def test_stop_keeps_what_was_answered():
     assert len(scores.outcomes) == 1
 
 
+def test_stop_ends_the_calls_under_way_at_their_next_token():
+    under_way = threading.Barrier(4, timeout=5)
+    lock, ended, begun = threading.Lock(), queue.Queue(), []
+
+    class Talker:
+        """Answers its first case, then talks for long unless it is told to stop."""
+
+        def __init__(self, name):
+            self.name, self.asked = name, 0
+
+        def chat(self, messages, *, watch, **params):
+            with lock:
+                self.asked += 1
+                first = self.asked == 1
+            if first:
+                return reply(call("add", 0, a=1))
+            if under_way.wait() == 0:
+                begun.append(time.monotonic())
+                _thread.interrupt_main()
+            try:
+                for _ in range(5000):
+                    watch(Delta(text="and "))
+                    time.sleep(0.001)
+            except KeyboardInterrupt:
+                ended.put(self.name)
+            return Reply(partial=True)
+
+    clients = {"one": Talker("one"), "two": Talker("two")}
+    cases = [case("add")] * 9
+    scores = score_tool_calls(clients, cases, concurrency=2, progress=False)
+    assert time.monotonic() - begun[0] < 1
+    hung_up = sorted(ended.get(timeout=1) for _ in range(4))
+    assert hung_up == ["one", "one", "two", "two"]
+    assert [client.asked for client in clients.values()] == [3, 3], "none came after"
+    assert [one.host for one in scores.outcomes] == ["one", "two"]
+    assert all(one.right for one in scores.outcomes), "none cut short is counted"
+
+
+def test_a_slow_host_keeps_no_other_waiting():
+    done = threading.Event()
+
+    class Slow(Scripted):
+        def chat(self, messages, **params):
+            assert done.wait(5), "the other waited"
+            return super().chat(messages, **params)
+
+    class Fast(Scripted):
+        def chat(self, messages, **params):
+            made = super().chat(messages, **params)
+            if len(self.requests) == 6:
+                done.set()
+            return made
+
+    answer = reply(call("add", 0, a=1))
+    clients = {"slow": Slow(answer), "fast": Fast(answer)}
+    cases = [case("add")] * 6
+    scores = score_tool_calls(clients, cases, concurrency=2, progress=False)
+    assert len(scores.outcomes) == 12
+
+
 def test_bad_input_is_refused_before_anything_is_sent():
     with pytest.raises(BadInput, match="no hosts"):
         score_tool_calls({})
     client = Scripted(Reply())
     with pytest.raises(BadInput, match="Case 0 has no calls"):
         score_tool_calls({"h": client}, [{"messages": [], "tools": []}])
+    with pytest.raises(BadInput, match="concurrency=0"):
+        score_tool_calls({"h": client}, [case()], concurrency=0)
     assert client.requests == []
 
 

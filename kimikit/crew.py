@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent import futures
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ class CrewClient:
         kind: What sort of work it is; its keys begin with that.
         store: Where paid answers are found, such as the ledger.
         name: What the work is called; the same name finds its answers again.
+        stop: An event shared with other crews, its own if left out.
 
     Attributes:
         stop: Set to end the calls under way, each at its next token.
@@ -58,6 +59,7 @@ class CrewClient:
         *,
         store: AnswerStore | None = None,
         name: str | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         store = getattr(client, "ledger", None) if store is None else store
         if name is not None and (store is None or not name.strip()):
@@ -65,7 +67,7 @@ class CrewClient:
                 f"name={name!r} needs a store to find paid answers in, and a text.",
                 "Give store=, for instance a ledger, or leave name out.",
             )
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self.reused = 0
         self._client: Any = getattr(client, "client", client)
         self.host = getattr(self._client, "host", None)
@@ -130,6 +132,7 @@ def run_all(
     *,
     stop: threading.Event,
     concurrency: int,
+    lanes: Sequence[Hashable] = (),
     progress: str | None = None,
 ) -> list[T | None]:
     """Run jobs on threads and return their results in order.
@@ -137,7 +140,9 @@ def run_all(
     Args:
         jobs: What to run; each sees the caller's context variables.
         stop: Set when the user interrupts or a job fails, to end the others.
-        concurrency: How many run at once.
+        concurrency: How many run at once, in each lane.
+        lanes: For each job its lane, such as the host it asks: lanes have threads of
+            their own, so that a slow one keeps no other waiting. Without, all share.
         progress: Label of a progress bar, none if left out.
 
     Returns:
@@ -161,14 +166,18 @@ def run_all(
             stop.set()
             raise
 
-    pool = futures.ThreadPoolExecutor(concurrency, thread_name_prefix="kimikit")
+    lanes = lanes or [None] * len(jobs)
+    pools = {
+        lane: futures.ThreadPoolExecutor(concurrency, thread_name_prefix="kimikit")
+        for lane in set(lanes)
+    }
     running: list[futures.Future[T]] = []
     pending: set[futures.Future[T]] = set()
     interrupted = False
     bar = tqdm(total=len(jobs), desc=progress, disable=progress is None, leave=False)
     try:
-        for job in jobs:
-            running.append(pool.submit(copy_context().run, run, job))
+        for job, lane in zip(jobs, lanes, strict=True):
+            running.append(pools[lane].submit(copy_context().run, run, job))
         pending = set(running)
         while pending and not stop.is_set():
             # Waiting in short steps keeps an interrupt quick on Windows too.
@@ -182,7 +191,8 @@ def run_all(
         if pending or len(running) < len(jobs):
             stop.set()
         bar.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
         begun = [future for future in running if not future.cancelled()]
         futures.wait(begun, timeout=STOP_S)
     results = [_result(future, interrupted=interrupted) for future in running]

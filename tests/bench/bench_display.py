@@ -158,7 +158,9 @@ def table(
             except RuntimeError as error:
                 print(f"left out: {error}", file=sys.stderr)
                 del results[name]
-    heads = "| | messages | most displays in 1 s | KB | x text | kernel CPU s | wall s |"
+    heads = (
+        "| | messages | most displays in 1 s | KB | x text | kernel CPU s | wall s |"
+    )
     print(heads, "|---|--:|--:|--:|--:|--:|--:|", sep="\n")
     for name, runs in results.items():
         middle = statistics.median

@@ -136,7 +136,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     axes: Any = (ax,) if ax is not None else _panels()
     base = [0.0] * len(days)
     for name, colour, heights in _stacks(ledger, list(days), height):
-        label = name if any(heights) else None
+        label = (name or "no model named") if any(heights) else None
         axes[0].bar(when, heights, bottom=base, color=colour, label=label, width=0.8)
         base = [low + more for low, more in zip(base, heights, strict=True)]
     title = "cost by model" if priced else "tokens by model, no call has a cost"

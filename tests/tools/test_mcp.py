@@ -52,10 +52,13 @@ def test_a_server_in_this_process_needs_no_start():
         from mcp_server import server
     finally:
         sys.path.pop(0)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with mcp_tools(server) as made:
         assert made[0](a=2, b=3) == "5"
-    assert threading.active_count() <= before
+    made_since = set(threading.enumerate()) - before
+    for thread in made_since:
+        thread.join(5)  # its loop tells it to end, and does not wait for it
+    assert not any(thread.is_alive() for thread in made_since)
 
 
 def test_what_is_no_server_says_so():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -228,10 +229,15 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
     dialects.check(params, host, model)
 
 
+@functools.cache  # a sweep asks for the same name a thousand times
+def _meant(name: str) -> str:
+    return nearest(name, PARAMETERS, cutoff=0.85)
+
+
 def _check_names(params: Mapping[str, Any]) -> None:
     """Refuse what is nearly the name of a parameter: a host would just ignore it."""
     for name in params.keys() - PARAMETERS:
-        if meant := nearest(name, PARAMETERS, cutoff=0.85):
+        if meant := _meant(name):
             raise BadInput(
                 f"No parameter is known as {name!r}.{meant}",
                 f"If this host does take it, send extra_body={{{name!r}: ...}}.",

@@ -190,9 +190,8 @@ class Models(Free, frozen=True, kw_only=True):
 
     def context(self, model: str) -> int:
         """Return a model's context window in tokens, 0 where the host does not say."""
-        entry = self.raw.get(model, {})
-        known = [entry[name] for name in _WINDOWS if isinstance(entry.get(name), int)]
-        return known[0] if known else 0
+        said = (self.raw.get(model, {}).get(name) for name in _WINDOWS)
+        return next((size for size in said if size and isinstance(size, int)), 0)
 
     def _rows(self) -> list[list[object]]:
         windows = [self.context(name) for name in self.ids]

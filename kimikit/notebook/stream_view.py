@@ -21,10 +21,10 @@ from kimikit.notebook.progress import Progress, below, call_text, thinking
 from kimikit.notebook.screen import Drawing, Screen, place
 from kimikit.types import Delta, Reply, Wait
 
-REDRAWS_PER_S = 8
+REDRAWS_PER_S = 6
 """Most display messages a second while an answer streams; its end needs four more."""
 
-BYTES_PER_S = 8_000
+BYTES_PER_S = 6_000
 """Most bytes a second to the browser while an answer streams."""
 
 QUIET_S = 0.4

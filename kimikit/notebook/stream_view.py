@@ -24,7 +24,7 @@ from kimikit.types import Delta, Reply, Wait
 REDRAWS_PER_S = 6
 """Most display messages a second while an answer streams; its end needs four more."""
 
-BYTES_PER_S = 6_000
+BYTES_PER_S = 5_500
 """Most bytes a second to the browser while an answer streams."""
 
 QUIET_S = 0.4

@@ -6,6 +6,7 @@ all of them by ``make release``.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -163,8 +164,12 @@ def test_the_archives_hold_what_they_need(archives):
 def test_every_test_of_the_sdist_passes_on_the_installed_wheel(archives, clean):
     """All but the notebooks, which ``make notebooks`` executes."""
     clean.install(f"{archives['wheel']}[dev]")
-    where = clean("python", "-c", "import kimikit; print(kimikit.__file__)")
-    assert Path(where.strip()).is_relative_to(clean.folder / "venv")
+    found = clean("python", "-c", "import kimikit; print(kimikit.__path__[0])")
+    installed = Path(found.strip())
+    assert installed.is_relative_to(clean.folder / "venv")
     clean.folder = clean.unpack(archives["sdist"])
+    # Tests that name the checkout's folder, for a kernel or a child, get it as well.
+    shutil.rmtree(clean.folder / "kimikit")
+    (clean.folder / "kimikit").symlink_to(installed, target_is_directory=True)
     chosen = "not notebook and not archives and not release"
     print(clean("pytest", "--quiet", "-p", "no:cacheprovider", "-m", chosen))

@@ -167,7 +167,8 @@ class Store:
                 try:
                     self._db = self._open()
                 except (sqlite3.Error, OSError) as exc:
-                    self._db = self._fall_back(exc)
+                    self._fall_back(exc)
+            assert self._db is not None
             yield self._db
 
     def _open(self) -> sqlite3.Connection:
@@ -183,9 +184,10 @@ class Store:
             raise
         return db
 
-    def _fall_back(self, cause: Exception) -> sqlite3.Connection:
+    def _fall_back(self, cause: Exception) -> None:
         """Go on in memory, keep the file for reading if it can be read, and say so."""
-        self.failure, self._disk = cause, self._db
+        self.failure, self._disk, self._db = cause, self._db, _connect()
+        migrate(self._db)
         if self._disk is None and "newer kimikit" not in str(cause):
             self._disk = _read_only(self.path)
         warnings.warn(
@@ -195,9 +197,6 @@ class Store:
             KimiWarning,
             stacklevel=4,
         )
-        memory = _connect()
-        migrate(memory)
-        return memory
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in one transaction, in memory if the file fails."""
@@ -208,7 +207,7 @@ class Store:
             except sqlite3.Error as exc:
                 if self.failure:
                     raise
-                self._db = self._fall_back(exc)
+                self._fall_back(exc)
             return self.write(work)
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

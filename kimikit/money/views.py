@@ -200,10 +200,8 @@ def meter(ledger: Ledger) -> Any:
     class Meter(ipywidgets.HTML):  # type: ignore[misc]
         def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
             bundle: dict[str, Any] = super()._repr_mimebundle_(**options) or {}
-            return bundle | {"text/plain": repr(self), "text/html": self.value}
-
-        def __repr__(self) -> str:
-            return meter_line(ledger)
+            line = meter_line(ledger)
+            return bundle | {"text/plain": line, "text/html": self.value}
 
     widget, waiting = Meter(), threading.Event()
 

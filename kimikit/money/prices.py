@@ -235,20 +235,20 @@ def _from_genai(host: str, model: str, day: dt.date) -> Price | None:
     # A profile made from a base URL has the name of the server.
     by_url = "." in host
     asked = (None, f"https://{host}") if by_url else (provider, None)
-    snapshot = data_snapshot.get_snapshot()
+    noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
     try:
+        snapshot = data_snapshot.get_snapshot()
         found, info = snapshot.find_provider_model(model, None, *asked)
-    except LookupError:
+        amounts = vars(info.get_prices(noon))
+        price = msgspec.convert(
+            {
+                "input": amounts.get("input_mtok"),
+                "output": amounts.get("output_mtok"),
+                "cached_input": amounts.get("cache_read_mtok"),
+                "source": f"genai-prices {metadata.version('genai-prices')}",
+            },
+            Price,
+        )
+    except (LookupError, msgspec.ValidationError):
         return None
-    amounts = vars(info.get_prices(dt.datetime.combine(day, dt.time(12), dt.UTC)))
-    fresh, made, cached = (
-        amounts.get(f"{kind}_mtok") for kind in ("input", "output", "cache_read")
-    )
-    if not (by_url or found.id == provider):
-        return None
-    if not (isinstance(fresh, Decimal) and isinstance(made, Decimal)):
-        return None
-    if not isinstance(cached, Decimal | None):
-        return None
-    version = metadata.version("genai-prices")
-    return Price(fresh, made, cached, source=f"genai-prices {version}")
+    return price if by_url or found.id == provider else None

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit import sweeps
 from kimikit.connection import Connection, why
-from kimikit.money import tokens, views
-from kimikit.money.bills import bill
+from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
-from kimikit.money.prices import PriceBook
 from kimikit.notebook.screen import arm
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
@@ -89,7 +87,7 @@ class Kimi:
     ) -> None:
         profile = hosts.resolve(host, base_url=base_url, model=model)
         if not isinstance(ledger, Ledger):
-            ledger = Ledger(ledger, prices=PriceBook())
+            ledger = Ledger(ledger)
         self.ledger = ledger
         always = () if budget is None else (Budget(budget),)
         self._show = show
@@ -291,7 +289,7 @@ class Kimi:
             self._connection.async_client,
             prompt,
             store=self.ledger,
-            estimate=partial(bill, self.ledger),
+            estimate=self.ledger.bill,
             **grid,
         )
 
@@ -507,7 +505,7 @@ class Kimi:
             cached_input=cached_input,
         )
 
-    def count_tokens(self, messages: Any, tools: Any = None) -> tokens.TokenCount:
+    def count_tokens(self, messages: Any, tools: Any = None) -> estimates.TokenCount:
         """Count the tokens of a chat: exact for Kimi K2 with its tokenizer, else ``~``.
 
         Args:

@@ -37,12 +37,16 @@ class Table(NamedTuple):
         )
 
 
+Section = Table | html.Cell
+"""What stands below another in a result."""
+
+
 class Shown:
     """A result that is shown as a text, some tables and a foot."""
 
     __slots__ = ()
 
-    def _parts(self) -> tuple[str, list[Table], str]:
+    def _parts(self) -> tuple[str, Sequence[Section], str]:
         raise NotImplementedError
 
     def __str__(self) -> str:

@@ -6,16 +6,19 @@ import os
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar, Token
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money.estimates import ceiling
-from kimikit.money.ledger import Ledger, outcome
-from kimikit.money.rows import some
+from kimikit.money.ledger import Check, Ledger
+from kimikit.money.prices import amount
+from kimikit.money.rows import outcome, some
 from kimikit.types import Call, Reply, Usage
 
+PER_DAY = "KIMIKIT_BUDGET_USD_PER_DAY"
 ALLOWANCE = 4096
 """Answer tokens held back at first for a stream without ``max_tokens``; more are held
 as it grows, and it is stopped where they would pass the limit. Holding back the whole
@@ -28,6 +31,15 @@ _STACK: ContextVar[tuple[Budget, ...]] = ContextVar("kimikit_budgets", default=(
 _LOCK = threading.Lock()
 """Guards the figures of all budgets: nested ones are checked and charged as one."""
 
+_TOLD = {
+    "usd": ("budget of ${}", "${:.6f}", "Raise the limit (usd=...)"),
+    "tokens": ("budget of {:,.0f} tokens", "{:,} tokens",
+               "Raise the limit (tokens=...)"),
+    "day": ("day's budget of ${}", "${:.6f}",
+            f"Raise {PER_DAY}, which holds for all kernels, wait for tomorrow"),
+}  # fmt: skip
+"""Kinds of limits: what they are called, how their amounts read, and a remedy."""
+
 
 class Amount(NamedTuple):
     """US dollars and tokens."""
@@ -36,11 +48,26 @@ class Amount(NamedTuple):
     tokens: int
 
 
-class Left(NamedTuple):
-    """What a budget still allows; ``None`` where it sets no limit."""
+NOTHING = Amount(Decimal(0), 0)
 
-    usd: Decimal | None
-    tokens: int | None
+
+def hold_to(
+    kind: str, limit: Decimal | int, used: Decimal | int, ask: Decimal | int
+) -> None:
+    """Refuse ``ask`` if it does not fit beside what is used of a limit.
+
+    Raises:
+        BudgetExceeded: With what is spent, asked and left, and what to do.
+    """
+    if used + ask <= limit:
+        return
+    name, shown, remedy = _TOLD[kind]
+    asked, had, left = map(shown.format, (ask, used, max(limit - used, 0)))
+    raise BudgetExceeded(
+        f"This call may take up to {asked}. The {name.format(limit)} has {had} spent "
+        f"or held by open calls and {left} left.",
+        f"{remedy}, or ask for less with max_tokens.",
+    )
 
 
 class Budget:
@@ -71,53 +98,37 @@ class Budget:
         *,
         allow_unpriced: bool = False,
     ) -> None:
-        self.usd = None if usd is None else _limit("usd", usd)
-        self.tokens = None if tokens is None else int(_limit("tokens", tokens))
-        if self.usd is None and self.tokens is None:
+        given = {"usd": usd, "tokens": tokens}
+        self.limits = {
+            kind: amount(kind, most, limit=True)
+            for kind, most in given.items()
+            if most is not None
+        }
+        if not self.limits:
             raise BadInput(
                 "A budget needs a limit.", "Give usd=0.50 or tokens=100_000, or both."
             )
         self.allow_unpriced = allow_unpriced
-        self.spent = Amount(Decimal(0), 0)
+        self.spent = NOTHING
         self.held: dict[str, Amount] = {}
         self._tokens: list[Token[tuple[Budget, ...]]] = []
 
-    @property
-    def left(self) -> Left:
-        """What may still be asked for, beside what open calls hold."""
-        used = self._used()
-        return Left(
-            None if self.usd is None else self.usd - used.usd,
-            None if self.tokens is None else self.tokens - used.tokens,
-        )
-
-    def _used(self, but: str = "") -> Amount:
-        """Return what is spent or held by other calls than ``but``."""
-        others = [amount for id, amount in self.held.items() if id != but]
-        all_usd, all_tokens = zip(self.spent, *others, strict=True)
-        return Amount(sum(all_usd, Decimal(0)), sum(all_tokens))
-
     def check(self, id: str, ask: Amount) -> None:
-        """Refuse ``ask`` if it does not fit beside what other calls hold.
+        """Refuse ``ask`` if it does not fit beside what other calls took and hold.
 
         Raises:
             BudgetExceeded: With what is spent, asked and left, and what to do.
         """
-        used = self._used(id)
-        if self.usd is not None and used.usd + ask.usd > self.usd:
-            what = [f"${x:.6f}" for x in (ask.usd, used.usd, self.usd - used.usd)]
-            limit, more = f"${self.usd}", "usd"
-        elif self.tokens is not None and used.tokens + ask.tokens > self.tokens:
-            left = self.tokens - used.tokens
-            what = [f"{x:,} tokens" for x in (ask.tokens, used.tokens, left)]
-            limit, more = f"{self.tokens:,} tokens", "tokens"
-        else:
-            return
-        raise BudgetExceeded(
-            f"This call may take up to {what[0]}. The budget of {limit} has {what[1]} "
-            f"spent or held by open calls and {what[2]} left.",
-            f"Raise the limit ({more}=...), or ask for less with max_tokens.",
-        )
+        others = [held for other, held in self.held.items() if other != id]
+        for kind, limit in self.limits.items():
+            used = sum(getattr(each, kind) for each in (self.spent, *others))
+            hold_to(kind, limit, used, getattr(ask, kind))
+
+    def settle(self, id: str, spent: Amount | None = None) -> None:
+        """Turn what a call holds, or another amount, into what was spent."""
+        held = self.held.pop(id)
+        usd, tokens = held if spent is None else spent
+        self.spent = Amount(self.spent.usd + usd, self.spent.tokens + tokens)
 
     def __enter__(self) -> Budget:
         self._tokens.append(_STACK.set((*_STACK.get(), self)))
@@ -128,20 +139,18 @@ class Budget:
 
     def __repr__(self) -> str:
         parts = []
-        if self.usd is not None:
-            parts.append(f"{html.money(self.spent.usd)} of {html.money(self.usd)}")
-        if self.tokens is not None:
-            parts.append(f"{self.spent.tokens:,} of {self.tokens:,} tokens")
+        if usd := self.limits.get("usd"):
+            parts.append(f"{html.money(self.spent.usd)} of {html.money(usd)}")
+        if tokens := self.limits.get("tokens"):
+            parts.append(f"{self.spent.tokens:,} of {tokens:,.0f} tokens")
         return f"budget: {' and '.join(parts)} spent, {some(len(self.held))} open"
 
 
 class _Open(NamedTuple):
-    """A call that budgets hold something for."""
+    """A call that budgets hold something for, and the tokens they hold."""
 
     budgets: tuple[Budget, ...]
-    prompt: int
-    answer: int
-    ask: Amount
+    usage: Usage
 
 
 class Budgets:
@@ -154,25 +163,20 @@ class Budgets:
     Args:
         ledger: Where calls are written down.
         always: Limits that hold for every call of the client.
-        usd_per_day: Most to spend today in all kernels, in US dollars; without one
+
+    Attributes:
+        usd_per_day: Most to spend today in all kernels, in US dollars, from
             ``KIMIKIT_BUDGET_USD_PER_DAY``.
 
     Raises:
         BadInput: If the day's limit is not above 0.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        always: Sequence[Budget] = (),
-        *,
-        usd_per_day: Decimal | float | str | None = None,
-    ) -> None:
-        name = "KIMIKIT_BUDGET_USD_PER_DAY" if usd_per_day is None else "usd_per_day"
-        given = os.environ.get(name) if usd_per_day is None else usd_per_day
+    def __init__(self, ledger: Ledger, always: Sequence[Budget] = ()) -> None:
         self.ledger = ledger
         self.always = tuple(always)
-        self.usd_per_day = None if given in (None, "") else _limit(name, given)
+        given = os.environ.get(PER_DAY)
+        self.usd_per_day = amount(PER_DAY, given, limit=True) if given else None
         self._open: dict[str, _Open] = {}
 
     def opened(self, call: Call) -> None:
@@ -186,41 +190,38 @@ class Budgets:
         if not budgets and self.usd_per_day is None:
             self.ledger.opened(call)
             return
-        ask = self._hold(call, budgets, *self._bounds(call))
+        usd = self._hold(call, budgets, self._at_first(call))
         try:
-            self.ledger.opened(call, reserve=ask.usd, usd_per_day=self.usd_per_day)
+            self.ledger.opened(call, reserve=usd, check=self._day(usd))
         except BaseException:
-            self._settle(call.id, Amount(Decimal(0), 0))
+            self._settle(call, NOTHING)
             raise
 
-    def _bounds(self, call: Call) -> tuple[int, int]:
-        """Return the prompt and answer tokens to hold back at first."""
-        longest = self.ledger.prices.longest(call.host.name, call.model, call.created)
-        most = ceiling(call.endpoint, call.body, longest)
+    def _at_first(self, call: Call) -> Usage:
+        """Return the tokens to hold back before anything of the answer is there."""
+        longest = self.ledger.prices.longest(call.host.name, call.model)
+        prompt, answer = ceiling(call.endpoint, call.body, longest)
         if call.endpoint not in ("chat", "complete"):
-            return most.prompt_tokens, 0
-        if call.body.get("stream") and not _bounded(call):
+            answer = 0
+        elif call.body.get("stream") and not _bounded(call):
             answers = int(call.body.get("n") or 1)
-            return most.prompt_tokens, min(longest or ALLOWANCE, ALLOWANCE) * answers
-        if most.completion_tokens is None:
+            answer = min(longest or ALLOWANCE, ALLOWANCE) * answers
+        if answer is None:
             raise BadInput(
                 f"Nothing bounds the answer of {call.model}, and without a stream it "
                 "cannot be stopped, so a budget cannot hold it.",
                 "Pass max_tokens=..., or leave stream on.",
             )
-        return most.prompt_tokens, most.completion_tokens
+        return Usage(prompt, answer)
 
-    def _hold(
-        self, call: Call, budgets: tuple[Budget, ...], prompt: int, answer: int
-    ) -> Amount:
+    def _hold(self, call: Call, budgets: tuple[Budget, ...], usage: Usage) -> Decimal:
         """Hold back what so many tokens cost in all budgets, or in none.
 
         Raises:
             BudgetExceeded: If a limit would be passed, or no price is known.
         """
-        usage = Usage(prompt, answer)
         usd = self.ledger.prices(call.host.name, call.model, usage, call.created)
-        strict = any(b.usd is not None and not b.allow_unpriced for b in budgets)
+        strict = any("usd" in b.limits and not b.allow_unpriced for b in budgets)
         allowed = any(b.allow_unpriced for b in budgets)
         if usd is None and (strict or (self.usd_per_day is not None and not allowed)):
             raise BudgetExceeded(
@@ -235,8 +236,13 @@ class Budgets:
                 budget.check(call.id, ask)
             for budget in budgets:
                 budget.held[call.id] = ask
-        self._open[call.id] = _Open(budgets, prompt, answer, ask)
-        return ask
+        self._open[call.id] = _Open(budgets, usage)
+        return ask.usd
+
+    def _day(self, usd: Decimal) -> Check | None:
+        """Return what holds the day's limit for a call that may take ``usd``."""
+        limit = self.usd_per_day
+        return None if limit is None else partial(hold_to, "day", limit, ask=usd)
 
     def progressed(self, call: Call, usage: Usage) -> None:
         """Hold back more for an answer that outgrows what is held, or stop it.
@@ -247,48 +253,33 @@ class Budgets:
         self.ledger.progressed(call, usage)
         held = self._open.get(call.id)
         grown = usage.completion_tokens + AHEAD
-        if held is None or grown <= held.answer or _bounded(call):
+        if held is None or grown <= held.usage.completion_tokens or _bounded(call):
             return
-        ask = self._hold(call, held.budgets, held.prompt, grown)
-        if self.usd_per_day is not None:
-            self.ledger.hold(call, ask.usd, self.usd_per_day)
+        more = Usage(held.usage.prompt_tokens, grown)
+        usd = self._hold(call, held.budgets, more)
+        if day := self._day(usd):
+            self.ledger.hold(call, usd, day)
 
     def closed(
         self, call: Call, reply: Reply | None, error: BaseException | None
     ) -> None:
         """Turn what was held into what was spent; then complete the row."""
-        held = self._open.get(call.id)
-        if held is not None:
+        if call.id in self._open:
             # Sent and not answered: the host may have billed all of it.
-            spent = held.ask
+            spent = None
             if reply is not None:
                 usd, _ = self.ledger.cost(call, reply)
                 spent = Amount(usd or Decimal(0), reply.usage.total_tokens)
             elif outcome(reply, error) == "failed":
-                spent = Amount(Decimal(0), 0)
-            self._settle(call.id, spent)
+                spent = NOTHING
+            self._settle(call, spent)
         self.ledger.closed(call, reply, error)
 
-    def _settle(self, id: str, spent: Amount) -> None:
-        budgets = self._open.pop(id).budgets
+    def _settle(self, call: Call, spent: Amount | None) -> None:
         with _LOCK:
-            for budget in budgets:
-                del budget.held[id]
-                usd, tokens = budget.spent
-                budget.spent = Amount(usd + spent.usd, tokens + spent.tokens)
+            for budget in self._open.pop(call.id).budgets:
+                budget.settle(call.id, spent)
 
 
 def _bounded(call: Call) -> bool:
     return bool(call.body.get("max_completion_tokens") or call.body.get("max_tokens"))
-
-
-def _limit(name: str, value: object) -> Decimal:
-    try:
-        limit = Decimal(str(value))
-    except InvalidOperation:
-        limit = Decimal(0)
-    if not limit.is_finite() or limit <= 0:
-        raise BadInput(
-            f"{name}={value!r} is not a limit.", "Give a number above 0, such as 0.50."
-        )
-    return limit

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
+
+import msgspec
 
 from kimikit.types import Price, Usage
 
 Sample = tuple[Mapping[str, Any], int]
 """A request as it was sent, and the prompt tokens that the host counted for it."""
 
-TYPICAL = (0.195, 0.55, 0.57, 1.0, 0.5)
+TYPICAL = (0.195, 0.55, 0.57, 1.0, 0.5, 1.0)
 """Tokens a character by kind (see ``kinds``), until the ledger knows better: means of
-Kimi K2's tokenizer over English prose, Python, JSON, Chinese, Japanese and Russian."""
+Kimi K2's tokenizer over English prose, Python, JSON, Chinese, Japanese and Russian.
+What stands around messages comes last and is counted in tokens."""
 
-CEILING = (0.65, 0.8, 1.9, 2.6, 2.0)
-"""Tokens a character at most, by kind: above what Kimi K2's tokenizer made of every
+CEILING = (0.65, 0.8, 1.9, 2.6, 2.0, 1.0)
+"""The same at most: above what Kimi K2's tokenizer made of every
 text tried, random letters, rare Han and Hangul, punctuation and emoji included.
 Ordinary prose and code take two fifths of it."""
 
@@ -44,15 +48,38 @@ _KANA_HANGUL = bytes([0xE3, *range(0xEA, 0xEE)])
 """First UTF-8 bytes of U+4000 to U+9FFF, and of U+3000 to U+3FFF and past U+A000."""
 
 
-class Estimate(NamedTuple):
-    """Tokens and the share they may be off by, from ``calls`` different past calls."""
+class TokenCount(msgspec.Struct, frozen=True):
+    """A number of tokens, and how far it can be trusted; ``int(count)`` is the number.
+
+    Attributes:
+        tokens: The count.
+        error: The share it may be off by, 0 where it is exact, ``None`` if unknown.
+        method: How it was counted.
+    """
 
     tokens: int
-    error: float
-    calls: int
+    error: float | None
+    method: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether a host counts the same."""
+        return self.error == 0
+
+    def __int__(self) -> int:
+        return self.tokens
+
+    __index__ = __int__
+
+    def __str__(self) -> str:
+        return f"{'' if self.exact else '~'}{self.tokens:,} tokens"
+
+    def __repr__(self) -> str:
+        error = f", ±{self.error:.0%}" if self.error else ""
+        return f"{self} ({self.method}{error})"
 
 
-def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Estimate:
+def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> TokenCount:
     """Estimate a request's prompt tokens from its characters, by kind.
 
     The rates are a ridge regression of the relative error towards ``TYPICAL``. The
@@ -64,29 +91,27 @@ def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Estimat
         body: The JSON of the request.
         samples: Requests and the prompt tokens that hosts counted for them.
     """
-    typical = (*TYPICAL, 1.0)
-    rates, error = typical, UNMEASURED_ERROR
-    known = sorted({(_features(asked), tokens) for asked, tokens in samples if tokens})
-    calls = len(known) if len(known) >= ENOUGH else 0
+    rates, error, method = TYPICAL, UNMEASURED_ERROR, "estimated from characters"
     mine = _features(body)
-    if calls:
+    known = sorted({(_features(asked), tokens) for asked, tokens in samples if tokens})
+    if len(known) >= ENOUGH:
         import numpy as np
 
-        x = np.array([np.multiply(some, typical) / tokens for some, tokens in known])
+        method += f" as in {len(known)} calls of yours"
+        x = np.array([np.multiply(some, TYPICAL) / tokens for some, tokens in known])
         # The penalty says: a rate is off by 30 % as easily as a call is by 10 %; what
         # stands around a message is a host's own, a system prompt of its template too.
-        penalty = np.array([0.1] * len(TYPICAL) + [0.01])
+        penalty = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
         gram = x.T @ x + np.diag(penalty)
         factors = np.linalg.solve(gram, x.sum(axis=0) + penalty)
         leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
         missed = np.abs((1 - x @ factors) / (1 - leverage))
-        rates = tuple(np.multiply(factors, typical).clip(0.01))
+        rates = tuple(np.multiply(factors, TYPICAL).clip(0.01))
         # Of a script that no sample has, nothing is measured.
         parts = np.multiply(mine, rates)
         new = float(parts[~x.any(axis=0)].sum() / parts.sum())
         error = max(float(np.quantile(missed, 0.9)), UNMEASURED_ERROR * new)
-    tokens = sum(n * rate for n, rate in zip(mine, rates, strict=True))
-    return Estimate(round(tokens), error, calls)
+    return TokenCount(round(sum(map(operator.mul, mine, rates))), error, method)
 
 
 class Ceiling(NamedTuple):
@@ -114,27 +139,21 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
     contents = [message.get("content") for message in body.get("messages") or ()]
     parts = [part for many in contents if isinstance(many, list) for part in many]
     images = sum(str(part.get("type")).endswith("_url") for part in parts)
-    counted = sum(n * top for n, top in zip(_counts(body), CEILING, strict=True))
-    prompt = int(counted) + _around(body) + TEMPLATE_AT_MOST + PER_IMAGE * images
+    counted = int(sum(map(operator.mul, _features(body), CEILING)))
+    prompt = counted + TEMPLATE_AT_MOST + PER_IMAGE * images
     if endpoint in ("embed", "rerank"):
         return Ceiling(prompt, 0)
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or longest
     return Ceiling(prompt, int(limit) * int(body.get("n") or 1) if limit else None)
 
 
-def _counts(body: Mapping[str, Any]) -> tuple[int, ...]:
-    said = "".join(pieces([v for k, v in body.items() if k not in _SETTINGS]))
-    declared = [body[name] for name in ("tools", "response_format") if body.get(name)]
-    return kinds(said + (json.dumps(declared, ensure_ascii=False) if declared else ""))
-
-
 def _features(body: Mapping[str, Any]) -> tuple[int, ...]:
     """Return a request's characters by kind, and the tokens around its messages."""
-    return *_counts(body), _around(body)
-
-
-def _around(body: Mapping[str, Any]) -> int:
-    return PER_MESSAGE * len(body.get("messages") or ()) + OPENING
+    said = "".join(pieces([v for k, v in body.items() if k not in _SETTINGS]))
+    declared = [body[name] for name in ("tools", "response_format") if body.get(name)]
+    if declared:
+        said += json.dumps(declared, ensure_ascii=False)
+    return *kinds(said), PER_MESSAGE * len(body.get("messages") or ()) + OPENING
 
 
 _SETTINGS = frozenset({"model", "tools", "response_format", "stream_options"})

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +17,16 @@ from typing import Any
 import msgspec
 import platformdirs
 
-from kimikit.errors import BadInput, BudgetExceeded, StatusError
+from kimikit.errors import BadInput
 from kimikit.money import views
-from kimikit.money.estimates import ceiling
+from kimikit.money.estimates import ceiling, estimate
 from kimikit.money.prices import PriceBook
-from kimikit.money.records import Records
-from kimikit.money.rows import COUNTS, State
-from kimikit.money.store import dollars, pico
+from kimikit.money.records import Records, choice
+from kimikit.money.rows import Total, outcome
+from kimikit.money.store import COUNTS, dollars, pico
+from kimikit.shown import Section, Shown
 from kimikit.types import Call, Reply, Usage
+from kimikit.wire.requests import as_messages
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 
@@ -34,8 +36,12 @@ _SECRET = re.compile(
 )
 """What is not stored: keys pasted into a prompt, and the bytes of images."""
 
-_NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
-"""Names of httpx's errors, which only the wire imports, before anything was sent."""
+_OF_REPLY = ("first_token_s", "duration_s", "finish_reason")
+LIKELY_TOKENS = 300
+"""Answer tokens taken as likely for a model that the ledger does not know yet."""
+
+Check = Callable[[Decimal], None]
+"""Raises if too much is spent or held by other calls of the day, in US dollars."""
 
 
 @contextlib.contextmanager
@@ -59,7 +65,7 @@ def tag(name: str) -> Iterator[None]:
         _TAGS.reset(token)
 
 
-class Ledger(Records):
+class Ledger(Records, Shown):
     """All calls of all kernels of a user, with what they cost at the time.
 
     An ``Observer`` of clients and an ``AnswerStore`` for what is resumed; many threads
@@ -75,6 +81,7 @@ class Ledger(Records):
         prices: Where prices come from, a new ``PriceBook`` if not given.
 
     Attributes:
+        path: The file, which is not written while ``failure`` says why.
         session: This kernel's own mark in the rows.
         running: Calls that are open in this kernel, with their tokens so far.
         secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
@@ -91,25 +98,16 @@ class Ledger(Records):
         prices: PriceBook | None = None,
     ) -> None:
         kept = store or os.environ.get("KIMIKIT_STORE") or "full"
-        if kept not in ("full", "usage"):
-            raise BadInput(
-                f"store={kept!r} (or KIMIKIT_STORE) is not a way to store calls.",
-                "Use 'full' for everything or 'usage' for numbers alone.",
-            )
+        choice("store= (or KIMIKIT_STORE)", kept, ("full", "usage"))
         folder = platformdirs.user_data_path("kimikit", appauthor=False)
         named = path or os.environ.get("KIMIKIT_LEDGER") or folder / "ledger.sqlite3"
         super().__init__(Path(named).expanduser(), texts=kept == "full")
         self.prices = PriceBook() if prices is None else prices
+        self.path = self._store.path
         self.session = uuid.uuid4().hex[:12]
         self.running: dict[str, Usage] = {}
         self.secrets: set[str] = set()
-        self._open: dict[str, tuple[dict[str, Any], str | None]] = {}
         self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def path(self) -> Path:
-        """The file, which is not written while ``failure`` says why."""
-        return self._store.path
 
     @property
     def failure(self) -> Exception | None:
@@ -117,68 +115,46 @@ class Ledger(Records):
         return self._store.failure
 
     def opened(
-        self,
-        call: Call,
-        *,
-        reserve: Decimal | None = None,
-        usd_per_day: Decimal | None = None,
+        self, call: Call, *, reserve: Decimal | None = None, check: Check | None = None
     ) -> None:
         """Write a call down before it is sent, with what it can cost at most.
 
         Args:
             call: The call.
             reserve: US dollars to hold back for it, if not what it can cost at most.
-            usd_per_day: A limit on what all kernels spend and hold back today.
-
-        Raises:
-            BudgetExceeded: If the day's limit would be passed; no row is left then.
+            check: Told what all kernels spend and hold back today; if it raises, no
+                row is left.
         """
-        row = self._row(call)
+        row, request = self._row(call), self._json(call, call.body)
         row["reserved"] = row["at_most"] if reserve is None else pico(reserve)
-        request = self._json(call, call.body) if self._texts else None
 
         def work(db: sqlite3.Connection) -> None:
-            if usd_per_day is not None:
-                self._check_day(row["day"], row["reserved"] or 0, usd_per_day)
+            if check is not None:
+                check(self._used(call))
             _insert(db, row, request)
 
         self._store.write(work)
-        self._open[call.id] = row, request
-        self.running[call.id] = Usage()
-        self._tell()
+        self.progressed(call, Usage())
 
-    def hold(self, call: Call, reserve: Decimal, usd_per_day: Decimal) -> None:
-        """Hold back more for an open call, within the day's limit.
-
-        Raises:
-            BudgetExceeded: If the day's limit would be passed.
-        """
-        row, _ = self._open[call.id]
-        now = pico(reserve) or 0
+    def hold(self, call: Call, reserve: Decimal, check: Check) -> None:
+        """Hold back another amount for an open call, if ``check`` lets it."""
 
         def work(db: sqlite3.Connection) -> None:
-            self._check_day(row["day"], now - (row["reserved"] or 0), usd_per_day)
-            db.execute("UPDATE calls SET reserved = ? WHERE id = ?", (now, call.id))
+            check(self._used(call))
+            held = "UPDATE calls SET reserved = ? WHERE id = ?"
+            db.execute(held, (pico(reserve), call.id))
 
         self._store.write(work)
-        row["reserved"] = now
 
-    def _check_day(self, day: str, more: int, limit: Decimal) -> None:
-        """Refuse ``more`` pico-dollars if all kernels together would pass the limit."""
+    def _used(self, call: Call) -> Decimal:
+        """Return what other calls of the same day took or hold, in all kernels."""
         amounts = self._store.read(
             "SELECT sum(cost) + sum(at_most) FROM daily WHERE day = ? UNION ALL"
-            " SELECT sum(reserved) FROM calls WHERE state = 'open' AND day = ?",
-            [day, day],
+            " SELECT sum(reserved) FROM calls WHERE state = 'open' AND day = ?"
+            " AND id <> ?",
+            [_day(call), _day(call), call.id],
         )
-        asked, used = dollars(more), dollars(sum(some or 0 for (some,) in amounts))
-        if used + asked > limit:
-            raise BudgetExceeded(
-                f"This call may take up to ${asked:.6f}. The day's budget of ${limit} "
-                f"has ${used:.6f} spent or held by open calls of all kernels and "
-                f"${max(limit - used, Decimal(0)):.6f} left.",
-                "Raise KIMIKIT_BUDGET_USD_PER_DAY, wait for tomorrow, or ask for less "
-                "with max_tokens.",
-            )
+        return dollars(sum(some or 0 for (some,) in amounts))
 
     def progressed(self, call: Call, usage: Usage) -> None:
         """Take note that an answer grows; nothing is written."""
@@ -190,24 +166,20 @@ class Ledger(Records):
     ) -> None:
         """Complete the row of a call with its usage, its cost and its answer."""
         self.running.pop(call.id, None)
-        row, request = self._open.pop(call.id, (None, None))
-        row = row or self._row(call)
         end = self._end(call, reply, error)
-        answer = None
-        if self._texts and reply is not None:
-            answer = self._json(call, msgspec.structs.replace(reply, parsed=None))
+        kept = reply and self._json(call, msgspec.structs.replace(reply, parsed=None))
 
         def work(db: sqlite3.Connection) -> None:
             if not _complete(db, call.id, end):
                 # Opened on a disk that failed since: the whole row goes to memory.
                 self._moved.add(call.id)
-                _insert(db, row, request)
+                _insert(db, self._row(call), self._json(call, call.body))
                 _complete(db, call.id, end)
             if self._texts:
                 db.execute(
                     "INSERT OR IGNORE INTO replies (seq, body)"
                     " SELECT seq, ? FROM calls WHERE id = ?",
-                    (answer, call.id),
+                    (kept, call.id),
                 )
 
         self._store.write(work)
@@ -215,11 +187,13 @@ class Ledger(Records):
 
     def _row(self, call: Call) -> dict[str, Any]:
         """Return what is known of a call before it is sent."""
+        about = call.host.name, call.model
+        most = ceiling(call.endpoint, call.body, self.prices.longest(*about))
         return {
             "id": call.id,
             "key": call.meta.get("key"),
             "created": call.created,
-            "day": time.strftime("%Y-%m-%d", time.localtime(call.created)),
+            "day": _day(call),
             "session": self.session,
             "endpoint": call.endpoint,
             "host": call.host.name,
@@ -227,18 +201,39 @@ class Ledger(Records):
             "tag": "/".join(_TAGS.get()),
             "notebook": Path(os.environ.get("JPY_SESSION_NAME", "")).name,
             "stand_in": call.host.stand_in,
-            "at_most": pico(self.at_most(call)),
+            "at_most": pico(most.cost(self.prices.lookup(*about, call.created))),
         }
 
-    def at_most(self, call: Call) -> Decimal | None:
-        """Return what a call can cost at most in US dollars, ``None`` if unknown.
+    def bill(
+        self, host: str, model: str, params: Mapping[str, Any], prompt: Any
+    ) -> tuple[Decimal | None, Decimal | None]:
+        """Return the likely and the highest cost of one call in US dollars.
 
-        Without ``max_tokens`` the model's longest answer is taken, or its context
-        window, which no answer can exceed.
+        Likely is the mean answer that was seen of this model, highest is
+        ``max_tokens`` or, without it, the model's longest answer.
+
+        Args:
+            host: Name of the host profile.
+            model: The model's id there.
+            params: Parameters of the call, such as ``max_tokens`` and ``system``.
+            prompt: A text, or messages.
+
+        Returns:
+            Two costs; ``None`` where no price or no limit is known.
         """
-        about = call.host.name, call.model, call.created
-        most = ceiling(call.endpoint, call.body, self.prices.longest(*about))
-        return most.cost(self.prices.lookup(*about))
+        price = self.prices.lookup(host, model, time.time())
+        if price is None:
+            return None, None
+        turns = as_messages(prompt, system=params.get("system"), image=None)
+        body = {**params, "system": None, "messages": turns}
+        most = ceiling("chat", body, self.prices.longest(host, model))
+        seen = self.total(by="model").get(model, Total())
+        answer = LIKELY_TOKENS
+        if seen.calls:
+            answer = round(seen.completion_tokens / seen.calls)
+        if most.completion_tokens is not None:
+            answer = min(answer, most.completion_tokens)
+        return price.cost(Usage(estimate(body).tokens, answer)), most.cost(price)
 
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.
@@ -267,11 +262,9 @@ class Ledger(Records):
             # A host that was left to choose the model says which it took.
             "model": call.model or (reply.model if reply else ""),
             **{name: reply and getattr(reply.usage, name) for name in COUNTS},
+            **{name: reply and getattr(reply, name) for name in _OF_REPLY},
             "cost": pico(cost),
             "price": price,
-            "first_token_s": reply and reply.first_token_s,
-            "duration_s": reply and reply.duration_s,
-            "finish_reason": reply and reply.finish_reason,
             "error": error and self._told(call, error),
         }
 
@@ -280,7 +273,10 @@ class Ledger(Records):
         name = type(error).__name__
         return f"{name}: {self._safe(call, str(error))[:500]}" if self._texts else name
 
-    def _json(self, call: Call, value: Any) -> str:
+    def _json(self, call: Call, value: Any) -> str | None:
+        """Return what is kept of a request or an answer, if texts are."""
+        if not self._texts:
+            return None
         return self._safe(call, msgspec.json.encode(value, enc_hook=str).decode())
 
     def _safe(self, call: Call, text: str) -> str:
@@ -314,31 +310,16 @@ class Ledger(Records):
         """
         return views.plot(self, ax)
 
-    def __repr__(self) -> str:
-        return views.ledger_text(self)
-
-    def _repr_html_(self) -> str:
-        return views.ledger_html(self)
+    def _parts(self) -> tuple[str, list[Section], str]:
+        return views.parts(self)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._store.close()
 
 
-def outcome(reply: Reply | None, error: BaseException | None) -> State:
-    """Return how far a call came, see ``State``."""
-    if reply is not None:
-        if reply.partial:
-            return "partial"
-        return "truncated" if reply.truncated or error is not None else "complete"
-    if isinstance(error, StatusError | BadInput | BudgetExceeded):
-        return "failed"
-    cause = error
-    while cause is not None:
-        if type(cause).__name__ in _NEVER_SENT:
-            return "failed"
-        cause = cause.__cause__ or cause.__context__
-    return "lost"
+def _day(call: Call) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(call.created))
 
 
 def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import platformdirs
@@ -28,10 +27,6 @@ STAND_IN = "local"
 FREE = Price(Decimal(0), Decimal(0), source="the local stand-in is free")
 """The price of the local stand-in: nothing, which is known, not unknown."""
 
-_OWN = re.compile(
-    r"(local|vllm|sglang|llamacpp|ollama|localhost|127\.0\.0\.1|\[::1\])(:|$)"
-)
-
 
 class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the price table; amounts are US dollars per million tokens.
@@ -48,8 +43,6 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
         state: Whether the host still serves it.
         source: Where the figures were read.
         as_of: The day they were read, ISO format.
-        since: First day they hold, empty for always.
-        until: First day they no longer hold, empty for open.
         note: What a reader should know, such as sources that disagree.
     """
 
@@ -64,28 +57,18 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["served", "retired", "unknown"] = "unknown"
     source: str = ""
     as_of: str = ""
-    since: str = ""
-    until: str = ""
     note: str = ""
 
     @property
     def price(self) -> Price:
         """The part that a cost is made from."""
-        return Price(
-            self.input, self.output, self.cached_input, self.source, self.as_of
-        )
-
-
-def is_own(host: str) -> bool:
-    """Tell whether a host is one's own machine, for which nobody publishes a price."""
-    return _OWN.match(host) is not None
+        return msgspec.convert(self, Price, from_attributes=True)
 
 
 @cache
 def table() -> tuple[PriceRow, ...]:
     """Return the rows of ``data/prices.json``."""
-    text = TABLE.read_bytes()
-    return tuple(msgspec.json.decode(text, type=list[PriceRow]))
+    return msgspec.json.decode(TABLE.read_bytes(), type=tuple[PriceRow, ...])
 
 
 def is_stale(as_of: str, at: float) -> bool:
@@ -120,11 +103,12 @@ class PriceBook:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         named = path or os.environ.get("KIMIKIT_PRICES")
         folder = platformdirs.user_config_path("kimikit", appauthor=False)
-        self.path = Path(named) if named else folder / "prices.toml"
-        self._rows: dict[tuple[str, str], list[PriceRow]] = {}
-        for row in table():
-            self._rows.setdefault((row.host, row.model.lower()), []).append(row)
-        self._own: dict[tuple[str, str], PriceRow] = {}
+        self.path = Path(named or folder / "prices.toml")
+        rows = [row for row in table() if row.currency == "USD"]
+        self._prices = {_key(row.host, row.model): row.price for row in rows}
+        self._longest = {
+            _key(row.host, row.model): row.max_output or row.context for row in rows
+        }
         if self.path.is_file():
             self._read_file()
 
@@ -168,57 +152,30 @@ class PriceBook:
         Raises:
             BadInput: If an amount is not a number or is below 0.
         """
-        key = (host, model.lower())
-        known = self._rows.get(key, [None])[-1]
-        self._own[key] = PriceRow(
-            host=host,
-            model=model,
-            input=_amount("input", input),
-            output=_amount("output", output),
-            cached_input=None
-            if cached_input is None
-            else _amount("cached_input", cached_input),
-            context=known.context if known else 0,
-            max_output=known.max_output if known else 0,
-            state=known.state if known else "unknown",
+        self._prices[_key(host, model)] = Price(
+            amount("input", input),
+            amount("output", output),
+            None if cached_input is None else amount("cached_input", cached_input),
             source="set by you",
             as_of=as_of or dt.date.today().isoformat(),
         )
-
-    def row(self, host: str, model: str, at: float) -> PriceRow | None:
-        """Return the table's line that holds at Unix time ``at``, or ``None``."""
-        key = (host, model.lower())
-        if key in self._own:
-            return self._own[key]
-        rows = self._rows.get(key, ())
-        day = dt.date.fromtimestamp(at).isoformat() if rows else ""
-        for row in reversed(rows):
-            in_force = row.since <= day and (not row.until or day < row.until)
-            if in_force and row.currency == "USD":
-                return row
-        return None
 
     def lookup(self, host: str, model: str, at: float) -> Price | None:
         """Return the price of a host's model at Unix time ``at``, or ``None``.
 
         The local stand-in's is 0, whatever its model.
         """
-        row = self.row(host, model, at)
-        if row is not None:
-            return row.price
-        if host == STAND_IN:
-            return FREE
-        if not model or is_own(host) or (host, model.lower()) in self._rows:
-            return None
-        return _from_genai(host, model, dt.date.fromtimestamp(at))
+        known = self._prices.get(_key(host, model))
+        if known is not None or host == STAND_IN:
+            return known or FREE
+        return _from_genai(host, model, dt.date.fromtimestamp(at)) if model else None
 
-    def longest(self, host: str, model: str, at: float) -> int:
+    def longest(self, host: str, model: str) -> int:
         """Return the tokens that no answer of ``model`` exceeds, 0 for unknown.
 
         Where no limit of answers is published this is the context window.
         """
-        row = self.row(host, model, at)
-        return (row.max_output or row.context) if row else 0
+        return self._longest.get(_key(host, model), 0)
 
     def __call__(
         self, host: str, model: str, usage: Usage, unix_time: float
@@ -233,21 +190,32 @@ class PriceBook:
         return None if price is None else price.cost(usage)
 
 
-def _amount(name: str, value: Decimal | float | str) -> Decimal:
-    """Return ``value`` as it reads: 0.1 is a tenth, not its binary neighbour."""
+def _key(host: str, model: str) -> tuple[str, str]:
+    return host, model.lower()
+
+
+def amount(name: str, value: object, *, limit: bool = False) -> Decimal:
+    """Return ``value`` as it reads: 0.1 is a tenth, not its binary neighbour.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given for it.
+        limit: Whether it is a limit, which has to be above 0, and not a price.
+
+    Raises:
+        BadInput: If it is not such a number.
+    """
     try:
-        amount = Decimal(str(value))
-    except InvalidOperation as exc:
-        raise BadInput(
-            f"{name}={value!r} is not an amount of money.",
-            "Give US dollars per million tokens, such as 0.6 or '0.60'.",
-        ) from exc
-    if not amount.is_finite() or amount < 0:
-        raise BadInput(
-            f"{name}={value!r} is not a price.",
-            "Give US dollars per million tokens, 0 or more.",
-        )
-    return amount
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("nan")
+    if number.is_finite() and (number > 0 if limit else number >= 0):
+        return number
+    if limit:
+        what, remedy = "limit", "Give a number above 0, such as 0.50."
+    else:
+        what, remedy = "price", "Give US dollars per million tokens, 0 or more."
+    raise BadInput(f"{name}={value!r} is not a {what}.", remedy)
 
 
 @cache
@@ -258,29 +226,29 @@ def _from_genai(host: str, model: str, day: dt.date) -> Price | None:
     neither are prices in tiers, which a flat price would get wrong.
     """
     try:
+        from importlib import metadata
+
         from genai_prices import data_snapshot
     except ImportError:
         return None
-    provider, url = ELSEWHERE.get(host, host), f"https://{host}"
+    provider = ELSEWHERE.get(host, host)
     # A profile made from a base URL has the name of the server.
-    asked = (None, url) if "." in host else (provider, None)
+    by_url = "." in host
+    asked = (None, f"https://{host}") if by_url else (provider, None)
+    noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
     try:
         snapshot = data_snapshot.get_snapshot()
         found, info = snapshot.find_provider_model(model, None, *asked)
-    except LookupError:
+        amounts = vars(info.get_prices(noon))
+        price = msgspec.convert(
+            {
+                "input": amounts.get("input_mtok"),
+                "output": amounts.get("output_mtok"),
+                "cached_input": amounts.get("cache_read_mtok"),
+                "source": f"genai-prices {metadata.version('genai-prices')}",
+            },
+            Price,
+        )
+    except (LookupError, msgspec.ValidationError):
         return None
-    if "." not in host and found.id != provider:
-        return None
-    noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
-    amounts: dict[str, Any] = vars(info.get_prices(noon))
-    fresh, made, cached = (
-        amounts.get(f"{kind}_mtok") for kind in ("input", "output", "cache_read")
-    )
-    if not isinstance(fresh, Decimal) or not isinstance(made, Decimal):
-        return None
-    if not isinstance(cached, Decimal | None):
-        return None
-    from importlib import metadata
-
-    version = metadata.version("genai-prices")
-    return Price(fresh, made, cached, source=f"genai-prices {version}")
+    return price if by_url or found.id == provider else None

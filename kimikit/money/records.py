@@ -14,7 +14,7 @@ import msgspec
 from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.money import words
 from kimikit.money.estimates import Sample
-from kimikit.money.rows import COLUMNS, COUNTS, CallRow, Calls, Total
+from kimikit.money.rows import COLUMNS, CallRow, Calls, Total
 from kimikit.money.store import GROUPS, SUMS, Store
 from kimikit.types import Reply
 
@@ -22,10 +22,7 @@ Since = dt.datetime | dt.date | float | str | None
 """A moment: ``today``, ``month``, an ISO date as text, a date or datetime in local
 time, or Unix time."""
 
-WHERE = (
-    "host", "model", "tag", "notebook", "state", "key", "endpoint", "session", "id",
-    "day",
-)  # fmt: skip
+WHERE = (*GROUPS, "id", "key", "session", "endpoint", "state")
 """Columns that rows can be chosen by."""
 
 
@@ -57,7 +54,7 @@ class Records:
             BadInput: If ``where`` names something else, or ``since`` is no moment.
         """
         for name in where:
-            _choice("calls", name, WHERE)
+            choice("calls()", name, WHERE)
         test = " AND ".join(["1", *(f"{name} = ?" for name in where)])
         values: list[Any] = [*where.values()]
         if since is not None:
@@ -122,9 +119,9 @@ class Records:
                 "KIMIKIT_STORE=full.",
             )
         rows = self._store.read(
-            "SELECT key, body FROM calls JOIN replies USING (seq) WHERE key >= ?"
-            " AND key < ? AND state = 'complete' AND body IS NOT NULL ORDER BY seq",
-            [key_prefix, key_prefix + "\U0010ffff"],
+            "SELECT key, body FROM calls JOIN replies USING (seq) WHERE key BETWEEN ?"
+            " AND ? AND state = 'complete' AND body IS NOT NULL ORDER BY seq",
+            _beginning(key_prefix),
         )
         return {key: msgspec.json.decode(body, type=Reply) for key, body in rows}
 
@@ -137,9 +134,9 @@ class Records:
             key_prefix: What the keys begin with.
         """
         rows = self._store.read(
-            "SELECT key, max(state = 'complete') FROM calls WHERE key >= ? AND key < ?"
-            " GROUP BY key",
-            [key_prefix, key_prefix + "\U0010ffff"],
+            "SELECT DISTINCT key, state = 'complete' FROM calls WHERE key BETWEEN ?"
+            " AND ?",
+            _beginning(key_prefix),
         )
         return {key for key, _ in rows} - {key for key, complete in rows if complete}
 
@@ -182,7 +179,7 @@ class Records:
         """
         names = () if by is None else (by,) if isinstance(by, str) else by
         for name in names:
-            _choice("total", name, GROUPS)
+            choice("total()", name, GROUPS)
         totals: dict[tuple[str, ...], Total] = {}
         for row in self._sums(names, since):
             key, found = row[: len(names)], Total(*row[len(names) :])
@@ -190,36 +187,26 @@ class Records:
         if by is None:
             return totals.get((), Total())
 
-        def rank(key: tuple[str, ...]) -> Any:
-            dear = (-totals[key].cost_pico, -totals[key].calls)
-            return key if "day" in names else (dear, key)
+        def dearest(key: tuple[str, ...]) -> Any:
+            return -totals[key].cost_pico, -totals[key].calls, key
 
-        order = sorted(totals, key=rank)
+        order = sorted(totals, key=None if "day" in names else dearest)
         return {key[0] if isinstance(by, str) else key: totals[key] for key in order}
 
     def _sums(self, by: Sequence[str], since: Since) -> list[tuple[Any, ...]]:
-        """Return sums by group: whole days from the rollup, the rest from the rows."""
+        """Return sums by group, of whole days as far as can be."""
         day, start = _moment(since)
-        whole = not day or start == dt.datetime.fromisoformat(day).timestamp()
         names, group = "".join(f"{name}, " for name in by), ", ".join(by) or "NULL"
-        found = self._store.read(
-            f"SELECT {names}{', '.join(f'sum({name})' for name in SUMS)} FROM daily"
-            f" WHERE day {'>=' if whole else '>'} ? GROUP BY {group}",
-            [day],
-        )
-        # Left to itself, SQLite may walk all rows in the order of the groups.
-        rows = f"SELECT {names}{_EACH} FROM calls INDEXED BY"
-        if not whole:
-            found += self._store.read(
-                f"{rows} calls_by_day WHERE day = ? AND created >= ?"
-                f" AND state <> 'open' GROUP BY {group}",
-                [day, start],
-            )
         moved = ", ".join("?" * len(self._moved))
-        return found + self._store.read(
-            f"{rows} calls_open WHERE state = 'open' AND created >= ?"
-            f" AND id NOT IN ({moved}) GROUP BY {group}",
-            [start, *self._moved],
+        # Left to itself, SQLite may walk all rows in the order of the groups.
+        return self._store.read(
+            f"SELECT {names}{_DAILY} FROM daily WHERE day > ? GROUP BY {group}"
+            f" UNION ALL SELECT {names}{_EACH} FROM calls INDEXED BY calls_by_day"
+            f" WHERE day = ? AND created >= ? AND state <> 'open' GROUP BY {group}"
+            f" UNION ALL SELECT {names}{_EACH} FROM calls INDEXED BY calls_open"
+            f" WHERE state = 'open' AND created >= ? AND id NOT IN ({moved})"
+            f" GROUP BY {group}",
+            [day, day, start, start, *self._moved],
         )
 
     def session_total(self, session: str) -> Total:
@@ -261,12 +248,10 @@ class Records:
             test, values = "created < ?", [_moment(before)[1]]
         elif text is not None:
             test, values = words.matching(self._store, text)
-        indexed = words.index(self._store)
 
         def work(db: sqlite3.Connection) -> int:
             rows = db.execute(f"SELECT seq FROM calls WHERE {test}", values).fetchall()
-            if indexed:
-                words.remove(db, rows)
+            words.remove(db, rows)
             for table in ("requests", "replies", "calls"):
                 db.executemany(f"DELETE FROM {table} WHERE seq = ?", rows)
             return len(rows)
@@ -277,17 +262,7 @@ class Records:
 
     def flat(self) -> list[dict[str, Any]]:
         """Return all calls, oldest first, as one flat dict each."""
-        rows = []
-        for row in reversed(self.calls(None)):
-            cells = msgspec.structs.asdict(row)
-            usage, price = cells.pop("usage"), cells.pop("price")
-            cells |= {name: usage and getattr(usage, name) for name in COUNTS}
-            cells["cost_usd"], cells["at_most_usd"] = cells.pop("cost"), row.at_most
-            known = (price.source, price.as_of) if price else ()
-            cells["price_source"] = ", ".join(filter(None, known)) or None
-            del cells["at_most"]
-            rows.append({"time": dt.datetime.fromtimestamp(row.created), **cells})
-        return rows
+        return [row.flat() for row in reversed(self.calls(None))]
 
     def to_pandas(self) -> Any:
         """Return all calls as a ``DataFrame``, costs as floats; ``calls`` is exact.
@@ -315,7 +290,7 @@ class Records:
         Raises:
             BadInput: If ``format`` is another word or the file cannot be written.
         """
-        _choice("export", format, ("csv", "jsonl"))
+        choice("export()", format, ("csv", "jsonl"))
         target = Path(path).expanduser()
         rows = self.flat()
         try:
@@ -323,13 +298,13 @@ class Records:
                 if format == "csv":
                     import csv
 
-                    writer = csv.DictWriter(file, list(rows[0]) if rows else ["time"])
+                    writer = csv.DictWriter(file, rows[0] if rows else ["time"])
                     writer.writeheader()
                     writer.writerows(rows)
-                for row in rows if format == "jsonl" else ():
-                    request, reply = self.read(row["id"])
-                    line = row | {"request": request, "reply": reply}
-                    file.write(msgspec.json.encode(line).decode() + "\n")
+                    return target
+                for row in rows:
+                    row["request"], row["reply"] = self.read(row["id"])
+                    file.write(msgspec.json.encode(row).decode() + "\n")
         except OSError as exc:
             raise BadInput(
                 f"The file {target} cannot be written: {exc}.", "Give another path."
@@ -337,34 +312,38 @@ class Records:
         return target
 
 
+_DAILY = ", ".join(f"sum({name})" for name in SUMS)
 _EACH = ", ".join(f"sum({term.format(r='calls')})" for term in SUMS.values())
 
 
-def _choice(call: str, name: object, allowed: Sequence[str]) -> None:
+def choice(where: str, name: object, allowed: Sequence[str]) -> None:
+    """Refuse a name that is not allowed, with the nearest that is."""
     if name not in allowed:
         raise BadInput(
-            f"{call}() does not know {name!r}.{nearest(str(name), allowed)}",
+            f"{where} does not know {name!r}.{nearest(str(name), allowed)}",
             f"Use one of {', '.join(allowed)}.",
         )
 
 
-def _moment(since: Since) -> tuple[str, float]:
+def _moment(since: Any) -> tuple[str, float]:
     """Return the local day and the Unix time of a moment; ``None`` is the beginning."""
     if since is None:
         return "", float("-inf")
     today = dt.date.today()
-    if since in ("today", "month"):
-        since = today if since == "today" else today.replace(day=1)
+    named = {"today": today, "month": today.replace(day=1)}
     try:
-        if isinstance(since, str):
-            since = dt.datetime.fromisoformat(since)
-        if isinstance(since, dt.date) and not isinstance(since, dt.datetime):
-            since = dt.datetime.combine(since, dt.time())
-        stamp = since.timestamp() if isinstance(since, dt.datetime) else float(since)
-        return dt.date.fromtimestamp(stamp).isoformat(), stamp
+        moment = named.get(since, since)
+        if isinstance(moment, str | dt.date):
+            moment = dt.datetime.fromisoformat(str(moment)).timestamp()
+        return dt.date.fromtimestamp(moment).isoformat(), float(moment)
     except (ValueError, TypeError, OverflowError, OSError) as exc:
         raise BadInput(
             f"{since!r} is not a moment.",
             "Give 'today', 'month', an ISO date such as '2026-11-23', a date, a "
             "datetime, or Unix time.",
         ) from exc
+
+
+def _beginning(prefix: str) -> list[str]:
+    """Return what all keys that begin with ``prefix`` lie between."""
+    return [prefix, prefix + "\U0010ffff"]

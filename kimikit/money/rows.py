@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 import time
 from collections.abc import Iterable
@@ -11,29 +12,37 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
-from kimikit.money.store import dollars
-from kimikit.types import Price, Usage
+from kimikit.errors import BadInput, BudgetExceeded, StatusError
+from kimikit.money.store import COUNTS, dollars
+from kimikit.shown import Shown, Table
+from kimikit.types import Price, Reply, Usage
 
 State = Literal["open", "complete", "partial", "truncated", "failed", "lost"]
 """``open``: sent, no end seen (a killed kernel leaves it so); ``partial``: stopped by
 the user; ``truncated``: the stream broke off; ``failed``: refused, nothing billed;
 ``lost``: sent and never answered, so the host may have billed it."""
 
-COUNTS = (
-    "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
-    "estimated",
-)  # fmt: skip
-"""What a row keeps of a ``Usage``."""
+_NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
+"""Names of httpx's errors, which only the wire imports, before anything was sent."""
 
-COLUMNS = (
-    "id", "key", "created", "day", "session", "endpoint", "host", "model", "tag",
-    "notebook", "stand_in", "state", "cost", "at_most", "price", "first_token_s",
-    "duration_s", "finish_reason", "error", *COUNTS,
-)  # fmt: skip
-"""Columns of the table ``calls`` that a ``CallRow`` is read from, in its order."""
-
-
+STAND_IN_NOTE = "local stand-in, not Kimi"
 TOKEN_HEADS = ("prompt", "cached", "answer")
+
+
+def outcome(reply: Reply | None, error: BaseException | None) -> State:
+    """Return how far a call came, see ``State``."""
+    if reply is not None:
+        if reply.partial:
+            return "partial"
+        return "truncated" if reply.truncated or error is not None else "complete"
+    if isinstance(error, StatusError | BadInput | BudgetExceeded):
+        return "failed"
+    cause = error
+    while cause is not None:
+        if type(cause).__name__ in _NEVER_SENT:
+            return "failed"
+        cause = cause.__cause__ or cause.__context__
+    return "lost"
 
 
 def token_cells(usage: Usage) -> list[str]:
@@ -109,14 +118,26 @@ class CallRow(msgspec.Struct, frozen=True):
         """Return the row that a query of ``COLUMNS`` gave."""
         raw = dict(zip(COLUMNS, values, strict=True))
         counts = {name: raw.pop(name) for name in COUNTS}
-        counts["estimated"] = bool(counts["estimated"])
-        raw["usage"] = Usage(**counts) if counts["prompt_tokens"] is not None else None
+        raw["usage"] = {k: v for k, v in counts.items() if v is not None} or None
+        raw["price"] = raw["price"] and msgspec.json.decode(raw["price"])
         for name in ("cost", "at_most"):
-            if raw[name] is not None:
-                raw[name] = dollars(raw[name])
-        if raw["price"]:
-            raw["price"] = msgspec.json.decode(raw["price"], type=Price)
-        return cls(**raw | {"stand_in": bool(raw["stand_in"])})
+            raw[name] = None if raw[name] is None else dollars(raw[name])
+        return msgspec.convert(raw, cls, strict=False)  # 0 and 1 are False and True
+
+    def flat(self) -> dict[str, Any]:
+        """Return it as a dict without values inside values, for tables and files."""
+        cells = msgspec.structs.asdict(self)
+        for name in ("usage", "price", "cost", "at_most"):
+            del cells[name]
+        known = (self.price.source, self.price.as_of) if self.price else ()
+        return {
+            "time": dt.datetime.fromtimestamp(self.created),
+            **cells,
+            **{name: getattr(self.usage, name, None) for name in COUNTS},
+            "cost_usd": self.cost,
+            "at_most_usd": self.at_most,
+            "price_source": ", ".join(filter(None, known)) or None,
+        }
 
     @property
     def cost_text(self) -> str:
@@ -147,28 +168,20 @@ class CallRow(msgspec.Struct, frozen=True):
         return breakable(texts)
 
 
-class Calls(list[CallRow]):
+COLUMNS = (*(name for name in CallRow.__struct_fields__ if name != "usage"), *COUNTS)
+"""Columns of the table ``calls`` that a ``CallRow`` is read from, in their order."""
+
+
+class Calls(Shown, list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
-    _heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
-
-    def __repr__(self) -> str:
-        table = html.text_table(self._heads, [row.cells() for row in self])
-        return f"{table}\n{self._note()}"
-
-    def _repr_html_(self) -> str:
-        cells = [row.cells() for row in self]
-        note, columns = self._note(), (0, 5, 6, 7, 8)  # a time stays in one line
-        return html.wrap(html.table(self._heads, cells, caption=note, numeric=columns))
-
-    def _note(self) -> str:
+    def _parts(self) -> tuple[str, list[Table], str]:
+        heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
         local = any(row.stand_in for row in self)
-        return html.footer_line(
-            [
-                f"n = {some(len(self))}, newest first",
-                "local stand-in, not Kimi" if local else "",
-            ]
-        )
+        note = [f"n = {some(len(self))}, newest first", STAND_IN_NOTE if local else ""]
+        numeric = (0, 5, 6, 7, 8)  # a time stays in one line
+        cells = [row.cells() for row in self]
+        return "", [Table(heads, cells, numeric, html.footer_line(note))], ""
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -201,19 +214,13 @@ class Total(msgspec.Struct, frozen=True):
     unbounded: int = 0
 
     def __add__(self, other: Total) -> Total:
-        parts = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
-        return Total(*map(operator.add, *parts))
+        return Total(*map(operator.add, *map(msgspec.structs.astuple, (self, other))))
 
     @property
     def usage(self) -> Usage:
         """Their tokens."""
-        return Usage(
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.cached_tokens,
-            self.reasoning_tokens,
-            estimated=self.estimated > 0,
-        )
+        counts: dict[str, Any] = {name: getattr(self, name) for name in COUNTS}
+        return Usage(**counts | {"estimated": self.estimated > 0})
 
     @property
     def cost(self) -> Decimal:
@@ -244,6 +251,11 @@ class Total(msgspec.Struct, frozen=True):
         if not missing or self.unpriced == self.calls:
             return known
         return f"{known} ({missing})" if self.cost_pico else missing
+
+    def cells(self) -> list[str]:
+        """Return its row of a table of totals."""
+        calls, cost = f"{self.calls:,}", (self.known_text, self.missing_text)
+        return [calls, *token_cells(self.usage), *cost]
 
     def __str__(self) -> str:
         return f"{some(self.calls)} · {self.usage} · {self.cost_text}"

@@ -32,16 +32,17 @@ CHECKPOINT_PAGES = 4000
 GROUPS = ("day", "host", "model", "tag", "notebook")
 """What calls are added up by."""
 
+COUNTS = (
+    "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
+    "estimated",
+)  # fmt: skip
+"""What a row keeps of a ``Usage``."""
+
 _UNSEEN = "{r}.state IN ('open', 'lost') AND NOT {r}.stand_in"
 _ANSWERED = "{r}.state IN ('complete', 'partial', 'truncated') AND NOT {r}.stand_in"
 SUMS = {
     "calls": "1",
-    "prompt_tokens": "ifnull({r}.prompt_tokens, 0)",
-    "completion_tokens": "ifnull({r}.completion_tokens, 0)",
-    "cached_tokens": "ifnull({r}.cached_tokens, 0)",
-    "reasoning_tokens": "ifnull({r}.reasoning_tokens, 0)",
-    "estimated": "ifnull({r}.estimated, 0)",
-    "cost": "ifnull({r}.cost, 0)",
+    **{name: f"ifnull({{r}}.{name}, 0)" for name in (*COUNTS, "cost")},
     "unpriced": f"({{r}}.cost IS NULL AND {_ANSWERED})",
     "unknown": f"({_UNSEEN})",
     "at_most": f"({_UNSEEN}) * ifnull({{r}}.at_most, 0)",
@@ -101,32 +102,39 @@ def _second(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
-"""Applied in order, each once and in one transaction; a landed one is never edited."""
+"""Applied in order, each once; one that has landed is never edited."""
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring an open file to the newest schema.
+    """Bring an open file to the newest schema, in one transaction.
 
     Raises:
         sqlite3.DatabaseError: If a newer kimikit wrote the file.
     """
-    version, newest = -1, len(MIGRATIONS)
-    while version < newest:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            if version < newest:
-                MIGRATIONS[version](db)
-                db.execute(f"PRAGMA user_version = {version + 1}")
-            db.execute("COMMIT")
-        except BaseException:
-            db.rollback()
-            raise
-    if version > newest:
-        raise sqlite3.DatabaseError(
-            f"a newer kimikit wrote it, schema {version} where this one knows "
-            f"{newest}; upgrade with: pip install -U kimikit"
-        )
+    newest = len(MIGRATIONS)
+    with _transaction(db):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > newest:
+            raise sqlite3.DatabaseError(
+                f"a newer kimikit wrote it, schema {version} where this one knows "
+                f"{newest}; upgrade with: pip install -U kimikit"
+            )
+        for step in MIGRATIONS[version:]:
+            step(db)
+        if version < newest:
+            db.execute(f"PRAGMA user_version = {newest}")
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Write from here on: all of the block or, where it raises, nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
 
 
 class Store:
@@ -166,9 +174,8 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        if self.path.stat().st_mode & 0o077:
-            self.path.chmod(0o600)
-        db = _connect(str(self.path))
+        self.path.chmod(0o600)
+        db = _connect(self.path)
         try:
             _use_wal(db)
             migrate(db)
@@ -179,7 +186,7 @@ class Store:
 
     def _fall_back(self, cause: Exception) -> None:
         """Go on in memory, keep the file for reading if it can be read, and say so."""
-        self.failure, self._disk, self._db = cause, self._db, _connect(":memory:")
+        self.failure, self._disk, self._db = cause, self._db, _connect()
         migrate(self._db)
         if self._disk is None and "newer kimikit" not in str(cause):
             self._disk = _read_only(self.path)
@@ -195,14 +202,10 @@ class Store:
         """Run ``work`` in one transaction, in memory if the file fails."""
         with self._connection() as db:
             try:
-                db.execute("BEGIN IMMEDIATE")
-                result = work(db)
-                db.execute("COMMIT")
-                return result
-            except BaseException as exc:
-                if db.in_transaction:
-                    db.rollback()
-                if not isinstance(exc, sqlite3.Error) or self.failure:
+                with _transaction(db):
+                    return work(db)
+            except sqlite3.Error as exc:
+                if self.failure:
                     raise
                 self._fall_back(exc)
             return self.write(work)
@@ -218,34 +221,30 @@ class Store:
 
     def vacuum(self) -> None:
         """Give deleted rows' space back, so that nothing of them is in the file."""
-        left = ""
-        with self._connection() as db:
-            db.execute(f"PRAGMA busy_timeout = {int(TIDY_S * 1000)}")
-            try:
+        if why := self.failure or self._tidy():
+            warnings.warn(
+                f"What was to be forgotten may still be in {self.path} ({why}). Call "
+                "ledger.forget() again for any row when the file can be written and "
+                "other kernels are idle.",
+                KimiWarning,
+                stacklevel=3,
+            )
+
+    def _tidy(self) -> str:
+        """Write the file anew; return what stood in the way, if anything."""
+        try:
+            with contextlib.closing(_connect(self.path, timeout_s=TIDY_S)) as db:
                 db.execute("VACUUM")
-                if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                    left = "another kernel was using the ledger"
-            except sqlite3.OperationalError as exc:
-                left = f"it could not be tidied up ({exc})"
-            db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-        if self.failure:
-            what = f"Nothing in {self.path} could be deleted, since it is read only now"
-            again = "when it can be written again"
-        elif left:
-            what = f"The rows are deleted, but {left}: traces may be in {self.path}"
-            again = "for any row when other kernels are idle"
-        else:
-            return
-        warnings.warn(
-            f"{what}. Call ledger.forget() again {again}.", KimiWarning, stacklevel=3
-        )
+                (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as exc:
+            return str(exc)
+        return "another kernel was using the ledger" if busy else ""
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            for db in (self._db, self._disk):
-                if db is not None:
-                    db.close()
+            for db in filter(None, (self._db, self._disk)):
+                db.close()
             self._db = self._disk = None
 
     def __del__(self) -> None:
@@ -253,9 +252,13 @@ class Store:
             self.close()
 
 
-def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
+def _connect(
+    path: Path | None = None, options: str = "", timeout_s: float = BUSY_S
+) -> sqlite3.Connection:
+    """Open a file or, without one, a database in memory."""
+    name = f"{path.absolute().as_uri()}?{options}" if path else ":memory:"
     return sqlite3.connect(
-        name, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=uri
+        name, timeout_s, isolation_level=None, check_same_thread=False, uri=True
     )
 
 
@@ -281,7 +284,7 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
     """Open a file that cannot be written; ``immutable`` where WAL needs a folder."""
     for option in ("mode=ro", "mode=ro&immutable=1"):
         with contextlib.suppress(sqlite3.Error):
-            db = _connect(f"{path.absolute().as_uri()}?{option}", uri=True)
+            db = _connect(path, option)
             db.execute("SELECT count(*) FROM daily").fetchone()
             return db
     return None

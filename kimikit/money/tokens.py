@@ -10,7 +10,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput, KimiError, KimiWarning, MissingDependency
-from kimikit.money.estimates import OPENING, Sample, estimate, pieces
-from kimikit.types import Message
+from kimikit.money.estimates import OPENING, Sample, TokenCount, estimate, pieces
+from kimikit.wire.requests import as_messages
 
 URL = "https://huggingface.co/moonshotai/Kimi-K2-Instruct/resolve/main/tiktoken.model"
 SHA256 = "b6c497a7469b33ced9c38afb1ad6e47f03f5e5dc05f15930799210ec050c5103"
@@ -42,37 +42,6 @@ SLOW_TOKENS = 100_000
 """Input past which, the model's page says, response speed drops."""
 
 Encode = Callable[[str], Sequence[int]]
-
-
-class TokenCount(msgspec.Struct, frozen=True):
-    """A number of tokens, and how far it can be trusted; ``int(count)`` is the number.
-
-    Attributes:
-        tokens: The count.
-        error: The share it may be off by, 0 where it is exact, ``None`` if unknown.
-        method: How it was counted.
-    """
-
-    tokens: int
-    error: float | None
-    method: str
-
-    @property
-    def exact(self) -> bool:
-        """Whether a host counts the same."""
-        return self.error == 0
-
-    def __int__(self) -> int:
-        return self.tokens
-
-    __index__ = __int__
-
-    def __str__(self) -> str:
-        return f"{'' if self.exact else '~'}{self.tokens:,} tokens"
-
-    def __repr__(self) -> str:
-        error = f", ±{self.error:.0%}" if self.error else ""
-        return f"{self} ({self.method}{error})"
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -132,7 +101,7 @@ def count_tokens(
             no tokenizer.
         MissingDependency: If it is set and tiktoken is not installed.
     """
-    chat = _messages(messages)
+    chat = as_messages(messages, system=None, image=None)
     offered = [getattr(tool, "schema", tool) for tool in tools or ()]
     encode = encoder(fetch)
     if encode is not None and "kimi" in (model or "kimi").lower():
@@ -142,25 +111,20 @@ def count_tokens(
         return TokenCount(tokens, error, "Kimi K2's tokenizer")
     if remote is not None and not offered:
         return TokenCount(remote(chat), None, "the host's own estimate")
-    guess = estimate({"messages": chat, "tools": offered}, samples())
-    known = f" as in {guess.calls} calls of yours" if guess.calls else ""
-    return TokenCount(guess.tokens, guess.error, f"estimated from characters{known}")
+    return estimate({"messages": chat, "tools": offered}, samples())
 
 
-def fits(messages: Any, max_tokens: int, context: int, **how: Any) -> Fit:
+def fits(count: TokenCount, max_tokens: int, context: int) -> Fit:
     """Tell whether a chat and its answer fit into a context window.
 
     Warns past 100,000 tokens, where answers slow down.
 
     Args:
-        messages: As for ``count_tokens``, or what it returned.
+        count: The chat, counted.
         max_tokens: Tokens to keep for the answer.
         context: The window in tokens.
-        how: Passed to ``count_tokens``.
     """
-    counted = isinstance(messages, TokenCount)
-    count = messages if counted else count_tokens(messages, **how)
-    if int(count) > SLOW_TOKENS:
+    if count.tokens > SLOW_TOKENS:
         warnings.warn(
             f"The prompt has {count}. Past {SLOW_TOKENS:,} answers slow down; send "
             "less, or put a short brief of what matters into the last message.",
@@ -203,20 +167,15 @@ def encoder(fetch: Callable[[str], bytes] | None = None) -> Encode | None:
     named = os.environ.get("KIMIKIT_TOKENIZER")
     folder = os.environ.get("KIMIKIT_CACHE") or platformdirs.user_cache_path("kimikit")
     path = Path(named).expanduser() if named else Path(folder) / "kimi-k2.tiktoken"
-    if named and not path.is_file():
-        raise BadInput(
-            f"KIMIKIT_TOKENIZER names {named}, where there is no file.",
-            "Point it at Kimi's tiktoken.model, or unset it to estimate.",
-        )
     try:
         import tiktoken  # noqa: F401
     except ImportError as exc:
         if named:
             raise MissingDependency.of("tiktoken", "An exact count", "tokens") from exc
         return None
-    if not path.is_file() and (fetch is None or not _fetched(path, fetch)):
-        return None
-    return _load(path, path.stat().st_mtime_ns)
+    if named or path.is_file() or (fetch is not None and _fetched(path, fetch)):
+        return _load(path)
+    return None
 
 
 _TRIED: set[Path] = set()
@@ -241,8 +200,8 @@ def _fetched(path: Path, fetch: Callable[[str], bytes]) -> bool:
     return True
 
 
-@lru_cache(maxsize=1)
-def _load(path: Path, changed: int) -> Encode:
+@cache
+def _load(path: Path) -> Encode:
     """Build the tokenizer from a file of lines of base64 and rank; takes 0.3 s."""
     import tiktoken
 
@@ -254,24 +213,7 @@ def _load(path: Path, changed: int) -> Encode:
         )
     except (ValueError, OSError) as exc:
         raise BadInput(
-            f"{path} is not a tiktoken vocabulary: {exc}",
+            f"{path} is not a tiktoken vocabulary: {exc}.",
             "Point KIMIKIT_TOKENIZER at Kimi's tiktoken.model, or unset it.",
         ) from exc
     return made.encode_ordinary
-
-
-def _messages(messages: Any) -> list[dict[str, Any]]:
-    """Return messages of any form taken by ``chat`` as a list of dicts."""
-    if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
-    many = [messages] if isinstance(messages, Mapping | Message) else messages
-    try:
-        chat = [m.to_dict() if isinstance(m, Message) else dict(m) for m in many]
-        if chat and all("role" in message for message in chat):
-            return chat
-    except (TypeError, ValueError):
-        pass
-    raise BadInput(
-        f"messages={messages!r:.80} cannot be counted.",
-        "Give text, a dict with role and content, or a list of them.",
-    )

@@ -6,15 +6,15 @@ import datetime as dt
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
 from kimikit.axes import INK, plain
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
-from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some, token_cells
-from kimikit.shown import Table
+from kimikit.money.rows import STAND_IN_NOTE, TOKEN_HEADS, Total, breakable, some
+from kimikit.shown import Section, Table
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
@@ -22,42 +22,32 @@ if TYPE_CHECKING:
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
 
-_HEADS = ["calls", *TOKEN_HEADS, "cost", "not in it"]
 COLOURS = len(html.PALETTE) - 1
 """Models that a plot tells apart; the palette's last colour is black."""
 
 
-def _cells(total: Total) -> list[str]:
-    return [
-        f"{total.calls:,}",
-        *token_cells(total.usage),
-        total.known_text,
-        total.missing_text,
-    ]
-
-
 def _tables(ledger: Ledger) -> Iterator[Table]:
     """Yield what was spent by period, by model, and by what else has groups."""
-    periods = {
-        "today": ledger.total(since="today"),
-        "this session": ledger.session_total(ledger.session),
-        "this month": ledger.total(since="month"),
-        "ever": ledger.total(),
+    periods: dict[tuple[str, ...], Total] = {
+        ("today",): ledger.total(since="today"),
+        ("this session",): ledger.session_total(ledger.session),
+        ("this month",): ledger.total(since="month"),
+        ("ever",): ledger.total(),
     }
-    yield _totals([""], {(name,): total for name, total in periods.items()})
+    yield _totals(("",), periods)
     for names in (("host", "model"), ("tag",), ("notebook",)):
         groups = ledger.total(by=names)
         if any(any(key) for key in groups):
-            yield _totals([*names], groups)
+            yield _totals(names, groups)
 
 
-def _totals(names: list[str], groups: dict[tuple[str, ...], Total]) -> Table:
+def _totals(names: tuple[str, ...], groups: dict[tuple[str, ...], Total]) -> Table:
     rows = [
-        breakable([*(name or "–" for name in key), *_cells(total)])
+        breakable([*(name or "–" for name in key), *total.cells()])
         for key, total in groups.items()
     ]
-    first = len(names)
-    return Table([*names, *_HEADS], rows, range(first, first + len(_HEADS) - 1))
+    heads = [*names, "calls", *TOKEN_HEADS, "cost", "not in it"]
+    return Table(heads, rows, range(len(names), len(heads) - 1))
 
 
 def _prices(ledger: Ledger) -> Table:
@@ -68,49 +58,37 @@ def _prices(ledger: Ledger) -> Table:
         if price is None:
             told = ["unpriced", "", "", "", "set one with kimi.set_price(...)"]
         else:
-            cached = "" if price.cached_input is None else _dollars(price.cached_input)
             old = " (old)" if is_stale(price.as_of, time.time()) else ""
-            told = [_dollars(price.input), cached, _dollars(price.output),
-                    price.as_of + old, price.source]  # fmt: skip
+            amounts = (price.input, price.cached_input, price.output)
+            told = [*map(_dollars, amounts), price.as_of + old, price.source]
         rows.append(breakable([host, model or "–", *told]))
     heads = ["host", "model", *TOKEN_HEADS, "as of", "source"]
     return Table(heads, rows, (2, 3, 4))
 
 
-def _dollars(amount: Decimal) -> str:
+def _dollars(amount: Decimal | None) -> str:
     """Return a price with all its digits, two of them at least."""
+    if amount is None:
+        return ""
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount:f}"
 
 
 _PRICES = f"Prices now, dollars a million tokens; old: read over {STALE_DAYS} days ago"
 
 
-def _note(ledger: Ledger) -> str:
+def parts(ledger: Ledger) -> tuple[str, list[Section], str]:
+    """Return what was spent, by period, model, tag and notebook, and a foot."""
+    tables: list[Section] = [*_tables(ledger)]
+    prices = _prices(ledger)
+    if prices.rows:
+        folded = html.fold(_PRICES, prices.rich)
+        tables.append(html.Cell(f"{_PRICES}\n{prices.text}", folded))
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
     total = ledger.total(by="host")
-    local = "local stand-in, not Kimi" if STAND_IN in total else ""
     calls = some(sum(part.calls for part in total.values()))
-    return html.footer_line(
-        [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
-    )
-
-
-def ledger_text(ledger: Ledger) -> str:
-    """Return what was spent, by period, model, tag and notebook, as plain text."""
-    tables = [each.text for each in _tables(ledger)]
-    prices = _prices(ledger)
-    if prices.rows:
-        tables.append(f"{_PRICES}\n{prices.text}")
-    return "\n\n".join([*tables, _note(ledger)])
-
-
-def ledger_html(ledger: Ledger) -> str:
-    """Return the same as HTML, the prices folded."""
-    parts = [each.rich for each in _tables(ledger)]
-    prices = _prices(ledger)
-    if prices.rows:
-        parts.append(html.fold(_PRICES, prices.rich))
-    return html.wrap(*parts, html.footer(_note(ledger)))
+    local = STAND_IN_NOTE if STAND_IN in total else ""
+    foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
+    return "", tables, html.footer_line(foot)
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
@@ -126,60 +104,57 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
         The axes drawn on.
     """
     days = ledger.total(by="day")
-    when = [dt.date.fromisoformat(day) for day in days]
+    when = [dt.datetime.fromisoformat(day) for day in days]
     priced = any(total.cost_pico for total in days.values())
     unit = "US dollars" if priced else "tokens"
 
     def height(total: Total) -> float:
-        return float(total.cost) if priced else float(total.usage.total_tokens)
+        return float(total.cost if priced else total.usage.total_tokens)
 
-    axes: Any = (ax,) if ax is not None else _panels()
+    axes: Any = _panels() if ax is None else (ax,)
     base = [0.0] * len(days)
-    for name, colour, heights in _stacks(ledger, list(days), height):
+    stacks = _stacks(ledger, list(days), height)
+    for (name, heights), colour in zip(stacks.items(), html.PALETTE, strict=False):
         label = (name or "no model named") if any(heights) else None
         axes[0].bar(when, heights, bottom=base, color=colour, label=label, width=0.8)
         base = [low + more for low, more in zip(base, heights, strict=True)]
     title = "cost by model" if priced else "tokens by model, no call has a cost"
-    count = f"n = {some(sum(total.calls for total in days.values()))}"
+    count = some(sum(total.calls for total in days.values()))
     axes[0].set_ylabel(f"{unit} a day")
-    axes[0].set_title(f"{title}, {count}", fontsize="medium")
-    handles, names = axes[0].get_legend_handles_labels()
-    if names:
-        look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
-        if ax is None:
-            where = {"loc": "outside upper left", "ncols": 2}
-            axes[0].figure.legend(handles, names, **where, **look)
-        else:
-            ax.legend(**look)
+    axes[0].set_title(f"{title}, n = {count}", fontsize="medium")
+    look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
+    named = bool(axes[0].get_legend_handles_labels()[1])
     if ax is None:
+        if named:
+            place = {"loc": "outside upper left", "ncols": 2}
+            axes[0].figure.legend(**place, **look)
         sums = list(itertools.accumulate(base))
         axes[1].plot(when, sums, color=html.PALETTE[0], marker=".")
         axes[1].set(ylabel=f"{unit} so far", ylim=(0, None))
         shares = [100 * t.cached_tokens / (t.prompt_tokens or 1) for t in days.values()]
         axes[2].bar(when, shares, color=html.PALETTE[4], width=0.8)
         axes[2].set(ylim=(0, 100), ylabel="from cache, %")
+    elif named:
+        ax.legend(**look)
     for each in axes:
         plain(each)
-        _date(each, when)
+    _date(axes[0], when)
     return tuple(axes)
 
 
 def _stacks(
-    ledger: Ledger, days: list[str], height: Callable[[Total], float]
-) -> Iterator[tuple[str, str, list[float]]]:
-    """Yield name, colour and daily heights of the dearest models, then of the rest."""
+    ledger: Ledger, days: Sequence[str], height: Callable[[Total], float]
+) -> dict[str, list[float]]:
+    """Return daily heights by model, the dearest first, the cheapest as one."""
     by_day = ledger.total(by=("day", "model"))
-    models = list(ledger.total(by="model"))
-    own = models if len(models) <= COLOURS else models[: COLOURS - 1]
-    groups = {model: [model] for model in own}
-    if rest := models[len(own) :]:
-        groups[f"{len(rest)} other models"] = rest
-    for (name, some_models), colour in zip(groups.items(), html.PALETTE, strict=False):
-        heights = [
-            sum(height(by_day[day, m]) for m in some_models if (day, m) in by_day)
-            for day in days
-        ]
-        yield name, colour, heights
+    stacks = {
+        model: [height(by_day.get((day, model), Total())) for day in days]
+        for model in ledger.total(by="model")
+    }
+    if len(stacks) > COLOURS:
+        rest = [stacks.pop(model) for model in list(stacks)[COLOURS - 1 :]]
+        stacks[f"{len(rest)} other models"] = list(map(sum, zip(*rest, strict=True)))
+    return stacks
 
 
 def _panels() -> Any:
@@ -192,20 +167,16 @@ def _panels() -> Any:
     return axes
 
 
-def _date(axes: Any, when: list[dt.date]) -> None:
+def _date(axes: Any, when: list[dt.datetime]) -> None:
     """Make the days below axes readable."""
     from matplotlib import dates
 
     if when:
         locator: Any = dates.AutoDateLocator(minticks=1, maxticks=8)  # type: ignore[no-untyped-call]
-        formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(formatter)
-        margin, midnight = dt.timedelta(hours=15), dt.time()
-        first, last = (
-            dt.datetime.combine(day, midnight) for day in (when[0], when[-1])
-        )
-        axes.set_xlim(first - margin, last + margin)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        margin = dt.timedelta(hours=15)
+        axes.set_xlim(when[0] - margin, when[-1] + margin)
 
 
 def meter_line(ledger: Ledger) -> str:
@@ -229,29 +200,23 @@ def meter(ledger: Ledger) -> Any:
     class Meter(ipywidgets.HTML):  # type: ignore[misc]
         def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
             bundle: dict[str, Any] = super()._repr_mimebundle_(**options) or {}
-            return bundle | {"text/plain": repr(self), "text/html": self.value}
+            line = meter_line(ledger)
+            return bundle | {"text/plain": line, "text/html": self.value}
 
-        def __repr__(self) -> str:
-            return meter_line(ledger)
-
-    widget, lock, waiting = Meter(), threading.Lock(), list[threading.Timer]()
+    widget, waiting = Meter(), threading.Event()
 
     def draw() -> None:
-        with lock:
-            waiting.clear()
+        waiting.clear()
         widget.value = html.wrap(html.footer(meter_line(ledger)))
 
     def soon() -> None:
         if widget.comm is None:
             stop()
-            return
-        with lock:
-            if waiting:
-                return
+        elif not waiting.is_set():
+            waiting.set()
             timer = threading.Timer(REDRAW_S, draw)
             timer.daemon = True
-            waiting.append(timer)
-        timer.start()
+            timer.start()
 
     draw()
     stop = ledger.listen(soon)

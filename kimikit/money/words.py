@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ BATCH = 1000
 """Answers indexed in one transaction, so that other kernels' writes get in between."""
 
 _PROMPTS = ("messages", "prompt", "input", "query", "documents")
+_ANSWERS = ("text", "reasoning", "tool_calls")
 _CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # compiled at its first use
 
 
@@ -63,12 +64,20 @@ def index(store: Store) -> bool:
 
 
 def remove(db: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:
-    """Take calls out of the index, by their ``seq``."""
+    """Take calls out of the index, where there is one, by their ``seq``."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
+        return
     db.executemany(
         "DELETE FROM words WHERE rowid IN (SELECT n FROM replies WHERE seq = ?)", rows
     )
     # Deleted words stay in the index's old segments until they are merged.
     db.execute("INSERT INTO words (words) VALUES ('optimize')")
+
+
+def _texts(body: str | None, names: Sequence[str]) -> str:
+    """Return the texts under some names of a request or an answer."""
+    said = msgspec.json.decode(body) if body else {}
+    return _spaced("\n".join(pieces([said.get(name) for name in names])))
 
 
 def _spaced(text: str) -> str:
@@ -85,14 +94,9 @@ def _index_some(db: sqlite3.Connection) -> int:
         " ORDER BY n LIMIT ?",
         [BATCH],
     ).fetchall()
-    for n, request, reply in rows:
-        asked = msgspec.json.decode(request) if request else {}
-        told: Mapping[str, Any] = msgspec.json.decode(reply) if reply else {}
-        prompt = "\n".join(pieces([asked.get(name) for name in _PROMPTS]))
-        calls = [call["arguments"] for call in told.get("tool_calls", ())]
-        answer = "\n".join([told.get("text", ""), told.get("reasoning", ""), *calls])
-        db.execute(
-            "INSERT INTO words (rowid, prompt, answer) VALUES (?, ?, ?)",
-            (n, _spaced(prompt), _spaced(answer)),
-        )
+    found = [
+        (n, _texts(request, _PROMPTS), _texts(reply, _ANSWERS))
+        for n, request, reply in rows
+    ]
+    db.executemany("INSERT INTO words (rowid, prompt, answer) VALUES (?, ?, ?)", found)
     return len(rows)

@@ -5,8 +5,7 @@ from decimal import Decimal
 import pytest
 from support.money import KIMI_K3, ask, make_reply
 
-from kimikit.money.bills import LIKELY_TOKENS, bill
-from kimikit.money.ledger import Ledger
+from kimikit.money.ledger import LIKELY_TOKENS, Ledger
 
 
 @pytest.fixture
@@ -17,27 +16,27 @@ def ledger(tmp_path):
 
 
 def test_the_likely_answer_is_the_mean_of_those_seen(ledger):
-    likely, most = bill(ledger, "together", KIMI_K3, {"max_tokens": 2000}, "Hello")
+    likely, most = ledger.bill("together", KIMI_K3, {"max_tokens": 2000}, "Hello")
     assert LIKELY_TOKENS * Decimal("0.000015") < likely < Decimal("0.0046")
     assert Decimal("0.03") < most < Decimal("0.0302")
     for tokens in (900, 1100):
         ask(ledger, reply=make_reply(completion=tokens))
-    likely, _ = bill(ledger, "together", KIMI_K3, {"max_tokens": 2000}, "Hello")
+    likely, _ = ledger.bill("together", KIMI_K3, {"max_tokens": 2000}, "Hello")
     assert Decimal("0.015") < likely < Decimal("0.0151")
-    likely, most = bill(ledger, "together", KIMI_K3, {"max_tokens": 10}, "Hello")
+    likely, most = ledger.bill("together", KIMI_K3, {"max_tokens": 10}, "Hello")
     assert likely < most < Decimal("0.0003")
 
 
 def test_a_system_message_is_paid_for_too(ledger):
-    short, _ = bill(ledger, "together", KIMI_K3, {}, "Hello")
-    long, most = bill(ledger, "together", KIMI_K3, {"system": "x " * 500}, "Hello")
+    short, _ = ledger.bill("together", KIMI_K3, {}, "Hello")
+    long, most = ledger.bill("together", KIMI_K3, {"system": "x " * 500}, "Hello")
     assert long > short
     assert most > 15, "the window bounds an answer without max_tokens"
 
 
 def test_what_is_unpriced_or_unbounded_is_none(ledger):
-    assert bill(ledger, "vllm", "mine", {"max_tokens": 5}, "Hi") == (None, None)
+    assert ledger.bill("vllm", "mine", {"max_tokens": 5}, "Hi") == (None, None)
     ledger.prices.set("vllm", "mine", input=1, output=1)
-    likely, most = bill(ledger, "vllm", "mine", {}, [{"role": "user", "content": "Hi"}])
+    likely, most = ledger.bill("vllm", "mine", {}, [{"role": "user", "content": "Hi"}])
     assert likely > 0
     assert most is None

@@ -257,15 +257,15 @@ class TestWithoutTokenizer:
         assert count.error < 0.1
         ledger.close()
 
-    @pytest.mark.parametrize("messages", [5, [], [{"content": "x"}], None, ["a"]])
+    @pytest.mark.parametrize("messages", [5, [], [{"content": "x"}], None, ""])
     def test_what_is_no_chat_is_refused(self, without, messages):
-        with pytest.raises(BadInput, match="cannot be counted"):
+        with pytest.raises(BadInput):
             count_tokens(messages)
 
     def test_a_named_file_must_be_a_tokenizer(self, monkeypatch, tmp_path):
         path = tmp_path / "no.model"
         monkeypatch.setenv("KIMIKIT_TOKENIZER", str(path))
-        with pytest.raises(BadInput, match="no file"):
+        with pytest.raises(BadInput, match="No such file"):
             count_tokens("Hi")
         path.write_text("certainly not")
         with pytest.raises(BadInput, match="not a tiktoken vocabulary"):
@@ -307,16 +307,16 @@ class TestFetch:
 
 class TestFits:
     def test_it_is_true_while_there_is_room(self, without):
-        fit = fits("Hello there", 100, 200)
+        fit = fits(count_tokens("Hello there"), 100, 200)
         assert fit
         assert fit.left == 200 - 100 - int(int(fit.prompt) * 1.35)
         assert repr(fit).startswith("fits: ~")
-        assert not fits("Hello there", 200, 200)
-        assert repr(fits("Hello", 300, 200)).startswith("does not fit: ~")
+        assert not fits(count_tokens("Hello there"), 200, 200)
+        assert repr(fits(count_tokens("Hello"), 300, 200)).startswith("does not fit: ~")
 
     def test_past_100_000_tokens_it_warns_that_answers_slow_down(self, without):
         with pytest.warns(KimiWarning, match="answers slow down"):
-            assert fits("word " * 150_000, 1000, 262_144)
+            assert fits(count_tokens("word " * 150_000), 1000, 262_144)
         assert fits(count_tokens("Hello"), 10, 100)
 
 

@@ -74,12 +74,7 @@ class CrewClient:
         self.defaults: dict[str, Any] = getattr(self._client, "defaults", {})
         self.pricer: Pricer | None = getattr(self._client, "pricer", None)
         self._prefix = f"{kind}/{quote(name, safe='')}/" if name else ""
-        found = store.answers(self._prefix) if store and name else {}
-        self._paid = {
-            key: reply
-            for key, reply in found.items()
-            if not (reply.partial or reply.truncated)
-        }
+        self._paid = store.answers(self._prefix) if store and name else {}
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -151,60 +146,60 @@ def run_all(
     Raises:
         BadInput: If ``concurrency`` is not positive.
     """
-    from tqdm.auto import tqdm
-
     if concurrency < 1:
         raise BadInput(
             f"concurrency={concurrency} runs nothing.", "Give a number of 1 or more."
         )
+    results: list[T | None] = [None] * len(jobs)
+    failures: list[BaseException] = []
 
-    def run(job: Callable[[], T]) -> T:
+    def run(index: int) -> None:
         try:
-            return job()
-        except BaseException:
+            results[index] = jobs[index]()
+        except BaseException as exc:
             # Here and not by the waiting thread, so that no other call is begun.
             stop.set()
-            raise
+            if not isinstance(exc, KeyboardInterrupt):
+                failures.append(exc)
 
     lanes = lanes or [None] * len(jobs)
     pools = {
         lane: futures.ThreadPoolExecutor(concurrency, thread_name_prefix="kimikit")
         for lane in set(lanes)
     }
-    running: list[futures.Future[T]] = []
-    pending: set[futures.Future[T]] = set()
+    running: list[futures.Future[None]] = []
     interrupted = False
-    bar = tqdm(total=len(jobs), desc=progress, disable=progress is None, leave=False)
     try:
-        for job, lane in zip(jobs, lanes, strict=True):
-            running.append(pools[lane].submit(copy_context().run, run, job))
-        pending = set(running)
+        for index, lane in enumerate(lanes):
+            running.append(pools[lane].submit(copy_context().run, run, index))
+        _follow(running, stop, progress)
+    except BaseException as exc:
+        stop.set()
+        interrupted = isinstance(exc, KeyboardInterrupt)
+        if not interrupted:
+            raise
+    finally:
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        begun = [future for future in running if not future.cancelled()]
+        futures.wait(begun, timeout=STOP_S)
+    if failures and not interrupted:
+        raise failures[0]
+    return list(results)
+
+
+def _follow(
+    running: Sequence[futures.Future[None]], stop: threading.Event, label: str | None
+) -> None:
+    """Wait until all are done or stopped, with a progress bar if it has a label."""
+    from tqdm.auto import tqdm
+
+    pending = set(running)
+    total = len(running)
+    with tqdm(total=total, desc=label, disable=label is None, leave=False) as bar:
         while pending and not stop.is_set():
             # Waiting in short steps keeps an interrupt quick on Windows too.
             done, pending = futures.wait(
                 pending, timeout=0.2, return_when=futures.FIRST_COMPLETED
             )
             bar.update(len(done))
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if pending or len(running) < len(jobs):
-            stop.set()
-        bar.close()
-        for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
-        begun = [future for future in running if not future.cancelled()]
-        futures.wait(begun, timeout=STOP_S)
-    results = [_result(future, interrupted=interrupted) for future in running]
-    return results + [None] * (len(jobs) - len(running))
-
-
-def _result(future: futures.Future[T], *, interrupted: bool) -> T | None:
-    if future.cancelled() or not future.done():
-        return None
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if interrupted or isinstance(error, KeyboardInterrupt):
-        return None
-    raise error

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
 from kimikit.prompting.history import Count, as_messages, estimate_tokens, legal, size
 from kimikit.prompting.totals import spent, total_cost, total_usage, where
-from kimikit.prompting.tree import State, Tree, Turn
+from kimikit.prompting.tree import Branch, State, Tree, Turn
 from kimikit.types import ChatClient, Reply, Usage
 
 ANSWER_ROOM = 1024
@@ -27,30 +28,6 @@ SUMMARISE = (
     "Summarise the conversation above for someone who continues it: what was asked, "
     "what was settled, names, numbers and open questions. At most 200 words."
 )
-
-
-class _Window(msgspec.Struct):
-    """What stands for the beginning of a history, and the replies that summed it up."""
-
-    left_out: int = 0
-    summary: str = ""
-    note: str = ""
-    replies: tuple[Reply, ...] = ()
-
-
-class _Branch(msgspec.Struct):
-    system: str | None
-    params: dict[str, Any]
-    head: int | None = None
-
-
-class _Book(msgspec.Struct):
-    """All turns of a conversation and the branches that lead to them."""
-
-    turns: list[Turn]
-    branches: dict[str, _Branch]
-    current: str = "main"
-    kimikit_conversation: Literal[1] = 1
 
 
 class Conversation:
@@ -95,7 +72,7 @@ class Conversation:
         self._client = client
         self._count = count or estimate_tokens
         self._context = context
-        self._book = _Book([], {"main": _Branch(system, params)})
+        self._book = Tree(turns=[], branches={"main": Branch(system, params)})
 
     def say(self, messages: Any, **params: Any) -> Reply:
         """Ask the next question and return its answer.
@@ -111,32 +88,7 @@ class Conversation:
         Returns:
             The answer; its notes tell what was left out to fit the window.
         """
-        asked = as_messages(messages)
-        params = {**self._branch.params, **params}
-        window = self._window(asked, params)
-        while True:
-            sent = self._sent(window, asked)
-            try:
-                reply = self._client.chat(sent, **params)
-                break
-            except ContextTooLong:
-                # Our count was too low or the window unknown: learn from the refusal.
-                self._context = int(size(sent, self._count) * TRIMMED)
-                before, window = window, self._window(asked, params)
-                window.replies = (*before.replies, *window.replies)
-                if window.left_out == before.left_out:
-                    raise
-            except KimiError as exc:
-                if partial := getattr(exc, "reply", None):
-                    self._record(asked, partial, window, "failed")
-                raise
-        if window.note:
-            reply = msgspec.structs.replace(reply, notes=(*reply.notes, window.note))
-            if params.get("show") is not False:
-                print(window.note)  # noqa: T201 - the view of the answer is closed
-        ended: State = "cut off" if reply.truncated else "whole"
-        self._record(asked, reply, window, "stopped" if reply.partial else ended)
-        return reply
+        return self._ask(as_messages(messages), self._branch.head, params)
 
     def edit(self, index: int, text: str, **params: Any) -> Reply | None:
         """Change a message and go on from there; what followed stays in ``tree()``.
@@ -152,32 +104,26 @@ class Conversation:
         """
         places: list[tuple[Turn | None, int]] = [(None, 0)] if self.system else []
         for one in self._path():
-            places += [(one, i) for i in range(len(one.asked) + 1)]
-        kept = legal(self._all(_Window()))
-        places = [p for p, m in zip(places, kept, strict=True) if m is not None]
+            places += [(one, i) for i in range(len(one.messages))]
+        kept = list(legal(self._all(Turn(parent=self._branch.head))))
         try:
-            turn, position = places[index]
+            turn, position = places[kept[index]]
         except IndexError as exc:
             raise BadInput(
-                f"There is no message {index}; the history has {len(places)}.",
+                f"There is no message {index}; the history has {len(kept)}.",
                 "See .messages for them all.",
             ) from exc
         if turn is None:
-            self._branch.system = text
+            self._change(system=text)
             return None
         if position == len(turn.asked):
             answer = {"role": "assistant", "content": text}
-            free = {"usage": Usage(), "cost": Decimal(0), "state": "edited"}
-            self._add(msgspec.structs.replace(turn, answer=answer, notes=(), **free))
+            free = replace(turn, usage=Usage(), cost=Decimal(0), notes=())
+            self._add(free, answer=answer, state="edited")
             return None
         asked = [dict(message) for message in turn.asked]
         asked[position]["content"] = text
-        before, self._branch.head = self._branch.head, turn.parent
-        try:
-            return self.say(asked, **params)
-        finally:
-            if self._branch.head == turn.parent:
-                self._branch.head = before
+        return self._ask(asked, turn.parent, params)
 
     def fork(self, name: str | None = None) -> Conversation:
         """Return a second conversation that goes on from here on its own.
@@ -188,7 +134,7 @@ class Conversation:
         name = name or f"branch {len(branches) + 1}"
         if name in branches:
             raise BadInput(f"There is a branch {name!r}.", "Give it another name.")
-        branches[name] = copy.deepcopy(self._branch)
+        branches[name] = self._branch
         return self.branch(name)
 
     def branch(self, name: str) -> Conversation:
@@ -211,7 +157,7 @@ class Conversation:
                 f"{turns} turns cannot be undone; this branch has {len(path)}.",
                 "Give a number from 1 to that.",
             )
-        self._branch.head = path[-turns].parent
+        self._change(head=path[-turns].parent)
 
     @property
     def system(self) -> str | None:
@@ -221,7 +167,7 @@ class Conversation:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The whole history of this branch, as a host would be sent it."""
-        return copy.deepcopy(self._sent(_Window(), []))
+        return copy.deepcopy(self._sent(Turn(parent=self._branch.head)))
 
     @property
     def usage(self) -> Usage:
@@ -235,15 +181,14 @@ class Conversation:
 
     def tree(self) -> Tree:
         """Return all turns of all branches with what each cost."""
-        heads = {name: branch.head for name, branch in self._book.branches.items()}
-        return Tree(turns=tuple(self._book.turns), heads=heads, current=self.name)
+        turns, branches = list(self._book.turns), dict(self._book.branches)
+        return Tree(turns=turns, branches=branches, current=self.name)
 
     def save(self, path: str | Path) -> None:
         """Write all branches as JSON; a file that is there is replaced whole."""
-        self._book.current = self.name
         target = Path(path)
         half = target.with_name(f".{target.name}.{os.getpid()}")
-        data = msgspec.json.encode(self._book, enc_hook=_unsaveable)
+        data = msgspec.json.encode(self.tree(), enc_hook=_unsaveable)
         half.write_bytes(msgspec.json.format(data, indent=1))
         half.replace(target)
 
@@ -258,12 +203,9 @@ class Conversation:
         """
         talk = cls(client, **options)
         try:
-            book = msgspec.json.decode(Path(path).read_bytes(), type=_Book)
-            ends = [branch.head for branch in book.branches.values()]
-            links = [
-                *((t.parent, i) for i, t in enumerate(book.turns)),
-                *((end, len(book.turns)) for end in ends),
-            ]
+            book = msgspec.json.decode(Path(path).read_bytes(), type=Tree)
+            links = [(turn.parent, i) for i, turn in enumerate(book.turns)]
+            links += [(head, len(book.turns)) for head in book.heads.values()]
             if any(link is not None and not 0 <= link < end for link, end in links):
                 raise ValueError("its turns do not follow from each other")
         except (OSError, ValueError) as exc:
@@ -283,111 +225,127 @@ class Conversation:
         return self.tree()._repr_html_()
 
     @property
-    def _branch(self) -> _Branch:
+    def _branch(self) -> Branch:
         return self._book.branches[self.name]
+
+    def _change(self, **changes: Any) -> None:
+        self._book.branches[self.name] = replace(self._branch, **changes)
 
     def _own(self) -> list[Turn]:
         return [turn for turn in self._book.turns if turn.branch == self.name]
 
     def _path(self) -> list[Turn]:
-        path, head = [], self._branch.head
-        while head is not None:
-            path.append(self._book.turns[head])
-            head = path[-1].parent
-        return path[::-1]
+        return self._book.path(self._branch.head)
 
-    def _add(self, turn: Turn) -> None:
-        number = len(self._book.turns)
-        self._book.turns.append(
-            msgspec.structs.replace(turn, id=number, branch=self.name)
+    def _ask(
+        self, asked: list[dict[str, Any]], parent: int | None, params: dict[str, Any]
+    ) -> Reply:
+        """Ask after a turn; only an answer that may be gone on from moves the head."""
+        params = {**self._branch.params, **params}
+        last = Turn() if parent is None else self._book.turns[parent]
+        turn = Turn(parent=parent, asked=copy.deepcopy(asked), cost=Decimal(0))
+        turn = replace(turn, left_out=last.left_out, summary=last.summary)
+        turn = self._fit(turn, params)
+        while True:
+            sent = self._sent(turn)
+            try:
+                reply = self._client.chat(sent, **params)
+                break
+            except ContextTooLong:
+                # Our count was too low or the window unknown: learn from the refusal.
+                self._context = int(size(sent, self._count) * TRIMMED)
+                before, turn = turn, self._fit(turn, params)
+                if turn.left_out == before.left_out:
+                    raise
+            except KimiError as exc:
+                if partial := getattr(exc, "reply", None):
+                    self._record(turn, partial, "failed")
+                raise
+        if turn.notes and params.get("show") is not False:
+            print(*turn.notes)  # noqa: T201 - the view of the answer is closed
+        reply = replace(reply, notes=(*reply.notes, *turn.notes))
+        self._record(turn, reply, _ending(reply))
+        return reply
+
+    def _record(self, turn: Turn, reply: Reply, state: State) -> None:
+        answer = {"role": "assistant", "content": reply.text}
+        self._add(
+            turn,
+            answer=reply.message if state == "whole" else answer,
+            state=state,
+            source=where([reply]),
+            usage=total_usage([turn, reply]),
+            cost=total_cost([turn, reply]),
+            notes=reply.notes,
         )
-        if turn.state != "failed":
-            self._branch.head = number
 
-    def _sent(
-        self, window: _Window, asked: list[dict[str, Any]], until: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the messages to send with a question."""
-        every = legal([*self._all(window, until), *asked])
-        return [message for message in every if message is not None]
+    def _add(self, turn: Turn, **changes: Any) -> None:
+        number = len(self._book.turns)
+        added = replace(turn, id=number, branch=self.name, **changes)
+        self._book.turns.append(added)
+        if added.state != "failed":
+            self._change(head=number)
 
-    def _all(self, window: _Window, until: int | None = None) -> list[dict[str, Any]]:
-        """Return system message, summary and the turns inside the window."""
+    def _sent(self, turn: Turn) -> list[dict[str, Any]]:
+        return list(legal(self._all(turn)).values())
+
+    def _all(self, turn: Turn) -> list[dict[str, Any]]:
+        """Return system message, summary, the turns inside the window, the question."""
         out = [{"role": "system", "content": self.system}] if self.system else []
-        if window.summary:
-            summary = f"Summary of our conversation so far: {window.summary}"
+        if turn.summary:
+            summary = f"Summary of our conversation so far: {turn.summary}"
             out.append({"role": "user", "content": summary})
-        for turn in self._path()[window.left_out : until]:
-            out += [*turn.asked, turn.answer]
-        return out
+        for one in self._book.path(turn.parent)[turn.left_out :]:
+            out += one.messages
+        return [*out, *turn.asked]
 
-    def _window(self, asked: list[dict[str, Any]], params: dict[str, Any]) -> _Window:
-        """Return which turns to leave out so that the question and answer fit."""
-        path = self._path()
-        last = path[-1] if path else Turn()
-        window = _Window(last.left_out, last.summary)
+    def _window(self, params: dict[str, Any]) -> int:
+        """Return the tokens of the model's window, 0 if unknown."""
         host = getattr(self._client, "host", None)
         model = params.get("model") or getattr(host, "model", "")
         known = [m.context for m in getattr(host, "models", ()) if m.id == model]
-        context = self._context or next(iter(known), 0)
-        limit = max(
-            context - (params.get("max_tokens") or ANSWER_ROOM), int(context * 0.5)
-        )
-        needed = size(self._sent(window, asked), self._count)
-        if not context or needed <= limit:
-            return window
-        left_out = window.left_out
-        while left_out < len(path) and needed > limit * TRIMMED:
-            turn = path[left_out]
-            needed -= size([*turn.asked, turn.answer], self._count)
-            left_out += 1
-        if left_out == window.left_out:
-            return window
-        return self._cut(window, left_out, f"The window of {context:,} tokens is full")
+        return self._context or next(iter(known), 0)
 
-    def _cut(self, window: _Window, left_out: int, why: str) -> _Window:
+    def _fit(self, turn: Turn, params: dict[str, Any]) -> Turn:
+        """Leave out the oldest turns, or sum them up, so that question and answer fit.
+
+        What is left out stays out for the turns that follow.
+        """
+        context = self._window(params)
+        room = max(context - (params.get("max_tokens") or ANSWER_ROOM), context // 2)
+        needed = size(self._sent(turn), self._count)
+        if not context or needed <= room:
+            return turn
+        path, left_out = self._book.path(turn.parent), turn.left_out
+        while left_out < len(path) and needed > room * TRIMMED:
+            needed -= size(path[left_out].messages, self._count)
+            left_out += 1
+        if left_out == turn.left_out:
+            return turn
         many = left_out > 1
         turns = f"the oldest {left_out} turns were" if many else "the oldest turn was"
-        cut = _Window(left_out, window.summary, f"{why}: {turns} left out.")
-        if self.overflow == "summarise":
-            ask = [{"role": "user", "content": SUMMARISE}]
-            kept = {"model", "temperature", "show"} & self._branch.params.keys()
-            reply = self._client.chat(
-                self._sent(window, ask, until=left_out),
-                **{name: self._branch.params[name] for name in kept},
-            )
-            cut.replies = (reply,)
-            if reply.text and not reply.partial:
-                cut.summary = reply.text
-                cut.note = f"{why}: {turns} summed up ({spent([reply])})."
-        return cut
+        why = f"The window of {context:,} tokens is full: {turns}"
+        cut = replace(turn, left_out=left_out, notes=(f"{why} left out.",))
+        if self.overflow == "trim":
+            return cut
+        ask = [{"role": "user", "content": SUMMARISE}]
+        old = replace(turn, asked=ask, parent=path[left_out - 1].id)
+        kept = {"model", "temperature", "show"} & params.keys()
+        how = {name: params[name] for name in kept}
+        reply = self._client.chat(self._sent(old), **how)
+        usage, cost = total_usage([turn, reply]), total_cost([turn, reply])
+        cut = replace(cut, usage=usage, cost=cost)
+        if not reply.text or reply.partial:
+            return cut
+        note = f"{why} summed up ({spent([reply])})."
+        return replace(cut, summary=reply.text, notes=(note,))
 
-    def _record(
-        self,
-        asked: list[dict[str, Any]],
-        reply: Reply,
-        window: _Window,
-        state: State,
-    ) -> None:
-        whole = state == "whole"
-        if not reply.text and not (whole and reply.tool_calls):
-            state = "failed"
-        answer = {"role": "assistant", "content": reply.text}
-        replies = [reply, *window.replies]
-        self._add(
-            Turn(
-                parent=self._branch.head,
-                asked=copy.deepcopy(asked),
-                answer=reply.message if whole else answer,
-                state=state,
-                source=where([reply]),
-                usage=total_usage(replies),
-                cost=total_cost(replies),
-                notes=reply.notes,
-                left_out=window.left_out,
-                summary=window.summary,
-            )
-        )
+
+def _ending(reply: Reply) -> State:
+    whole = not (reply.partial or reply.truncated)
+    if not (reply.text or (whole and reply.tool_calls)):
+        return "failed"
+    return "whole" if whole else "stopped" if reply.partial else "cut off"
 
 
 def _unsaveable(value: Any) -> Any:

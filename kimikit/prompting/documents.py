@@ -38,14 +38,12 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         number: What it is cited by, from 1.
         title: The document it is from.
-        start: Where it begins there, in characters.
         text: The piece itself.
         tokens: How long it is.
     """
 
     number: int
     title: str
-    start: int
     text: str
     tokens: int
 
@@ -73,8 +71,8 @@ def split(
         raise BadInput(f"part_tokens={part_tokens} holds no text.", "Give about 1000.")
     parts: list[Part] = []
     for title, text in _texts(documents):
-        for start, piece in _pieces(text, part_tokens, count):
-            parts.append(Part(len(parts) + 1, title, start, piece, count(piece)))
+        for piece in _pieces(text, part_tokens, count):
+            parts.append(Part(len(parts) + 1, title, piece, count(piece)))
     if not parts:
         raise BadInput("The documents hold no text.", "Give at least one that does.")
     return tuple(parts)
@@ -83,37 +81,33 @@ def split(
 def _texts(documents: Documents) -> list[tuple[str, str]]:
     if isinstance(documents, Mapping):
         return [(str(title), text) for title, text in documents.items()]
-    several = [documents] if isinstance(documents, str | Path) else list(documents)
-    out = []
-    for number, one in enumerate(several, 1):
-        if isinstance(one, Path):
-            try:
-                out.append((one.name, one.read_text(encoding="utf-8")))
-            except (OSError, UnicodeDecodeError) as exc:
-                raise BadInput(
-                    f"{one} cannot be read as text: {exc}.",
-                    "Give the path of a text or Markdown file in UTF-8.",
-                ) from exc
-        elif isinstance(one, str):
-            out.append((f"document {number}", one))
-        else:
-            raise BadInput(
-                f"documents holds a {type(one).__name__}.",
-                "Give texts or pathlib.Path objects.",
-            )
-    return out
+    several = [documents] if isinstance(documents, str | Path) else documents
+    return [_text(one, number) for number, one in enumerate(several, 1)]
 
 
-def _pieces(text: str, most: int, count: Count) -> list[tuple[int, str]]:
+def _text(document: str | Path, number: int) -> tuple[str, str]:
+    if isinstance(document, str):
+        return f"document {number}", document
+    try:
+        path = Path(document)
+        return path.name, path.read_text(encoding="utf-8")
+    except (TypeError, OSError, UnicodeDecodeError) as exc:
+        raise BadInput(
+            f"{document!r} cannot be read as text: {exc}.",
+            "Give texts, or the pathlib.Path of a text or Markdown file in UTF-8.",
+        ) from exc
+
+
+def _pieces(text: str, most: int, count: Count) -> list[str]:
     if count(text) <= most:
-        return [(0, text)] if text.strip() else []
+        return [text] if text.strip() else []
     try:
         from semantic_text_splitter import MarkdownSplitter
     except ImportError as exc:
         raise MissingDependency.of(
             "semantic-text-splitter", "Cutting long documents", "documents"
         ) from exc
-    return list(MarkdownSplitter.from_callback(count, most).chunk_indices(text))
+    return MarkdownSplitter.from_callback(count, most).chunks(text)
 
 
 class Citations(Shown, msgspec.Struct, frozen=True, kw_only=True):
@@ -247,18 +241,22 @@ def brief(
         )
     parts = split(documents, part_tokens=part_tokens, count=count)
     body = "\n\n".join(map(str, parts))
-    lines = ["Executive brief", question, instructions, RULES]
-    order = "\n".join(line for line in lines if line)
-    tokens = count(body) + count(order)
+    messages = request(body, question, instructions, RULES, place=place)
+    tokens = sum(count(message["content"]) for message in messages)
     if tokens > limit_tokens:
         raise BadInput(
             f"The documents are about {tokens:,} tokens, more than {limit_tokens:,}.",
             "Use map_reduce, which asks part by part, or raise limit_tokens.",
         )
-    texts = {
+    return Brief(messages=messages, parts=parts, tokens=tokens)
+
+
+def request(body: str, *lines: str, place: str = "last") -> list[dict[str, Any]]:
+    """Return messages of a text and of a brief in lines, empty ones left out."""
+    order = "\n".join(["Executive brief", *(line for line in lines if line)])
+    places = {
         "last": [body, order],
         "first": [order, body],
         "both": [order, body, order],
     }
-    messages = [{"role": "user", "content": text} for text in texts[place]]
-    return Brief(messages=messages, parts=parts, tokens=tokens)
+    return [{"role": "user", "content": text} for text in places[place]]

@@ -24,21 +24,19 @@ def final_answer(text: str) -> str | None:
     Markdown emphasis, ``\boxed{}``, closing full stops and case are dropped, so that
     ``**Paris.**`` and ``paris`` are one answer. ``None`` for a text without one.
     """
-    boxed = _BOXED.findall(text)
-    parts = _MARKER.split(text)
-    tail = boxed[-1] if boxed else parts[-1]
-    lines = [line for line in tail.splitlines() if line.strip(" \t*_`#.")]
+    tails = _tails(text)
+    lines = (tails or [text])[0].splitlines()
+    lines = [line for line in lines if line.strip(" \t*_`#.")]
     if not lines:
         return None
-    line = lines[0] if len(parts) > 1 or boxed else lines[-1]
+    line = lines[0] if tails else lines[-1]
     return line.strip(" \t*_`#$\"'.").casefold() or None
 
 
 def last_number(text: str) -> float | None:
     r"""Return the number in ``\boxed{}`` or after ``Answer:``, else the last of all."""
     text = text.translate(_TYPOGRAPHY).replace("{,}", "").replace("\\$", "$")
-    tails = [*_BOXED.findall(text)[-1:], *_MARKER.split(text)[1:][-1:]]
-    for tail in tails:
+    for tail in _tails(text):
         # In "Answer: 3 + 4 = 7 apples" the number wanted follows the last sign.
         line = tail.partition("\n")[0].rpartition("=")[2]
         if found := _NUMBER.search(line) or _NUMBER.search(tail):
@@ -49,7 +47,7 @@ def last_number(text: str) -> float | None:
 
 def one_of(text: str, labels: Sequence[str]) -> str | None:
     """Return the label named after ``Answer:``, else the only or the last one named."""
-    for tail in (_MARKER.split(text)[-1], text):
+    for tail in (*_tails(text), text):
         named = [
             (match.start(), label)
             for label in labels
@@ -58,6 +56,11 @@ def one_of(text: str, labels: Sequence[str]) -> str | None:
         if named:
             return max(named)[1]
     return None
+
+
+def _tails(text: str) -> list[str]:
+    """Return what the last box holds and what follows the last ``Answer:``, if any."""
+    return [*_BOXED.findall(text)[-1:], *_MARKER.split(text)[1:][-1:]]
 
 
 def find_json(text: str) -> tuple[Any, str]:

@@ -57,8 +57,8 @@ def few_shot(
                 "Give k as 0 or more, and the query that they should be similar to.",
             )
         scores = _similarities([asked for asked, _ in pairs], query, embed)
-        order = sorted(range(len(pairs)), key=lambda i: (scores[i], -i))
-        pairs = [pairs[i] for i in order[max(len(order) - k, 0) :]]
+        nearest = sorted(range(len(pairs)), key=lambda i: -scores[i])[:k]
+        pairs = [pairs[i] for i in reversed(nearest)]
     messages = [{"role": "system", "content": instruction}] if instruction else []
     for asked, answer in pairs:
         messages.append({"role": "user", "content": asked})
@@ -69,22 +69,16 @@ def few_shot(
 
 
 def _pair(example: Example, index: int) -> tuple[str, str]:
-    try:
-        asked, answer = (
-            (example["input"], example["output"])
-            if isinstance(example, Mapping)
-            else example
-        )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise BadInput(
-            f"examples[{index}] is {example!r}, not a question with its answer.",
-            "Give pairs, or dicts with 'input' and 'output'.",
-        ) from exc
-    return as_text(asked), as_text(answer)
+    match example:
+        case {"input": asked, "output": answer} | (asked, answer):
+            return _as_text(asked), _as_text(answer)
+    raise BadInput(
+        f"examples[{index}] is {example!r}, not a question with its answer.",
+        "Give pairs, or dicts with 'input' and 'output'.",
+    )
 
 
-def as_text(value: Any) -> str:
-    """Return text as it is and anything else as JSON."""
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -32,55 +32,52 @@ def as_messages(messages: Any) -> list[dict[str, Any]]:
     Raises:
         BadInput: If it is empty or something else.
     """
-    if isinstance(messages, str):
-        messages = {"role": "user", "content": messages}
-    if isinstance(messages, dict | Message):
-        messages = [messages]
-    listed = messages if isinstance(messages, list | tuple) else ()
-    out = [m.to_dict() if isinstance(m, Message) else m for m in listed]
-    wrong = [m for m in out if not (isinstance(m, dict) and "role" in m)]
-    if wrong or not out or out == [{"role": "user", "content": ""}]:
-        raise BadInput(
-            f"{wrong[0] if wrong else messages!r} cannot be sent as a message.",
-            "Give a text, a dict with a role, a Message, or a list of these.",
-        )
-    return out
+    several = messages if isinstance(messages, list | tuple) else [messages]
+    return [_as_dict(one) for one in several or [messages]]
 
 
-def legal(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
-    """Return the history with calls and their results in pairs, as hosts insist.
+def _as_dict(message: Any) -> dict[str, Any]:
+    match message:
+        case {"role": _}:
+            return dict(message)
+        case Message():
+            return message.to_dict()
+        case str() if message:
+            return {"role": "user", "content": message}
+    raise BadInput(
+        f"{message!r} cannot be sent as a message.",
+        "Give a text, a dict with a role, a Message, or a list of these.",
+    )
 
-    A call that was never answered goes, and so does a result whose call was left out
-    and an answer with nothing in it: there stands ``None`` in their place.
+
+def legal(messages: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return the messages that may be sent by their positions.
+
+    Hosts insist on calls and results in pairs. So a call that was never answered goes,
+    and so does a result whose call was left out and an answer with nothing in it.
     """
-    results = {m.get("tool_call_id") for m in messages if m["role"] == "tool"}
+    answered = {m.get("tool_call_id") for m in messages if m["role"] == "tool"}
     called: set[Any] = set()
-    out: list[dict[str, Any] | None] = []
-    for message in messages:
+    kept = {}
+    for position, message in enumerate(messages):
         ids = {call["id"] for call in message.get("tool_calls") or ()}
-        empty = False
-        if message["role"] == "tool":
-            empty = message.get("tool_call_id") not in called
-        elif message["role"] == "assistant":
-            if not ids <= results:
-                message = {"role": "assistant", "content": message.get("content")}
-                ids = set()
-            empty = not ids and not message.get("content")
-            called |= ids
-        out.append(None if empty else message)
-    return out
+        if not ids <= answered:
+            message = {"role": "assistant", "content": message.get("content")}
+            ids = set()
+        called |= ids
+        orphan = message["role"] == "tool" and message.get("tool_call_id") not in called
+        empty = message["role"] == "assistant" and not (ids or message.get("content"))
+        if not (orphan or empty):
+            kept[position] = message
+    return kept
 
 
 def size(messages: Sequence[dict[str, Any]], count: Count) -> int:
     """Return about how many tokens the messages are."""
-    total = 0
-    for message in messages:
-        content = message.get("content") or ""
-        text = content if isinstance(content, str) else _dump(content)
-        calls = _dump(message["tool_calls"]) if message.get("tool_calls") else ""
-        total += count(text) + count(calls) + TOKENS_A_MESSAGE
-    return total
-
-
-def _dump(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    held = [m.get(key) for m in messages for key in ("content", "tool_calls")]
+    texts = [
+        value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for value in held
+        if value
+    ]
+    return sum(map(count, texts)) + TOKENS_A_MESSAGE * len(messages)

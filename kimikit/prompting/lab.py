@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from kimikit import html
+from kimikit import errors, html
 from kimikit.axes import INK, plain
 from kimikit.crew import CrewClient, run_all
-from kimikit.errors import (
-    AuthenticationFailed,
-    BadInput,
-    HostError,
-    InvalidAnswer,
-    MissingDependency,
-    ModelNotFound,
-    NoBalance,
-)
 from kimikit.intervals import wilson
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
-from kimikit.prompting.totals import share, total_cost, total_usage, where
+from kimikit.prompting.totals import share, together, total_cost, total_usage, where
 from kimikit.prompting.vote import vote
 from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
@@ -59,14 +51,7 @@ def voted(client: ChatClient, task: Task, question: str, **params: Any) -> Reply
     won = vote(client, question, VOTES, concurrency=1, **params)
     if len(won.replies) < VOTES:
         return Reply(partial=True)
-    return msgspec.structs.replace(
-        won.replies[0],
-        text=str(won.answer),
-        parsed=won.answer,
-        usage=won.usage,
-        cost=won.cost,
-        duration_s=sum(reply.duration_s for reply in won.replies),
-    )
+    return together(won.replies, text=str(won.answer), parsed=won.answer)
 
 
 def typed(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
@@ -139,8 +124,6 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         return [self._point(pattern) for pattern in self.patterns]
 
     def _point(self, pattern: str) -> dict[str, Any]:
-        import statistics  # only a table needs it, not `import kimikit`
-
         own = [o for o in self.outcomes if o.pattern == pattern]
         replies = [o.reply for o in own if o.reply is not None]
         n, good = len(replies), sum(o.right is True for o in own)
@@ -174,10 +157,7 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         for other in others:
             pairs = [(marks.get((base, i)), marks.get((other, i))) for i in rows]
             gains, losses = pairs.count((False, True)), pairs.count((True, False))
-            tail = sum(
-                math.comb(gains + losses, i) for i in range(min(gains, losses) + 1)
-            )
-            p = min(1.0, len(others) * 2 * tail / 2 ** (gains + losses))
+            p = len(others) * _mcnemar(gains, losses)
             if p < 0.05:
                 verb = "beats" if gains > losses else "does worse than"
                 chance = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
@@ -192,12 +172,11 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         columns += ["seconds a question", "cost", "per right answer"]
         rows = []
         for point in self.summary():
-            each = html.money(point["cost_per_right"])
             none = point["cost"] is not None and not point["right"]
-            tokens, seconds = point["tokens"] or 0, point["seconds"] or 0
-            shown = [point["pattern"], share(point["right"], point["n"]), point["n"]]
-            shown += [f"{tokens:,.0f}", f"{seconds:.1f}", html.money(point["cost"])]
-            rows.append([*shown, "none right" if none else each])
+            each = "none right" if none else html.money(point["cost_per_right"])
+            row = [point["pattern"], share(point["right"], point["n"]), point["n"]]
+            row += [f"{point['tokens'] or 0:,.0f}", f"{point['seconds'] or 0:.1f}"]
+            rows.append([*row, html.money(point["cost"]), each])
         failed = [o.error for o in self.outcomes if o.reply is None]
         missing = len(self.patterns) * len(self.task.rows) - len(self.outcomes)
         remarks = [
@@ -214,7 +193,7 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         try:
             import pandas as pd
         except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas", "pandas") from exc
+            raise errors.MissingDependency.of("pandas", "to_pandas", "pandas") from exc
         rows = []
         for o in self.outcomes:
             reply, (question, truth) = o.reply or Reply(), self.task.rows[o.row]
@@ -260,6 +239,14 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         return ax
 
 
+def _mcnemar(gains: int, losses: int) -> float:
+    """Return how likely chance alone splits the questions so unevenly."""
+    n = gains + losses
+    tail = sum(math.comb(n, i) for i in range(min(gains, losses) + 1))
+    p: float = 2 * tail / 2**n
+    return min(1.0, p)
+
+
 def lab(
     client: ChatClient,
     task: Task,
@@ -300,47 +287,35 @@ def lab(
     """
     ways = dict(PATTERNS if patterns is None else patterns)
     if not task.rows or not ways:
-        raise BadInput(
+        raise errors.BadInput(
             f"{len(task.rows)} rows in {len(ways)} ways are nothing to compare.",
             "Give a task with rows, and at least one pattern.",
         )
     crew = CrewClient(client, "lab", store=store, name=name)
-    jobs = [
-        partial(_ask, crew, task, way, ways[way], row, params)
-        for way in ways
-        for row in range(len(task.rows))
-    ]
+
+    def ask(way: str, row: int) -> Outcome | None:
+        question, truth = task.rows[row]
+        made = partial(Outcome, pattern=way, row=row)
+        # Part of the key: step by step and a vote ask the same, and share no answers.
+        meta = {**params.get("meta", {}), "pattern": way, "row": row}
+        try:
+            reply = ways[way](crew, task, question, **{**params, "meta": meta})
+        except errors.InvalidAnswer as exc:
+            return made(right=False, reply=exc.reply)
+        except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
+            raise
+        except errors.HostError as exc:
+            return made(error=f"{type(exc).__name__}: {exc.what}")
+        if reply.partial:
+            return None
+        answer = task.extract(reply.text) if reply.parsed is None else reply.parsed
+        return made(answer=answer, right=is_right(answer, truth), reply=reply)
+
     came = run_all(
-        jobs,
+        [partial(ask, way, row) for way in ways for row in range(len(task.rows))],
         stop=crew.stop,
         concurrency=concurrency,
         progress=task.name if progress else None,
     )
     outcomes = tuple(one for one in came if one is not None)
     return Lab(task=task, patterns=tuple(ways), outcomes=outcomes, reused=crew.reused)
-
-
-def _ask(
-    crew: CrewClient,
-    task: Task,
-    name: str,
-    pattern: Pattern,
-    row: int,
-    params: dict[str, Any],
-) -> Outcome | None:
-    question, truth = task.rows[row]
-    # Part of the key: step by step and a vote ask the same, and share no answers.
-    meta = {**params.get("meta", {}), "pattern": name, "row": row}
-    try:
-        reply = pattern(crew, task, question, **{**params, "meta": meta})
-    except InvalidAnswer as exc:
-        return Outcome(pattern=name, row=row, right=False, reply=exc.reply)
-    except (AuthenticationFailed, NoBalance, ModelNotFound):
-        raise
-    except HostError as exc:
-        return Outcome(pattern=name, row=row, error=f"{type(exc).__name__}: {exc.what}")
-    if reply.partial:
-        return None
-    answer = task.extract(reply.text) if reply.parsed is None else reply.parsed
-    right = is_right(answer, truth)
-    return Outcome(pattern=name, row=row, answer=answer, right=right, reply=reply)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from kimikit.prompting.documents import (
     Part,
     Report,
     check_citations,
+    request,
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
@@ -27,6 +28,10 @@ from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 NOTHING = "NOTHING"
+MERGE = (
+    "Put these notes together in at most 300 words. Keep each number such as [2] with "
+    "its statement."
+)
 NOTE_TOKENS, ANSWER_TOKENS = 500, 2000
 """Tokens of a note on one part, at most, and of an answer without ``max_tokens``."""
 
@@ -45,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: Decimal | None = None
 
     def __str__(self) -> str:
-        cost = html.money(self.cost_usd, estimated=self.cost_usd is not None)
+        cost = html.money(self.cost_usd, estimated=True)
         return html.footer_line([f"{self.calls} calls", f"at most {self.usage}", cost])
 
     __repr__ = __str__
@@ -134,18 +139,25 @@ def map_reduce(
         )
     parts = split(documents, part_tokens=part_tokens, count=count)
     crew = CrewClient(client, "map_reduce", store=store, name=name)
-    work = _Work(crew, question, instructions, window_tokens, count, params)
-    plan = work.plan(parts)
+    reading = [_about(part, question) for part in parts]
+    orders = (instructions, RULES)
+    asked = [*reading, _over([], question, *orders)]
+    sent = sum(size(messages, count) for messages in asked)
+    plan = _plan(crew, len(parts), sent, window_tokens, params)
     if dry_run:
         return plan
+    read = partial(crew.chat, **{"max_tokens": NOTE_TOKENS, **params})
     notes = run_all(
-        [partial(work.note, part) for part in parts],
+        [partial(read, about) for about in reading],
         stop=crew.stop,
         concurrency=concurrency,
         progress=str(plan) if progress else None,
     )
-    whole = [note for note in notes if note is not None and not note.partial]
-    merged = [] if len(whole) < len(parts) else work.reduce([n.text for n in whole])
+    whole = [note.text for note in notes if note is not None and not note.partial]
+    merged: list[Reply] = []
+    if len(whole) == len(parts):
+        ask = partial(crew.chat, **params)
+        merged = _merged(ask, whole, question, orders, window_tokens, count)
     reply = merged[-1] if merged else Reply(partial=True)
     return Digest(
         reply=reply,
@@ -157,83 +169,60 @@ def map_reduce(
     )
 
 
-class _Work(msgspec.Struct, frozen=True):
-    """One question to many parts."""
-
-    crew: CrewClient
-    question: str
-    instructions: str
-    window: int
-    count: Count
-    params: dict[str, Any]
-
-    def plan(self, parts: Sequence[Part]) -> Plan:
-        params = {**self.crew.defaults, **self.params}
-        answer = params.get("max_tokens") or ANSWER_TOKENS
-        note = self.params.get("max_tokens") or NOTE_TOKENS
-        sent = sum(size(self._about(part), self.count) for part in parts)
-        sent += size(self._over([], final=True), self.count)
-        usage = Usage(
-            prompt_tokens=sent + min(self.window, note * len(parts)),
-            completion_tokens=note * len(parts) + answer,
-            estimated=True,
-        )
-        host, pricer, cost = self.crew.host, self.crew.pricer, None
-        if host is not None and pricer is not None:
-            model = self.params.get("model") or host.model
-            cost = pricer(host.name, model, usage, time.time())
-        return Plan(calls=len(parts) + 1, usage=usage, cost_usd=cost)
-
-    def note(self, part: Part) -> Reply:
-        params = {"max_tokens": NOTE_TOKENS, **self.params}
-        return self.crew.chat(self._about(part), **params)
-
-    def reduce(self, notes: list[str]) -> list[Reply]:
-        """Return the replies that put the notes together, the final one last."""
-        notes = [note for note in notes if note.strip(" .\n*") != NOTHING]
-        replies: list[Reply] = []
-        while len(groups := self._groups(notes)) > 1:
-            merged = [
-                self.crew.chat(self._over(group, final=False), **self.params)
-                for group in groups
-            ]
-            replies += merged
-            notes = [reply.text for reply in merged]
-        final = self._over(notes or ["No part bears on it."], final=True)
-        return [*replies, self.crew.chat(final, **self.params)]
-
-    def _groups(self, notes: list[str]) -> list[list[str]]:
-        """Fill groups up to the window; two notes at least, so that each round ends."""
-        groups: list[list[str]] = [[]]
-        room = self.window
-        for note in notes:
-            room -= self.count(note)
-            if room < 0 and len(groups[-1]) > 1:
-                groups.append([])
-                room = self.window - self.count(note)
-            groups[-1].append(note)
-        return groups
-
-    def _about(self, part: Part) -> list[dict[str, Any]]:
-        return _messages(
-            str(part),
-            "Executive brief",
-            self.question,
-            f"Note in at most 150 words what part [{part.number}] says that bears on "
-            f"this. End each statement with [{part.number}]. If it says nothing on it, "
-            f"answer {NOTHING}.",
-        )
-
-    def _over(self, notes: Sequence[str], *, final: bool) -> list[dict[str, Any]]:
-        merge = (
-            "Put these notes together in at most 300 words. Keep each number such as "
-            "[2] with its statement."
-        )
-        order = [self.instructions, RULES] if final else [merge]
-        body = "\n\n".join(["Notes on the numbered parts:", *notes])
-        return _messages(body, "Executive brief", self.question, *order)
+def _plan(
+    crew: CrewClient, parts: int, sent: int, window: int, params: dict[str, Any]
+) -> Plan:
+    notes = parts * (params.get("max_tokens") or NOTE_TOKENS)
+    answer = {**crew.defaults, **params}.get("max_tokens") or ANSWER_TOKENS
+    usage = Usage(sent + min(window, notes), notes + answer, estimated=True)
+    cost = None
+    if crew.host is not None and crew.pricer is not None:
+        model = params.get("model") or crew.host.model
+        cost = crew.pricer(crew.host.name, model, usage, time.time())
+    return Plan(calls=parts + 1, usage=usage, cost_usd=cost)
 
 
-def _messages(body: str, *brief: str) -> list[dict[str, Any]]:
-    order = "\n".join(line for line in brief if line)
-    return [{"role": "user", "content": text} for text in (body, order)]
+def _merged(
+    ask: Callable[..., Reply],
+    notes: list[str],
+    question: str,
+    orders: tuple[str, ...],
+    window: int,
+    count: Count,
+) -> list[Reply]:
+    """Return the replies that put the notes together, the final answer last."""
+    notes = [note for note in notes if note.strip(" .\n*") != NOTHING]
+    merged: list[Reply] = []
+    while len(groups := _groups(notes, window, count)) > 1:
+        replies = [ask(_over(group, question, MERGE)) for group in groups]
+        notes = [reply.text for reply in replies]
+        merged += replies
+    final = _over(notes or ["No part bears on it."], question, *orders)
+    return [*merged, ask(final)]
+
+
+def _groups(notes: list[str], window: int, count: Count) -> list[list[str]]:
+    """Fill groups up to the window; two notes at least, so that each round ends."""
+    groups: list[list[str]] = [[]]
+    room = window
+    for note in notes:
+        room -= count(note)
+        if room < 0 and len(groups[-1]) > 1:
+            groups.append([])
+            room = window - count(note)
+        groups[-1].append(note)
+    return groups
+
+
+def _about(part: Part, question: str) -> list[dict[str, Any]]:
+    order = (
+        f"Note in at most 150 words what part [{part.number}] says that bears on this. "
+        f"End each statement with [{part.number}]. If it says nothing on it, answer "
+        f"{NOTHING}."
+    )
+    return request(str(part), question, order)
+
+
+def _over(notes: Sequence[str], *lines: str) -> list[dict[str, Any]]:
+    body = "\n\n".join(["Notes on the numbered parts:", *notes])
+    return request(body, *lines)

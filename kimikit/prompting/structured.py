@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
+from kimikit import errors
 from kimikit import schema as schemas
-from kimikit.errors import (
-    BadInput,
-    BadRequest,
-    ContentFiltered,
-    ContextTooLong,
-    FixedTemperature,
-    InvalidAnswer,
-    NotSupported,
-)
 from kimikit.prompting.extract import find_json
 from kimikit.prompting.history import as_messages
-from kimikit.prompting.totals import total_cost, total_usage
+from kimikit.prompting.totals import together
 from kimikit.types import ChatClient, Reply, Wait
 
 WRAPPED = "answer"
@@ -60,105 +53,101 @@ def structured(
         7
     """
     if retries < 0 or schema not in ("auto", "host", "prompt"):
-        raise BadInput(
+        raise errors.BadInput(
             f"retries={retries!r}, schema={schema!r} cannot be done.",
             "Give retries of 0 or more, and the schema 'auto', 'host' or 'prompt'.",
         )
-    asking = _Asking(client, into, schema, params)
-    turns = as_messages(messages)
+    root = schemas.of(into)
+    wrapped = root.get("type") != "object"
+    if wrapped:
+        root = {
+            "type": "object",
+            "properties": {WRAPPED: root},
+            "required": [WRAPPED],
+            "additionalProperties": False,
+        }
+    turns, params = _told(as_messages(messages), params, root)
+    ask = partial(_repaired, client, turns, into, retries=retries, wrapped=wrapped)
+    if schema == "prompt":
+        return ask(params)
+    # Without "strict": the hosts that know it refuse optional fields with it.
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": root}}
+    try:
+        return ask({**params, "response_format": form})
+    except (errors.ContentFiltered, errors.ContextTooLong, errors.FixedTemperature):
+        raise
+    except (errors.BadRequest, errors.NotSupported) as exc:
+        if schema == "host":
+            raise
+        refused = f"The host refused response_format ({exc.what})"
+    return ask(params, f"{refused}, so only the system prompt asked for the schema.")
+
+
+def _told(
+    turns: list[dict[str, Any]], params: dict[str, Any], root: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Add the schema to the system message, wherever that stands.
+
+    Also where the host holds the answer to the schema: a grammar alone cuts what does
+    not fit without telling the model what is wanted. Together's guide on structured
+    outputs asks for both.
+    """
+    schema = msgspec.json.encode(root).decode()
+    order = f"Answer with JSON alone, in this JSON Schema: {schema}"
+    if turns[0]["role"] == "system":
+        first = {**turns[0], "content": f"{turns[0]['content']}\n\n{order}"}
+        return [first, *turns[1:]], params
+    system = params.get("system")
+    return turns, {**params, "system": f"{system}\n\n{order}" if system else order}
+
+
+def _repaired(
+    client: ChatClient,
+    turns: list[dict[str, Any]],
+    into: Any,
+    params: dict[str, Any],
+    *notes: str,
+    retries: int,
+    wrapped: bool,
+) -> Reply:
+    """Ask until an answer fits, at most ``retries`` times with the error fed back."""
     replies: list[Reply] = []
     while True:
-        reply = asking.ask(turns, len(replies))
+        reply = client.chat(turns, **params)
         replies.append(reply)
         try:
-            value, notes = asking.parse(reply)
-            return _total(replies, value, (*asking.notes, *notes))
+            value, place = _parsed(reply, into, wrapped=wrapped)
+            taken = [f"The JSON was taken out of {place}."] if place else []
+            return _total(replies, value, *notes, *taken)
         except ValueError as exc:
-            problem = exc.what if isinstance(exc, BadInput) else f"Not JSON: {exc}."
+            problem = getattr(exc, "what", f"Not JSON: {exc}.")
             if reply.partial or (reply.tool_calls and not reply.text):
                 state = "stopped" if reply.partial else "a call of tools"
-                return _total(replies, None, (f"Not parsed: the answer was {state}.",))
+                return _total(replies, None, f"Not parsed: the answer was {state}.")
             if len(replies) > retries or reply.finish_reason == "length":
-                raise InvalidAnswer(
-                    f"No answer fits {asking.name} after {len(replies)}. {problem}",
+                name = into.__name__ if isinstance(into, type) else into
+                raise errors.InvalidAnswer(
+                    f"No answer fits {name} after {len(replies)}. {problem}",
                     _remedy(reply),
-                    reply=_total(replies, None, asking.notes),
+                    reply=_total(replies, None, *notes),
                 ) from exc
-            turns = [*turns, *asking.correction(reply, problem, len(replies))]
-
-
-class _Asking:
-    """One question for one type, and how this host is told the type."""
-
-    def __init__(
-        self, client: ChatClient, into: Any, how: str, params: dict[str, Any]
-    ) -> None:
-        self.name = into.__name__ if isinstance(into, type) else str(into)
-        self.notes: tuple[str, ...] = ()
-        self._client, self._into, self._how, self._params = client, into, how, params
-        root = schemas.of(into)
-        self._wrap = root.get("type") != "object"
-        if self._wrap:
-            root = {
-                "type": "object",
-                "properties": {WRAPPED: root},
-                "required": [WRAPPED],
-                "additionalProperties": False,
-            }
-        self._schema = root
-        self._text = msgspec.json.encode(root).decode()
-
-    def ask(self, turns: list[dict[str, Any]], attempt: int) -> Reply:
-        params = dict(self._params)
-        key = (params.get("meta") or {}).get("key")
-        if attempt and key:
-            # One key, one paid answer: the repaired one must not stand for the first.
-            params["meta"] = {**params["meta"], "key": f"{key}/repair {attempt}"}
-        # Also where the host holds the answer to the schema: a grammar alone cuts what
-        # does not fit without telling the model what is wanted. Together's guide on
-        # structured outputs asks for both.
-        order = f"Answer with JSON alone, in this JSON Schema: {self._text}"
-        if turns[0]["role"] == "system":
-            first = {**turns[0], "content": f"{turns[0]['content']}\n\n{order}"}
-            turns = [first, *turns[1:]]
-        else:
-            system = params.get("system")
-            params["system"] = f"{system}\n\n{order}" if system else order
-        if self._how != "prompt":
-            # Without "strict": the hosts that know it refuse optional fields with it.
-            named = {"name": "answer", "schema": self._schema}
-            form = {"type": "json_schema", "json_schema": named}
-            try:
-                return self._client.chat(turns, response_format=form, **params)
-            except (ContentFiltered, ContextTooLong, FixedTemperature):
-                raise
-            except (BadRequest, NotSupported) as exc:
-                if self._how == "host":
-                    raise
-                self._how = "prompt"
-                self.notes = (
-                    f"The host refused response_format ({exc.what}), so only the "
-                    "system prompt asked for the schema.",
-                )
-        return self._client.chat(turns, **params)
-
-    def parse(self, reply: Reply) -> tuple[Any, tuple[str, ...]]:
-        if reply.truncated:
-            raise ValueError("the answer broke off")
-        value, place = find_json(reply.text)
-        if self._wrap and isinstance(value, dict) and set(value) == {WRAPPED}:
-            value = value[WRAPPED]
-        notes = (f"The JSON was taken out of {place}.",) if place else ()
-        return schemas.convert(value, self._into), notes
-
-    def correction(
-        self, reply: Reply, problem: str, attempt: int
-    ) -> list[dict[str, Any]]:
-        if watch := self._params.get("watch"):
-            watch(Wait(0.0, f"the answer does not fit: {problem}", attempt))
+        if watch := params.get("watch"):
+            watch(Wait(0.0, f"the answer does not fit: {problem}", len(replies)))
         told = f"That does not fit: {problem} Answer again with JSON alone."
-        answer = {"role": "assistant", "content": reply.text or "(nothing)"}
-        return [answer, {"role": "user", "content": told}]
+        turns = [
+            *turns,
+            {"role": "assistant", "content": reply.text or "(nothing)"},
+            {"role": "user", "content": told},
+        ]
+
+
+def _parsed(reply: Reply, into: Any, *, wrapped: bool) -> tuple[Any, str]:
+    if reply.truncated:
+        raise ValueError("the answer broke off")
+    value, place = find_json(reply.text)
+    if wrapped and isinstance(value, dict) and set(value) == {WRAPPED}:
+        value = value[WRAPPED]
+    return schemas.convert(value, into), place
 
 
 def _remedy(reply: Reply) -> str:
@@ -169,18 +158,9 @@ def _remedy(reply: Reply) -> str:
     return "See .reply.text; make the type simpler or the task clearer."
 
 
-def _total(replies: list[Reply], value: Any, notes: tuple[str, ...]) -> Reply:
+def _total(replies: list[Reply], value: Any, *notes: str) -> Reply:
     """Return the last reply with the value and what all of them took."""
-    last = replies[-1]
     if len(replies) > 1:
         of_all = "tokens, cost and seconds are of all of them"
         notes = (*notes, f"It took {len(replies)} answers; {of_all}.")
-    return msgspec.structs.replace(
-        last,
-        parsed=value,
-        usage=total_usage(replies),
-        cost=total_cost(replies),
-        first_token_s=replies[0].first_token_s,
-        duration_s=sum(reply.duration_s for reply in replies),
-        notes=(*last.notes, *notes),
-    )
+    return together(replies, parsed=value, notes=(*replies[-1].notes, *notes))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.intervals import wilson
@@ -28,14 +30,10 @@ def total_usage(some: Iterable[Spent]) -> Usage:
     return sum((one.usage for one in some), Usage())
 
 
-def total_cost(some: Iterable[Spent]) -> Decimal | None:
+def total_cost(some: Sequence[Spent]) -> Decimal | None:
     """Return the dollars of all together, ``None`` when any is unpriced."""
-    total = Decimal(0)
-    for one in some:
-        if one.cost is None:
-            return None
-        total += one.cost
-    return total
+    known = [one.cost for one in some if one.cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(some) else None
 
 
 def spent(some: Sequence[Spent]) -> str:
@@ -43,6 +41,18 @@ def spent(some: Sequence[Spent]) -> str:
     usage = total_usage(some)
     money = html.money(total_cost(some), estimated=usage.estimated)
     return html.footer_line([str(usage), money])
+
+
+def together(replies: Sequence[Reply], **changes: Any) -> Reply:
+    """Return the last reply, changed, with what all of them took."""
+    return replace(
+        replies[-1],
+        usage=total_usage(replies),
+        cost=total_cost(replies),
+        first_token_s=replies[0].first_token_s,
+        duration_s=sum(reply.duration_s for reply in replies),
+        **changes,
+    )
 
 
 def where(replies: Iterable[Reply]) -> str:
@@ -56,7 +66,5 @@ def where(replies: Iterable[Reply]) -> str:
 
 def share(count: int, n: int) -> html.Cell:
     """Return a share with its 95 % Wilson interval."""
-    value, low, high = (
-        f"{part:.0%}" for part in (count / n if n else 0.0, *wilson(count, n))
-    )
-    return html.interval(value, low, high)
+    parts = (count / n if n else 0.0, *wilson(count, n))
+    return html.interval(*(f"{part:.0%}" for part in parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Literal
@@ -47,38 +48,71 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     summary: str = ""
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The question and its answer."""
+        return [*self.asked, self.answer]
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """One way through a conversation.
+
+    Attributes:
+        system: Its system message.
+        params: Sent with every question.
+        head: Its last turn, ``None`` before the first.
+    """
+
+    system: str | None
+    params: dict[str, Any]
+    head: int | None = None
+
 
 class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
-    """All turns of a conversation, to be shown.
+    """All turns of a conversation, to be shown and saved.
 
     Attributes:
         turns: In the order they were asked.
-        heads: The last turn of each branch.
+        branches: The ways through them by name.
         current: The branch this was asked of.
     """
 
-    turns: tuple[Turn, ...]
-    heads: dict[str, int | None]
-    current: str
+    turns: list[Turn]
+    branches: dict[str, Branch]
+    current: str = "main"
+    kimikit_conversation: Literal[1] = 1
+
+    @property
+    def heads(self) -> dict[str, int | None]:
+        """The last turn of each branch."""
+        return {name: branch.head for name, branch in self.branches.items()}
+
+    def path(self, head: int | None) -> list[Turn]:
+        """Return the turns that lead to one, that one last."""
+        path: list[Turn] = []
+        while head is not None:
+            path.append(self.turns[head])
+            head = path[-1].parent
+        return path[::-1]
 
     def _parts(self) -> tuple[str, list[Table], str]:
+        live = {turn.id for head in self.heads.values() for turn in self.path(head)}
         rows: list[list[object]] = []
-        live = self._live()
-        for turn, place in self._walk():
-            ends = [
-                f"\u2190\u00a0{n}" for n, end in self.heads.items() if end == turn.id
-            ]
-            aside = "" if turn.id in live or turn.state == "failed" else "set aside"
+        for place, turn in self._walk():
+            ends = [name for name, end in self.heads.items() if end == turn.id]
             how = "summed up" if turn.summary else "left out"
-            cut = f"{turn.left_out} {how}" if turn.left_out else ""
-            remarks = [*ends, "" if turn.state == "whole" else turn.state, aside, cut]
-            took = spent([turn])
-            asked = _text(turn.asked[-1] if turn.asked else {})
+            remarks = [
+                *(f"\u2190\u00a0{name}" for name in ends),
+                "" if turn.state == "whole" else turn.state,
+                "" if turn.id in live or turn.state == "failed" else "set aside",
+                f"{turn.left_out} {how}" if turn.left_out else "",
+            ]
+            said = [_text(turn.asked[-1]), _text(turn.answer)]
             note = ", ".join(remark for remark in remarks if remark)
-            rows.append([place, asked, _text(turn.answer), took, note])
+            rows.append([place, *said, spent([turn]), note])
         turns = Table(["turn", "question", "answer", "took", ""], rows, (3,))
         rows = []
-        for name in [*self.heads, None]:
+        for name in [*self.branches, None]:
             own = [turn for turn in self.turns if name in (turn.branch, None)]
             mark = " (this one)" if name == self.current else ""
             rows.append([f"{name or 'all'}{mark}", len(own), spent(own)])
@@ -86,27 +120,14 @@ class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
         sources = dict.fromkeys(turn.source for turn in self.turns if turn.source)
         return "", [turns, branches], "; ".join(sources)
 
-    def _live(self) -> set[int]:
-        """Return the turns that lead to the end of a branch."""
-        live: set[int] = set()
-        for turn in reversed(self.turns):
-            if turn.id in self.heads.values() or turn.id in live:
-                live |= {turn.id} if turn.parent is None else {turn.id, turn.parent}
-        return live
-
-    def _walk(self) -> Iterator[tuple[Turn, str]]:
+    def _walk(self) -> Iterator[tuple[str, Turn]]:
         """Yield the turns depth first; only where ways part does the indent grow."""
-        children: dict[int | None, list[Turn]] = {}
-        for turn in self.turns:
-            children.setdefault(turn.parent, []).append(turn)
-        stack = [(turn, 0, "") for turn in reversed(children.get(None, []))]
-        while stack:
-            turn, indent, mark = stack.pop()
-            yield turn, "\u00a0\u00a0" * indent + f"{mark}{turn.id + 1}"
-            after = children.get(turn.id, [])
-            parting = len(after) > 1
-            mark = "\u2514" if parting else "\u00a0" * bool(indent)
-            stack += [(one, indent + parting, mark) for one in reversed(after)]
+        after = Counter(turn.parent for turn in self.turns)
+        for way in sorted([t.id for t in self.path(turn.id)] for turn in self.turns):
+            parted = [after[number] > 1 for number in way[:-1]]
+            mark = "\u2514" if parted[-1:] == [True] else "\u00a0" * any(parted)
+            place = "\u00a0\u00a0" * sum(parted) + f"{mark}{way[-1] + 1}"
+            yield place, self.turns[way[-1]]
 
 
 def _text(message: dict[str, Any]) -> html.Cell | str:

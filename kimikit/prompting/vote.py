@@ -26,7 +26,6 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """What several answers to one question agree on.
 
     Attributes:
-        answer: The one given most often, the earliest of those that tie.
         counts: Each answer with its votes, most votes first.
         n: How many answers were asked for.
         replies: The answers that came, in order.
@@ -34,12 +33,16 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
         reused: How many answers had been paid for before.
     """
 
-    answer: Any
     counts: tuple[tuple[Any, int], ...]
     n: int
     replies: tuple[Reply, ...]
     truth: Any = None
     reused: int = 0
+
+    @property
+    def answer(self) -> Any:
+        """The one given most often, the earliest of those that tie."""
+        return self.counts[0][0] if self.counts else None
 
     @property
     def votes(self) -> int:
@@ -63,11 +66,6 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
     def tied(self) -> bool:
         """Whether another answer got as many votes."""
         return len(self.counts) > 1 and self.counts[0][1] == self.counts[1][1]
-
-    @property
-    def right(self) -> bool | None:
-        """Whether the answer is the truth, ``None`` where that was not given."""
-        return None if self.truth is None else bool(self.answer == self.truth)
 
     @property
     def usage(self) -> Usage:
@@ -153,18 +151,13 @@ def vote(
     job = partial(crew.chat, prompt, **params)
     came = run_all([job] * n, stop=crew.stop, concurrency=concurrency)
     replies = tuple(reply for reply in came if reply and not reply.partial)
-    tally: list[tuple[Any, int]] = []
-    for value in (extract(reply.text) for reply in replies):
-        # Compared one by one: answers such as dicts have no hash.
-        places = [i for i, (known, _) in enumerate(tally) if known == value]
-        if places:
-            tally[places[0]] = (value, tally[places[0]][1] + 1)
-        elif value is not None:
-            tally.append((value, 1))
-    tally.sort(key=lambda entry: -entry[1])
+    values = [extract(reply.text) for reply in replies]
+    given = [value for value in values if value is not None]
+    # Compared one by one: answers such as dicts have no hash.
+    distinct = [value for i, value in enumerate(given) if value not in given[:i]]
+    counts = [(value, given.count(value)) for value in distinct]
     return Vote(
-        answer=tally[0][0] if tally else None,
-        counts=tuple(tally),
+        counts=tuple(sorted(counts, key=lambda entry: -entry[1])),
         n=n,
         replies=replies,
         truth=truth,

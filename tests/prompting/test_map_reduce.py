@@ -152,16 +152,6 @@ def test_what_was_paid_is_not_asked_again():
     assert all(key.startswith("map_reduce/") for key in store.replies)
 
 
-def test_half_answers_are_not_taken_for_paid_ones():
-    store, client = FakeStore(), FakeClient(read)
-    client.chat = store.keep(client.chat)
-    map_reduce(client, DOCS[:2], "What?", store=store, name="p", progress=False)
-    for key in list(store.replies):
-        store.replies[key] = answer("half", truncated=True)
-    again = map_reduce(client, DOCS[:2], "What?", store=store, name="p", progress=False)
-    assert again.reused == 0
-
-
 def test_a_failing_part_fails_it_and_ends_the_others():
     failed = threading.Event()
 

@@ -91,7 +91,7 @@ def test_json_is_taken_out_of_what_surrounds_it_and_said_so(text, note):
 def test_the_error_goes_back_and_all_attempts_are_paid_for():
     seen = []
     client = FakeClient(['{"name": "Oslo", "people": "many"}', "Sorry?", JSON])
-    reply = structured(client, "?", City, watch=seen.append, meta={"key": "k"})
+    reply = structured(client, "?", City, watch=seen.append)
     assert reply.parsed == City("Oslo", 717000)
     assert reply.usage.prompt_tokens == 30
     assert reply.cost == Decimal("0.003")
@@ -108,14 +108,6 @@ def test_the_error_goes_back_and_all_attempts_are_paid_for():
     assert "Not JSON" in client.texts[2]
     waits = [step for step in seen if isinstance(step, Wait)]
     assert [wait.attempt for wait in waits] == [1, 2]
-    keys = [call["meta"]["key"] for call in client.calls]
-    assert len(set(keys)) == 3, "each paid answer is found again on its own"
-
-
-def test_the_first_answer_is_found_by_the_callers_key():
-    client = FakeClient([JSON])
-    structured(client, "?", City, meta={"key": "k"})
-    assert client.calls[0]["meta"] == {"key": "k"}
 
 
 def test_after_two_repairs_the_last_reply_comes_with_the_error():

@@ -25,7 +25,6 @@ def test_the_majority_wins():
     assert (won.votes, won.n) == (4, 5)
     assert won.agreement == 0.75
     assert won.interval == wilson(3, 4)
-    assert won.right is True
     assert not won.tied
     assert won.cost == Decimal("0.005")
     assert won.cost_per_right == Decimal("0.005") / 3
@@ -70,14 +69,12 @@ def test_a_tie_is_said_and_the_earlier_answer_kept():
     assert won.answer == "b"
     assert won.tied
     assert "a tie" in str(won)
-    assert won.right is None
     assert "right" not in str(won)
 
 
 def test_no_answer_at_all_is_none():
     won = vote(FakeClient(["", ""]), "?", 2, truth="x")
     assert (won.answer, won.agreement, won.interval) == (None, 0.0, (0.0, 1.0))
-    assert won.right is False
     assert won.cost_per_right is None
     assert "2 without an answer" in str(won)
 

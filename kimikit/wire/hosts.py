@@ -80,13 +80,12 @@ def resolve(
 
 def newest(host: Host) -> str:
     """Return the id of the Kimi to use on ``host`` when none is named."""
-    listed = [m for m in host.models if m.state == "served"] or [
-        m for m in host.models if m.state == "unknown"
-    ]
+    served = [m for m in host.models if m.state == "served"]
+    listed = served or [m for m in host.models if m.state == "unknown"]
     instruct = [m for m in listed if m.family.startswith("kimi-k2-instruct")]
     # K2 Instruct itself before its update of September 2025, which sorts after it.
-    listed = sorted(instruct, key=lambda m: m.family) or listed
-    return listed[0].id if listed else ""
+    first = min(instruct, key=lambda m: m.family, default=next(iter(listed), None))
+    return first.id if first else ""
 
 
 def model_facts(host: Host, model: str) -> HostModel:
@@ -104,16 +103,14 @@ def model_facts(host: Host, model: str) -> HostModel:
     return HostModel(id=model)
 
 
-def key_of(host: Host, env: Mapping[str, str] = os.environ) -> str:
+def key_of(host: Host) -> str:
     """Return the key of ``host`` from the environment, empty where none is needed.
 
     Raises:
         MissingKey: If the host needs a key and its variable is not set.
     """
-    if not host.key_variable:
-        return ""
-    key = env.get(host.key_variable, "").strip()
-    if not key:
+    key = os.environ.get(host.key_variable, "").strip()
+    if host.key_variable and not key:
         raise MissingKey(
             f"The host {host.name!r} needs a key and {host.key_variable} is not set.",
             f"Make one at {host.key_url} and set {host.key_variable}, or api_key=.",
@@ -127,10 +124,8 @@ def having(endpoint: str) -> list[str]:
 
 
 def _first_with_key(env: Mapping[str, str]) -> str:
-    for name, host in profiles().items():
-        if host.key_variable and env.get(host.key_variable, "").strip():
-            return name
-    return LOCAL
+    keyed = (n for n, h in profiles().items() if env.get(h.key_variable, "").strip())
+    return next(keyed, LOCAL)
 
 
 def _known_as(name: object) -> str:

@@ -14,23 +14,7 @@ import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.types import Reply
-from kimikit.wire.requests import (
-    as_messages,
-    as_text,
-    file_bytes,
-    image_kind,
-    image_url,
-)
-from kimikit.wire.results import (
-    Balance,
-    Embeddings,
-    Models,
-    Picture,
-    Ranked,
-    Ranking,
-    Speech,
-    Transcript,
-)
+from kimikit.wire import requests, results
 
 _T = TypeVar("_T")
 
@@ -69,12 +53,14 @@ def _texts(name: str, values: Any) -> list[str]:
     listed = list(values) if isinstance(values, Sequence) else []
     if not listed or isinstance(values, str):
         raise BadInput(f"{name} is {values!r:.40}.", "Pass a list of texts.")
-    return [as_text(f"{name}[{place}]", text) for place, text in enumerate(listed)]
+    return [
+        requests.as_text(f"{name}[{place}]", text) for place, text in enumerate(listed)
+    ]
 
 
 async def embed(
     wire: Any, /, texts: str | Sequence[str], *, model: str | None = None, **params: Any
-) -> Embeddings:
+) -> results.Embeddings:
     """Return a vector for each text."""
     listed = _texts("texts", [texts] if isinstance(texts, str) else texts)
     body = _body(wire, model, input=listed, **params)
@@ -87,7 +73,7 @@ async def embed(
         return vectors
 
     vectors, reply = await _asked(wire, "embed", body, read)
-    return Embeddings(vectors=vectors, reply=reply)
+    return results.Embeddings(vectors=vectors, reply=reply)
 
 
 async def rerank(
@@ -99,21 +85,21 @@ async def rerank(
     top_n: int | None = None,
     model: str | None = None,
     **params: Any,
-) -> Ranking:
+) -> results.Ranking:
     """Order documents by how well they fit ``query``."""
-    as_text("query", query)
+    requests.as_text("query", query)
     listed = _texts("documents", documents)
     body = _body(wire, model, query=query, documents=listed, top_n=top_n, **params)
 
-    def read(found: Any) -> list[Ranked]:
-        results = [
-            Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
+    def read(found: Any) -> list[results.Ranked]:
+        ranked = [
+            results.Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
             for r in found["results"]
         ]
-        return sorted(results, key=lambda r: -r.score)
+        return sorted(ranked, key=lambda r: -r.score)
 
-    results, reply = await _asked(wire, "rerank", body, read)
-    return Ranking(results=results, reply=reply)
+    ranked, reply = await _asked(wire, "rerank", body, read)
+    return results.Ranking(results=ranked, reply=reply)
 
 
 async def image(
@@ -124,11 +110,11 @@ async def image(
     model: str | None = None,
     image: str | bytes | Path | None = None,
     **params: Any,
-) -> Picture:
+) -> results.Picture:
     """Draw a picture, from another one if ``image`` is given (a path, bytes or URL)."""
     if image is not None:
-        params["image_url"] = image_url(image)
-    body = _body(wire, model, prompt=as_text("prompt", prompt), **params)
+        params["image_url"] = requests.image_url(image)
+    body = _body(wire, model, prompt=requests.as_text("prompt", prompt), **params)
 
     def read(found: Any) -> list[tuple[bytes, str]]:
         if not found["data"]:
@@ -144,8 +130,10 @@ async def image(
         if url and not data:
             # Hosts delete their copies soon; a saved notebook must keep the picture.
             data = await wire.fetching(url)
-        kind = image_kind(data) or ""
-        pictures.append(Picture(data=data, media_type=kind, url=url, reply=reply))
+        kind = requests.image_kind(data) or ""
+        pictures.append(
+            results.Picture(data=data, media_type=kind, url=url, reply=reply)
+        )
     return msgspec.structs.replace(pictures[0], others=tuple(pictures[1:]))
 
 
@@ -158,17 +146,19 @@ async def speak(
     model: str | None = None,
     voice: str | None = None,
     **params: Any,
-) -> Speech:
+) -> results.Speech:
     """Speak ``text`` into the file at ``path``, streamed as it comes."""
     path = Path(path)
     params.setdefault("response_format", path.suffix.lstrip(".") or None)
-    body = _body(wire, model, input=as_text("text", text), voice=voice, **params)
+    body = _body(
+        wire, model, input=requests.as_text("text", text), voice=voice, **params
+    )
     with wire.answer("speak", body) as answer, _whole(path) as file:
         response = await wire.sending(answer)
         if "json" in response.headers.get("content-type", ""):
             raise answer.no_answer(await wire.read(response))
         await wire.save(response, file)
-    return Speech(path=path, reply=answer.reply)
+    return results.Speech(path=path, reply=answer.reply)
 
 
 @contextlib.contextmanager
@@ -193,11 +183,11 @@ async def transcribe(
     response_format: str = "json",
     timestamp_granularities: str | Sequence[str] | None = None,
     **params: Any,
-) -> Transcript:
+) -> results.Transcript:
     """Write down what is said in ``audio``, a path or bytes."""
     name = "audio"
     if not isinstance(audio, bytes):
-        name, audio = Path(audio).name, file_bytes(audio, "recording")
+        name, audio = Path(audio).name, requests.file_bytes(audio, "recording")
     body = _body(
         wire,
         model,
@@ -213,7 +203,7 @@ async def transcribe(
         return {**found, "text": found["text"].strip()}
 
     found, reply = await _asked(wire, "transcribe", body, read, data=body, files=files)
-    return Transcript(
+    return results.Transcript(
         text=found["text"],
         language=found.get("language") or language or "",
         duration_s=found.get("duration"),
@@ -223,12 +213,12 @@ async def transcribe(
     )
 
 
-async def models(wire: Any, /) -> Models:
+async def models(wire: Any, /) -> results.Models:
     """List the models that the host serves now."""
     raw, reply = await _asked(wire, "models", {}, _by_id)
     kimi = list(filter(_is_kimi, raw))
     ids = [*kimi, *(name for name in raw if name not in kimi)]
-    return Models(ids=ids, kimi=kimi, raw=raw, reply=reply)
+    return results.Models(ids=ids, kimi=kimi, raw=raw, reply=reply)
 
 
 def _by_id(found: Any) -> dict[str, dict[str, Any]]:
@@ -250,7 +240,7 @@ def _is_kimi(model: str) -> bool:
     return "kimi" in model.lower()
 
 
-async def balance(wire: Any, /) -> Balance:
+async def balance(wire: Any, /) -> results.Balance:
     """Return what is left of the account's money, where the host tells."""
 
     def read(found: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -259,12 +249,12 @@ async def balance(wire: Any, /) -> Balance:
 
     found, reply = await _asked(wire, "balance", {}, read)
     currency = "CNY" if wire.host.name == "moonshot-cn" else "USD"
-    return Balance(**found, currency=currency, reply=reply)
+    return results.Balance(**found, currency=currency, reply=reply)
 
 
 async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None) -> int:
     """Return how many tokens a chat has, as Moonshot's own estimate (it is free)."""
-    turns = as_messages(messages, system=None, image=None)
+    turns = requests.as_messages(messages, system=None, image=None)
     body = {"model": model or wire.host.model, "messages": turns}
 
     def read(found: Mapping[str, Any]) -> int:

@@ -153,6 +153,7 @@ class Base(Generic[_S]):
         self,
         endpoint: str,
         subject: dict[str, Any],
+        /,
         *,
         stream: bool = True,
         watch: Watch | None = None,

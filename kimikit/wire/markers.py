@@ -203,13 +203,13 @@ class Filter:
         end = re.search(ends, held)
         reach = SIGN_WITHIN if end is None else min(SIGN_WITHIN, end.start())
         sign = prefix or re.search(signs, held[:reach])
-        if end is not None and (sign or not held[token.end() : end.start()].strip()):
-            return self._leaked(prefix, end.end())
-        if end is None and not self._last and len(held) < LONGEST_LEAK:
+        if end is not None:
+            leaks = sign or not held[token.end() : end.start()].strip()
+            return self._leaked(prefix, end.end()) if leaks else self._prose(token[0])
+        if not self._last and len(held) < (LONGEST_LEAK if sign else SIGN_WITHIN):
             self._waiting = bool(sign)
-            if sign or len(held) < SIGN_WITHIN:
-                return False
-        elif end is None and self._last and (sign or re.fullmatch(_CUT_SHORT, held)):
+            return False
+        if self._last and (sign or re.fullmatch(_CUT_SHORT, held)):
             done = held.rfind(_END)
             return self._leaked(prefix, len(held) if done < 0 else done + len(_END))
         return self._prose(token[0])

@@ -66,14 +66,18 @@ def resolve(
     """
     if base_url is not None:
         base_url = _checked(base_url)
-    name = name or (None if base_url else env.get("KIMIKIT_HOST"))
-    if isinstance(name, Host):
-        host = name
-    elif base_url and _known_as(name) not in profiles():
+    known, name = profiles(), name or (None if base_url else env.get("KIMIKIT_HOST"))
+    host = name if isinstance(name, Host) else known.get(str(name).strip().lower())
+    if host is None and base_url:
         own = str(name or "").strip() or urlsplit(base_url).netloc
         host = Host(name=own, base_url=base_url, endpoints=PLAIN_ENDPOINTS)
-    else:
-        host = _profile(name or _first_with_key(env))
+    elif host is None and name:
+        raise UnknownHost(
+            f"No host is called {name!r}.{nearest(str(name), known)}",
+            f"Use one of {', '.join(known)}, or pass base_url= for any other.",
+        )
+    elif host is None:
+        host = known[_first_with_key(env)]
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
 
@@ -126,21 +130,6 @@ def having(endpoint: str) -> list[str]:
 def _first_with_key(env: Mapping[str, str]) -> str:
     keyed = (n for n, h in profiles().items() if env.get(h.key_variable, "").strip())
     return next(keyed, LOCAL)
-
-
-def _known_as(name: object) -> str:
-    return str(name).strip().lower()
-
-
-def _profile(name: str) -> Host:
-    known = profiles()
-    host = known.get(_known_as(name))
-    if host is None:
-        raise UnknownHost(
-            f"No host is called {name!r}.{nearest(name, known)}",
-            f"Use one of {', '.join(known)}, or pass base_url= for any other.",
-        )
-    return host
 
 
 def _checked(base_url: str) -> str:

@@ -255,18 +255,14 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
 
 
 @functools.cache  # a sweep asks for the same name a thousand times
-def _meant(name: str) -> str:
-    return nearest(name, PARAMETERS, cutoff=0.85)
-
-
-def _check_names(params: Mapping[str, Any]) -> None:
+def _check_name(name: str) -> None:
     """Refuse what is nearly the name of a parameter: a host would just ignore it."""
-    for name in params.keys() - PARAMETERS:
-        if meant := _meant(name):
-            raise BadInput(
-                f"No parameter is known as {name!r}.{meant}",
-                f"If this host does take it, send extra_body={{{name!r}: ...}}.",
-            )
+    meant = "" if name in PARAMETERS else nearest(name, PARAMETERS, cutoff=0.85)
+    if meant:
+        raise BadInput(
+            f"No parameter is known as {name!r}.{meant}",
+            f"If this host does take it, send extra_body={{{name!r}: ...}}.",
+        )
 
 
 def build(
@@ -289,7 +285,8 @@ def build(
     Raises:
         BadInput: If a value is impossible, or not JSON.
     """
-    _check_names(params)
+    for name in params:
+        _check_name(name)
     params = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):

@@ -170,7 +170,7 @@ class _Wire(Base[_S]):
             remedy = "Run it again, or allow more seconds with timeout=."
         else:
             said = faults.redact(str(exc), self.key.value) or type(exc).__name__
-            what = f"The connection to {where} failed: {said}."
+            what = f"The connection to {where} failed: {said.rstrip('.')}."
             kind = errors.ConnectionFailed
         return kind(what, remedy, host=self.host.name)
 

@@ -234,7 +234,7 @@ class Answer:
         done = self._decoder.done and not self._decoder.error and not folder.error
         whole = self._whole is not None
         made = [
-            replies.of_choice(choice, folder, call, ended=done or whole)
+            replies.of_choice(choice, folder, ended=done or whole)
             for choice in folder.in_order()
         ]
         main = made[0]
@@ -253,7 +253,7 @@ class Answer:
             alternatives=tuple(made[1:]),
             raw=self._whole or replies.raw(made, folder),
         )
-        notes = replies.notes(main, folder, call, whole=whole) if over else ()
+        notes = replies.notes(main, folder, whole=whole) if over else ()
         return msgspec.structs.replace(
             main, notes=tuple(notes), cost=replies.cost(main, call, self._pricer)
         )

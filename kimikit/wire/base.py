@@ -225,8 +225,8 @@ def _timeouts(timeout: float | Mapping[str, float] | None) -> dict[str, float]:
     limits = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
     given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
     for name, value in given.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name not in limits or (value is not None and not (number and value > 0)):
+        known = name in limits and (value is None or requests.is_number(value, 0))
+        if not known or value == 0:
             raise errors.BadInput(
                 f"timeout has {name}={value!r}.",
                 "Pass seconds above 0, or a dict of connect, first_byte and gap.",

@@ -88,10 +88,8 @@ class Choice:
 class Folder:
     """Folds the chunks of one answer.
 
-    Args:
-        call: What was asked.
-
     Attributes:
+        call: What was asked.
         offered: Names of the tools that the request offered.
         head: Fields of the answer beside its choices, such as ``id`` and ``model``.
         choices: The answers by index.
@@ -101,6 +99,7 @@ class Folder:
     """
 
     def __init__(self, call: Call) -> None:
+        self.call = call
         self.offered = offered(call.body)
         self._many = (call.body.get("n") or 1) > 1
         last = (call.body.get("messages") or [{}])[-1]

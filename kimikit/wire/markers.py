@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -254,11 +255,8 @@ def _partial(text: str, token: str = "") -> int:
 
 def calls_in(block: str, offered: frozenset[str]) -> Iterator[ToolCall]:
     """Yield the whole calls of a leaked block; one without its end is no call."""
-    for piece in block.split("<|open|>call ")[1:]:
-        head, _, rest = piece.partition("<|sep|>")
-        body, end, _ = rest.partition("<|close|>call<|sep|>")
-        said = dict(re.findall(r'(\w+)="([^"]*)"', head))
-        if end:
+    for said, body, whole in _tags("call", block):
+        if whole:
             name = said.get("tool", "")
             id_ = f"functions.{name}:{said.get('index', 0)}"
             yield ToolCall(id_, name, _xtml(body), id_)
@@ -285,15 +283,21 @@ def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> ToolCall:
     return ToolCall(id_, name, tidy(arguments)[0], id_)
 
 
+def _tags(name: str, text: str) -> Iterator[tuple[dict[str, str], str, bool]]:
+    """Yield K3's tags of a name: attributes, content, and whether they end."""
+    for piece in text.split(f"<|open|>{name} ")[1:]:
+        head, _, rest = piece.partition("<|sep|>")
+        content, end, _ = rest.partition(f"<|close|>{name}<|sep|>")
+        yield dict(re.findall(r'(\w+)="([^"]*)"', head)), content, bool(end)
+
+
 def _xtml(body: str) -> str:
     """Return K3's arguments as JSON text; types but string are JSON already."""
-    values = {}
-    for piece in body.split("<|open|>argument ")[1:]:
-        head, _, rest = piece.partition("<|sep|>")
-        value: object = rest.partition("<|close|>argument<|sep|>")[0]
-        said = dict(re.findall(r'(\w+)="([^"]*)"', head))
+    values: dict[str, Any] = {}
+    for said, value, _ in _tags("argument", body):
+        key = said.get("key", "")
+        values[key] = value
         if said.get("type") != "string":
             with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                value = msgspec.json.decode(str(value))
-        values[said.get("key", "")] = value
+                values[key] = msgspec.json.decode(value)
     return msgspec.json.encode(values).decode()

@@ -15,16 +15,15 @@ from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.markers import name_in
 
 
-def of_choice(choice: Choice, folder: Folder, call: Call, *, ended: bool) -> Reply:
+def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
     """Return one of the ``n`` answers.
 
     Args:
         choice: What was folded of it.
         folder: Where it was folded.
-        call: The request.
         ended: Whether the host said that all is over.
     """
-    reason = choice.finish_reason
+    call, reason = folder.call, choice.finish_reason
     calls, notes = choice.calls.finish(
         complete=ended or reason is not None, cut=reason == "length"
     )
@@ -63,17 +62,16 @@ def of_choice(choice: Choice, folder: Folder, call: Call, *, ended: bool) -> Rep
     )
 
 
-def notes(reply: Reply, folder: Folder, call: Call, *, whole: bool) -> Iterator[str]:
+def notes(reply: Reply, folder: Folder, *, whole: bool) -> Iterator[str]:
     """Yield what was odd, a sentence each.
 
     Args:
         reply: The main answer; its own notes come first.
         folder: Where it was folded.
-        call: The request.
         whole: Whether the host answered in one piece.
     """
     yield from reply.notes
-    body = call.body
+    call, body = folder.call, folder.call.body
     if call.model and short_name(reply.model) != short_name(call.model):
         yield f"The host says that {reply.model} answered, not {call.model}."
     if call.endpoint not in ("chat", "complete"):

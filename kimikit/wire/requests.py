@@ -233,18 +233,19 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
         FixedTemperature: If the host is known to pin it to another value.
     """
     facts = model_facts(host, model)
-    spans = {"temperature": host.temperature_range, "top_p": (0, 1)}
-    counts = dict.fromkeys(("max_tokens", "max_completion_tokens", "n"), (1, math.inf))
-    for name, (low, high) in (spans | counts).items():
-        value, kind = params.get(name), int if name in counts else int | float
-        number = isinstance(value, kind) and not isinstance(value, bool)
-        if value is not None and not (number and low <= value <= high):
-            most = "" if high == math.inf else f" to {high:g}"
+    spans = {"temperature": host.temperature_range, "top_p": (0.0, 1.0)}
+    for name, (low, high) in spans.items():
+        value = params.get(name)
+        if value is not None and not is_number(value, low, high):
+            where = host.title or host.name
             raise BadInput(
                 f"{name} is {value!r}.",
-                f"On {host.title or host.name} it is a "
-                f"{'whole ' if name in counts else ''}number from {low:g}{most}.",
+                f"On {where} it is a number from {low:g} to {high:g}.",
             )
+    for name in ("max_tokens", "max_completion_tokens", "n"):
+        value = params.get(name)
+        if value is not None and not (isinstance(value, int) and is_number(value, 1)):
+            raise BadInput(f"{name} is {value!r}.", "Pass a whole number from 1.")
     limit = params.get("max_tokens") or params.get("max_completion_tokens") or 0
     if facts.context and limit > facts.context:
         raise BadInput(
@@ -252,6 +253,12 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
             "Lower it; prompt and answer share the context.",
         )
     dialects.check(params, host, model)
+
+
+def is_number(value: Any, low: float, high: float = math.inf) -> bool:
+    """Say whether a value is a number from ``low`` to ``high``; ``True`` is none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and low <= value <= high
 
 
 @functools.cache  # a sweep asks for the same name a thousand times

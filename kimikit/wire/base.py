@@ -19,6 +19,9 @@ FIRST_BYTE_S = 600.0
 GAP_S = 300.0
 """The longest silence inside an answer."""
 
+FREE = ("models", "balance", "count_tokens")
+"""Endpoints that cost nothing, so no observer is told of them."""
+
 _S = TypeVar("_S", Stream, AsyncStream)
 
 
@@ -96,12 +99,8 @@ class Base(Generic[_S]):
         self.retries = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer
-        self.defaults = {
-            **defaults,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-        }
-        self.defaults = {k: v for k, v in self.defaults.items() if v is not None}
+        given = {**defaults, "temperature": temperature, "max_tokens": max_tokens}
+        self.defaults = {k: v for k, v in given.items() if v is not None}
         requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)
 
@@ -138,41 +137,43 @@ class Base(Generic[_S]):
         Raises:
             BadInput: If the request is impossible; nothing was sent then.
         """
-        listed = requests.as_messages(messages, system=system, image=image)
-        schemas = requests.tool_schemas(tools)
-        body = self._body({"messages": listed, "tools": schemas}, params, stream=stream)
-        return self._stream(self, self.answer("chat", body, watch=watch, meta=meta))
+        subject = {
+            "messages": requests.as_messages(messages, system=system, image=image),
+            "tools": requests.tool_schemas(tools),
+        }
+        return self._asked(
+            "chat", subject, stream=stream, watch=watch, meta=meta, **params
+        )
 
-    def _completion(
+    def _completion(self, prompt: str, **options: Any) -> _S:
+        subject = {"prompt": requests.as_text("prompt", prompt)}
+        return self._asked("complete", subject, **options)
+
+    def _asked(
         self,
-        prompt: str,
+        endpoint: str,
+        subject: dict[str, Any],
+        /,
         *,
-        safety_model: str | None = None,
         stream: bool = True,
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> _S:
-        self.path("complete")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise errors.BadInput(f"prompt is {prompt!r:.40}.", "Pass text.")
-        params["safety_model"] = safety_model
-        body = self._body({"prompt": prompt}, params, stream=stream)
-        return self._stream(self, self.answer("complete", body, watch=watch, meta=meta))
-
-    def _body(
-        self, subject: dict[str, Any], params: dict[str, Any], *, stream: bool
-    ) -> dict[str, Any]:
         model = params.pop("model", None) or self.host.model
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
                 f"No model is named for {self.host.name}.",
                 "Pass model=, one of the ids that client.models() lists.",
             )
-        params = {**self.defaults, **params}
-        return requests.build(
-            subject, host=self.host, model=model, stream=stream, params=params
+        body = requests.build(
+            subject,
+            host=self.host,
+            model=model,
+            stream=stream,
+            params={**self.defaults, **params},
         )
+        return self._stream(self, self.answer(endpoint, body, watch, meta))
 
     def path(self, endpoint: str) -> str:
         """Return the URL of ``endpoint``.
@@ -192,12 +193,15 @@ class Base(Generic[_S]):
         self,
         endpoint: str,
         body: dict[str, Any],
-        *,
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
-        observed: bool = True,
     ) -> Answer:
-        """Return a call that is observed and priced, not sent yet."""
+        """Return a call, not sent yet; it is observed and priced unless it is free.
+
+        Raises:
+            NotSupported: If this host is not known to have the endpoint.
+        """
+        self.path(endpoint)
         call = Call(
             id=uuid.uuid4().hex,
             endpoint=endpoint,
@@ -209,10 +213,10 @@ class Base(Generic[_S]):
         )
         return Answer(
             call,
-            observers=self._observers if observed else (),
+            observers=() if endpoint in FREE else self._observers,
             pricer=self.pricer,
             watch=watch,
-            secrets=(self.key.value,),
+            key=self.key.value,
             patience=(self.timeouts["first_byte"], self.timeouts["gap"]),
         )
 
@@ -221,8 +225,8 @@ def _timeouts(timeout: float | Mapping[str, float] | None) -> dict[str, float]:
     limits = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
     given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
     for name, value in given.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name not in limits or (value is not None and not (number and value > 0)):
+        known = name in limits and (value is None or requests.is_number(value, 0))
+        if not known or value == 0:
             raise errors.BadInput(
                 f"timeout has {name}={value!r}.",
                 "Pass seconds above 0, or a dict of connect, first_byte and gap.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -10,8 +11,15 @@ from typing import Any
 import msgspec
 
 from kimikit.types import CallPart, ToolCall
-from kimikit.wire.markers import Parts
+from kimikit.wire.loose import as_dict, as_list, as_str
 from kimikit.wire.usage import weigh
+
+_AFTER = {
+    "": "raw control characters in its arguments",
+    "[}\\s]+": "a brace too many in its arguments",
+    r"(?:<\|tool_call\w*_end\|>\s*)+": "raw tool markers after its arguments",
+}
+"""What may stand after arguments that are an object, and what is noted of it."""
 
 
 class _Open:
@@ -22,12 +30,12 @@ class _Open:
         self.position = position
         self.id = ""
         self.name = ""
-        self.pieces = Parts()
+        self.pieces = bytearray()
         self.shown = False
 
     @property
     def arguments(self) -> str:
-        return str(self.pieces)
+        return self.pieces.decode()
 
 
 class Assembler:
@@ -44,52 +52,48 @@ class Assembler:
     def add(self, pieces: object) -> tuple[CallPart, ...]:
         """Take the ``tool_calls`` of one delta; return what a view can show of it."""
         shown: list[CallPart] = []
-        pieces = [pieces] if isinstance(pieces, dict) else pieces
-        for piece in pieces if isinstance(pieces, list) else []:
+        for piece in [pieces] if isinstance(pieces, dict) else as_list(pieces):
             if not isinstance(piece, dict):
                 continue
-            function = piece.get("function")
-            function = function if isinstance(function, dict) else {}
-            name, arguments = function.get("name"), function.get("arguments")
-            call = self._find(piece.get("index"), piece.get("id"), name)
-            if isinstance(name, str) and name.strip():
-                call.name = name.strip()
-            text = "" if arguments is None else arguments
-            text = text if isinstance(text, str) else _json(text)
-            call.pieces.add(text)
+            function = as_dict(piece.get("function"))
+            name, text = as_str(function.get("name")).strip(), function.get("arguments")
+            call = self._find(piece.get("index"), as_str(piece.get("id")), name)
+            call.name = name or call.name
+            if not isinstance(text, str):
+                text = "" if text is None else _json(text)
+            call.pieces.extend(text.encode())
             if call.name:
                 new = text if call.shown else call.arguments
                 call.shown = True
                 shown.append(CallPart(call.position, call.name, new))
         return tuple(shown)
 
-    def _find(self, index: object, id_: object, name: object) -> _Open:
-        known = id_ if isinstance(id_, str) else ""
+    def _find(self, index: object, id_: str, name: str) -> _Open:
+        """Return the call that a piece belongs to, a new one if to none so far."""
         call: _Open | None = None
         if isinstance(index, str) and index.isdecimal():
             index = int(index)
         if isinstance(index, int) and not isinstance(index, bool):
-            same = [c for c in self.calls if c.index == index]
-            call = same[-1] if same else None
-        elif known:
-            call = next((c for c in self.calls if c.id == known), None)
+            call = next((c for c in reversed(self.calls) if c.index == index), None)
+        elif id_:
+            call = next((c for c in self.calls if c.id == id_), None)
         elif not name and self.calls:
             call = self.calls[-1]
         if call is not None and name and call.name:
-            other_id = bool(known and call.id and known != call.id)
-            other_name = isinstance(name, str) and not name.startswith(call.name)
-            if other_id or (other_name and not known):
+            other_id = bool(id_ and call.id and id_ != call.id)
+            other_name = not id_ and not name.startswith(call.name)
+            if other_id or other_name:
                 call = None
         if call is None:
             number = index if isinstance(index, int) else len(self.calls)
             call = _Open(number, len(self.calls))
             self.calls.append(call)
-        call.id = call.id or known
+        call.id = call.id or id_
         return call
 
     def tokens(self) -> float:
         """Return a guess of the tokens that the calls took."""
-        return sum(weigh(call.name) + call.pieces.tokens() for call in self.calls)
+        return sum(weigh(call.name) + weigh(call.arguments) for call in self.calls)
 
     def finish(
         self, *, complete: bool, cut: bool = False
@@ -146,26 +150,19 @@ def tidy(arguments: str) -> tuple[str, str]:
 
 
 def _repaired(text: str) -> tuple[str, str]:
-    try:
-        value, end = json.JSONDecoder(strict=False, parse_constant=_decline).raw_decode(
-            text
-        )
-    except (ValueError, RecursionError):
-        return text, "has arguments that are not JSON"
+    decoder = json.JSONDecoder(strict=False, parse_constant=_decline)
+    value, end = None, 0
+    with contextlib.suppress(ValueError, RecursionError):
+        value, end = decoder.raw_decode(text)
     if not isinstance(value, dict):
         return text, "has arguments that are not JSON"
     rest = text[end:].strip()
-    if not rest:
-        what = "raw control characters in its arguments"
-    elif rest == text[:end]:
-        what = "its arguments sent twice"
-    elif not rest.strip("}"):
-        what = "a brace too many in its arguments"
-    elif re.fullmatch(r"(?:<\|tool_call\w*_end\|>\s*)+", rest):
-        what = "raw tool markers after its arguments"
-    else:
-        return text, "has arguments with more than one value"
-    return _json(value), f"had {what}"
+    if rest == text[:end]:
+        return _json(value), "had its arguments sent twice"
+    for pattern, what in _AFTER.items():
+        if re.fullmatch(pattern, rest):
+            return _json(value), f"had {what}"
+    return text, "has arguments with more than one value"
 
 
 def _decline(constant: str) -> Any:

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from kimikit.types import CallPart, Delta
+from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
-from kimikit.wire.markers import Filter, Leak, Parts, calls_in
+from kimikit.wire.loose import as_dict, as_list, as_str
+from kimikit.wire.markers import Filter, calls_in
+from kimikit.wire.requests import offered
 from kimikit.wire.usage import Tally
 
 
@@ -51,9 +53,12 @@ _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
 class Choice:
     """One of the ``n`` answers while it arrives.
 
+    Texts are UTF-8: so they grow by small pieces without an object for each of them.
+
     Attributes:
         index: Its number.
-        text: What is shown.
+        said: The content as it came, for the record.
+        text: What of it is shown.
         reasoning: What was thought.
         told: Whether the host itself kept reasoning and text apart.
         streamed: Whether it came in deltas; a whole message after them repeats them.
@@ -65,16 +70,17 @@ class Choice:
         logprobs: What the host sent of them.
     """
 
-    def __init__(self, index: int, *, lead: bool = True) -> None:
+    def __init__(self, index: int, *, lead: bool) -> None:
         self.index = index
-        self.text = Parts()
-        self.reasoning = Parts()
+        self.said = bytearray()
+        self.text = bytearray()
+        self.reasoning = bytearray()
         self.told = False
         self.streamed = False
         self.content = Filter(self.text, self.reasoning, lead=lead)
         self.thinking = Filter(self.reasoning, None, lead=lead)
         self.calls = Assembler()
-        self.found: list[Leak] = []
+        self.found: list[ToolCall] = []
         self.finish_reason: str | None = None
         self.logprobs: list[Any] = []
 
@@ -82,12 +88,9 @@ class Choice:
 class Folder:
     """Folds the chunks of one answer.
 
-    Args:
-        offered: Names of the tools that the request offered.
-        many: Whether more than one answer was asked for.
-        lead: Whether blanks before the answer are no part of it.
-
     Attributes:
+        call: What was asked.
+        offered: Names of the tools that the request offered.
         head: Fields of the answer beside its choices, such as ``id`` and ``model``.
         choices: The answers by index.
         tally: The usage seen.
@@ -95,18 +98,15 @@ class Folder:
         unreadable: How many events were not JSON.
     """
 
-    def __init__(
-        self,
-        *,
-        offered: frozenset[str] = frozenset(),
-        many: bool = False,
-        lead: bool = True,
-    ) -> None:
-        self._offered = offered
-        self._many = many
-        self._lead = lead
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.offered = offered(call.body)
+        self._many = (call.body.get("n") or 1) > 1
+        last = (call.body.get("messages") or [{}])[-1]
+        # Blanks before a chat's answer are no part of it, unless it goes on with one.
+        self._lead = call.endpoint == "chat" and last.get("role") != "assistant"
         self.head: dict[str, Any] = {}
-        self.choices: dict[int, Choice] = {0: Choice(0, lead=lead)}
+        self.choices: dict[int, Choice] = {0: Choice(0, lead=self._lead)}
         self.tally = Tally()
         self.error: dict[str, Any] | None = None
         self.unreadable = 0
@@ -128,20 +128,16 @@ class Folder:
             if choice.index or not self.head:
                 deltas += self._slow(event)
             elif text and not thought and first.content.plain and "<" not in text:
-                first.text.add(text)
-                if first.content.original is not None:
-                    first.content.original.add(text)
+                data = text.encode()
+                first.said.extend(data)
+                first.text.extend(data)
                 deltas.append(Delta(text))
             elif thought and not text and first.thinking.plain and "<" not in thought:
                 first.told = True
-                first.reasoning.add(thought)
-                if first.thinking.original is not None:
-                    first.thinking.original.add(thought)
+                first.reasoning.extend(thought.encode())
                 deltas.append(Delta("", thought))
             elif thought or text:
-                step = self._grow(first, text or "", thought or "")
-                if step is not None:
-                    deltas.append(step)
+                deltas += self._grow(first, text or "", thought or "")
         return deltas
 
     def _grow(
@@ -151,34 +147,39 @@ class Folder:
         thought: str,
         calls: tuple[CallPart, ...] = (),
         reason: str | None = None,
-    ) -> Delta | None:
+        *,
+        last: bool = False,
+    ) -> list[Delta]:
         choice.told = choice.told or bool(thought)
-        reasoning, _ = choice.thinking.feed(thought) if thought else ("", "")
-        shown, more = choice.content.feed(text) if text else ("", "")
+        choice.said.extend(text.encode())
+        reasoning, _ = choice.thinking.feed(thought, last=last)
+        shown, more = choice.content.feed(text, last=last)
         if not (shown or reasoning or more or calls or reason):
-            return None
-        return Delta(shown, reasoning + more, calls, reason, choice.index)
+            return []
+        return [Delta(shown, reasoning + more, calls, reason, choice.index)]
 
     def finish(self) -> list[Delta]:
         """Let go of what was held back; return the last steps."""
-        deltas = []
-        for choice in self.choices.values():
-            reasoning, _ = choice.thinking.feed("", last=True)
-            shown, more = choice.content.feed("", last=True)
-            for leak in (*choice.content.leaks, *choice.thinking.leaks):
-                choice.found += calls_in(leak, self._offered)
-            calls: tuple[CallPart, ...] = ()
-            if not choice.calls.calls:
-                # The same leak in the thinking and in the text is one call.
-                found = [f for f in choice.found if f.name in self._offered]
-                choice.found = list(dict.fromkeys(found))
-                calls = tuple(
-                    CallPart(number, leak.name, leak.arguments)
-                    for number, leak in enumerate(choice.found)
-                )
-            if shown or reasoning or more or calls:
-                deltas.append(Delta(shown, reasoning + more, calls, None, choice.index))
-        return deltas
+        return [
+            delta
+            for choice in self.choices.values()
+            for delta in self._grow(choice, "", "", last=True) + self._recover(choice)
+        ]
+
+    def _recover(self, choice: Choice) -> list[Delta]:
+        """Take calls of offered tools from raw markers, unless the host made some."""
+        leaks = (*choice.content.leaks, *choice.thinking.leaks)
+        if choice.calls.calls or not leaks:
+            return []
+        found = [c for leak in leaks for c in calls_in(leak, self.offered)]
+        # The same leak in the thinking and in the text is one call.
+        some = dict.fromkeys(call for call in found if call.name in self.offered)
+        choice.found = list(some)
+        parts = [
+            CallPart(number, call.name, call.arguments)
+            for number, call in enumerate(choice.found)
+        ]
+        return [Delta(calls=tuple(parts), choice=choice.index)] if parts else []
 
     def in_order(self) -> list[Choice]:
         """Return the answers by index, whichever came first."""
@@ -195,20 +196,17 @@ class Folder:
         for key, value in chunk.items():
             if key not in ("choices", "usage", "error") and value is not None:
                 self.head.setdefault(key, value)
-        groq = chunk.get("x_groq")
-        if isinstance(groq, dict):
-            self.tally.add(groq.get("usage"))
+        self.tally.add(as_dict(chunk.get("x_groq")).get("usage"))
         self.tally.add(chunk.get("usage"))
-        choices = chunk.get("choices")
-        choices = choices if isinstance(choices, list) else []
         if reports_error(chunk):
             self.error = self.error or chunk
-        made = [
-            self._choice(c, n) for n, c in enumerate(choices) if isinstance(c, dict)
-        ]
-        return [delta for delta in made if delta is not None]
+        deltas = []
+        for position, choice in enumerate(as_list(chunk.get("choices"))):
+            if isinstance(choice, dict):
+                deltas += self._choice(choice, position)
+        return deltas
 
-    def _choice(self, found: dict[str, Any], position: int) -> Delta | None:
+    def _choice(self, found: dict[str, Any], position: int) -> list[Delta]:
         index = found.get("index")
         index = index if isinstance(index, int) and index >= 0 else position
         index = index if self._many else 0  # some hosts count from 1
@@ -216,21 +214,15 @@ class Folder:
         if choice is None:
             choice = self.choices[index] = Choice(index, lead=self._lead)
         self.tally.add(found.get("usage"), index)
-        logprobs = found.get("logprobs")
-        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
-            choice.logprobs += logprobs["content"]
+        choice.logprobs += as_list(as_dict(found.get("logprobs")).get("content"))
         choice.streamed = choice.streamed or "delta" in found
-        part = found.get("delta" if choice.streamed else "message", found)
-        part = part if isinstance(part, dict) else {}
-        content = part.get("content")
-        text = _text(content if content is not None else part.get("text"))
-        thought = _thought(part)
+        part = as_dict(found.get("delta" if choice.streamed else "message", found))
+        text = _text(part.get("content")) or _text(part.get("text"))
         calls = choice.calls.add(part.get("tool_calls"))
-        reason = found.get("finish_reason")
-        reason = reason if isinstance(reason, str) and reason else None
+        reason = as_str(found.get("finish_reason")) or None
         ends = reason if choice.finish_reason is None else None
         choice.finish_reason = choice.finish_reason or reason
-        return self._grow(choice, text, thought, calls, ends)
+        return self._grow(choice, text, _thought(part), calls, ends)
 
 
 def read_objects(event: bytes) -> list[dict[str, Any]]:
@@ -260,35 +252,19 @@ def reports_error(chunk: dict[str, Any]) -> bool:
         return True
     if "choices" not in chunk:
         return chunk.get("success") is False or "detail" in chunk
-    choices = chunk["choices"]
-    return isinstance(choices, list) and any(
-        isinstance(choice, dict) and choice.get("finish_reason") == "error"
-        for choice in choices
-    )
+    choices = map(as_dict, as_list(chunk["choices"]))
+    return any(choice.get("finish_reason") == "error" for choice in choices)
 
 
 def _thought(part: dict[str, Any]) -> str:
     """Return the reasoning of a delta once, under whichever names it comes."""
-    for key in ("reasoning_content", "reasoning"):
-        value = part.get(key)
-        if isinstance(value, str) and value:
-            return value
-    details = part.get("reasoning_details")
-    found = details if isinstance(details, list) else []
-    return "".join(
-        text
-        for detail in found
-        if isinstance(detail, dict)
-        and isinstance(text := detail.get("text") or detail.get("summary"), str)
-    )
+    said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
+    details = map(as_dict, as_list(part.get("reasoning_details")))
+    return said or "".join(as_str(d.get("text") or d.get("summary")) for d in details)
 
 
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
-    return "".join(
-        part["text"]
-        for part in parts
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
-    )
+    return "".join(as_str(as_dict(part).get("text")) for part in parts)

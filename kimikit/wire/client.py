@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
+import io
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 import msgspec
@@ -18,34 +18,33 @@ from kimikit.types import Reply, Wait
 from kimikit.wire import endpoints, faults
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
-from kimikit.wire.streams import AsyncStream, Stream
+from kimikit.wire.streams import AsyncStream, Stream, at_once
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "Stream"]
 
 LOOK_S = 5.0
 """What looking up the live models may take when one was not found."""
-
-REDIRECTS = 5
-"""Steps that a file of the web may be away from its address."""
 IDLE_S = 60.0
 """How long an unused connection is kept for the next question."""
 
 _S = TypeVar("_S", Stream, AsyncStream)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
-_Plan = Generator[tuple[Any, ...], Any, _T]
 
 
 class _Wire(Base[_S]):
     """When a request is sent again and what a failed connection means.
 
-    What needs I/O is written once, as a plan: a generator that yields steps (send a
-    request, read a body, sleep) and gets their results. The two clients differ only in
-    how they take the steps.
+    All I/O is written once, as coroutines over three steps that each client takes in
+    its own way. Those of ``Client`` block, so its coroutines never wait: ``at_once``
+    runs them to their end.
     """
 
     lost = (httpx.HTTPError, httpx.StreamError)
     _http: Any
+    _send: Callable[..., Awaitable[httpx.Response]]
+    _save: Callable[[httpx.Response, BinaryIO], Awaitable[None]]
+    _sleep: Callable[[float], Awaitable[None]]
 
     def _settings(self, transport: Any) -> dict[str, Any]:
         headers = {"user-agent": "kimikit"}
@@ -66,116 +65,123 @@ class _Wire(Base[_S]):
             settings["trust_env"] = False  # no proxy leads to this machine
         return settings
 
-    def sending(
-        self, answer: Answer, *, method: str = "POST", **content: Any
-    ) -> _Plan[httpx.Response]:
-        """Plan the sending of a call, tried again where that can help."""
+    async def sending(self, answer: Answer, **content: Any) -> httpx.Response:
+        """Send a call, again where that can help; return the open response."""
         call = answer.call
         url = self.path(call.endpoint)
         if self._http.is_closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
-        if method == "POST" and not content:
+        if call.body and not content:
             content["content"] = msgspec.json.encode(call.body)
             content["headers"] = {"content-type": "application/json"}
-        faults.log(f"> {method} {url} {call.body}", self.key.value)
-        for attempt in itertools.count():
-            cause = asked = wait = None
+        method = "POST" if call.body else "GET"
+        request = self._http.build_request(method, url, **content)
+        tries = 0
+        while True:
+            faults.log(f"> {method} {url} {call.body}", self.key.value)
             try:
-                request = self._http.build_request(method, url, **content)
-                response: httpx.Response = yield "send", request
-            except httpx.HTTPError as exc:
-                cause, error = exc, self._failed(exc)
-            else:
-                faults.log(
-                    f"< {response.status_code} {response.headers}", self.key.value
-                )
-                if response.is_success:
-                    answer.headers = response.headers
-                    return response
-                said: bytes = b""
-                with contextlib.suppress(*self.lost):
-                    said = yield "read", response
-                error = faults.status_error(
-                    response.status_code,
-                    response.headers,
-                    said,
-                    host=self.host,
-                    sent=call.body,
-                    secrets=(self.key.value,),
-                )
-                asked = faults.retry_after(response.headers, error.host_message)
-            if attempt < self.retries:
-                connecting = isinstance(cause, httpx.ConnectTimeout)
-                wait = faults.pause(error, attempt, asked, again=connecting)
-            if wait is None:
-                if isinstance(error, errors.ModelNotFound):
-                    faults.name_models(error, call.model, (yield from self._live()))
-                raise error from cause
+                return await self._sent(request, answer)
+            except errors.HostError as error:
+                tries += 1
+                wait = self._wait(error, answer, tries)
+                if wait is None:
+                    if isinstance(error, errors.ModelNotFound):
+                        faults.name_models(error, call.model, await self._live())
+                    raise
             if answer.watch is not None:
-                answer.watch(Wait(wait, error.what, attempt + 1))
-            yield "sleep", wait
-        raise AssertionError
+                answer.watch(wait)
+            await self._sleep(wait.seconds)
 
-    def taking(self, kind: str, response: httpx.Response, *into: Any) -> _Plan[bytes]:
-        """Plan to ``read`` a whole body, or to ``save`` it into a file."""
-        try:
-            said: bytes = yield kind, response, *into
-        except self.lost as exc:
-            raise self._failed(exc) from exc
-        return said
+    async def _sent(self, request: httpx.Request, answer: Answer) -> httpx.Response:
+        """Send a request once; return the open response of a success."""
+        answer.headers = {}
+        response = await self._named(self._send(request))
+        answer.headers = response.headers
+        faults.log(f"< {response.status_code} {response.headers}", self.key.value)
+        if response.is_success:
+            return response
+        said = b""
+        with contextlib.suppress(errors.HostError):
+            said = await self.read(response)
+        raise answer.refused(response.status_code, said)
 
-    def _live(self) -> _Plan[list[str]]:
-        """Plan a look at the models that the host serves now; it never fails."""
-        try:
-            request = self._http.build_request(
-                "GET", self.path("models"), timeout=LOOK_S
-            )
-            response: httpx.Response = yield "send", request
-            said: bytes = yield "read", response
-            return endpoints.model_ids(said) if response.is_success else []
-        except (*self.lost, errors.KimiError):
+    def _wait(self, error: errors.HostError, answer: Answer, tries: int) -> Wait | None:
+        """Return the pause before the next try, if one is right and left."""
+        if tries > self.retries:
+            return None
+        asked = faults.retry_after(answer.headers, error.host_message)
+        unsent = isinstance(error.__cause__, httpx.ConnectTimeout)
+        seconds = faults.pause(error, tries - 1, asked, again=unsent)
+        return None if seconds is None else Wait(seconds, error.what, tries)
+
+    async def _live(self) -> list[str]:
+        """Look at the models that the host serves now; this never fails."""
+        if "models" not in self.host.endpoints:
             return []
+        url = self.path("models")
+        request = self._http.build_request("GET", url, timeout=LOOK_S)
+        return endpoints.model_ids(await self._found(request))
 
-    def fetching(self, url: str) -> _Plan[bytes]:
-        """Plan the download of a file of the web; empty if it cannot be had.
+    async def fetching(self, url: str) -> bytes:
+        """Return a file of the web; empty if it cannot be had.
 
         It may lie anywhere, so the request is bare: it carries no key.
         """
         limits = httpx.Timeout(LOOK_S, read=60.0).as_dict()
         try:
             request = httpx.Request("GET", url, extensions={"timeout": limits})
-            for _ in range(REDIRECTS):
-                response: httpx.Response = yield "send", request
-                said: bytes = yield "read", response
-                if response.next_request is None:
-                    return said if response.is_success else b""
-                request = response.next_request
+        except httpx.InvalidURL:
             return b""
-        except (*self.lost, httpx.InvalidURL):
+        return await self._found(request)
+
+    async def _found(self, request: httpx.Request) -> bytes:
+        try:
+            response = await self._send(request, follow_redirects=True)
+            said = await self.read(response)
+        except (*self.lost, errors.HostError):
             return b""
+        return said if response.is_success else b""
+
+    async def read(self, response: httpx.Response) -> bytes:
+        """Return a whole body."""
+        said = io.BytesIO()
+        await self.save(response, said)
+        return said.getvalue()
+
+    async def save(self, response: httpx.Response, file: BinaryIO) -> None:
+        """Write a whole body into ``file``."""
+        await self._named(self._save(response, file))
+
+    async def _named(self, step: Awaitable[_T]) -> _T:
+        """Take a step; what fails on the way to the host becomes an error of ours."""
+        try:
+            return await step
+        except self.lost as exc:
+            raise self._failed(exc) from exc
 
     def _failed(self, exc: Exception) -> errors.HostError:
-        where, limit = self.host.title or self.host.name, self.timeouts
-        address = f"Check the network and the address: {self.host.base_url}."
+        where, connect = self.host.title or self.host.name, self.timeouts["connect"]
+        remedy = f"Check the network and the address: {self.host.base_url}."
+        kind: type[errors.HostError] = errors.TimedOut
         if isinstance(exc, httpx.ConnectTimeout):
-            what = f"No connection to {where} within {limit['connect']:g} s."
-            return errors.TimedOut(what, address, host=self.host.name)
-        if isinstance(exc, httpx.TimeoutException):
+            what = f"No connection to {where} within {connect:g} s."
+        elif isinstance(exc, httpx.TimeoutException):
             what = f"{where} was silent for too long."
             remedy = "Run it again, or allow more seconds with timeout=."
-            return errors.TimedOut(what, remedy, host=self.host.name)
-        said = faults.redact(str(exc), [self.key.value]) or type(exc).__name__
-        what = f"The connection to {where} failed: {said}."
-        return errors.ConnectionFailed(what, address, host=self.host.name)
+        else:
+            said = faults.redact(str(exc), self.key.value) or type(exc).__name__
+            what = f"The connection to {where} failed: {said.rstrip('.')}."
+            kind = errors.ConnectionFailed
+        return kind(what, remedy, host=self.host.name)
 
-    def broken(self, answer: Answer, exc: Exception) -> errors.HostError | None:
-        """Say what a failed connection means here; ``None`` if it is just the end."""
+    def check_end(self, answer: Answer, exc: Exception) -> None:
+        """Raise what a failed connection means here, unless it is just the end."""
         bare_end = isinstance(exc, httpx.RemoteProtocolError)
         if answer.complete or (bare_end and answer.begun):
-            return None
+            return
         error = self._failed(exc)
         error.__cause__ = exc
-        return answer.broken(error) if answer.begun else error
+        raise answer.broken(error) if answer.begun else error
 
     def body(self, response: httpx.Response) -> Any:
         """Return the chunks of a response; unpacked only where the host packed them."""
@@ -186,22 +192,12 @@ class _Wire(Base[_S]):
         return response.iter_bytes()
 
 
-def _waiting(
-    plan: Callable[Concatenate[Any, _P], _Plan[_T]],
+def _blocking(
+    plan: Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]],
 ) -> Callable[Concatenate[Client, _P], _T]:
     @functools.wraps(plan)
     def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return self.drive(plan(self, *args, **kwargs))
-
-    return method
-
-
-def _awaiting(
-    plan: Callable[Concatenate[Any, _P], _Plan[_T]],
-) -> Callable[Concatenate[AsyncClient, _P], Awaitable[_T]]:
-    @functools.wraps(plan)
-    async def method(self: AsyncClient, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self.drive(plan(self, *args, **kwargs))
+        return at_once(plan(self, *args, **kwargs))
 
     return method
 
@@ -244,53 +240,32 @@ class Client(_Wire[Stream]):
         return self._whole(self._completion(prompt, **options))
 
     def _whole(self, stream: Stream) -> Reply:
-        try:
-            with stream:
-                for _ in stream:
-                    pass
-        except KeyboardInterrupt:
-            pass  # the reply says that it is partial
+        # A stopped reply says itself that it is partial.
+        with contextlib.suppress(KeyboardInterrupt), stream:
+            for _ in stream:
+                pass
         return stream.reply
 
-    embed = _waiting(endpoints.embed)
-    rerank = _waiting(endpoints.rerank)
-    image = _waiting(endpoints.image)
-    speak = _waiting(endpoints.speak)
-    transcribe = _waiting(endpoints.transcribe)
-    models = _waiting(endpoints.models)
-    balance = _waiting(endpoints.balance)
-    count_tokens = _waiting(endpoints.count_tokens)
+    embed = _blocking(endpoints.embed)
+    rerank = _blocking(endpoints.rerank)
+    image = _blocking(endpoints.image)
+    speak = _blocking(endpoints.speak)
+    transcribe = _blocking(endpoints.transcribe)
+    models = _blocking(endpoints.models)
+    balance = _blocking(endpoints.balance)
+    count_tokens = _blocking(endpoints.count_tokens)
+    fetch = _blocking(_Wire.fetching)
 
-    def fetch(self, url: str) -> bytes:
-        """Return a file of the web, fetched without a key; empty if that fails."""
-        return self.drive(self.fetching(url))
+    async def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._http.send(request, stream=True, **options)
+        return response
 
-    def ask(self, answer: Answer) -> httpx.Response:
-        """Send the request of ``answer``; return the open response."""
-        return self.drive(self.sending(answer))
+    async def _save(self, response: httpx.Response, file: BinaryIO) -> None:
+        for chunk in response.iter_bytes():
+            file.write(chunk)
 
-    def drive(self, plan: _Plan[_T]) -> _T:
-        """Take the steps of ``plan``; return its value."""
-        result: Any = None
-        failed: BaseException | None = None
-        while True:
-            try:
-                kind, *what = plan.throw(failed) if failed else plan.send(result)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            result = failed = None
-            try:
-                if kind == "send":
-                    result = self._http.send(what[0], stream=True)
-                elif kind == "read":
-                    result = what[0].read()
-                elif kind == "save":
-                    for chunk in what[0].iter_bytes():
-                        what[1].write(chunk)
-                else:
-                    time.sleep(what[0])
-            except BaseException as exc:
-                failed = exc  # the plan decides, or lets it pass
+    async def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - no event loop runs this
 
 
 class AsyncClient(_Wire[AsyncStream]):
@@ -335,44 +310,26 @@ class AsyncClient(_Wire[AsyncStream]):
                 pass
         return stream.reply
 
-    embed = _awaiting(endpoints.embed)
-    rerank = _awaiting(endpoints.rerank)
-    image = _awaiting(endpoints.image)
-    speak = _awaiting(endpoints.speak)
-    transcribe = _awaiting(endpoints.transcribe)
-    models = _awaiting(endpoints.models)
-    balance = _awaiting(endpoints.balance)
-    count_tokens = _awaiting(endpoints.count_tokens)
+    embed = endpoints.embed
+    rerank = endpoints.rerank
+    image = endpoints.image
+    speak = endpoints.speak
+    transcribe = endpoints.transcribe
+    models = endpoints.models
+    balance = endpoints.balance
+    count_tokens = endpoints.count_tokens
+    fetch = _Wire.fetching
 
-    async def fetch(self, url: str) -> bytes:
-        """Return a file of the web, fetched without a key; see ``Client.fetch``."""
-        return await self.drive(self.fetching(url))
+    async def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        response: httpx.Response
+        response = await self._http.send(request, stream=True, **options)
+        return response
 
-    async def ask(self, answer: Answer) -> httpx.Response:
-        """Send the request of ``answer``; return the open response."""
-        return await self.drive(self.sending(answer))
+    async def _save(self, response: httpx.Response, file: BinaryIO) -> None:
+        async for chunk in response.aiter_bytes():
+            file.write(chunk)
 
-    async def drive(self, plan: _Plan[_T]) -> _T:
-        """Take the steps of ``plan``; return its value."""
+    async def _sleep(self, seconds: float) -> None:
         import asyncio  # loaded by now; at the top, it would slow every import
 
-        result: Any = None
-        failed: BaseException | None = None
-        while True:
-            try:
-                kind, *what = plan.throw(failed) if failed else plan.send(result)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            result = failed = None
-            try:
-                if kind == "send":
-                    result = await self._http.send(what[0], stream=True)
-                elif kind == "read":
-                    result = await what[0].aread()
-                elif kind == "save":
-                    async for chunk in what[0].aiter_bytes():
-                        what[1].write(chunk)
-                else:
-                    await asyncio.sleep(what[0])
-            except BaseException as exc:
-                failed = exc  # the plan decides, or lets it pass
+        await asyncio.sleep(seconds)

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kimikit.errors import FixedTemperature, NotSupported
+from kimikit.errors import NotSupported
 from kimikit.types import Host, HostModel
+from kimikit.wire import faults
 from kimikit.wire.hosts import model_facts
+from kimikit.wire.loose import as_dict, as_list
 
 PINNED = {"top_p": 0.95, "n": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """What Moonshot pins beside the temperature (models overview; K2 vendor verifier)."""
 
-ELSEWHERE = (
-    "to vary it, use another host or an older model, such as K2 Instruct on Novita, "
-    "OpenRouter or a server of your own"
-)
 _PLAIN_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
@@ -33,94 +31,76 @@ def check(params: Mapping[str, Any], host: Host, model: str) -> None:
         FixedTemperature: If the host pins one to another value.
     """
     facts = model_facts(host, model)
-    for name in params:
-        if f"no:{name}" in host.quirks and params[name] is not None:
-            raise NotSupported(
-                f"{host.title} does not know {name}.", f"Leave {name} out on this host."
-            )
-    _check_pins(params, host, facts)
-    n, temperature = params.get("n") or 1, params.get("temperature")
-    if "n_at_most_5" in host.quirks and n > 1:
-        if n > 5:
-            raise NotSupported(f"n is {n}; {host.title} gives at most 5.", "Ask twice.")
-        if temperature is not None and temperature < 0.01:
-            raise NotSupported(
-                f"{host.title} refuses n={n} at temperature {temperature:g}.",
-                "Ask several times, or raise the temperature.",
-            )
-    if "thinking_limits" in host.quirks:
-        _check_thinking(params, host, facts)
-    if "tool_choice_limits" in host.quirks:
-        _check_tool_choice(params.get("tool_choice"), host, facts)
+    given = {name: value for name, value in params.items() if value is not None}
+    _check_pins(given, host, facts)
+    for what, remedy in _refused(given, host, facts):
+        raise NotSupported(what, remedy)
 
 
-def _check_pins(params: Mapping[str, Any], host: Host, facts: HostModel) -> None:
+def _check_pins(given: Mapping[str, Any], host: Host, facts: HostModel) -> None:
     fixed = facts.fixed_temperature
     if fixed is None:
         return
-    thinking = params.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "disabled":
+    if as_dict(given.get("thinking")).get("type") == "disabled":
         fixed = 0.6  # K2.5 and K2.6 answering at once; later models always think
     for name, allowed in {"temperature": fixed, **PINNED}.items():
-        if params.get(name) not in (None, allowed):
-            raise FixedTemperature(
-                f"{host.title} pins {name} of {facts.id} to {allowed:g}.",
-                f"Leave {name} out; {ELSEWHERE}.",
-                allowed=allowed,
-                parameter=name,
-                host=host.name,
-            )
+        if given.get(name, allowed) != allowed:
+            what = f"{host.title} pins {name} of {facts.id} to {allowed:g}."
+            raise faults.pinned(what, name, allowed, given, host=host.name)
 
 
-def _check_thinking(params: Mapping[str, Any], host: Host, facts: HostModel) -> None:
-    effort, thinking = params.get("reasoning_effort"), params.get("thinking")
-    thinking = thinking if isinstance(thinking, dict) else {}
-    if effort is not None and thinking:
-        raise NotSupported(
-            "reasoning_effort and thinking were both given.",
-            "Send one: which of them would hold is not documented.",
-        )
-    if effort == "none":
-        raise NotSupported(
-            f"{host.title} refuses reasoning_effort='none'.", "Use low, high or max."
-        )
-    if thinking.get("type") == "disabled" and facts.family.startswith("kimi-k3"):
-        raise NotSupported(f"{facts.id} always thinks.", "Use reasoning_effort='low'.")
-    if thinking.get("keep") and facts.family == "kimi-k2.5":
-        raise NotSupported(f"{facts.id} refuses thinking.keep.", "Leave keep out.")
-
-
-def _check_tool_choice(choice: object, host: Host, facts: HostModel) -> None:
-    k2 = facts.family.startswith("kimi-k2")
-    if k2 and (choice == "required" or isinstance(choice, dict)):
-        raise NotSupported(
-            f"{facts.id} on {host.title} refuses tool_choice={choice!r:.60}.",
-            "Use 'auto', and say in the prompt that a tool shall be called.",
-        )
-    if isinstance(choice, dict):
-        raise NotSupported(
-            f"{host.title} ignores a tool_choice that names a function.",
-            "Use 'required' and offer only that tool.",
-        )
+def _refused(
+    given: Mapping[str, Any], host: Host, facts: HostModel
+) -> Iterator[tuple[str, str]]:
+    """Yield what the host refuses or ignores, and what to do instead."""
+    title = host.title
+    for name in given:
+        if f"no:{name}" in host.quirks:
+            yield f"{title} does not know {name}.", f"Leave {name} out on this host."
+    n, temperature = given.get("n", 1), given.get("temperature", 1)
+    if "n_at_most_5" in host.quirks and n > 5:
+        yield f"n is {n}; {title} gives at most 5.", "Ask twice."
+    if "n_at_most_5" in host.quirks and n > 1 and temperature < 0.01:
+        what = f"{title} refuses n={n} at temperature {temperature:g}."
+        yield what, "Ask several times, or raise the temperature."
+    if "thinking_limits" in host.quirks:
+        effort, thinking = given.get("reasoning_effort"), as_dict(given.get("thinking"))
+        if effort is not None and thinking:
+            what = "reasoning_effort and thinking were both given."
+            yield what, "Send one: which of them would hold is not documented."
+        if effort == "none":
+            what = f"{title} refuses reasoning_effort='none'."
+            yield what, "Use low, high or max."
+        if thinking.get("type") == "disabled" and facts.family.startswith("kimi-k3"):
+            yield f"{facts.id} always thinks.", "Use reasoning_effort='low'."
+        if thinking.get("keep") and facts.family == "kimi-k2.5":
+            yield f"{facts.id} refuses thinking.keep.", "Leave keep out."
+    if "tool_choice_limits" in host.quirks:
+        choice = given.get("tool_choice")
+        named = isinstance(choice, dict)
+        if (named or choice == "required") and facts.family.startswith("kimi-k2"):
+            what = f"{facts.id} on {title} refuses tool_choice={choice!r:.60}."
+            yield what, "Use 'auto', and say in the prompt that a tool shall be called."
+        if named:
+            what = f"{title} ignores a tool_choice that names a function."
+            yield what, "Use 'required' and offer only that tool."
 
 
 def adapt(body: dict[str, Any], host: Host) -> dict[str, Any]:
     """Return the request in the words of ``host``; the one given stays as it is."""
-    body = {**body, "messages": shaped(body["messages"], host, body["model"])}
+    body = {**body, "messages": _shaped(body["messages"], host, body["model"])}
     if "max_completion_tokens" in host.quirks and "max_tokens" in body:
         body["max_completion_tokens"] = body.pop("max_tokens")
-    wanted = body.get("response_format")
-    if isinstance(wanted, dict) and isinstance(wanted.get("json_schema"), dict):
-        named = wanted["json_schema"]
-        # A top-level $schema makes K2.5 write nonsense.
-        schema = {
-            k: v for k, v in (named.get("schema") or {}).items() if k != "$schema"
-        }
+    wanted = as_dict(body.get("response_format"))
+    named = as_dict(wanted.get("json_schema"))
+    if "$schema" in as_dict(named.get("schema")):
+        # At the top level, it makes K2.5 write nonsense.
+        schema = {k: v for k, v in named["schema"].items() if k != "$schema"}
         body["response_format"] = {**wanted, "json_schema": {**named, "schema": schema}}
     return body
 
 
-def shaped(
+def _shaped(
     messages: list[dict[str, Any]], host: Host, model: str
 ) -> list[dict[str, Any]]:
     """Return the history as ``host`` wants it; the messages given stay as they are."""
@@ -131,16 +111,18 @@ def shaped(
         message = dict(message)
         if "inline_images" in host.quirks:
             _check_images(message.get("content"), host)
-        calls = message.get("tool_calls")
-        if calls:
-            if not (message.get("content") or "").strip():
+        if calls := message.get("tool_calls"):
+            if not str(message.get("content") or "").strip():
                 message.pop("content", None)
             if "needs_reasoning_content" in host.quirks:
                 message.setdefault("reasoning_content", "")
             if wants_kimi_ids(host, model):
-                message["tool_calls"] = [
-                    _renamed(call, renamed, next(numbers)) for call in calls
-                ]
+                ids = {
+                    call["id"]: f"functions.{call['function']['name']}:{next(numbers)}"
+                    for call in calls
+                }
+                message["tool_calls"] = [{**c, "id": ids[c["id"]]} for c in calls]
+                renamed |= ids
         if message.get("tool_call_id") in renamed:
             message["tool_call_id"] = renamed[message["tool_call_id"]]
         if "strict_messages" in host.quirks:
@@ -155,20 +137,12 @@ def wants_kimi_ids(host: Host, model: str) -> bool:
     Malformed ids in the history teach K2 malformed ids (K2 vendor verifier); Moonshot
     renames them itself.
     """
-    return "own_tool_ids" not in host.quirks and bool(
-        re.search(r"k2\b|k2[p.-]", model, re.I)
-    )
-
-
-def _renamed(
-    call: dict[str, Any], renamed: dict[str, str], number: int
-) -> dict[str, Any]:
-    renamed[call["id"]] = f"functions.{call['function']['name']}:{number}"
-    return {**call, "id": renamed[call["id"]]}
+    k2 = re.search(r"k2\b|k2[p.-]", model, re.I)
+    return k2 is not None and "own_tool_ids" not in host.quirks
 
 
 def _check_images(content: object, host: Host) -> None:
-    for part in content if isinstance(content, list) else []:
+    for part in as_list(content):
         url = (part.get("image_url") or {}).get("url", "")
         if str(url).startswith("http"):
             raise NotSupported(

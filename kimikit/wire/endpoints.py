@@ -1,84 +1,41 @@
-"""The endpoints beyond chat, each written once as a plan for both clients.
-
-A plan yields steps to the client that takes them, blocking or awaiting; see ``client``.
-"""
+"""The endpoints beyond chat, each written once as a coroutine for both clients."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import mimetypes
-import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from kimikit.errors import BadInput, StatusError
-from kimikit.wire import faults, requests
-from kimikit.wire.answer import Answer
-from kimikit.wire.requests import image_url
-from kimikit.wire.results import (
-    Balance,
-    Embeddings,
-    Models,
-    Picture,
-    Ranked,
-    Ranking,
-    Speech,
-    Transcript,
-)
+from kimikit.errors import BadInput
+from kimikit.types import Reply
+from kimikit.wire import requests, results
 
 _T = TypeVar("_T")
-_Plan = Generator[tuple[Any, ...], Any, _T]
-
-_LOOK: dict[str, Any] = {"method": "GET", "free": True}
 
 
-def _asking(
+async def _asked(
     wire: Any,
     endpoint: str,
     body: dict[str, Any],
     read: Callable[[Any], _T],
-    *,
-    method: str = "POST",
-    free: bool = False,
     **content: Any,
-) -> _Plan[tuple[_T, Answer]]:
-    """Plan one call, observed if it can cost; ``read`` makes the value of its JSON."""
-    answer = wire.answer(endpoint, body, observed=not free)
-    failed: BaseException | None = None
-    try:
-        answer.open()
-        response = yield from wire.sending(answer, method=method, **content)
-        said = yield from wire.taking("read", response)
+) -> tuple[_T, Reply]:
+    """Make one call; return what ``read`` makes of its JSON, and its reply."""
+    with wire.answer(endpoint, body) as answer:
+        said = await wire.read(await wire.sending(answer, **content))
         try:
             found = msgspec.json.decode(said)
             value = read(found)
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
-            raise _unreadable(wire, endpoint, response.status_code, said) from exc
+            raise answer.no_answer(said) from exc
         answer.take(found)
-        return value, answer
-    except BaseException as exc:
-        failed = exc
-        raise
-    finally:
-        answer.close(failed)
-
-
-def _unreadable(wire: Any, endpoint: str, status: int, said: bytes) -> StatusError:
-    report = faults.read_report(said)
-    message = faults.redact(report.message, [wire.key.value])
-    return StatusError(
-        f"{wire.host.title or wire.host.name} sent no {endpoint} answer: {message:.99}",
-        f"Check the address: base_url is {wire.host.base_url}.",
-        status=status,
-        host=wire.host.name,
-        host_message=message,
-        body=faults.redact(said.decode("utf-8", "replace"), [wire.key.value]),
-    )
+    return value, answer.reply
 
 
 def _body(wire: Any, model: str | None, **fields: Any) -> dict[str, Any]:
@@ -92,22 +49,18 @@ def _body(wire: Any, model: str | None, **fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise BadInput(f"{name} is {value!r:.40}.", "Pass text that is not empty.")
-    return value
-
-
 def _texts(name: str, values: Any) -> list[str]:
     listed = list(values) if isinstance(values, Sequence) else []
     if not listed or isinstance(values, str):
         raise BadInput(f"{name} is {values!r:.40}.", "Pass a list of texts.")
-    return [_text(f"{name}[{place}]", text) for place, text in enumerate(listed)]
+    return [
+        requests.as_text(f"{name}[{place}]", text) for place, text in enumerate(listed)
+    ]
 
 
-def embed(
+async def embed(
     wire: Any, /, texts: str | Sequence[str], *, model: str | None = None, **params: Any
-) -> _Plan[Embeddings]:
+) -> results.Embeddings:
     """Return a vector for each text."""
     listed = _texts("texts", [texts] if isinstance(texts, str) else texts)
     body = _body(wire, model, input=listed, **params)
@@ -119,11 +72,11 @@ def embed(
             raise ValueError
         return vectors
 
-    vectors, answer = yield from _asking(wire, "embed", body, read)
-    return Embeddings(vectors=vectors, reply=answer.reply)
+    vectors, reply = await _asked(wire, "embed", body, read)
+    return results.Embeddings(vectors=vectors, reply=reply)
 
 
-def rerank(
+async def rerank(
     wire: Any,
     /,
     query: str,
@@ -132,24 +85,24 @@ def rerank(
     top_n: int | None = None,
     model: str | None = None,
     **params: Any,
-) -> _Plan[Ranking]:
+) -> results.Ranking:
     """Order documents by how well they fit ``query``."""
-    _text("query", query)
+    requests.as_text("query", query)
     listed = _texts("documents", documents)
     body = _body(wire, model, query=query, documents=listed, top_n=top_n, **params)
 
-    def read(found: Any) -> list[Ranked]:
-        results = [
-            Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
+    def read(found: Any) -> list[results.Ranked]:
+        ranked = [
+            results.Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
             for r in found["results"]
         ]
-        return sorted(results, key=lambda r: -r.score)
+        return sorted(ranked, key=lambda r: -r.score)
 
-    results, answer = yield from _asking(wire, "rerank", body, read)
-    return Ranking(results=results, reply=answer.reply)
+    ranked, reply = await _asked(wire, "rerank", body, read)
+    return results.Ranking(results=ranked, reply=reply)
 
 
-def image(
+async def image(
     wire: Any,
     /,
     prompt: str,
@@ -157,11 +110,11 @@ def image(
     model: str | None = None,
     image: str | bytes | Path | None = None,
     **params: Any,
-) -> _Plan[Picture]:
+) -> results.Picture:
     """Draw a picture, from another one if ``image`` is given (a path, bytes or URL)."""
     if image is not None:
-        params["image_url"] = image_url(image)
-    body = _body(wire, model, prompt=_text("prompt", prompt), **params)
+        params["image_url"] = requests.image_url(image)
+    body = _body(wire, model, prompt=requests.as_text("prompt", prompt), **params)
 
     def read(found: Any) -> list[tuple[bytes, str]]:
         if not found["data"]:
@@ -171,25 +124,20 @@ def image(
             for d in found["data"]
         ]
 
-    found, answer = yield from _asking(wire, "image", body, read)
+    found, reply = await _asked(wire, "image", body, read)
     pictures = []
     for data, url in found:
         if url and not data:
             # Hosts delete their copies soon; a saved notebook must keep the picture.
-            data = yield from wire.fetching(url)
-        made = Picture(data=data, media_type=_kind(data), url=url, reply=answer.reply)
-        pictures.append(made)
+            data = await wire.fetching(url)
+        kind = requests.image_kind(data) or ""
+        pictures.append(
+            results.Picture(data=data, media_type=kind, url=url, reply=reply)
+        )
     return msgspec.structs.replace(pictures[0], others=tuple(pictures[1:]))
 
 
-def _kind(data: bytes) -> str:
-    try:
-        return image_url(data).partition(";")[0].removeprefix("data:")
-    except BadInput:
-        return ""
-
-
-def speak(
+async def speak(
     wire: Any,
     /,
     text: str,
@@ -198,34 +146,34 @@ def speak(
     model: str | None = None,
     voice: str | None = None,
     **params: Any,
-) -> _Plan[Speech]:
+) -> results.Speech:
     """Speak ``text`` into the file at ``path``, streamed as it comes."""
     path = Path(path)
     params.setdefault("response_format", path.suffix.lstrip(".") or None)
-    body = _body(wire, model, input=_text("text", text), voice=voice, **params)
-    answer = wire.answer("speak", body)
-    part = path.with_name(path.name + ".part")
-    failed: BaseException | None = None
-    try:
-        answer.open()
-        response = yield from wire.sending(answer)
+    body = _body(
+        wire, model, input=requests.as_text("text", text), voice=voice, **params
+    )
+    with wire.answer("speak", body) as answer, _whole(path) as file:
+        response = await wire.sending(answer)
         if "json" in response.headers.get("content-type", ""):
-            said = yield from wire.taking("read", response)
-            raise _unreadable(wire, "speak", response.status_code, said)
+            raise answer.no_answer(await wire.read(response))
+        await wire.save(response, file)
+    return results.Speech(path=path, reply=answer.reply)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write that takes its place only once it is whole."""
+    part = path.with_name(path.name + ".part")
+    try:
         with part.open("wb") as file:
-            yield from wire.taking("save", response, file)
-        os.replace(part, path)
-    except BaseException as exc:
-        failed = exc
-        raise
+            yield file
+        part.replace(path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        answer.close(failed)
-    return Speech(path=path, reply=answer.reply)
+        part.unlink(missing_ok=True)
 
 
-def transcribe(
+async def transcribe(
     wire: Any,
     /,
     audio: str | Path | bytes,
@@ -235,16 +183,11 @@ def transcribe(
     response_format: str = "json",
     timestamp_granularities: str | Sequence[str] | None = None,
     **params: Any,
-) -> _Plan[Transcript]:
+) -> results.Transcript:
     """Write down what is said in ``audio``, a path or bytes."""
-    name = "audio" if isinstance(audio, bytes) else Path(audio).name
-    try:
-        data = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
-    except OSError as exc:
-        raise BadInput(
-            f"The recording {str(audio)!r} cannot be read: {exc.strerror}.",
-            "Pass the path of a file that exists, or its bytes.",
-        ) from exc
+    name = "audio"
+    if not isinstance(audio, bytes):
+        name, audio = Path(audio).name, requests.file_bytes(audio, "recording")
     body = _body(
         wire,
         model,
@@ -254,68 +197,62 @@ def transcribe(
         **params,
     )
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    found, answer = yield from _asking(
-        wire,
-        "transcribe",
-        body,
-        lambda f: {**f, "text": f["text"].strip()},
-        data=body,
-        files={"file": (name, data, kind)},
-    )
-    return Transcript(
+    files = {"file": (name, audio, kind)}
+
+    def read(found: Any) -> dict[str, Any]:
+        return {**found, "text": found["text"].strip()}
+
+    found, reply = await _asked(wire, "transcribe", body, read, data=body, files=files)
+    return results.Transcript(
         text=found["text"],
         language=found.get("language") or language or "",
         duration_s=found.get("duration"),
         segments=found.get("segments") or [],
         words=found.get("words") or [],
-        reply=answer.reply,
+        reply=reply,
     )
 
 
-def models(wire: Any, /) -> _Plan[Models]:
+async def models(wire: Any, /) -> results.Models:
     """List the models that the host serves now."""
-    found, answer = yield from _asking(wire, "models", {}, _entries, **_LOOK)
-    raw = {str(entry["id"]): entry for entry in found}
-    kimi = [name for name in raw if is_kimi(name)]
+    raw, reply = await _asked(wire, "models", {}, _by_id)
+    kimi = list(filter(_is_kimi, raw))
     ids = [*kimi, *(name for name in raw if name not in kimi)]
-    return Models(ids=ids, kimi=kimi, raw=raw, reply=answer.reply)
+    return results.Models(ids=ids, kimi=kimi, raw=raw, reply=reply)
 
 
-def _entries(found: Any) -> list[dict[str, Any]]:
+def _by_id(found: Any) -> dict[str, dict[str, Any]]:
     """Return the entries of a model list; Together sends it bare."""
     listed = found if isinstance(found, list) else found["data"]
-    return [entry for entry in listed if entry["id"]]
+    return {str(entry["id"]): entry for entry in listed if entry["id"]}
 
 
 def model_ids(said: bytes) -> list[str]:
     """Return the ids of Kimi in the body of a model list, all ids if it has none."""
     try:
-        ids = [str(entry["id"]) for entry in _entries(msgspec.json.decode(said))]
+        ids = list(_by_id(msgspec.json.decode(said)))
     except (msgspec.MsgspecError, LookupError, TypeError):
         return []
-    return [name for name in ids if is_kimi(name)] or ids
+    return list(filter(_is_kimi, ids)) or ids
 
 
-def is_kimi(model: str) -> bool:
-    """Say whether an id is one of Kimi's."""
+def _is_kimi(model: str) -> bool:
     return "kimi" in model.lower()
 
 
-def balance(wire: Any, /) -> _Plan[Balance]:
+async def balance(wire: Any, /) -> results.Balance:
     """Return what is left of the account's money, where the host tells."""
 
     def read(found: Mapping[str, Any]) -> dict[str, Decimal]:
         kinds = ("available", "cash", "voucher")
         return {k: Decimal(str(found["data"][f"{k}_balance"])) for k in kinds}
 
-    found, answer = yield from _asking(wire, "balance", {}, read, **_LOOK)
+    found, reply = await _asked(wire, "balance", {}, read)
     currency = "CNY" if wire.host.name == "moonshot-cn" else "USD"
-    return Balance(**found, currency=currency, reply=answer.reply)
+    return results.Balance(**found, currency=currency, reply=reply)
 
 
-def count_tokens(
-    wire: Any, /, messages: Any, *, model: str | None = None
-) -> _Plan[int]:
+async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None) -> int:
     """Return how many tokens a chat has, as Moonshot's own estimate (it is free)."""
     turns = requests.as_messages(messages, system=None, image=None)
     body = {"model": model or wire.host.model, "messages": turns}
@@ -323,5 +260,5 @@ def count_tokens(
     def read(found: Mapping[str, Any]) -> int:
         return int(found["data"]["total_tokens"])
 
-    tokens, _ = yield from _asking(wire, "count_tokens", body, read, free=True)
+    tokens, _ = await _asked(wire, "count_tokens", body, read)
     return tokens

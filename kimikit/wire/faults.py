@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -12,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kimikit import errors
-from kimikit.types import Host
+from kimikit.types import Call
+from kimikit.wire.loose import as_dict
 
 LONGEST_WAIT_S = 60.0
 """The longest pause before a new try, whatever the host asks for."""
@@ -31,23 +33,50 @@ _FIXED = (
     r"(?:exactly |equal to )?(-?\d+(?:\.\d+)?)(?! ?(?:or|to|and|,))"
     rf"|\b({_PINS})\b\W? does not support .{{0,60}}?only the default \((-?[\d.]+)\)"
 )
-_BALANCE = (
-    r"exceeded_current_quota|insufficient[_ ](?:quota|balance|credits|funds)"
-    r"|exceeded your current quota|more credits|billing|balance|suspended"
-)
-_FILTER = r"content[_ ]filter|high risk|moderation|flagged"
-_BUSY = r"overloaded|at capacity|no capacity|server is busy"
-_CONTEXT = (
-    r"context_length|context (?:length|window)|maximum context|prompt is too long"
-    r"|input token length|token limit|too many (?:input )?tokens|reduce the length"
-)
-_KEY = r"invalid_authentication|incorrect_api_key|invalid api.?key"
-_MODEL = (
-    r"model\b.{0,80}?(?:not found|does not exist|is not (?:currently )?"
-    r"(?:supported|available|a valid)|no longer|retired|deprecated|decommissioned)"
-    r"|not found the model|(?:unknown|invalid) model|not a valid model"
-    r"|no endpoints found for|model_not_(?:found|available)|resource_not_found"
-)
+_SIGNS: dict[type[errors.StatusError], str] = {
+    errors.ContentFiltered: r"content[_ ]filter|high risk|moderation|flagged",
+    errors.ContextTooLong: (
+        r"^(?:0|400|413|422|5\d\d) .*(?:context_length|context (?:length|window)"
+        r"|maximum context|prompt is too long|input token length|token limit"
+        r"|too many (?:input )?tokens|reduce the length)"
+    ),
+    errors.NoBalance: (
+        r"^402|^(?:0|403|429) .*(?:exceeded_current_quota"
+        r"|insufficient[_ ](?:quota|balance|credits|funds)"
+        r"|exceeded your current quota|more credits|billing|balance|suspended)"
+    ),
+    errors.Overloaded: r"^5|overloaded|at capacity|no capacity|server is busy",
+    errors.RateLimited: r"^429",
+    errors.ModelNotFound: (
+        r"^404 .*model|^(?:0|400|403|404|410|422) .*(?:model\b.{0,80}?"
+        r"(?:not found|does not exist|is not (?:currently )?"
+        r"(?:supported|available|a valid)|no longer|retired|deprecated|decommissioned)"
+        r"|not found the model|(?:unknown|invalid) model|not a valid model"
+        r"|no endpoints found for|model_not_(?:found|available)|resource_not_found)"
+    ),
+    errors.AuthenticationFailed: (
+        r"^40[13]|invalid_authentication|incorrect_api_key|invalid api.?key"
+    ),
+    errors.BadRequest: r"^4(?:00|13|22)|tool_use_failed",
+}
+"""What shows each error in status, kind and message; the first that fits holds."""
+
+_REMEDIES = {
+    errors.ContentFiltered: "Rephrase the prompt.",
+    errors.ContextTooLong: "Shorten the prompt, or lower max_tokens.",
+    errors.NoBalance: "Top the account up{at_page}, or use another host.",
+    errors.Overloaded: "Wait a minute and run it again, or use another host.",
+    errors.RateLimited: "Wait, send fewer requests at once, or set rpm=.",
+    errors.ModelNotFound: "Name another model than {model!r}.",
+    errors.AuthenticationFailed: "Check {variable}{or_page}.{twin}",
+    errors.BadRequest: "Change the request as the host says, and run it again.",
+    errors.StatusError: (
+        "Run it again; if it stays, check the address, base_url is {base_url}, or ask "
+        "the host's support."
+    ),
+}
+_ASK_AGAIN = "The model wrote a call that fits no tool; ask again."
+_TWINS = {"moonshot": "moonshot-cn", "moonshot-cn": "moonshot"}
 _UNIT_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -70,43 +99,38 @@ def logs() -> bool:
     return os.environ.get("KIMIKIT_LOG", "").lower() == "debug"
 
 
-def log(line: object, *secrets: str) -> None:
+def log(line: object, key: str) -> None:
     """Write a line of the wire to standard error if asked to, keys redacted."""
     if logs():
-        sys.stderr.write(redact(f"kimikit {line}", secrets)[:LOG_LIMIT] + "\n")
+        sys.stderr.write(redact(f"kimikit {line}", key)[:LOG_LIMIT] + "\n")
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Replace the given keys, and whatever looks like one, by ``***``."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+def decode(body: bytes | bytearray) -> str:
+    """Return a body as text, whatever bytes it has."""
+    return body.decode("utf-8", "replace")
+
+
+def redact(text: str, key: str) -> str:
+    """Replace the key in use, and whatever looks like one, by ``***``."""
+    if key:
+        text = text.replace(key, "***")
     return re.sub(_KEYS, lambda m: f"{m[1]} ***" if m[1] else "***", text)
 
 
 def read_report(body: object) -> Report:
     """Read the error body of any host: OpenAI's shape, FastAPI's, a gateway's HTML."""
-    if isinstance(body, bytes):
-        body = body.decode("utf-8", "replace")
     if isinstance(body, str):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             body = json.loads(body, strict=False)
-        except (ValueError, RecursionError):
-            title = re.search(r"<title>(.*?)</title>", str(body), re.I | re.S)
-            return Report((title[1] if title else str(body)).strip()[:500], "", 0)
     if not isinstance(body, dict):
-        return Report(str(body)[:500], "", 0)
+        title = re.search(r"<title>(.*?)</title>", str(body), re.I | re.S)
+        return Report((title[1] if title else str(body)).strip()[:500], "", 0)
     error = body.get("error") or body
     if not isinstance(error, dict):
         error = {"message": error}
-    metadata = error.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    message = _words(
-        error.get("message")
-        or error.get("detail")
-        or error.get("msg")
-        or body.get("detail")
-    )
+    metadata = as_dict(error.get("metadata"))
+    said = [error.get(name) for name in ("message", "detail", "msg")]
+    message = _words(next(filter(None, said), body.get("detail")))
     names = [error.get("type"), error.get("code"), error.get("error_type")]
     names += [body.get("error_type"), metadata.get("error_type")]
     code = next((n for n in map(_status, [*names, error.get("status_code")]) if n), 0)
@@ -123,9 +147,9 @@ def _words(value: object) -> str:
         return "; ".join(
             _words(v.get("msg") if isinstance(v, dict) else v) for v in value
         )
-    return (
-        value if isinstance(value, str) else "" if value is None else json.dumps(value)
-    )
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _status(value: object) -> int:
@@ -137,101 +161,73 @@ def status_error(
     status: int,
     headers: Mapping[str, str],
     body: bytes | dict[str, Any],
-    *,
-    host: Host,
-    sent: Mapping[str, Any],
-    secrets: Iterable[str] = (),
+    call: Call,
+    key: str = "",
 ) -> errors.StatusError:
     """Return the typed error of an answer, or of an error inside a stream.
 
     Args:
-        status: The HTTP status, or the one named inside a stream, 0 if none is.
+        status: The HTTP status, or the one named inside a stream, 0 if none is; 200
+            for what is no answer at all, such as a page of HTML.
         headers: The answer's headers, names in lower case.
         body: The raw body, or the object that reports the error.
-        host: Whose answer it is.
-        sent: The request's JSON.
-        secrets: Keys that must not appear.
+        call: What was asked.
+        key: The key in use, which must not appear.
     """
-    report = read_report(body)
-    raw = (
-        json.dumps(body) if isinstance(body, dict) else body.decode("utf-8", "replace")
-    )
-    message = redact(report.message, secrets)
+    raw = json.dumps(body) if isinstance(body, dict) else decode(body)
+    report = read_report(raw)
+    message = redact(report.message, key)
     details: dict[str, Any] = {
         "status": status or None,
-        "host": host.name,
+        "host": call.host.name,
         "request_id": request_id(headers),
         "host_message": message,
-        "body": redact(raw, secrets),
+        "body": redact(raw, key),
     }
     said = f": {message.rstrip('.')}." if message else "."
-    verb = f"answered {status}" if status else "reported an error"
-    what = f"{host.title or host.name} {verb}{said}"
-    text = f"{report.kind} {report.message}".lower()
+    verbs = {0: "reported an error", 200: "sent no answer"}
+    verb = verbs.get(status, f"answered {status}")
+    what = f"{call.host.title or call.host.name} {verb}{said}"
     fixed = re.search(_FIXED, report.message) if status in (0, 400, 422) else None
     if fixed:
-        return _fixed(fixed, what, sent, details)
-    make, remedy = _meaning(status, text, host, str(sent.get("model", "")))
-    if make is errors.RateLimited:
+        name, allowed = fixed[1] or fixed[3], float(fixed[2] or fixed[4])
+        return pinned(what, name.lower(), allowed, call.body, **details)
+    text = f"{status} {report.kind} {report.message}".lower()
+    fitting = (kind for kind, sign in _SIGNS.items() if re.search(sign, text, re.S))
+    kind = next(fitting, errors.StatusError)
+    if kind is errors.RateLimited:
         details["retry_after_s"] = retry_after(headers, report.message)
-    return make(what, remedy, **details)
+    remedy = _REMEDIES[kind] if "tool_use_failed" not in text else _ASK_AGAIN
+    return kind(what, _filled(remedy, call), **details)
 
 
-def _fixed(
-    found: re.Match[str], what: str, sent: Mapping[str, Any], details: dict[str, Any]
+def _filled(remedy: str, call: Call) -> str:
+    host = call.host
+    page, twin = host.key_url, _TWINS.get(host.name)
+    other = " Keys of .ai and .cn are not interchangeable: try host={!r}."
+    return remedy.format(
+        at_page=f" at {page}" if page else "",
+        or_page=f", or make a key at {page}" if page else "",
+        variable=host.key_variable or "api_key",
+        twin=other.format(twin) if twin else "",
+        model=call.model,
+        base_url=host.base_url,
+    )
+
+
+def pinned(
+    what: str, name: str, allowed: float, sent: Mapping[str, Any], **details: Any
 ) -> errors.FixedTemperature:
-    name = (found[1] or found[3]).lower()
-    allowed = float(found[2] or found[4])
+    """Return the error of a parameter that takes no value but ``allowed``."""
+    remedy = (
+        f"Leave {name} out; to vary it, use another host or an older model, such as K2 "
+        "Instruct on Novita, OpenRouter or a server of your own."
+    )
     if sent.get(name) in (None, allowed):
         remedy = f"The host refuses even that value: leave it out with {name}=None."
-    else:
-        remedy = (
-            f"Leave {name} out or set it to {allowed:g}; to vary it, use another host "
-            "or an older model, such as K2 Instruct on Novita or OpenRouter."
-        )
     return errors.FixedTemperature(
         what, remedy, allowed=allowed, parameter=name, **details
     )
-
-
-def _meaning(
-    status: int, text: str, host: Host, model: str
-) -> tuple[type[errors.StatusError], str]:
-    variable = host.key_variable or "api_key"
-    if re.search(_FILTER, text):
-        return errors.ContentFiltered, "Rephrase the prompt."
-    if (status in (0, 402, 403, 429) and re.search(_BALANCE, text)) or status == 402:
-        where = f" at {host.key_url}" if host.key_url else ""
-        return errors.NoBalance, f"Top the account up{where}, or use another host."
-    if re.search(_BUSY, text) or (status >= 500 and not re.search(_CONTEXT, text)):
-        return errors.Overloaded, "Wait a minute and run it again, or use another host."
-    if status == 429:
-        return errors.RateLimited, "Wait, send fewer requests at once, or set rpm=."
-    if status in (0, 400, 403, 404, 410, 422) and (
-        re.search(_MODEL, text) or (status == 404 and "model" in text)
-    ):
-        return errors.ModelNotFound, f"Name another model than {model!r}."
-    if status in (401, 403) or re.search(_KEY, text):
-        remedy = f"Check {variable}"
-        remedy += f", or make a key at {host.key_url}." if host.key_url else "."
-        twin = {"moonshot": "moonshot-cn", "moonshot-cn": "moonshot"}.get(host.name)
-        if twin:
-            remedy += (
-                f" Keys of .ai and .cn are not interchangeable: try host={twin!r}."
-            )
-        return errors.AuthenticationFailed, remedy
-    if re.search(_CONTEXT, text):
-        return errors.ContextTooLong, "Shorten the prompt, or lower max_tokens."
-    if "tool_use_failed" in text:
-        return errors.BadRequest, "The model wrote a call that fits no tool; ask again."
-    if status in (400, 413, 422):
-        return (
-            errors.BadRequest,
-            "Change the request as the host says, and run it again.",
-        )
-    if 0 < status < 400 or status == 404:
-        return errors.StatusError, f"Check the address: base_url is {host.base_url}."
-    return errors.StatusError, "Run it again; if it stays, ask the host's support."
 
 
 def name_models(
@@ -251,10 +247,8 @@ def name_models(
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the id to quote to the host's support, under any of its names."""
-    for name in ("x-request-id", "request-id", "x-trace-id", "cf-ray"):
-        if headers.get(name):
-            return headers[name]
-    return None
+    names = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
+    return next(filter(None, map(headers.get, names)), None)
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
@@ -262,8 +256,6 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
 
     Forms: seconds, an HTTP date, a Unix time, ``1.2s``, ``42ms``, ``2m59.56s``.
     """
-    if "retry-after-ms" in headers:
-        return seconds(headers["retry-after-ms"] + "ms")
     for name in ("retry-after", "x-ratelimit-reset"):
         if headers.get(name):
             return seconds(headers[name])

@@ -66,27 +66,30 @@ def resolve(
     """
     if base_url is not None:
         base_url = _checked(base_url)
-    name = name or (None if base_url else env.get("KIMIKIT_HOST"))
-    if isinstance(name, Host):
-        host = name
-    elif base_url and _known_as(name) not in profiles():
+    known, name = profiles(), name or (None if base_url else env.get("KIMIKIT_HOST"))
+    host = name if isinstance(name, Host) else known.get(str(name).strip().lower())
+    if host is None and base_url:
         own = str(name or "").strip() or urlsplit(base_url).netloc
         host = Host(name=own, base_url=base_url, endpoints=PLAIN_ENDPOINTS)
-    else:
-        host = _profile(name or _first_with_key(env))
+    elif host is None and name:
+        raise UnknownHost(
+            f"No host is called {name!r}.{nearest(str(name), known)}",
+            f"Use one of {', '.join(known)}, or pass base_url= for any other.",
+        )
+    elif host is None:
+        host = known[_first_with_key(env)]
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
 
 
 def newest(host: Host) -> str:
     """Return the id of the Kimi to use on ``host`` when none is named."""
-    listed = [m for m in host.models if m.state == "served"] or [
-        m for m in host.models if m.state == "unknown"
-    ]
+    served = [m for m in host.models if m.state == "served"]
+    listed = served or [m for m in host.models if m.state == "unknown"]
     instruct = [m for m in listed if m.family.startswith("kimi-k2-instruct")]
     # K2 Instruct itself before its update of September 2025, which sorts after it.
-    listed = sorted(instruct, key=lambda m: m.family) or listed
-    return listed[0].id if listed else ""
+    first = min(instruct, key=lambda m: m.family, default=next(iter(listed), None))
+    return first.id if first else ""
 
 
 def model_facts(host: Host, model: str) -> HostModel:
@@ -104,16 +107,14 @@ def model_facts(host: Host, model: str) -> HostModel:
     return HostModel(id=model)
 
 
-def key_of(host: Host, env: Mapping[str, str] = os.environ) -> str:
+def key_of(host: Host) -> str:
     """Return the key of ``host`` from the environment, empty where none is needed.
 
     Raises:
         MissingKey: If the host needs a key and its variable is not set.
     """
-    if not host.key_variable:
-        return ""
-    key = env.get(host.key_variable, "").strip()
-    if not key:
+    key = os.environ.get(host.key_variable, "").strip()
+    if host.key_variable and not key:
         raise MissingKey(
             f"The host {host.name!r} needs a key and {host.key_variable} is not set.",
             f"Make one at {host.key_url} and set {host.key_variable}, or api_key=.",
@@ -127,25 +128,8 @@ def having(endpoint: str) -> list[str]:
 
 
 def _first_with_key(env: Mapping[str, str]) -> str:
-    for name, host in profiles().items():
-        if host.key_variable and env.get(host.key_variable, "").strip():
-            return name
-    return LOCAL
-
-
-def _known_as(name: object) -> str:
-    return str(name).strip().lower()
-
-
-def _profile(name: str) -> Host:
-    known = profiles()
-    host = known.get(_known_as(name))
-    if host is None:
-        raise UnknownHost(
-            f"No host is called {name!r}.{nearest(name, known)}",
-            f"Use one of {', '.join(known)}, or pass base_url= for any other.",
-        )
-    return host
+    keyed = (n for n, h in profiles().items() if env.get(h.key_variable, "").strip())
+    return next(keyed, LOCAL)
 
 
 def _checked(base_url: str) -> str:

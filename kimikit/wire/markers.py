@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 
-from kimikit.wire.usage import weigh
+from kimikit.types import ToolCall
+from kimikit.wire.calls import decoded, tidy
+from kimikit.wire.loose import as_dict, as_str
 
-_BEGIN, _ARGUMENTS = "<|tool_call_begin|>", "<|tool_call_argument_begin|>"
+_BEGIN, _END = "<|tool_call_begin|>", "<|tool_call_end|>"
+_ARGUMENTS = "<|tool_call_argument_begin|>"
 _WHOLE = [
     *(f"<|tool_call{s}_section_{x}|>" for s in ("", "s") for x in ("begin", "end")),
     *(f"<|tool_call_{x}|>" for x in ("begin", "argument_begin", "end")),
@@ -44,76 +47,20 @@ SIGN_WITHIN = 400
 LONGEST_LEAK = 1_000_000
 
 
-class Parts:
-    """Text that grows by small pieces and keeps no object for each of them."""
-
-    def __init__(self) -> None:
-        self.blocks: list[str] = []
-        self.recent: list[str] = []
-        self._counted = 0
-        self._tokens = 0.0
-
-    def add(self, piece: str) -> None:
-        """Append ``piece``."""
-        self.recent.append(piece)
-        if len(self.recent) > 255:
-            self.pack()
-
-    def pack(self) -> None:
-        """Make one block of the recent pieces."""
-        if self.recent:
-            self.blocks.append("".join(self.recent))
-            self.recent.clear()
-
-    def take(self) -> str:
-        """Return the text and forget it."""
-        text = str(self)
-        self.blocks.clear()
-        self._counted, self._tokens = 0, 0.0
-        return text
-
-    def tokens(self) -> float:
-        """Return a guess of the tokens so far, at the cost of the new text alone."""
-        self.pack()
-        self._tokens += sum(map(weigh, self.blocks[self._counted :]))
-        self._counted = len(self.blocks)
-        return self._tokens
-
-    def __str__(self) -> str:
-        self.pack()
-        return "".join(self.blocks)
-
-
-class Leak(NamedTuple):
-    """A call found in raw markers.
-
-    Attributes:
-        id: What stands where K2 writes the id.
-        name: The name in it.
-        arguments: JSON text.
-    """
-
-    id: str
-    name: str
-    arguments: str
-
-
 class Filter:
     """Splits the text of one channel into what is shown, thought and leaked.
 
     Attributes:
         plain: Whether text without ``<`` needs no look.
         leaks: The raw blocks taken out.
-        original: The text as it came, once it differs from what is shown.
         unopened: Whether thinking ended that no tag had begun.
     """
 
     def __init__(
-        self, shown: Parts, thought: Parts | None, *, lead: bool = True
+        self, shown: bytearray, thought: bytearray | None, *, lead: bool = True
     ) -> None:
         self.plain = not lead
         self.leaks: list[str] = []
-        self.original: Parts | None = None
         self.unopened = False
         self._shown = shown
         self._thought = thought
@@ -123,9 +70,6 @@ class Filter:
         self._held = ""
         self._waiting = False
         self._last = False
-        self._scanned = 0
-        self._fence = ""
-        self._line = ""
         self._new: list[str] = []
         self._new_thought: list[str] = []
 
@@ -137,8 +81,6 @@ class Filter:
             last: Whether it ends the channel, so that nothing is held back.
         """
         self._last = last
-        if self.original is not None:
-            self.original.add(text)
         self._held += text
         if self._waiting and ">" not in text and not last:
             return "", ""
@@ -151,20 +93,23 @@ class Filter:
         self._new_thought.clear()
         return shown, thought
 
-    def _alter(self) -> None:
-        """Keep the text as it came before the first change to it."""
-        if self.original is None:
-            self.original = Parts()
-            self.original.blocks = [str(self._shown), self._held]
-
     def _show(self, text: str) -> None:
         if text:
-            self._shown.add(text)
+            self._shown.extend(text.encode())
             self._new.append(text)
 
     def _think_of(self, text: str) -> None:
-        (self._shown if self._thought is None else self._thought).add(text)
-        (self._new if self._thought is None else self._new_thought).append(text)
+        if self._thought is None:
+            self._show(text)
+        else:
+            self._thought.extend(text.encode())
+            self._new_thought.append(text)
+
+    def _free(self, token: str = "") -> str:
+        """Let go of what cannot be the start of ``token``, or of any marker."""
+        cut = len(self._held) - (0 if self._last else _partial(self._held, token))
+        free, self._held = self._held[:cut], self._held[cut:]
+        return free
 
     def _lead(self) -> bool:
         """Drop what Kimi puts before an answer: blank lines or a space, a think tag."""
@@ -172,23 +117,17 @@ class Filter:
         opening = "<think>"
         if self._thought is not None and not self._opened:
             if text.startswith(opening):
-                self._alter()
                 self._opened, self._mode = True, "think"
-                self._held = text[len(opening) :]
+                self._held = text.removeprefix(opening)
                 return True
             if text and opening.startswith(text) and not self._last:
                 return False
+        indent = self._held.removesuffix(text).rpartition("\n")[2]
         if not text and not self._last:
-            if "\n" in self._held:
-                self._alter()
-                self._held = self._held.rpartition("\n")[2]
-            if len(self._held) < SIGN_WITHIN:
-                return False
-        indent = self._held[: len(self._held) - len(text)].rpartition("\n")[2]
-        kept = (indent if len(indent) > 1 else "") + text if text else ""
-        if kept != self._held:
-            self._alter()
-        self._mode, self._held = "text", kept
+            self._held = indent
+            return False
+        self._mode = "text"
+        self._held = indent + text if text and len(indent) > 1 else text
         return True
 
     def _think(self) -> bool:
@@ -197,25 +136,19 @@ class Filter:
             self._think_of(before)
             self._mode, self._held = "lead", after
             return True
-        keep = 0 if self._last else _partial(self._held, self._close)
-        cut = len(self._held) - keep
-        self._think_of(self._held[:cut])
-        self._held = self._held[cut:]
+        self._think_of(self._free(self._close))
         return False
 
     def _text(self) -> bool:
         found = re.search(_TOKEN, self._held)
         if found is None:
-            keep = 0 if self._last else _partial(self._held)
-            cut = len(self._held) - keep
-            self._show(self._held[:cut])
-            self._held = self._held[cut:]
+            self._show(self._free())
             return False
         token = found[0]
         self._show(self._held[: found.start()])
         self._held = self._held[found.start() :]
         rest = self._held[len(token) :]
-        if self._in_code():
+        if _ends_in_code(self._shown.decode()):
             self._show(token)
         elif token in ("</think>", "<|close|>think<|sep|>"):
             self._unopened(token)
@@ -223,15 +156,12 @@ class Filter:
             more = rest.replace(token, "").strip()
             if not more or (more in _STARTS and not self._last):
                 if self._last:
-                    self._alter()
                     self._held = ""
                 return False
             self._show(token)
         elif token.endswith("response<|sep|>"):
-            self._alter()
             self._mode = "lead" if token.startswith("<|open") else "text"
         elif token == "<|open|>think<|sep|>":
-            self._alter()
             self._mode, self._close = "think", "<|close|>think<|sep|>"
         elif token.startswith("<|close|>") or "_end|>" in token:
             if not self.leaks:
@@ -244,17 +174,14 @@ class Filter:
 
     def _unopened(self, token: str) -> None:
         """Take the text so far as thinking whose opening tag the host swallowed."""
-        before = str(self._shown)
+        before, thought = self._shown.decode(), self._thought
         if before.strip():
-            told = self._opened or self._thought is None or str(self._thought)
-            if told or self._thought is None or "<think>" in before:
+            if self._opened or thought is None or thought or "<think>" in before:
                 self._show(token)
                 return
-            self._alter()
             self.unopened = True
-            self._thought.add(self._shown.take())
-            self._scanned, self._fence, self._line = 0, "", ""
-        self._alter()
+            thought.extend(self._shown)
+            self._shown.clear()
         self._opened, self._mode = True, "lead"
 
     def _block(self) -> bool:
@@ -265,9 +192,7 @@ class Filter:
         prefix = ""
         if token[0] == _ARGUMENTS:
             # Only the tail leaked: the id went before it as text.
-            self._shown.pack()
-            tail = "".join(self._shown.blocks[-2:])[-200:]
-            before = re.search(_ID_BEFORE, tail)
+            before = re.search(_ID_BEFORE, self._shown.decode()[-200:])
             if before is None:
                 return self._prose(token[0])
             prefix = before[0]
@@ -279,16 +204,15 @@ class Filter:
         end = re.search(ends, held)
         reach = SIGN_WITHIN if end is None else min(SIGN_WITHIN, end.start())
         sign = prefix or re.search(signs, held[:reach])
-        if end is not None and (sign or not held[token.end() : end.start()].strip()):
-            return self._leaked(held[: end.end()], prefix, held[end.end() :])
-        if end is None and not self._last and len(held) < LONGEST_LEAK:
+        if end is not None:
+            leaks = sign or not held[token.end() : end.start()].strip()
+            return self._leaked(prefix, end.end()) if leaks else self._prose(token[0])
+        if not self._last and len(held) < (LONGEST_LEAK if sign else SIGN_WITHIN):
             self._waiting = bool(sign)
-            if sign or len(held) < SIGN_WITHIN:
-                return False
-        elif end is None and self._last and (sign or re.fullmatch(_CUT_SHORT, held)):
-            done = held.rfind("<|tool_call_end|>")
-            cut = len(held) if done < 0 else done + len("<|tool_call_end|>")
-            return self._leaked(held[:cut], prefix, held[cut:])
+            return False
+        if self._last and (sign or re.fullmatch(_CUT_SHORT, held)):
+            done = held.rfind(_END)
+            return self._leaked(prefix, len(held) if done < 0 else done + len(_END))
         return self._prose(token[0])
 
     def _prose(self, token: str) -> bool:
@@ -297,33 +221,25 @@ class Filter:
         self._mode = "text"
         return True
 
-    def _leaked(self, block: str, prefix: str, rest: str) -> bool:
-        self._alter()
+    def _leaked(self, prefix: str, end: int) -> bool:
         if prefix:
-            text = self._shown.take().removesuffix(prefix)
-            self._shown.add(text)
-            self._scanned = 0
-        self.leaks.append(prefix + block)
-        self._mode, self._held = "text", rest
+            del self._shown[-len(prefix.encode()) :]
+        self.leaks.append(prefix + self._held[:end])
+        self._mode, self._held = "text", self._held[end:]
         return True
 
-    def _in_code(self) -> bool:
-        """Say whether the end of the shown text stands in a fence or inline code."""
-        self._shown.pack()
-        new = "".join(self._shown.blocks[self._scanned :])
-        self._scanned = len(self._shown.blocks)
-        *lines, self._line = (self._line + new).split("\n")
-        for line in lines:
-            fence = re.match(_FENCE, line)
-            if fence is None:
-                continue
-            if not self._fence:
-                self._fence = fence[1]
-            elif fence[1].startswith(self._fence) and not fence[2].strip():
-                self._fence = ""
-        self._line = self._line[-2000:]
-        runs = len(re.findall("`+", self._line))
-        return bool(self._fence or re.match(_FENCE, self._line) or runs % 2)
+
+def _ends_in_code(text: str) -> bool:
+    """Say whether the end of ``text`` stands in a fence or in inline code."""
+    opened = ""
+    *lines, last = text.split("\n")
+    for fence in filter(None, (re.match(_FENCE, line) for line in lines)):
+        if not opened:
+            opened = fence[1]
+        elif fence[1].startswith(opened) and not fence[2].strip():
+            opened = ""
+    inline = len(re.findall("`+", last)) % 2
+    return bool(opened or re.match(_FENCE, last) or inline)
 
 
 def _partial(text: str, token: str = "") -> int:
@@ -337,15 +253,13 @@ def _partial(text: str, token: str = "") -> int:
     return 0
 
 
-def calls_in(block: str, offered: frozenset[str]) -> Iterator[Leak]:
+def calls_in(block: str, offered: frozenset[str]) -> Iterator[ToolCall]:
     """Yield the whole calls of a leaked block; one without its end is no call."""
-    for piece in block.split("<|open|>call ")[1:]:
-        head, _, rest = piece.partition("<|sep|>")
-        body, end, _ = rest.partition("<|close|>call<|sep|>")
-        said = dict(re.findall(r'(\w+)="([^"]*)"', head))
-        if end:
+    for said, body, whole in _tags("call", block):
+        if whole:
             name = said.get("tool", "")
-            yield Leak(f"functions.{name}:{said.get('index', 0)}", name, _xtml(body))
+            id_ = f"functions.{name}:{said.get('index', 0)}"
+            yield ToolCall(id_, name, _xtml(body), id_)
     for piece in block.split(_BEGIN):
         head, found, rest = piece.partition(_ARGUMENTS)
         arguments, *ended = re.split(_K2_END, rest, maxsplit=1)
@@ -360,30 +274,30 @@ def name_in(id_: str) -> str:
     return before if colon and number.isdigit() else name
 
 
-def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> Leak:
-    name = name_in(id_)
-    if name not in offered:
+def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> ToolCall:
+    name, inside = name_in(id_), as_dict(decoded(arguments))
+    if name not in offered and as_str(inside.get("name")) in offered:
         # vLLM once wrote an id of OpenAI's form, and the name among the arguments.
-        try:
-            inside = msgspec.json.decode(arguments)
-        except (msgspec.DecodeError, RecursionError):
-            inside = None
-        if isinstance(inside, dict) and inside.get("name") in offered:
-            name = inside.pop("name")
-            inside = inside.get("arguments", inside)
-            arguments = msgspec.json.encode(inside).decode()
-    return Leak(id_, name, arguments)
+        name = inside.pop("name")
+        arguments = msgspec.json.encode(inside.get("arguments", inside)).decode()
+    return ToolCall(id_, name, tidy(arguments)[0], id_)
+
+
+def _tags(name: str, text: str) -> Iterator[tuple[dict[str, str], str, bool]]:
+    """Yield K3's tags of a name: attributes, content, and whether they end."""
+    for piece in text.split(f"<|open|>{name} ")[1:]:
+        head, _, rest = piece.partition("<|sep|>")
+        content, end, _ = rest.partition(f"<|close|>{name}<|sep|>")
+        yield dict(re.findall(r'(\w+)="([^"]*)"', head)), content, bool(end)
 
 
 def _xtml(body: str) -> str:
     """Return K3's arguments as JSON text; types but string are JSON already."""
-    values = {}
-    for piece in body.split("<|open|>argument ")[1:]:
-        head, _, rest = piece.partition("<|sep|>")
-        value: object = rest.partition("<|close|>argument<|sep|>")[0]
-        said = dict(re.findall(r'(\w+)="([^"]*)"', head))
+    values: dict[str, Any] = {}
+    for said, value, _ in _tags("argument", body):
+        key = said.get("key", "")
+        values[key] = value
         if said.get("type") != "string":
             with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                value = msgspec.json.decode(str(value))
-        values[said.get("key", "")] = value
+                values[key] = msgspec.json.decode(value)
     return msgspec.json.encode(values).decode()

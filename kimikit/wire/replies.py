@@ -8,39 +8,35 @@ from typing import Any
 
 import msgspec
 
-from kimikit.types import Call, Pricer, Reply, ToolCall
-from kimikit.wire.calls import name_ids, tidy
+from kimikit.types import Call, Pricer, Reply
+from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.markers import name_in
-from kimikit.wire.requests import offered
 
 
-def of_choice(choice: Choice, call: Call, *, ended: bool) -> Reply:
+def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
     """Return one of the ``n`` answers.
 
     Args:
         choice: What was folded of it.
-        call: The request.
+        folder: Where it was folded.
         ended: Whether the host said that all is over.
     """
-    reason = choice.finish_reason
+    call, reason = folder.call, choice.finish_reason
     calls, notes = choice.calls.finish(
         complete=ended or reason is not None, cut=reason == "length"
     )
     for number, made in enumerate(calls):
-        known, name = offered(call.body), name_in(made.name)
-        if made.name not in known and name in known:
+        name = name_in(made.name)
+        if made.name not in folder.offered and name in folder.offered:
             calls[number] = msgspec.structs.replace(made, name=name)
             notes.append(f"The host called the tool {name} {made.name}.")
     leaked = choice.content.leaks or choice.thinking.leaks
     if leaked and choice.calls.calls:
         notes.append("Raw tool markers are taken out; the host's own calls hold.")
     elif leaked:
-        calls = [
-            ToolCall(found.id, found.name, tidy(found.arguments)[0], found.id)
-            for found in choice.found
-        ]
+        calls = choice.found
         were = "call of an offered tool was" if len(calls) == 1 else "calls were"
         notes.append(
             "Raw tool markers are taken out of the text (they are in .raw); "
@@ -54,8 +50,8 @@ def of_choice(choice: Choice, call: Call, *, ended: bool) -> Reply:
     )
     kimi = wants_kimi_ids(call.host, call.model)
     return Reply(
-        text=str(choice.text),
-        reasoning=str(choice.reasoning),
+        text=choice.text.decode(),
+        reasoning=choice.reasoning.decode(),
         tool_calls=tuple(name_ids(calls, count=before, kimi=kimi)),
         finish_reason=reason,
         model=call.model,
@@ -66,17 +62,16 @@ def of_choice(choice: Choice, call: Call, *, ended: bool) -> Reply:
     )
 
 
-def notes(reply: Reply, folder: Folder, call: Call, *, whole: bool) -> Iterator[str]:
+def notes(reply: Reply, folder: Folder, *, whole: bool) -> Iterator[str]:
     """Yield what was odd, a sentence each.
 
     Args:
         reply: The main answer; its own notes come first.
         folder: Where it was folded.
-        call: The request.
         whole: Whether the host answered in one piece.
     """
     yield from reply.notes
-    body = call.body
+    call, body = folder.call, folder.call.body
     if call.model and short_name(reply.model) != short_name(call.model):
         yield f"The host says that {reply.model} answered, not {call.model}."
     if call.endpoint not in ("chat", "complete"):
@@ -118,8 +113,8 @@ def raw(replies: list[Reply], folder: Folder) -> dict[str, Any]:
     """Return a stream as the one object that it stands for, as the host said it."""
     choices = []
     for reply, choice in zip(replies, folder.in_order(), strict=True):
-        content = str(choice.content.original or choice.text)
-        message: dict[str, Any] = {"role": "assistant", "content": content}
+        message: dict[str, Any] = {"role": "assistant"}
+        message["content"] = choice.said.decode()
         if choice.told:
             message["reasoning_content"] = reply.reasoning
         if choice.calls.calls:

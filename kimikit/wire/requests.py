@@ -144,6 +144,13 @@ def _attach(messages: list[dict[str, Any]], image: Any) -> None:
     asked[-1]["content"] = [*parts, *urls]
 
 
+def as_text(name: str, value: Any) -> str:
+    """Return the argument ``name``, which must be text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise BadInput(f"{name} is {value!r:.40}.", "Pass text that is not empty.")
+    return value
+
+
 def image_url(image: str | bytes | Path) -> str:
     """Return a picture as a URL: itself, or a ``data:`` URL of a file or bytes.
 
@@ -153,23 +160,37 @@ def image_url(image: str | bytes | Path) -> str:
     if isinstance(image, str) and re.match(r"(https?|data|ms):", image):
         return image
     if isinstance(image, str | Path):
-        try:
-            image = Path(image).expanduser().read_bytes()
-        except OSError as exc:
-            raise BadInput(
-                f"The picture {str(image)!r} cannot be read: {exc.strerror}.",
-                "Pass the path of a file that exists, its bytes, or a URL.",
-            ) from exc
+        image = file_bytes(image, "picture")
     if not isinstance(image, bytes):
         raise BadInput(
             f"image is of type {type(image).__name__}.", "Pass a path, bytes or URL."
         )
-    kind = next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
+    kind = image_kind(image)
     if kind is None:
         raise BadInput(
             "The picture is no PNG, JPEG, GIF or WebP.", "Convert it to one of them."
         )
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def file_bytes(path: str | Path, what: str) -> bytes:
+    """Return what is in a file of the caller.
+
+    Raises:
+        BadInput: If it cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as exc:
+        raise BadInput(
+            f"The {what} {str(path)!r} cannot be read: {exc.strerror}.",
+            "Pass the path of a file that exists, or its bytes.",
+        ) from exc
+
+
+def image_kind(image: bytes) -> str | None:
+    """Return the media type of a picture by its first bytes, if it is a known one."""
+    return next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
 
 
 def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:
@@ -212,13 +233,18 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
         FixedTemperature: If the host is known to pin it to another value.
     """
     facts = model_facts(host, model)
-    low, high = host.temperature_range
-    _check_number(params, "temperature", low, high, host)
-    _check_number(params, "top_p", 0, 1, host)
+    spans = {"temperature": host.temperature_range, "top_p": (0.0, 1.0)}
+    for name, (low, high) in spans.items():
+        value = params.get(name)
+        if value is not None and not is_number(value, low, high):
+            where = host.title or host.name
+            raise BadInput(
+                f"{name} is {value!r}.",
+                f"On {where} it is a number from {low:g} to {high:g}.",
+            )
     for name in ("max_tokens", "max_completion_tokens", "n"):
         value = params.get(name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and (not whole or value < 1):
+        if value is not None and not (isinstance(value, int) and is_number(value, 1)):
             raise BadInput(f"{name} is {value!r}.", "Pass a whole number from 1.")
     limit = params.get("max_tokens") or params.get("max_completion_tokens") or 0
     if facts.context and limit > facts.context:
@@ -229,32 +255,20 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
     dialects.check(params, host, model)
 
 
-@functools.cache  # a sweep asks for the same name a thousand times
-def _meant(name: str) -> str:
-    return nearest(name, PARAMETERS, cutoff=0.85)
-
-
-def _check_names(params: Mapping[str, Any]) -> None:
-    """Refuse what is nearly the name of a parameter: a host would just ignore it."""
-    for name in params.keys() - PARAMETERS:
-        if meant := _meant(name):
-            raise BadInput(
-                f"No parameter is known as {name!r}.{meant}",
-                f"If this host does take it, send extra_body={{{name!r}: ...}}.",
-            )
-
-
-def _check_number(
-    params: Mapping[str, Any], name: str, low: float, high: float, host: Host
-) -> None:
-    value = params.get(name)
-    if value is None:
-        return
+def is_number(value: Any, low: float, high: float = math.inf) -> bool:
+    """Say whether a value is a number from ``low`` to ``high``; ``True`` is none."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
+    return number and low <= value <= high
+
+
+@functools.cache  # a sweep asks for the same name a thousand times
+def _check_name(name: str) -> None:
+    """Refuse what is nearly the name of a parameter: a host would just ignore it."""
+    meant = "" if name in PARAMETERS else nearest(name, PARAMETERS, cutoff=0.85)
+    if meant:
         raise BadInput(
-            f"{name} is {value!r}.",
-            f"On {host.title or host.name} it is a number from {low:g} to {high:g}.",
+            f"No parameter is known as {name!r}.{meant}",
+            f"If this host does take it, send extra_body={{{name!r}: ...}}.",
         )
 
 
@@ -278,7 +292,8 @@ def build(
     Raises:
         BadInput: If a value is impossible, or not JSON.
     """
-    _check_names(params)
+    for name in params:
+        _check_name(name)
     params = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):

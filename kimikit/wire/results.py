@@ -185,9 +185,6 @@ class Models(Free, frozen=True, kw_only=True):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __contains__(self, model: str) -> bool:
-        return model in self.ids
-
     def context(self, model: str) -> int:
         """Return a model's context window in tokens, 0 where the host does not say."""
         said = (self.raw.get(model, {}).get(name) for name in _WINDOWS)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any, Self
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
+from typing import Any, Self, TypeVar
 
 from kimikit.types import Delta, Reply
 from kimikit.wire.answer import Answer
@@ -16,37 +23,53 @@ DRAIN_S = 0.05
 _DRAINED = 8
 """Chunks read after ``[DONE]`` before a host that goes on sending is hung up on."""
 
+_T = TypeVar("_T")
 
-class _Patience:
-    """Lets an answer decide how long its connection may be silent.
+
+def at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Return what a coroutine returns whose steps block, so that it never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: _T = done.value
+        return value
+    raise RuntimeError("A step of a blocking client waited.")
+
+
+@contextlib.contextmanager
+def _patience(response: Any, answer: Answer) -> Iterator[None]:
+    """Let an answer decide how long its connection may be silent.
 
     httpcore fixes the read timeout of a body when the body begins, but a stream knows
     three: until its first byte, between chunks, and after its finish. So the
     connection's own ``read`` is wrapped while an answer uses it.
     """
+    stream = response.extensions.get("network_stream")
+    if stream is None:
+        yield
+        return
+    read = stream.read
 
-    def __init__(self, response: Any, answer: Answer) -> None:
-        self._stream = response.extensions.get("network_stream")
-        if self._stream is not None:
-            read = self._stream.read
+    def patient(max_bytes: int, timeout: float | None = None) -> Any:
+        return read(max_bytes, timeout=answer.patience)
 
-            def patient(max_bytes: int, timeout: float | None = None) -> Any:
-                return read(max_bytes, timeout=answer.patience)
-
-            self._stream.read = patient
-
-    def end(self) -> None:
-        """Give the connection its own ``read`` back."""
-        if self._stream is not None:
-            del self._stream.read
+    stream.read = patient
+    try:
+        yield
+    finally:
+        del stream.read
 
 
 class _Stream:
     """What both kinds of stream share."""
 
+    _run: Callable[[], Any]
+    _steps: Any
+
     def __init__(self, client: Any, answer: Answer) -> None:
         self._client = client
         self._answer = answer
+        self._steps = self._run()
 
     @property
     def reply(self) -> Reply:
@@ -61,9 +84,7 @@ class Stream(_Stream):
     closes the connection; an answer still running is then ``partial``.
     """
 
-    def __init__(self, client: Any, answer: Answer) -> None:
-        super().__init__(client, answer)
-        self._steps = self._run()
+    _steps: Generator[Delta, None, None]
 
     def __enter__(self) -> Self:
         return self
@@ -87,13 +108,11 @@ class Stream(_Stream):
 
     def _run(self) -> Generator[Delta, None, None]:
         answer, client = self._answer, self._client
-        response: Any = None
-        patience: _Patience | None = None
-        failed: BaseException | None = None
-        try:
-            answer.open()
-            response = client.ask(answer)
-            patience = _Patience(response, answer)
+        with (
+            answer,
+            contextlib.closing(at_once(client.sending(answer))) as response,
+            _patience(response, answer),
+        ):
             body = iter(client.body(response))
             try:
                 for data in body:
@@ -101,32 +120,19 @@ class Stream(_Stream):
                     if answer.ended:
                         break
             except client.lost as exc:
-                if error := client.broken(answer, exc):
-                    raise error from error.__cause__
+                client.check_end(answer, exc)
             yield from answer.finish()
-            if error := answer.failure():
-                raise error from error.__cause__
+            answer.check()
             answer.patience = DRAIN_S
             with contextlib.suppress(*client.lost):
                 for _ in itertools.islice(body, _DRAINED):
                     pass
-        except BaseException as exc:
-            answer.stopped = isinstance(exc, GeneratorExit | KeyboardInterrupt)
-            failed = exc
-            raise
-        finally:
-            if patience is not None:
-                patience.end()
-                response.close()
-            answer.close(failed)
 
 
 class AsyncStream(_Stream):
     """The same, to be awaited: ``async with``, ``async for``; see ``Stream``."""
 
-    def __init__(self, client: Any, answer: Answer) -> None:
-        super().__init__(client, answer)
-        self._steps = self._run()
+    _steps: AsyncGenerator[Delta, None]
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,42 +158,22 @@ class AsyncStream(_Stream):
 
     async def _run(self) -> AsyncGenerator[Delta, None]:
         answer, client = self._answer, self._client
-        response: Any = None
-        patience: _Patience | None = None
-        failed: BaseException | None = None
-        try:
-            answer.open()
-            response = await client.ask(answer)
-            patience = _Patience(response, answer)
-            body = aiter(client.body(response))
-            try:
-                async for data in body:
-                    for delta in answer.feed(data):
+        with answer:
+            async with contextlib.aclosing(await client.sending(answer)) as response:
+                with _patience(response, answer):
+                    body = aiter(client.body(response))
+                    try:
+                        async for data in body:
+                            for delta in answer.feed(data):
+                                yield delta
+                            if answer.ended:
+                                break
+                    except client.lost as exc:
+                        client.check_end(answer, exc)
+                    for delta in answer.finish():
                         yield delta
-                    if answer.ended:
-                        break
-            except client.lost as exc:
-                if error := client.broken(answer, exc):
-                    raise error from error.__cause__
-            for delta in answer.finish():
-                yield delta
-            if error := answer.failure():
-                raise error from error.__cause__
-            answer.patience = DRAIN_S
-            with contextlib.suppress(*client.lost, StopAsyncIteration):
-                for _ in range(_DRAINED):
-                    await anext(body)
-        except BaseException as exc:
-            import asyncio  # loaded by now; at the top, it would slow every import
-
-            stops = (GeneratorExit, KeyboardInterrupt, asyncio.CancelledError)
-            answer.stopped = isinstance(exc, stops)
-            failed = exc
-            raise
-        finally:
-            try:
-                if patience is not None:
-                    patience.end()
-                    await response.aclose()
-            finally:
-                answer.close(failed)
+                    answer.check()
+                    answer.patience = DRAIN_S
+                    with contextlib.suppress(*client.lost, StopAsyncIteration):
+                        for _ in range(_DRAINED):
+                            await anext(body)

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from kimikit.types import Usage
+from kimikit.wire.loose import as_dict
 
 _WIDE = r"[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
@@ -43,21 +44,21 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.raw: dict[str, Any] = {}
-        self._by_choice: dict[int, dict[str, Any]] = {}
+        self._seen: dict[int | None, dict[str, Any]] = {}
 
     def add(self, usage: object, choice: int | None = None) -> None:
         """Take a ``usage`` object; ``choice`` is the index of the choice it was in."""
-        if not isinstance(usage, dict):
-            return
-        if choice is None:
-            _merge(self.raw, usage)
-        else:
-            _merge(self._by_choice.setdefault(choice, {}), usage)
+        if isinstance(usage, dict):
+            _merge(self._seen.setdefault(choice, {}), usage)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """What the host said of the whole answer."""
+        return self._seen.get(None, {})
 
     def total(self) -> Usage | None:
         """Return the one usage of the answer, or ``None`` when none came."""
-        sources = [self.raw] if self.raw else list(self._by_choice.values())
+        sources = [self.raw] if self.raw else self._seen.values()
         seen = [usage for usage in map(read_usage, sources) if usage is not None]
         if not seen:
             return None
@@ -72,37 +73,30 @@ class Tally:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage | None:
     """Read one ``usage`` object of any host; ``None`` if it holds no token count."""
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    answer_details = usage.get("completion_tokens_details") or {}
-    prompt = _count(usage, "prompt_tokens") or _count(usage, "input_tokens")
-    completion = _count(usage, "completion_tokens") or _count(usage, "output_tokens")
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
     if not (prompt or completion or total):
         return None
-    cached = max(
-        _count(usage, "cached_tokens"),
-        _count(prompt_details, "cached_tokens"),
-        _count(usage, "prompt_cache_hit_tokens"),
-    )
-    reasoning = max(
-        _count(answer_details, "reasoning_tokens"), _count(usage, "reasoning_tokens")
-    )
+    inside = {
+        **as_dict(usage.get("prompt_tokens_details")),
+        **as_dict(usage.get("completion_tokens_details")),
+    }
+    cached = _count(usage, "cached_tokens", "prompt_cache_hit_tokens")
+    cached = max(cached, _count(inside, "cached_tokens"))
+    reasoning = _count(usage, "reasoning_tokens")
+    reasoning = max(reasoning, _count(inside, "reasoning_tokens"))
     prompt = prompt or max(total - completion, 0)
     # Baseten has reported more reasoning than answer; a part never exceeds its whole.
-    return Usage(
-        prompt,
-        completion,
-        min(cached, prompt),
-        min(reasoning, completion),
-        _cost(usage),
-    )
+    cached, reasoning = min(cached, prompt), min(reasoning, completion)
+    return Usage(prompt, completion, cached, reasoning, _cost(usage))
 
 
 def _cost(usage: Mapping[str, Any]) -> Decimal | None:
     """Read OpenRouter's ``cost``, with what it passed on to a key of one's own."""
-    details = usage.get("cost_details")
     parts = [usage.get("cost")]
-    if usage.get("is_byok") and isinstance(details, dict):
+    if usage.get("is_byok"):
+        details = as_dict(usage.get("cost_details"))
         parts.append(details.get("upstream_inference_cost"))
     try:
         known = [Decimal(str(p)) for p in parts if isinstance(p, int | float | str)]
@@ -112,8 +106,12 @@ def _cost(usage: Mapping[str, Any]) -> Decimal | None:
     return sum(known, Decimal(0)) if sane else None
 
 
-def _count(usage: object, key: str) -> int:
-    value = usage.get(key) if isinstance(usage, Mapping) else None
+def _count(usage: Mapping[str, Any], *names: str) -> int:
+    """Return the largest count of these names, 0 without any."""
+    return max(_whole(usage.get(name)) for name in names)
+
+
+def _whole(value: object) -> int:
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -125,8 +123,8 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     for key, value in new.items():
         old = into.get(key)
         if isinstance(value, dict):
-            inner = into[key] = dict(old) if isinstance(old, dict) else {}
-            _merge(inner, value)
+            into[key] = dict(as_dict(old))
+            _merge(into[key], value)
         elif isinstance(old, int | float) and isinstance(value, int | float):
             into[key] = max(old, value)
         elif value is not None:

@@ -148,17 +148,19 @@ def fold(pieces: list[bytes]) -> tuple[list[Delta], Reply, str]:
     """Return the steps, the reply and the error of an answer."""
     body = {"model": "m", "stream": True, "tools": [TOOL]}
     call = Call(id="1", endpoint="chat", host=HOST, model="m", body=body, created=0.0)
+    deltas: list[Delta] = []
+    error: HostError | None = None
     answer = Answer(call)
-    answer.open()
-    deltas = []
-    for piece in pieces:
-        deltas += answer.feed(piece)
-        if answer.ended:
-            break
-    deltas += answer.finish()
-    error = answer.failure()
-    assert error is None or isinstance(error, HostError)
-    answer.close(error)
+    try:
+        with answer:
+            for piece in pieces:
+                deltas += answer.feed(piece)
+                if answer.ended:
+                    break
+            deltas += answer.finish()
+            answer.check()
+    except HostError as exc:
+        error = exc
     reply = answer.reply
     assert reply.usage.completion_tokens >= reply.usage.reasoning_tokens >= 0
     assert len({c.id for c in reply.tool_calls}) == len(reply.tool_calls)

@@ -26,11 +26,9 @@ def fold(pieces: list[bytes], case: Case) -> tuple[list[Delta], Reply]:
     body = {"model": "m", "stream": True, "tools": list(case.tools), **case.asked}
     host = Host(name="h", base_url="http://h")
     asked = Call(id="1", endpoint="chat", host=host, model="m", body=body, created=0.0)
-    answer = Answer(asked)
-    answer.open()
-    deltas = [delta for piece in pieces for delta in answer.feed(piece)]
-    deltas += answer.finish()
-    answer.close()
+    with Answer(asked) as answer:
+        deltas = [delta for piece in pieces for delta in answer.feed(piece)]
+        deltas += answer.finish()
     return deltas, answer.reply
 
 

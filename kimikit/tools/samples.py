@@ -115,42 +115,39 @@ def table(path: str | Path, *, name: str = "query_table") -> Tool:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Give the path of a CSV file.")
     with path.open(newline="", encoding="utf-8-sig") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
+        lines = csv.DictReader(file)
+        rows, head = list(lines), list(lines.fieldnames or ())
     if len(set(head)) != len(head) or not head:
         raise BadInput(f"{path} has no header of distinct names.", "Add one.")
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
     memory.execute(f"CREATE TABLE data ({columns})")
-    known = ([None if cell in _MISSING else cell for cell in row] for row in rows)
-    filled = ([*row, *[None] * len(head)][: len(head)] for row in known)
-    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", filled)
+    cells = ([None if row[c] in _MISSING else row[c] for c in head] for row in rows)
+    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", cells)
+    memory.row_factory = sqlite3.Row
     memory.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
-    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
-               sqlite3.SQLITE_RECURSIVE}  # fmt: skip
-    memory.set_authorizer(
-        lambda action, *_: (
-            sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
-        )
-    )
+    reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
+               sqlite3.SQLITE_RECURSIVE)  # fmt: skip
+    allowed = dict.fromkeys(reading, sqlite3.SQLITE_OK)
+    memory.set_authorizer(lambda action, *_: allowed.get(action, sqlite3.SQLITE_DENY))
     lock = threading.Lock()
 
     def query(sql: str) -> list[dict[str, Any]]:
+        """Query the table.
+
+        Args:
+            sql: One SQLite SELECT statement.
+        """
         with lock:
             deadline = time.monotonic() + _QUERY_S
             memory.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-            found = memory.execute(sql)
-            names = [column[0] for column in found.description]
-            return [
-                dict(zip(names, row, strict=True)) for row in found.fetchmany(_ROWS)
-            ]
+            return [dict(row) for row in memory.execute(sql).fetchmany(_ROWS)]
 
     described = (
         f"Query the table data, made from {path.name}: {len(rows)} rows, columns "
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
-    schema = {"sql": {"type": "string", "description": "One SQLite SELECT statement."}}
-    parameters = {"type": "object", "properties": schema, "required": ["sql"]}
-    return Tool.from_schema(name, described, parameters, query)
+    return tool(query, name=name, description=described)
 
 
 def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) -> Tool:

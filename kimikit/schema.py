@@ -15,7 +15,7 @@ llama.cpp's grammar converter:
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -24,15 +24,13 @@ import msgspec
 
 from kimikit.errors import BadInput
 
-_KEPT = frozenset(
-    (
-        "type", "description", "default", "enum", "properties", "required", "items",
-        "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
-        "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
-        "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
-    )
-)  # fmt: skip
-_RESERVED = frozenset(("$defs", "$ref", "anyOf", "required", "additionalProperties"))
+_KEPT = {
+    "type", "description", "default", "enum", "properties", "required", "items",
+    "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
+    "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
+}  # fmt: skip
+_RESERVED = {"$defs", "$ref", "anyOf", "required", "additionalProperties"}
 _SCALARS = [{"type": t} for t in ("string", "number", "boolean", "object", "null")]
 _ANYTHING = [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]
 _JSON_TYPES = {
@@ -218,9 +216,22 @@ def _tidy(
         if len(kinds) == 1:
             return _filled({**kept, **kinds[0]}, parts, within)
         if not kinds:
-            return _either(_shared(kept), _ANYTHING, {}, ())
-        branches = kinds
-    return _either(kept, branches, parts, within)
+            kept = _shared(kept)
+        branches = kinds or _ANYTHING
+    # What stands beside alternatives goes into each of them.
+    shared = _shared(kept)
+    common = {key: value for key, value in kept.items() if key not in shared}
+    flat: list[dict[str, Any]] = []
+    for branch in branches:
+        whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
+        tidy = _tidy(whole, parts, within)
+        for one in tidy.get("anyOf", [tidy]):
+            one = {key: value for key, value in one.items() if key != "default"}
+            if one not in flat:
+                flat.append(one)
+    if len(flat) == 1:
+        return {**flat[0], **shared}
+    return {**shared, "anyOf": flat}
 
 
 def _kinds(node: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -247,28 +258,6 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     if "required" in one and "required" in other:
         out["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
     return out
-
-
-def _either(
-    node: Mapping[str, Any],
-    branches: Sequence[Any],
-    parts: Mapping[str, Any],
-    within: tuple[str, ...],
-) -> dict[str, Any]:
-    """Put what stands beside alternatives into each of them, and drop what repeats."""
-    shared = _shared(node)
-    common = {key: value for key, value in node.items() if key not in shared}
-    flat: list[dict[str, Any]] = []
-    for branch in branches:
-        whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
-        tidy = _tidy(whole, parts, within)
-        for one in tidy.get("anyOf", [tidy]):
-            one = {key: value for key, value in one.items() if key != "default"}
-            if one not in flat:
-                flat.append(one)
-    if len(flat) == 1:
-        return {**flat[0], **shared}
-    return {**shared, "anyOf": flat}
 
 
 def _filled(

@@ -42,8 +42,6 @@ class Tool:
         'Sunny in Lagos.'
     """
 
-    schema: dict[str, Any]
-
     def __init__(
         self,
         name: str,
@@ -68,11 +66,12 @@ class Tool:
         self.description = description.strip()
         self.function = function
         self.confirm = confirm
-        entry = {"name": name, "description": self.description}
-        self.schema = {
-            "type": "function",
-            "function": {**entry, "parameters": parameters},
+        entry = {
+            "name": name,
+            "description": self.description,
+            "parameters": parameters,
         }
+        self.schema: dict[str, Any] = {"type": "function", "function": entry}
         self._check = check
         functools.update_wrapper(self, function, updated=())
 

@@ -48,7 +48,7 @@ def perform(
         pending = set(running)
         while pending:
             done, pending = wait(pending, _POLL_S, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=running.__getitem__):
                 emit(CallFinished(running[future], future.result()))
 
 

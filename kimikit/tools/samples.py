@@ -97,16 +97,16 @@ def clock(zone: str = "UTC") -> str:
     return now.strftime("%A %Y-%m-%d %H:%M:%S %Z")
 
 
-def table(path: str | Path, *, name: str = "query_table") -> Tool:
+def table(path: str | Path) -> Tool:
     """Make a tool that answers SQL queries over one CSV file, and changes nothing.
 
     The file is read into SQLite's memory once, with NULL where a cell is empty or reads
     NA or NaN; only SELECT is authorised, a query may take 5 s, and 100 rows come back
-    at most.
+    at most. The model calls it ``query_table``; a second one needs another name, as in
+    ``tool(table("birds.csv"), name="query_birds")``.
 
     Args:
         path: A CSV file with a header line.
-        name: What the model calls it by.
 
     Raises:
         BadInput: If there is no such file, or no header.
@@ -132,7 +132,7 @@ def table(path: str | Path, *, name: str = "query_table") -> Tool:
     memory.set_authorizer(lambda action, *_: allowed.get(action, sqlite3.SQLITE_DENY))
     lock = threading.Lock()
 
-    def query(sql: str) -> list[dict[str, Any]]:
+    def query_table(sql: str) -> list[dict[str, Any]]:
         """Query the table.
 
         Args:
@@ -147,17 +147,16 @@ def table(path: str | Path, *, name: str = "query_table") -> Tool:
         f"Query the table data, made from {path.name}: {len(rows)} rows, columns "
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
-    return tool(query, name=name, description=described)
+    return tool(query_table, description=described)
 
 
-def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) -> Tool:
-    """Make a tool that reads text files inside one folder, and lists it.
+def reader(folder: str | Path, *, limit: int = 20_000) -> Tool:
+    """Make a tool, ``read_file``, that reads text files inside one folder and lists it.
 
     Links that lead outside are not followed.
 
     Args:
         folder: The folder to confine it to.
-        name: What the model calls it by.
         limit: Characters of a file that are read.
 
     Raises:
@@ -167,7 +166,7 @@ def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) 
     if not root.is_dir():
         raise BadInput(f"There is no folder {folder}.", "Give an existing folder.")
 
-    def read(path: str = ".") -> str:
+    def read_file(path: str = ".") -> str:
         """Read a text file, or list the files of a folder.
 
         Args:
@@ -184,13 +183,11 @@ def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) 
         with place.open(encoding="utf-8", errors="replace") as file:
             return file.read(limit)
 
-    return tool(read, name=name)
+    return tool(read_file)
 
 
-def python(
-    *, seconds: float = 5, memory_mb: int = 1024, name: str = "run_python"
-) -> Tool:
-    """Make a tool that runs Python code in a process of its own.
+def python(*, seconds: float = 5, memory_mb: int = 1024) -> Tool:
+    """Make a tool, ``run_python``, that runs Python code in a process of its own.
 
     Each call starts anew in an empty temporary folder, with an empty environment (no
     keys), the time and memory given, and the installed packages to import. On Linux the
@@ -202,10 +199,9 @@ def python(
     Args:
         seconds: Wall time of one call.
         memory_mb: Address space in MB; not enforced on macOS and Windows.
-        name: What the model calls it by.
     """
 
-    def run(code: str) -> str:
+    def run_python(code: str) -> str:
         """Run Python code and return what it prints, and its last expression's value.
 
         Nothing is kept between calls; there is no network.
@@ -215,7 +211,7 @@ def python(
         """
         return _contained(code, seconds, memory_mb)
 
-    return tool(run, name=name)
+    return tool(run_python)
 
 
 def containment() -> dict[str, bool]:

@@ -15,9 +15,7 @@ llama.cpp's grammar converter:
 from __future__ import annotations
 
 import datetime
-import functools
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -26,15 +24,13 @@ import msgspec
 
 from kimikit.errors import BadInput
 
-_KEPT = frozenset(
-    (
-        "type", "description", "default", "enum", "properties", "required", "items",
-        "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
-        "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
-        "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
-    )
-)  # fmt: skip
-_RESERVED = frozenset(("$defs", "$ref", "anyOf", "required", "additionalProperties"))
+_KEPT = {
+    "type", "description", "default", "enum", "properties", "required", "items",
+    "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
+    "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
+}  # fmt: skip
+_RESERVED = {"$defs", "$ref", "anyOf", "required", "additionalProperties"}
 _SCALARS = [{"type": t} for t in ("string", "number", "boolean", "object", "null")]
 _ANYTHING = [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]
 _JSON_TYPES = {
@@ -42,14 +38,13 @@ _JSON_TYPES = {
     type(None): "null", list: "array", dict: "object",
 }  # fmt: skip
 _IMPLIED = {
-    "type": "", "properties": "object", "items": "array", "prefixItems": "array",
+    "properties": "object", "items": "array", "prefixItems": "array",
     "minLength": "string", "pattern": "string", "minimum": "number",
 }  # fmt: skip
-_BOUNDS = {
-    "ge": "ge", "gt": "gt", "le": "le", "lt": "lt", "multiple_of": "multiple_of",
-    "min_length": "min_length", "max_length": "max_length", "pattern": "pattern",
-    "regex": "pattern",
-}  # fmt: skip
+_BOUNDS = (
+    "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern",
+)  # fmt: skip
+_FORMATS = {datetime.datetime: "date-time", datetime.time: "time"}
 
 
 def of(hint: Any) -> dict[str, Any]:
@@ -64,9 +59,7 @@ def of(hint: Any) -> dict[str, Any]:
         BadInput: If the type has no JSON form, or holds itself.
     """
     try:
-        (schema,), parts = msgspec.json.schema_components(
-            [_plain(hint)], schema_hook=_custom_schema
-        )
+        schema = msgspec.json.schema(_plain(hint), schema_hook=_custom_schema)
     except (TypeError, NotImplementedError, RecursionError) as exc:
         reason = str(exc).splitlines()[-1] or "it is not supported"
         raise BadInput(
@@ -74,7 +67,7 @@ def of(hint: Any) -> dict[str, Any]:
             "Use plain types, Literal, list, dict, TypedDict, a dataclass, a Struct or "
             "a pydantic model.",
         ) from exc
-    return _tidy(schema, parts, ())
+    return _tidy(schema, {})
 
 
 def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,21 +79,21 @@ def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: If the root is not an object, or a part refers to itself.
     """
-    root = _tidy(schema, {}, ())
-    if "anyOf" in root and all(b.get("type") == "object" for b in root["anyOf"]):
-        branches = root["anyOf"]
-        required = set.intersection(*(set(b.get("required", ())) for b in branches))
-        properties: dict[str, Any] = {}
-        for branch in branches:
-            properties = {**branch.get("properties", {}), **properties}
-        root = {"type": "object", "properties": properties}
-        if required:
-            root["required"] = sorted(required)
-    if root.get("type") != "object":
+    root = _tidy(schema, {})
+    branches = root.get("anyOf", [root])
+    if any(branch["type"] != "object" for branch in branches):
         raise BadInput(
             "The schema of a tool's parameters must describe an object.",
             'Give {"type": "object", "properties": {...}}.',
         )
+    if len(branches) > 1:
+        properties: dict[str, Any] = {}
+        for branch in branches:
+            properties = {**branch.get("properties", {}), **properties}
+        required = [set(branch.get("required", ())) for branch in branches]
+        common = sorted(set.intersection(*required))
+        whole = {"type": "object", "properties": properties, "required": common}
+        root = _tidy(whole, {})
     return {**root, "properties": root.get("properties", {})}
 
 
@@ -137,37 +130,36 @@ def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
 
 def _plain(hint: Any) -> Any:
     """Replace what other libraries put into ``Annotated`` by msgspec's own words."""
-    if hint is datetime.datetime or hint is datetime.time:
-        form = "date-time" if hint is datetime.datetime else "time"
-        return Annotated[hint, msgspec.Meta(extra_json_schema={"format": form})]
+    if isinstance(hint, type) and hint in _FORMATS:
+        extra = {"format": _FORMATS[hint]}
+        return Annotated[hint, msgspec.Meta(extra_json_schema=extra)]
     args = get_args(hint)
-    origin = get_origin(hint)
-    if origin is None or origin is Literal or not args:
+    origin: Any = get_origin(hint)
+    if not args or origin is Literal:
         return hint
     if origin is Annotated:
-        base, *extras = args
-        metas = [meta for extra in extras for meta in _metas(extra)]
-        return functools.reduce(lambda t, m: Annotated[t, m], metas, _plain(base))
-    plain = tuple(_plain(arg) for arg in args)
-    if origin in (Union, UnionType):
-        return functools.reduce(operator.or_, plain)
+        plain = (_plain(args[0]), *map(_meta, args[1:]))
+    else:
+        plain = tuple(map(_plain, args))
+    if origin is UnionType:
+        origin = Union
     return origin[plain] if plain != args else hint
 
 
-def _metas(extra: Any) -> list[msgspec.Meta]:
+def _meta(extra: Any) -> msgspec.Meta:
     if isinstance(extra, msgspec.Meta):
-        return [extra]
+        return extra
     if isinstance(extra, str):
-        return [msgspec.Meta(description=extra)]
+        return msgspec.Meta(description=extra)
     found = {}
     for part in (extra, *getattr(extra, "metadata", ())):
-        for theirs, ours in _BOUNDS.items():
-            if (bound := getattr(part, theirs, None)) is not None:
-                found[ours] = bound
+        for bound in _BOUNDS:
+            if (value := getattr(part, bound, None)) is not None:
+                found[bound] = value
     description = getattr(extra, "description", None)
     if isinstance(description, str):
         found["description"] = description
-    return [msgspec.Meta(**{key: value}) for key, value in found.items()]
+    return msgspec.Meta(**found)
 
 
 def _custom_schema(kind: type) -> dict[str, Any]:
@@ -197,52 +189,61 @@ def _custom_value(kind: type, value: Any) -> Any:
 
 
 def _tidy(
-    node: Any, parts: Mapping[str, Any], within: tuple[str, ...]
+    node: Any, parts: Mapping[str, Any], within: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Rewrite one (sub)schema; ``within`` holds the references it stands inside."""
     if not isinstance(node, Mapping):
-        return {"anyOf": _ANYTHING}
+        node = {}
     parts = {**parts, **node.get("$defs", {}), **node.get("definitions", {})}
-    node = dict(node)
     if "$ref" in node:
-        name = str(node.pop("$ref")).rpartition("/")[2]
+        name = str(node["$ref"]).rpartition("/")[2]
         if name in within or name not in parts:
             raise BadInput(
                 f"The schema part {name or '#'} refers to itself or to nothing.",
                 "Hosts take no recursive types: nest to a fixed depth, or pass the "
                 "inner part as a JSON string.",
             )
-        return _tidy({**parts[name], **node}, parts, (*within, name))
-    for other in node.pop("allOf", ()):
+        beside = {key: value for key, value in node.items() if key != "$ref"}
+        return _tidy({**parts[name], **beside}, parts, (*within, name))
+    for other in node.get("allOf", ()):
         node = _merged(_tidy(other, parts, within), node)
     if "const" in node:
-        node["enum"] = [node.pop("const")]
-    kinds = _kinds(node)
-    branches = node.pop("anyOf", None) or node.pop("oneOf", None)
-    if not branches and len(kinds) > 1:
-        branches = [{"type": k, **({"enum": v} if v else {})} for k, v in kinds.items()]
-        node.pop("enum", None)
+        node = {**node, "enum": [node["const"]]}
     kept = {key: value for key, value in node.items() if key in _KEPT}
-    if branches:
-        return _alternatives(kept, branches, parts, within)
-    if not kinds:
-        return {**_shared(kept), "anyOf": _ANYTHING}
-    kept["type"] = next(iter(kinds))
-    return _filled(kept, parts, within)
+    branches = node.get("anyOf") or node.get("oneOf")
+    if not branches:
+        kinds = _kinds(node)
+        if len(kinds) == 1:
+            return _filled({**kept, **kinds[0]}, parts, within)
+        if not kinds:
+            kept = _shared(kept)
+        branches = kinds or _ANYTHING
+    # What stands beside alternatives goes into each of them.
+    shared = _shared(kept)
+    common = {key: value for key, value in kept.items() if key not in shared}
+    flat: list[dict[str, Any]] = []
+    for branch in branches:
+        whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
+        tidy = _tidy(whole, parts, within)
+        for one in tidy.get("anyOf", [tidy]):
+            one = {key: value for key, value in one.items() if key != "default"}
+            if one not in flat:
+                flat.append(one)
+    if len(flat) == 1:
+        return {**flat[0], **shared}
+    return {**shared, "anyOf": flat}
 
 
-def _kinds(node: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _kinds(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the JSON types that ``node`` allows, each with its ``enum`` values."""
-    kinds: dict[str, list[Any]] = {}
-    if "enum" in node:
-        for value in node["enum"]:
-            kinds.setdefault(_JSON_TYPES[type(value)], []).append(value)
-        return kinds
-    for keyword, kind in _IMPLIED.items():
-        named = node.get(keyword, []) if keyword == "type" else kind
-        if keyword in node and not kinds:
-            kinds = {k: [] for k in ([named] if isinstance(named, str) else named)}
-    return kinds
+    values: dict[str, list[Any]] = {}
+    for value in node.get("enum", ()):
+        values.setdefault(_JSON_TYPES[type(value)], []).append(value)
+    if values:
+        return [{"type": kind, "enum": some} for kind, some in values.items()]
+    implied = (kind for keyword, kind in _IMPLIED.items() if keyword in node)
+    named: Any = node.get("type") or next(implied, [])
+    return [{"type": one} for one in ([named] if isinstance(named, str) else named)]
 
 
 def _shared(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,33 +260,12 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _alternatives(
-    node: Mapping[str, Any],
-    branches: Sequence[Any],
-    parts: Mapping[str, Any],
-    within: tuple[str, ...],
-) -> dict[str, Any]:
-    shared = _shared(node)
-    common = {k: v for k, v in node.items() if k not in shared}
-    if not isinstance(common.get("type"), str):
-        common.pop("type", None)
-    flat: list[dict[str, Any]] = []
-    for branch in branches:
-        whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
-        tidy = _tidy(whole, parts, within)
-        for one in tidy.get("anyOf", [tidy]):
-            one = {key: value for key, value in one.items() if key != "default"}
-            if one not in flat:
-                flat.append(one)
-    if len(flat) == 1:
-        return {**flat[0], **shared}
-    return {**shared, "anyOf": flat}
-
-
 def _filled(
     node: dict[str, Any], parts: Mapping[str, Any], within: tuple[str, ...]
 ) -> dict[str, Any]:
     """Rewrite what stands inside an object, an array or a string."""
+    if node["type"] == "null":
+        return {"type": "null", **_shared(node)}
     if node["type"] == "object":
         properties = node.pop("properties", {})
         if refused := _RESERVED.intersection(properties):
@@ -300,22 +280,17 @@ def _filled(
         node["required"] = [n for n in node.get("required", ()) if n in properties]
         if not node["required"]:
             del node["required"]
-        if node.get("additionalProperties"):
-            rest = node["additionalProperties"]
-            typed = isinstance(rest, Mapping) and bool(rest)
-            node["additionalProperties"] = not typed or _tidy(rest, parts, within)
+        rest = node.get("additionalProperties")
+        if isinstance(rest, Mapping):
+            node["additionalProperties"] = _tidy(rest, parts, within) if rest else True
     elif node["type"] == "array":
         leading = [_tidy(one, parts, within) for one in node.get("prefixItems", ())]
         if leading:
             node["prefixItems"] = leading
-        if isinstance(node.get("items"), Mapping):
-            node["items"] = _tidy(node["items"], parts, within)
-        elif leading:
-            node["items"] = _alternatives({}, leading, {}, ())
-        else:
-            node["items"] = {"anyOf": _SCALARS}
-    elif node["type"] == "null":
-        return {"type": "null", **_shared(node)}
+        items = node.get("items")
+        if not isinstance(items, Mapping):
+            items = {"anyOf": leading or _SCALARS}
+        node["items"] = _tidy(items, parts, within)
     elif "pattern" in node:
         pattern = node["pattern"]
         if not (pattern.startswith("^") and pattern.endswith("$")):

@@ -1,7 +1,7 @@
 """Tools: Python functions that a model may call, and the loop in which it does."""
 
-from kimikit.tools.loop import arun, run
+from kimikit.tools.loop import run
 from kimikit.tools.tool import Tool, offered, tool
 from kimikit.tools.values import Run, Step, ToolResult
 
-__all__ = ["Run", "Step", "Tool", "ToolResult", "arun", "offered", "run", "tool"]
+__all__ = ["Run", "Step", "Tool", "ToolResult", "offered", "run", "tool"]

@@ -1,4 +1,4 @@
-"""Call tools: together, within their time, and so that each call gets its result."""
+"""Call tools: together, within their time, and from ordinary code."""
 
 from __future__ import annotations
 
@@ -6,128 +6,108 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from kimikit.tools.plans import Plan
-from kimikit.tools.tool import Tool
-from kimikit.tools.values import (
-    CallFinished,
-    CallStarted,
-    ToolResult,
-    text_of,
-)
+from kimikit.tools.task import Plan
+from kimikit.tools.values import CallFinished, CallStarted, ToolResult, text_of
 
 _POLL_S = 0.2
 """Longest sleep of the waiting main thread: on Windows only a timed wait lets Ctrl-C
 through."""
 
 
-async def perform(
-    plans: Sequence[Plan],
+def perform(
+    plans: Mapping[int, Plan],
     emit: Callable[[CallStarted | CallFinished], None],
     *,
     limit_s: float,
     origin: float,
 ) -> None:
-    """Run the plans together and emit a ``CallFinished`` for each.
+    """Run the planned calls together and emit a ``CallFinished`` for each.
+
+    They run under an event loop in another thread, so this works inside a running one
+    too; events come out in the calling thread, where a notebook can show them and a
+    KeyboardInterrupt arrives.
 
     Args:
-        plans: What to run, or to answer without running.
-        emit: Gets the events, in the loop's own thread.
+        plans: What to run, by its place in the answer.
+        emit: Gets the events.
         limit_s: Seconds that each may take; a thread that is late is left behind.
         origin: ``time.monotonic()`` at the start of the run.
     """
+    with background_loop() as loop:
+        running: dict[Future[ToolResult], int] = {}
+        for index, plan in plans.items():
+            emit(CallStarted(index, plan.call))
+            called = _called(plan, limit_s, origin)
+            running[asyncio.run_coroutine_threadsafe(called, loop)] = index
+        pending = set(running)
+        while pending:
+            done, pending = wait(pending, _POLL_S, return_when=FIRST_COMPLETED)
+            for future in sorted(done, key=running.__getitem__):
+                emit(CallFinished(running[future], future.result()))
 
-    async def one(item: Plan) -> None:
-        if item.tool is None:
-            result = item.result(started_s=time.monotonic() - origin)
-        else:
-            emit(CallStarted(item.step, item.index, item.call))
-            result = await _called(item, item.tool, limit_s, origin)
-        emit(CallFinished(item.step, item.index, result))
 
-    await asyncio.gather(*(one(item) for item in plans))
+@contextlib.contextmanager
+def background_loop(grace_s: float = 0) -> Iterator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a daemon thread of its own.
 
+    At the end the tasks that are left in it are cancelled.
 
-def perform_now(
-    plans: Sequence[Plan],
-    emit: Callable[[CallStarted | CallFinished], None],
-    *,
-    limit_s: float,
-    origin: float,
-) -> None:
-    """Do the same from ordinary code, also inside a running event loop.
-
-    The tools run under an event loop in a thread of its own; events come out in the
-    calling thread, where a notebook can show them and a KeyboardInterrupt arrives.
+    Args:
+        grace_s: Longest wait for them to end.
     """
-    events: queue.SimpleQueue[CallStarted | CallFinished | None] = queue.SimpleQueue()
-    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
-        task = asyncio.current_task()
-        begun.set_result((asyncio.get_running_loop(), task))  # type: ignore[arg-type]
-        try:
-            await perform(plans, events.put, limit_s=limit_s, origin=origin)
-        finally:
-            events.put(None)
+        ended = asyncio.Event()
+        begun.set_result((asyncio.get_running_loop(), ended))
+        await ended.wait()
 
-    def work() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(main())
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), daemon=True).start()
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    thread.start()
+    loop, ended = begun.result()
     try:
-        while True:
-            try:
-                event = events.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            if event is None:
-                return
-            emit(event)
-    except BaseException:
-        loop, task = begun.result()
-        # The loop is closed where the last tool has just ended.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(task.cancel)
-        raise
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(grace_s)
 
 
-async def _called(item: Plan, tool: Tool, limit_s: float, origin: float) -> ToolResult:
+async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
     started = time.monotonic()
-
-    def result(**fields: Any) -> ToolResult:
-        return item.result(
-            started_s=started - origin,
-            duration_s=time.monotonic() - started,
-            **fields,
-        )
-
+    function, arguments = plan.tool.function, plan.arguments
+    value: Any = None
+    failed = ""
     try:
         async with asyncio.timeout(limit_s) as limit:
-            if inspect.iscoroutinefunction(tool.function):
-                value = await tool.function(**item.arguments)
+            if inspect.iscoroutinefunction(function):
+                value = await function(**arguments)
             else:
-                value = await _in_thread(tool.function, item.arguments)
+                value = await _in_thread(function, arguments)
                 if inspect.isawaitable(value):
                     value = await value
-        return result(value=value, text=item.text + text_of(value))
-    except asyncio.CancelledError:
-        raise
+        text = text_of(value)
     # Whatever a tool does wrong, the model is told and the run goes on.
     except BaseException as exc:
         if limit.expired():
-            late = f"Error: {tool.name} took longer than {limit_s:g} s."
-            return result(failed="timeout", text=item.text + late)
-        text = f"Error: {type(exc).__name__}: {exc}"
-        return result(value=exc, failed="error", text=item.text + text)
+            failed = "timeout"
+            text = f"Error: {plan.call.name} took longer than {limit_s:g} s."
+        else:
+            value, failed = exc, "error"
+            text = f"Error: {type(exc).__name__}: {exc}"
+    return ToolResult(
+        call=plan.call,
+        text=plan.told + text,
+        value=value,
+        failed=failed,
+        started_s=started - origin,
+        duration_s=time.monotonic() - started,
+    )
 
 
 async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -135,26 +115,18 @@ async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) ->
 
     ``asyncio.to_thread`` would make the loop wait for it at its end.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(outcome: tuple[Any, BaseException | None]) -> None:
-        if not done.done():
-            done.set_result(outcome)
+    done: Future[tuple[Any, BaseException | None]] = Future()
+    done.set_running_or_notify_cancel()  # from here on nobody but the thread ends it
 
     def work() -> None:
-        outcome: tuple[Any, BaseException | None]
         try:
-            outcome = context.run(function, **arguments), None
+            done.set_result((function(**arguments), None))
         except BaseException as exc:
-            outcome = None, exc
-        # The loop is closed where this call was given up.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, outcome)
+            done.set_result((None, exc))
 
-    threading.Thread(target=work, daemon=True).start()
-    value, error = await done
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), daemon=True).start()
+    value, error = await asyncio.wrap_future(done)
     if error is not None:
         raise error
     return value

@@ -105,7 +105,8 @@ def _define(name: str, value: Any, parts: dict[str, str]) -> None:
         known = dict(vars(sys.modules[made.__module__]))
         if inspect.isfunction(made):
             known = {**made.__globals__, **inspect.getclosurevars(made).nonlocals}
-        for used in _names(tree) & known.keys():
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for used in names & known.keys():
             _define(used, known[used], parts)
     elif isinstance(value, Tool):
         missing = f'raise NotImplementedError("paste the code of {value.name} here")'
@@ -146,10 +147,6 @@ def _source(value: Any) -> tuple[str, ast.AST] | None:
     node.decorator_list = keep
     first = keep[0].lineno if keep else node.lineno
     return "\n".join(source.splitlines()[first - 1 :]) + "\n", node
-
-
-def _names(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,34 +1,28 @@
-"""Let a model work on a goal with tools until it answers or a limit is reached.
-
-``Task`` decides and never waits; ``run`` and ``arun`` send, call and wait for it.
-"""
+"""Let a model work on a goal with tools until it answers or a limit is reached."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Generator
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.tools.plans import Plan
 from kimikit.tools.task import Answer, Approve, Ask, Task
-from kimikit.tools.tool import Tool
+from kimikit.tools.tool import Tool, as_tools
 from kimikit.tools.values import (
     CallAsked,
     CallFinished,
-    CallStarted,
     Run,
+    RunEvent,
     RunFinished,
     RunWatch,
     StepAnswered,
     StepStarted,
     exact,
 )
-from kimikit.types import AsyncChatClient, ChatClient, ToolCall
+from kimikit.types import ChatClient, ToolCall
+from kimikit.wire.requests import as_messages
 
 
 def ask_by_input(call: ToolCall, tool: Tool, *, shown: bool = False) -> Answer:
@@ -41,29 +35,23 @@ def ask_by_input(call: ToolCall, tool: Tool, *, shown: bool = False) -> Answer:
     """
     told = "" if shown else f"{call.name} {exact(call)}\n"
     while True:
-        answer = understood(
-            input(f"{told}Run it? y, n, other arguments as JSON, or a reason why not: ")
-        )
-        if not isinstance(answer, dict):
-            return answer
+        typed = input(
+            f"{told}Run it? y, n, other arguments as JSON, or a reason why not: "
+        ).strip()
+        if typed.lower() in ("y", "yes", "n", "no", ""):
+            return typed.lower() in ("y", "yes")
         try:
-            tool.bind(answer)
+            arguments = msgspec.json.decode(typed)
+        except msgspec.DecodeError:
+            return typed
+        if not isinstance(arguments, dict):
+            return typed
+        try:
+            tool.bind(arguments)
         except BadInput as exc:
             told = f"{exc.what}\n"
         else:
-            return answer
-
-
-def understood(typed: str) -> Answer:
-    """Return what a typed answer to an approval means."""
-    typed = typed.strip()
-    if typed.lower() in ("y", "yes", "n", "no", ""):
-        return typed.lower() in ("y", "yes")
-    try:
-        value = msgspec.json.decode(typed)
-    except msgspec.DecodeError:
-        return typed
-    return value if isinstance(value, dict) else typed
+            return arguments
 
 
 def run(
@@ -109,113 +97,65 @@ def run(
         BadInput: If an argument is out of range, before anything is sent.
         KimiError: What the client raised; ``error.run`` holds the run up to there.
     """
-    from kimikit.tools.calls import perform_now  # asyncio, only when calls are made
+    from kimikit.tools.calls import perform  # asyncio, only when calls are made
 
-    working = _working(
-        client, goal, tools, perform_now, max_steps=max_steps, max_seconds=max_seconds,
-        max_cost=max_cost, approve=approve, ask=ask, watch=watch, system=system,
-        tool_timeout_s=tool_timeout_s, **params,
-    )  # fmt: skip
-    need = next(working)
-    try:
-        while True:
-            try:
-                value = need()
-            except BaseException as exc:
-                need = working.throw(exc)
-            else:
-                need = working.send(value)
-    except StopIteration as end:
-        return cast(Run, end.value)
-
-
-async def arun(client: AsyncChatClient, goal: Any, tools: Any, **options: Any) -> Run:
-    """Do the same as ``run``, to be awaited; cancelling it cancels its tools.
-
-    Takes what ``run`` takes; ``approve`` and ``ask`` may be async.
-    """
-    from kimikit.tools.calls import perform
-
-    working = _working(client, goal, tools, perform, **options)
-    need = next(working)
-    try:
-        while True:
-            try:
-                value = need()
-                if inspect.isawaitable(value):
-                    value = await value
-            except BaseException as exc:
-                need = working.throw(exc)
-            else:
-                need = working.send(value)
-    except StopIteration as end:
-        return cast(Run, end.value)
-
-
-def _working(
-    client: Any,
-    goal: Any,
-    tools: Any,
-    act: Callable[..., Any],
-    *,
-    max_steps: int = 10,
-    max_seconds: float = 300,
-    max_cost: Decimal | float | None = None,
-    approve: bool | Approve | None = None,
-    ask: Ask = ask_by_input,
-    watch: RunWatch | None = None,
-    system: str | None = None,
-    tool_timeout_s: float = 60,
-    **params: Any,
-) -> Generator[Callable[[], Any], Any, Run]:
-    """Yield what is to be done, take what came of it, return the run.
-
-    What is yielded is called by ``run`` and awaited by ``arun``; nothing in here waits.
-    """
     limits = {"max_steps": max_steps, "max_seconds": max_seconds, "max_cost": max_cost}
-    task = Task(goal, tools, limits, system, params)
-    tell = watch or (lambda event: None)
-    task.base_url = getattr(getattr(client, "host", None), "base_url", "")
+    task = Task(
+        messages=_messages(goal, system),
+        tools=as_tools(tools),
+        limits=limits,
+        params=params,
+        base_url=getattr(getattr(client, "host", None), "base_url", ""),
+    )
 
-    def emit(event: CallStarted | CallFinished) -> None:
+    def tell(event: RunEvent) -> None:
         if isinstance(event, CallFinished):
             task.results[event.index] = event.result
-        tell(event)
+        if watch is not None:
+            watch(event)
 
     try:
         while not task.ended():
-            tell(StepStarted(len(task.steps)))
-            reply = yield functools.partial(client.chat, **task.request(watch))
+            tell(StepStarted())
+            reply = client.chat(**task.request(watch))
             task.take(reply)
-            tell(StepAnswered(len(task.steps) - 1, reply))
-            for item in tuple(task.plans):
-                asking = _asking(item, approve, ask)
-                if asking is not None:
-                    tell(CallAsked(item.step, item.index, item.call))
-                    task.approved(item, (yield asking))
-            limit_s = max(min(tool_timeout_s, max_seconds - task.now_s()), 0.1)
-            kept = {"limit_s": limit_s, "origin": task.origin}
-            yield functools.partial(act, tuple(task.plans), emit, **kept)
+            tell(StepAnswered(reply))
+            _ask_about(task, approve=approve, ask=ask, tell=tell)
+            for index, result in task.results.items():
+                if index not in task.plans:
+                    tell(CallFinished(index, result))
+            if task.plans:
+                limit_s = max(min(tool_timeout_s, max_seconds - task.now_s()), 0.1)
+                perform(task.plans, tell, limit_s=limit_s, origin=task.origin)
             task.settle()
     except KeyboardInterrupt:
-        task.settle()
         task.stop = "interrupted"
     except KimiError as exc:
-        task.settle()
-        exc.run = task.result("interrupted")
+        task.stop = "interrupted"
+        exc.run = task.result()
         tell(RunFinished(exc.run))
         raise
-    run_ = task.result(task.stop or "done")
-    tell(RunFinished(run_))
-    return run_
+    done = task.result()
+    tell(RunFinished(done))
+    return done
 
 
-def _asking(item: Plan, approve: Any, ask: Ask) -> Callable[[], Any] | None:
-    """Return how to ask about a call, or ``None`` if it runs unasked."""
-    if item.tool is None or approve is False:
-        return None
-    if callable(approve):
-        return functools.partial(approve, item.call)
-    if approve or item.tool.confirm:
-        return functools.partial(ask, item.call, item.tool)
-    return None
+def _ask_about(
+    task: Task, *, approve: bool | Approve | None, ask: Ask, tell: RunWatch
+) -> None:
+    for index, plan in tuple(task.plans.items()):
+        call, tool = plan.call, plan.tool
+        if tool.confirm if approve is None else approve:
+            tell(CallAsked(index, call))
+            answer = approve(call) if callable(approve) else ask(call, tool)
+            task.approved(index, answer)
+
+
+def _messages(goal: Any, system: str | None) -> list[dict[str, Any]]:
+    if isinstance(goal, Run):
+        goal = goal.to_messages()
+        if goal[-1]["role"] == "assistant":
+            goal.append({"role": "user", "content": "Go on."})
+        if goal[0]["role"] == "system" and system is not None:
+            del goal[0]
+    return as_messages(goal, system=system, image=None)

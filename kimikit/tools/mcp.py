@@ -7,13 +7,11 @@ import base64
 import contextlib
 import io
 import tempfile
-import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 from kimikit.errors import BadInput, KimiError, MissingDependency
+from kimikit.tools.calls import background_loop
 from kimikit.tools.tool import Tool
 
 _LAST_WORDS = 500
@@ -22,7 +20,7 @@ _GRACE_S = 8.0
 """Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
 
 
-class McpTools(Sequence[Tool]):
+class McpTools(list[Tool]):
     """The tools of one server, usable until ``close``.
 
     Its connection lives under an event loop in a thread of its own, so the tools can be
@@ -30,18 +28,18 @@ class McpTools(Sequence[Tool]):
     """
 
     def __init__(self, server: Any, label: str, timeout_s: float) -> None:
+        super().__init__()
         self._timeout_s = timeout_s
+        self._open = contextlib.ExitStack()
         # The server's standard error is not ours: in a notebook that may be no file.
         # Appended to, for what is read here not to move where the server writes.
-        self._log = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
+        log = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
+        self._log = self._open.enter_context(log)
+        self._loop = self._open.enter_context(background_loop(_GRACE_S))
         ready: Future[list[Tool]] = Future()
-        begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
-        work = partial(asyncio.run, self._serve(server, begun, ready))
-        self._thread = threading.Thread(target=work, daemon=True)
-        self._thread.start()
-        self._loop, self._task = begun.result()
+        asyncio.run_coroutine_threadsafe(self._serve(server, ready), self._loop)
         try:
-            self._tools = ready.result(timeout_s)
+            self.extend(ready.result(timeout_s))
         except BaseException as exc:
             why = self._why(exc)
             self.close()
@@ -52,12 +50,9 @@ class McpTools(Sequence[Tool]):
                 "Check that the command or URL starts an MCP server.",
             ) from exc
 
-    async def _serve(
-        self, server: Any, begun: Future[Any], ready: Future[list[Tool]]
-    ) -> None:
+    async def _serve(self, server: Any, ready: Future[list[Tool]]) -> None:
         from mcp import Client, StdioServerParameters, stdio_client
 
-        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
         if isinstance(server, StdioServerParameters):
             server = stdio_client(server, errlog=self._log)  # type: ignore[arg-type]
         try:
@@ -69,8 +64,6 @@ class McpTools(Sequence[Tool]):
                     tools += [self._tool(client, one) for one in found.tools]
                 ready.set_result(tools)
                 await asyncio.Event().wait()
-        except asyncio.CancelledError:  # closed
-            pass
         except Exception as exc:
             if not ready.done():
                 ready.set_exception(exc)
@@ -86,13 +79,13 @@ class McpTools(Sequence[Tool]):
                 raise RuntimeError(self._why(exc)) from exc
             return _value(found)
 
-        hints = getattr(listed, "annotations", None)
+        hints = listed.annotations
         return Tool.from_schema(
             listed.name,
             listed.description or f"The tool {listed.name}.",
             listed.input_schema,
             call,
-            confirm=bool(getattr(hints, "destructive_hint", False)),
+            confirm=bool(hints and hints.destructive_hint),
         )
 
     def _why(self, error: BaseException) -> str:
@@ -108,22 +101,13 @@ class McpTools(Sequence[Tool]):
 
     def close(self) -> None:
         """End the connection, and a server that was started for it."""
-        with contextlib.suppress(RuntimeError):  # its loop is closed already
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(_GRACE_S)
-        self._log.close()
+        self._open.close()
 
     def __enter__(self) -> McpTools:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._tools[index]
-
-    def __len__(self) -> int:
-        return len(self._tools)
 
 
 def mcp_tools(
@@ -159,12 +143,9 @@ def mcp_tools(
     return McpTools(server, label, timeout_s)
 
 
-class _Picture:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
+class _Picture(bytes):
     def _repr_png_(self) -> bytes:
-        return self.data
+        return self
 
 
 def _value(result: Any) -> Any:

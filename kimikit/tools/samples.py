@@ -97,16 +97,16 @@ def clock(zone: str = "UTC") -> str:
     return now.strftime("%A %Y-%m-%d %H:%M:%S %Z")
 
 
-def table(path: str | Path, *, name: str = "query_table") -> Tool:
+def table(path: str | Path) -> Tool:
     """Make a tool that answers SQL queries over one CSV file, and changes nothing.
 
     The file is read into SQLite's memory once, with NULL where a cell is empty or reads
     NA or NaN; only SELECT is authorised, a query may take 5 s, and 100 rows come back
-    at most.
+    at most. The model calls it ``query_table``; a second one needs another name, as in
+    ``tool(table("birds.csv"), name="query_birds")``.
 
     Args:
         path: A CSV file with a header line.
-        name: What the model calls it by.
 
     Raises:
         BadInput: If there is no such file, or no header.
@@ -115,52 +115,48 @@ def table(path: str | Path, *, name: str = "query_table") -> Tool:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Give the path of a CSV file.")
     with path.open(newline="", encoding="utf-8-sig") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
+        lines = csv.DictReader(file)
+        rows, head = list(lines), list(lines.fieldnames or ())
     if len(set(head)) != len(head) or not head:
         raise BadInput(f"{path} has no header of distinct names.", "Add one.")
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
     memory.execute(f"CREATE TABLE data ({columns})")
-    known = ([None if cell in _MISSING else cell for cell in row] for row in rows)
-    filled = ([*row, *[None] * len(head)][: len(head)] for row in known)
-    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", filled)
+    cells = ([None if row[c] in _MISSING else row[c] for c in head] for row in rows)
+    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", cells)
+    memory.row_factory = sqlite3.Row
     memory.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
-    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
-               sqlite3.SQLITE_RECURSIVE}  # fmt: skip
-    memory.set_authorizer(
-        lambda action, *_: (
-            sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
-        )
-    )
+    reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
+               sqlite3.SQLITE_RECURSIVE)  # fmt: skip
+    allowed = dict.fromkeys(reading, sqlite3.SQLITE_OK)
+    memory.set_authorizer(lambda action, *_: allowed.get(action, sqlite3.SQLITE_DENY))
     lock = threading.Lock()
 
-    def query(sql: str) -> list[dict[str, Any]]:
+    def query_table(sql: str) -> list[dict[str, Any]]:
+        """Query the table.
+
+        Args:
+            sql: One SQLite SELECT statement.
+        """
         with lock:
             deadline = time.monotonic() + _QUERY_S
             memory.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-            found = memory.execute(sql)
-            names = [column[0] for column in found.description]
-            return [
-                dict(zip(names, row, strict=True)) for row in found.fetchmany(_ROWS)
-            ]
+            return [dict(row) for row in memory.execute(sql).fetchmany(_ROWS)]
 
     described = (
         f"Query the table data, made from {path.name}: {len(rows)} rows, columns "
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
-    schema = {"sql": {"type": "string", "description": "One SQLite SELECT statement."}}
-    parameters = {"type": "object", "properties": schema, "required": ["sql"]}
-    return Tool.from_schema(name, described, parameters, query)
+    return tool(query_table, description=described)
 
 
-def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) -> Tool:
-    """Make a tool that reads text files inside one folder, and lists it.
+def reader(folder: str | Path, *, limit: int = 20_000) -> Tool:
+    """Make a tool, ``read_file``, that reads text files inside one folder and lists it.
 
     Links that lead outside are not followed.
 
     Args:
         folder: The folder to confine it to.
-        name: What the model calls it by.
         limit: Characters of a file that are read.
 
     Raises:
@@ -170,7 +166,7 @@ def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) 
     if not root.is_dir():
         raise BadInput(f"There is no folder {folder}.", "Give an existing folder.")
 
-    def read(path: str = ".") -> str:
+    def read_file(path: str = ".") -> str:
         """Read a text file, or list the files of a folder.
 
         Args:
@@ -187,13 +183,11 @@ def reader(folder: str | Path, *, name: str = "read_file", limit: int = 20_000) 
         with place.open(encoding="utf-8", errors="replace") as file:
             return file.read(limit)
 
-    return tool(read, name=name)
+    return tool(read_file)
 
 
-def python(
-    *, seconds: float = 5, memory_mb: int = 1024, name: str = "run_python"
-) -> Tool:
-    """Make a tool that runs Python code in a process of its own.
+def python(*, seconds: float = 5, memory_mb: int = 1024) -> Tool:
+    """Make a tool, ``run_python``, that runs Python code in a process of its own.
 
     Each call starts anew in an empty temporary folder, with an empty environment (no
     keys), the time and memory given, and the installed packages to import. On Linux the
@@ -205,10 +199,9 @@ def python(
     Args:
         seconds: Wall time of one call.
         memory_mb: Address space in MB; not enforced on macOS and Windows.
-        name: What the model calls it by.
     """
 
-    def run(code: str) -> str:
+    def run_python(code: str) -> str:
         """Run Python code and return what it prints, and its last expression's value.
 
         Nothing is kept between calls; there is no network.
@@ -218,7 +211,7 @@ def python(
         """
         return _contained(code, seconds, memory_mb)
 
-    return tool(run, name=name)
+    return tool(run_python)
 
 
 def containment() -> dict[str, bool]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
 from kimikit.shown import Shown, Table
+from kimikit.tools import views
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -66,10 +66,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.reply is not None and self.reply.finish_reason == "tool_calls"
 
     @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """What it called."""
+        return self.reply.tool_calls if self.reply else ()
+
+    @property
     def right(self) -> bool:
         """Whether exactly the expected tools were called."""
-        calls = self.reply.tool_calls if self.reply else ()
-        return sorted(call.name for call in calls) == sorted(self.expected)
+        return sorted(call.name for call in self.calls) == sorted(self.expected)
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -119,50 +123,37 @@ class ToolScores(Shown, msgspec.Struct, frozen=True):
 
     def rates(self) -> dict[str, dict[str, Rate]]:
         """Return each host's rates by name."""
-        hosts = dict.fromkeys(outcome.host for outcome in self.outcomes)
-        return {
-            host: _rates([one for one in self.outcomes if one.host == host])
-            for host in hosts
-        }
+        return {host: _rates(some) for host, some in self._by_host().items()}
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Return one dict a host: each rate with ``_low`` and ``_high``, the counts."""
-        rows = []
-        for host, rates in self.rates().items():
-            mine = [one for one in self.outcomes if one.host == host]
-            row: dict[str, Any] = {"host": host, "n": len(mine)}
-            for name, rate in rates.items():
-                key = name.replace(" ", "_").lower()
-                row[key] = rate.value
-                row[f"{key}_low"], row[f"{key}_high"] = rate.interval
-            row["retries"] = sum(one.retries for one in mine)
-            row["failed"] = sum(one.reply is None for one in mine)
-            rows.append(row)
-        return rows
+    def _by_host(self) -> dict[str, list[Outcome]]:
+        found: dict[str, list[Outcome]] = {}
+        for one in self.outcomes:
+            found.setdefault(one.host, []).append(one)
+        return found
 
     def _parts(self) -> tuple[str, list[Table], str]:
-        rows = self.summary()
-        lines: list[list[object]] = []
-        for name in next(iter(self.rates().values()), {}):
-            rates = [found[name] for found in self.rates().values()]
-            lines.append([f"{name}, %", *map(_percent, rates)])
-        for count in ("retries", "failed"):
-            lines.append([f"{count.title()}, n", *(row[count] for row in rows)])
+        rates, hosts = self.rates(), self._by_host().values()
+        lines: list[list[object]] = [
+            [f"{name}, %", *(_percent(found[name]) for found in rates.values())]
+            for name in _rates([])
+        ]
+        lines += [
+            ["Retries, n", *(sum(one.retries for one in some) for some in hosts)],
+            ["Failed, n", *(sum(one.reply is None for one in some) for some in hosts)],
+        ]
         note = (
             f"{self._cases()} cases a host, 95 % Wilson intervals; precision, recall, "
+            "F1 and schema valid as in the K2 Vendor Verifier"
         )
-        note += "F1 and schema valid as in the K2 Vendor Verifier"
-        columns = ["", *(row["host"] for row in rows)]
+        columns = ["", *rates]
         return "", [Table(columns, lines, range(1, len(columns)), note)], ""
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""
-        from kimikit.tools import views
-
         return views.rates_figure(self.rates(), self._cases(), ax=ax)
 
     def _cases(self) -> int:
-        return max(Counter(one.host for one in self.outcomes).values(), default=0)
+        return max(map(len, self._by_host().values()), default=0)
 
 
 def score_tool_calls(
@@ -289,20 +280,19 @@ def _fits(call: ToolCall, schemas: Mapping[str, Any]) -> bool:
 
 def _rates(outcomes: list[Outcome]) -> dict[str, Rate]:
     answered = [one for one in outcomes if one.reply is not None]
-    hits = sum(one.triggered and bool(one.expected) for one in answered)
-    triggered = sum(one.triggered for one in answered)
-    expected = sum(bool(one.expected) for one in answered)
-    called = [one for one in answered if one.reply and one.reply.tool_calls]
-    said = sum(
-        one.triggered == bool(one.reply and one.reply.tool_calls) for one in answered
-    )
+    triggered = [one for one in answered if one.triggered]
+    expected = [one for one in answered if one.expected]
+    called = [one for one in answered if one.calls]
+    hits = sum(bool(one.expected) for one in triggered)
+    told = [one for one in answered if one.triggered == bool(one.calls)]
+    either = len(triggered) + len(expected) - hits
     return {
-        "Precision": Rate(hits, triggered),
-        "Recall": Rate(hits, expected),
-        "F1": F1(hits, triggered + expected - hits),
-        "Schema valid": Rate(sum(bool(one.valid) for one in answered), triggered),
+        "Precision": Rate(hits, len(triggered)),
+        "Recall": Rate(hits, len(expected)),
+        "F1": F1(hits, either),
+        "Schema valid": Rate(sum(bool(one.valid) for one in answered), len(triggered)),
         "Right tools": Rate(sum(one.right for one in answered), len(answered)),
-        "Finish told": Rate(said, len(answered)),
+        "Finish told": Rate(len(told), len(answered)),
         "Leaked markers": Rate(sum(one.leaked for one in answered), len(answered)),
         "Wrong ids": Rate(sum(one.wrong_ids for one in called), len(called)),
     }

@@ -1,18 +1,17 @@
-"""Decide what a run does next: pure, so that both its drivers and tests can use it."""
+"""Decide what a run does next; nothing in here sends, calls or waits."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, KimiError
-from kimikit.tools.plans import Plan, plan
-from kimikit.tools.tool import Tool, as_tools
+from kimikit.errors import BadInput, nearest
+from kimikit.tools.tool import Tool
 from kimikit.tools.values import (
     Run,
     RunWatch,
@@ -21,8 +20,7 @@ from kimikit.tools.values import (
     ToolResult,
     arguments_of,
 )
-from kimikit.types import Reply, ToolCall
-from kimikit.wire.requests import as_messages
+from kimikit.types import Message, Reply, ToolCall
 
 REPEATS_ALLOWED = 2
 """How often the same call with the same arguments is run; the next ends the run."""
@@ -34,42 +32,71 @@ FINAL_PROMPT = (
 CANCELLED = "Error: cancelled by the user."
 
 Answer = bool | str | dict[str, Any]
-Approve = Callable[[ToolCall], "Answer | Awaitable[Answer]"]
+Approve = Callable[[ToolCall], Answer]
 """Asks a person about a call: ``True`` runs it, ``False`` denies it and ends the run, a
 text denies it and tells the model why, a dict runs it with these arguments instead."""
 
-Ask = Callable[[ToolCall, Tool], "Answer | Awaitable[Answer]"]
+Ask = Callable[[ToolCall, Tool], Answer]
 """The same, given also the tool: for what shows the question to a person."""
 
 
-class Task:
-    """What a run knows so far, and what that means for its next step; never waits."""
+class Plan(msgspec.Struct, frozen=True):
+    """A call that can be made.
 
-    def __init__(
-        self,
-        goal: Any,
-        tools: Any,
-        limits: dict[str, Any],
-        system: str | None,
-        params: dict[str, Any],
-    ) -> None:
-        for name, limit in limits.items():
+    Attributes:
+        call: The call as the model made it, or with the arguments a person gave.
+        tool: What to run.
+        arguments: The validated Python values.
+        told: What the model is told before the result.
+    """
+
+    call: ToolCall
+    tool: Tool
+    arguments: dict[str, Any]
+    told: str = ""
+
+
+class Task(msgspec.Struct, kw_only=True):
+    """What a run knows so far, and what that means for its next step.
+
+    Attributes:
+        messages: The conversation so far.
+        tools: The tools by name.
+        limits: ``max_steps``, ``max_seconds`` and ``max_cost``, as ``run`` takes them.
+        params: What else goes with each request.
+        base_url: The host's URL, where the client told.
+        origin: When the run began.
+        steps: The answers so far.
+        plans: The calls of the last answer that are to be made, by their place in it.
+        results: What the model is told of each of its calls as things stand.
+        seen: How often each call was asked for.
+        notes: What looked odd.
+        asked_s: When the last request was sent.
+        empty_before: Whether the answer before was empty.
+        closing: Why the next answer is the last.
+        stop: Why there is no next answer.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: dict[str, Tool]
+    limits: dict[str, Any]
+    params: dict[str, Any]
+    base_url: str
+    origin: float = msgspec.field(default_factory=time.monotonic)
+    steps: list[Step] = []
+    plans: dict[int, Plan] = {}
+    results: dict[int, ToolResult] = {}
+    seen: Counter[tuple[str, bytes]] = msgspec.field(default_factory=Counter)
+    notes: list[str] = []
+    asked_s: float = 0.0
+    empty_before: bool = False
+    closing: StopReason | None = None
+    stop: StopReason | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits.items():
             if limit is not None and not limit > 0:
                 raise BadInput(f"{name} is {limit!r}.", "Give a number above 0.")
-        self.messages = _messages(goal, system)
-        self.tools = as_tools(tools)
-        self.limits = limits
-        self.params = params
-        self.base_url = ""
-        self.origin = time.monotonic()
-        self.steps: list[Step] = []
-        self.plans: list[Plan] = []
-        self.results: dict[int, ToolResult] = {}
-        self.seen: Counter[tuple[str, bytes]] = Counter()
-        self.notes: list[str] = []
-        self.empty_before = False
-        self.closing: StopReason | None = None
-        self.stop: StopReason | None = None
 
     def now_s(self) -> float:
         """Seconds since the run began."""
@@ -103,43 +130,58 @@ class Task:
         empty = not reply.text.strip() and not reply.tool_calls
         if not empty:
             self.messages.append(reply.message)
+        why = ""
         if reply.partial:
-            self._refuse("cancelled", CANCELLED)
-            self.stop = "interrupted"
+            self.stop, why = "interrupted", CANCELLED
         elif self.closing:
-            self._refuse("not run", "Error: not run, no more calls are possible.")
-            self.stop = self.closing
+            self.stop, why = self.closing, "Error: not run, no more calls are possible."
         elif empty:
             self.stop = "empty" if self.empty_before else None
         elif not reply.tool_calls:
             self.stop = "done"
         elif spent := self._spent():
-            self._refuse("not run", f"Error: not run, {spent} is reached.")
-            self.stop = spent
-        else:
-            self.plans = [self._plan(i, c) for i, c in enumerate(reply.tool_calls)]
+            self.stop, why = spent, f"Error: not run, {spent} is reached."
         self.empty_before = empty
+        for index, call in enumerate(reply.tool_calls):
+            if why:
+                failed = "cancelled" if reply.partial else "not run"
+                self._answer(index, call, failed, why)
+            elif self._repeated(call):
+                self.closing = "repeated"
+                why_not = "Error: not run, the same call was made twice before."
+                self._answer(index, call, "not run", why_not)
+            else:
+                self._plan(index, call)
 
-    def _plan(self, index: int, call: ToolCall) -> Plan:
-        made = plan(len(self.steps) - 1, index, call, self.tools)
+    def _answer(self, index: int, call: ToolCall, failed: str, text: str) -> None:
+        now_s = self.now_s()
+        result = ToolResult(call=call, text=text, failed=failed, started_s=now_s)
+        self.results[index] = result
+
+    def _repeated(self, call: ToolCall) -> bool:
         try:
             same = msgspec.json.encode(arguments_of(call), order="sorted")
-        except KimiError:
+        except BadInput:
             same = call.arguments.encode()
         self.seen[call.name, same] += 1
-        if self.seen[call.name, same] <= REPEATS_ALLOWED:
-            return made
-        self.closing = "repeated"
-        return made.refused(
-            "not run", "Error: not run, the same call was made twice before."
-        )
+        return self.seen[call.name, same] > REPEATS_ALLOWED
 
-    def _refuse(self, failed: str, text: str) -> None:
-        calls = enumerate(self.steps[-1].reply.tool_calls)
-        self.plans = [
-            Plan(step=len(self.steps) - 1, index=i, call=c, failed=failed, text=text)
-            for i, c in calls
-        ]
+    def _plan(self, index: int, call: ToolCall, told: str = "") -> None:
+        """Plan a call, cancelled until it is made; or answer what is wrong with it."""
+        try:
+            if call.name not in self.tools:
+                raise BadInput(
+                    f"there is no tool {call.name!r}.{nearest(call.name, self.tools)}",
+                    f"Tools: {', '.join(self.tools) or 'none'}.",
+                )
+            tool = self.tools[call.name]
+            plan = Plan(call, tool, tool.bind(arguments_of(call)), told)
+        except BadInput as exc:
+            failed = "arguments" if call.name in self.tools else "unknown"
+            self._answer(index, call, failed, f"{told}Error: {exc}")
+        else:
+            self.plans[index] = plan
+            self._answer(index, call, "cancelled", CANCELLED)
 
     def _spent(self) -> StopReason | None:
         """Return the limit of time or money that is reached."""
@@ -147,73 +189,53 @@ class Task:
             return "max_seconds"
         if self.limits["max_cost"] is None:
             return None
-        replies = [step.reply for step in self.steps if not step.reply.stand_in]
-        if any(reply.cost is None for reply in replies):
+        costs = [step.reply.cost for step in self.steps if not step.reply.stand_in]
+        known = [cost for cost in costs if cost is not None]
+        if len(known) < len(costs):
             self.notes.append("The price is unknown, so max_cost could not be kept.")
             return "max_cost"
-        cost = sum((reply.cost or Decimal(0) for reply in replies), Decimal(0))
         limit = Decimal(str(self.limits["max_cost"]))
-        return "max_cost" if cost >= limit else None
+        return "max_cost" if sum(known) >= limit else None
 
-    def approved(self, item: Plan, answer: Answer) -> None:
-        """Take a person's answer about one call."""
+    def approved(self, index: int, answer: Answer) -> None:
+        """Take a person's answer about one planned call."""
         if answer is True:
             return
+        call = self.plans.pop(index).call
         if isinstance(answer, dict):
             arguments = msgspec.json.encode(answer).decode()
-            edited = msgspec.structs.replace(item.call, arguments=arguments)
-            changed = plan(item.step, item.index, edited, self.tools)
-            told = f"The user changed the arguments to {arguments}.\n{changed.text}"
-            self.plans[item.index] = msgspec.structs.replace(changed, text=told)
+            edited = msgspec.structs.replace(call, arguments=arguments)
+            told = f"The user changed the arguments to {arguments}.\n"
+            self._plan(index, edited, told)
             return
         if not answer:
             self.stop = "denied"
         why = f": {str(answer).rstrip('.')}" if answer else ""
-        reason = f"Error: denied by the user{why}."
-        self.plans[item.index] = item.refused("denied", reason)
+        self._answer(index, call, "denied", f"Error: denied by the user{why}.")
 
     def settle(self) -> None:
-        """Answer every planned call once in the conversation."""
-        results = []
-        for item in self.plans:
-            result = self.results.get(item.index)
-            if result is None:
-                cancelled = item.refused("cancelled", CANCELLED)
-                result = cancelled.result(started_s=self.now_s())
-            results.append(result)
-            self.messages.append(
-                {
-                    "role": "tool",
-                    "tool_call_id": item.call.id,
-                    "name": item.call.name,
-                    "content": result.text,
-                }
-            )
-        if results:
-            last = msgspec.structs.replace(self.steps[-1], results=tuple(results))
+        """Answer every call of the last answer once in the conversation."""
+        for result in self.results.values():
+            call, text = result.call, result.text
+            told = Message("tool", text, tool_call_id=call.id, name=call.name)
+            self.messages.append(told.to_dict())
+        if self.results:
+            results = tuple(self.results.values())
+            last = msgspec.structs.replace(self.steps[-1], results=results)
             self.steps[-1] = last
-        self.plans, self.results = [], {}
+        self.plans, self.results = {}, {}
 
-    def result(self, stop_reason: StopReason) -> Run:
+    def result(self) -> Run:
         """Return the run as far as it came."""
+        self.settle()
         return Run(
             reply=self.steps[-1].reply if self.steps else Reply(),
             steps=tuple(self.steps),
             messages=self.messages,
-            stop_reason=stop_reason,
+            stop_reason=self.stop or "interrupted",
             tools=tuple(self.tools.values()),
             params=self.params,
             duration_s=self.now_s(),
             base_url=self.base_url,
             notes=tuple(self.notes),
         )
-
-
-def _messages(goal: Any, system: str | None) -> list[dict[str, Any]]:
-    if isinstance(goal, Run):
-        goal = goal.to_messages()
-        if goal[-1]["role"] == "assistant":
-            goal.append({"role": "user", "content": "Go on."})
-        if goal[0]["role"] == "system" and system is not None:
-            del goal[0]
-    return as_messages(goal, system=system, image=None)

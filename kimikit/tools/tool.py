@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, overload
 
 import msgspec
 
 from kimikit import schema
 from kimikit.errors import BadInput, BadTool, nearest
 
-if TYPE_CHECKING:
-    import docstring_parser
-
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 _WANTED_LIMIT = 300
 _Check = Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
 
@@ -42,8 +41,6 @@ class Tool:
         >>> tool(weather)("Lagos")
         'Sunny in Lagos.'
     """
-
-    schema: dict[str, Any]
 
     def __init__(
         self,
@@ -69,13 +66,13 @@ class Tool:
         self.description = description.strip()
         self.function = function
         self.confirm = confirm
-        entry = {"name": name, "description": self.description}
-        self.schema = {
-            "type": "function",
-            "function": {**entry, "parameters": parameters},
+        entry = {
+            "name": name,
+            "description": self.description,
+            "parameters": parameters,
         }
+        self.schema: dict[str, Any] = {"type": "function", "function": entry}
         self._check = check
-        self._binds_self = False
         functools.update_wrapper(self, function, updated=())
 
     @classmethod
@@ -137,7 +134,7 @@ class Tool:
     ) -> Tool:
         if not (name or description or confirm):
             return self
-        made = Tool(
+        return Tool(
             name or self.name,
             description or self.description,
             self.function,
@@ -145,11 +142,10 @@ class Tool:
             self._check,
             confirm=confirm or self.confirm,
         )
-        made._binds_self = self._binds_self
-        return made
 
     def __get__(self, instance: Any, owner: type | None = None) -> Tool:
-        if instance is None or not self._binds_self:
+        binds = inspect.isfunction(self.function) and _takes_self(self.function)
+        if instance is None or not binds:
             return self
         bound = copy.copy(self)
         bound.function = self.function.__get__(instance, owner)
@@ -214,8 +210,14 @@ def tool(
     if isinstance(function, Tool):
         return function._changed(name, description, confirm=confirm)
     if inspect.isclass(function):
-        made: Any = _instance(function)
-        return tool(made, name=name, description=description, confirm=confirm)
+        kind: Any = function
+        try:
+            function = kind()
+        except TypeError as exc:
+            raise BadTool(
+                f"No {kind.__name__} can be made: {exc}.",
+                f"Make one yourself: tool({kind.__name__}(...)).",
+            ) from exc
     if not callable(function):
         raise BadTool(
             f"{function!r} cannot be called, so it is no tool.",
@@ -233,21 +235,10 @@ def tool(
 
     docs = docstring_parser.parse(inspect.getdoc(described) or "")
     text = "\n\n".join(filter(None, (docs.short_description, docs.long_description)))
-    hints, parameters, method = _parameters(described, name, docs)
+    texts = {param.arg_name: param.description for param in docs.params}
+    hints, parameters = _parameters(described, name, texts)
     check = functools.partial(_converted, hints, parameters)
-    made = Tool(name, description or text, function, parameters, check, confirm=confirm)
-    made._binds_self = method and described is function
-    return made
-
-
-def _instance(kind: type) -> Any:
-    try:
-        return kind()
-    except TypeError as exc:
-        raise BadTool(
-            f"No {kind.__name__} can be made: {exc}.",
-            f"Make one yourself: tool({kind.__name__}(...)).",
-        ) from exc
+    return Tool(name, description or text, function, parameters, check, confirm=confirm)
 
 
 def offered(some: Any) -> list[Any] | None:
@@ -265,24 +256,26 @@ def as_tools(tools: Any) -> dict[str, Tool]:
         BadTool: If two have the same name, or something is not callable.
     """
     found: dict[str, Tool] = {}
-    single = callable(tools) or not isinstance(tools, Iterable | None)
-    for one in [tools] if single else tools or ():
-        if callable(one):
-            group = {(made := tool(one)).name: made}
-        elif isinstance(one, Iterable) and not isinstance(one, str | Mapping):
-            group = as_tools(one)
-        else:
+    for made in _each(() if tools is None else tools):
+        if made.name in found:
             raise BadTool(
-                f"{one!r} is not a tool.",
-                "Pass functions, or Tool.from_schema(...) for a bare schema.",
+                f"Two tools are called {made.name}.", "Rename one: tool(name='...')."
             )
-        if doubled := found.keys() & group.keys():
-            raise BadTool(
-                f"Two tools are called {sorted(doubled)[0]}.",
-                "Rename one: tool(name='...').",
-            )
-        found |= group
+        found[made.name] = made
     return found
+
+
+def _each(some: Any) -> Iterator[Tool]:
+    if callable(some):
+        yield tool(some)
+    elif isinstance(some, Iterable) and not isinstance(some, str | Mapping):
+        for one in some:
+            yield from _each(one)
+    else:
+        raise BadTool(
+            f"{some!r} is not a tool.",
+            "Pass functions, or Tool.from_schema(...) for a bare schema.",
+        )
 
 
 def _checked(
@@ -317,9 +310,9 @@ def _converted(
 
 
 def _parameters(
-    function: Callable[..., Any], name: str, docs: docstring_parser.Docstring
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Return hints and schema of the parameters, and whether ``self`` was left out."""
+    function: Callable[..., Any], name: str, texts: Mapping[str, str | None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return hints and schema of the parameters."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as exc:
@@ -327,17 +320,12 @@ def _parameters(
             f"The type hints of {name} cannot be read: {exc}.",
             "Use types that are defined at the top level of the notebook or module.",
         ) from exc
-    texts = {param.arg_name: param.description for param in docs.params}
     properties: dict[str, Any] = {}
     required = []
     parameters = list(inspect.signature(function).parameters.values())
-    method = bool(parameters) and parameters[0].name in ("self", "cls")
-    for parameter in parameters[method:]:
+    for parameter in parameters[_takes_self(function) :]:
         key = parameter.name
-        if parameter.kind not in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        ):
+        if parameter.kind not in _BY_NAME:
             raise BadTool(
                 f"Parameter {key} of {name} cannot be given by name.",
                 "Take each argument by its own name: no *args, **kwargs or /.",
@@ -358,7 +346,11 @@ def _parameters(
     taken = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         taken["required"] = required
-    return {key: hints[key] for key in properties}, taken, method
+    return {key: hints[key] for key in properties}, taken
+
+
+def _takes_self(function: Callable[..., Any]) -> bool:
+    return next(iter(inspect.signature(function).parameters), "") in ("self", "cls")
 
 
 def _property(hint: Any, text: str | None, default: Any) -> dict[str, Any]:
@@ -366,8 +358,6 @@ def _property(hint: Any, text: str | None, default: Any) -> dict[str, Any]:
     if text:
         found["description"] = text
     if default is not inspect.Parameter.empty:
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             found["default"] = msgspec.to_builtins(default, enc_hook=str)
-        except (TypeError, ValueError):
-            found.pop("default", None)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from kimikit.errors import BadInput
 from kimikit.tools import code, views
 from kimikit.tools.tool import Tool
 from kimikit.types import Delta, Reply, ToolCall, Usage, Wait
+from kimikit.wire.calls import tidy
 
 StopReason = Literal[
     "done", "max_steps", "max_seconds", "max_cost", "repeated", "interrupted", "empty",
@@ -138,20 +139,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class StepStarted(msgspec.Struct, frozen=True):
     """A request is about to be sent."""
 
-    step: int
-
 
 class StepAnswered(msgspec.Struct, frozen=True):
     """The answer to a request is complete."""
 
-    step: int
     reply: Reply
 
 
 class CallAsked(msgspec.Struct, frozen=True):
     """Somebody is about to be asked whether to run a call."""
 
-    step: int
     index: int
     call: ToolCall
 
@@ -159,7 +156,6 @@ class CallAsked(msgspec.Struct, frozen=True):
 class CallStarted(msgspec.Struct, frozen=True):
     """A tool is about to be called, with these arguments."""
 
-    step: int
     index: int
     call: ToolCall
 
@@ -167,7 +163,6 @@ class CallStarted(msgspec.Struct, frozen=True):
 class CallFinished(msgspec.Struct, frozen=True):
     """A call has its result, also when it was never run."""
 
-    step: int
     index: int
     result: ToolResult
 
@@ -179,8 +174,9 @@ class RunFinished(msgspec.Struct, frozen=True):
 
 
 StepEvent = StepStarted | StepAnswered
-CallEvent = CallAsked | CallStarted | CallFinished
-RunEvent = Delta | Wait | StepEvent | CallEvent | RunFinished
+RunEvent = (
+    Delta | Wait | StepEvent | CallAsked | CallStarted | CallFinished | RunFinished
+)
 RunWatch = Callable[[RunEvent], None]
 """A live view: called for each step of an answer, each wait and each event above."""
 
@@ -188,30 +184,23 @@ RunWatch = Callable[[RunEvent], None]
 def arguments_of(call: ToolCall) -> dict[str, Any]:
     """Decode a call's arguments, with the repairs that change no meaning.
 
-    Hosts send nothing or ``null`` for no arguments, control characters as they are, and
-    JSON inside a JSON string.
-
     Raises:
         BadInput: If no JSON object is to be had.
     """
-    value: Any = call.arguments
-    for _ in range(2):
-        if isinstance(value, str):
-            try:
-                value = json.loads(value.strip() or "{}", strict=False)
-            except (ValueError, RecursionError) as exc:
-                raise BadInput(
-                    f"The arguments of {call.name} are not valid JSON: {exc}.",
-                    "Call again with one complete JSON object.",
-                ) from exc
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
+    text, _ = tidy(call.arguments)
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise BadInput(
+            f"The arguments of {call.name} are not valid JSON: {exc}.",
+            "Call again with one complete JSON object.",
+        ) from exc
+    if not isinstance(value, dict):
         raise BadInput(
             f"The arguments of {call.name} are a JSON {type(value).__name__}.",
             "Call again with a JSON object of arguments by name.",
         )
-    return dict(value)
+    return value
 
 
 def exact(call: ToolCall, *, indent: int | None = None) -> str:
@@ -229,11 +218,11 @@ def exact(call: ToolCall, *, indent: int | None = None) -> str:
     )
 
 
-def text_of(value: Any, limit: int = RESULT_LIMIT) -> str:
+def text_of(value: Any) -> str:
     """Return what the model is told of a tool's value.
 
     Text goes as it is, tables as CSV, pictures as a mention, the rest as JSON where it
-    has a JSON form and as ``str`` where not; longer than ``limit`` characters is cut.
+    has a JSON form and as ``str`` where not; longer than ``RESULT_LIMIT`` it is cut.
     """
     if isinstance(value, str):
         text = value
@@ -248,9 +237,10 @@ def text_of(value: Any, limit: int = RESULT_LIMIT) -> str:
             text = str(value)
     # Lone surrogates cannot be sent.
     text = text.encode("utf-8", "replace").decode()
-    if len(text) <= limit:
+    if len(text) <= RESULT_LIMIT:
         return text
-    return f"{text[:limit]}\n[cut here: {limit:,} of {len(text):,} characters]"
+    kept = f"{RESULT_LIMIT:,} of {len(text):,} characters"
+    return f"{text[:RESULT_LIMIT]}\n[cut here: {kept}]"
 
 
 def _plain(value: Any) -> Any:

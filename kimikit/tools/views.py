@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from kimikit import html
 from kimikit.axes import INK, plain
-from kimikit.types import Reply
 
 if TYPE_CHECKING:
     from kimikit.tools.values import Run, Step, ToolResult
@@ -31,12 +32,9 @@ def headline(run: Run) -> str:
 
 def footer_line(run: Run) -> str:
     """Return where a run went and what all of it cost."""
-    reply = run.reply
-    total = Reply(
-        usage=run.usage, cost=run.cost, model=reply.model, host=reply.host,
-        created=reply.created, stand_in=reply.stand_in, partial=reply.partial,
-        truncated=reply.truncated,
-    ).footer()  # fmt: skip
+    total = msgspec.structs.replace(
+        run.reply, usage=run.usage, cost=run.cost, first_token_s=None, duration_s=0.0
+    ).footer()
     return html.footer_line([headline(run), f"{run.duration_s:.1f} s", total])
 
 
@@ -141,12 +139,22 @@ def short(text: str, limit: int = SHOWN) -> str:
 
 
 def _png(value: Any) -> bytes:
-    if hasattr(value, "savefig"):
-        target = io.BytesIO()
-        value.savefig(target, format="png", bbox_inches="tight")
-        return target.getvalue()
-    data: bytes = value._repr_png_()
-    return data
+    if not hasattr(value, "savefig"):
+        return bytes(value._repr_png_())
+    target = io.BytesIO()
+    value.savefig(target, format="png", bbox_inches="tight")
+    return target.getvalue()
+
+
+def _canvas(ax: Any, width: float, height: float) -> Any:
+    """Return the axes to draw on: those given, or the ones of a new figure."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
+        figure.patch.set_alpha(0)
+        plt.close(figure)  # or a notebook would show it a second time
+    return ax
 
 
 def timeline(run: Run, *, ax: Any = None) -> Any:
@@ -159,15 +167,9 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
     Returns:
         The matplotlib figure.
     """
-    import matplotlib.pyplot as plt
-
     width = max(run.duration_s, 0.01)
     lanes = _lanes(run, room=0.2 * width)
-    if ax is None:
-        size = (9, 1.3 + 0.42 * (1 + len(lanes)))
-        figure, ax = plt.subplots(figsize=size, layout="constrained")
-        figure.patch.set_alpha(0)
-        plt.close(figure)  # or a notebook would show it a second time
+    ax = _canvas(ax, 9, 1.3 + 0.42 * (1 + len(lanes)))
 
     def bar(lane: int, start: float, length: float, colour: int, hatch: str) -> None:
         ax.barh(lane, max(length, width / 300), left=start, height=0.6, hatch=hatch,
@@ -213,26 +215,17 @@ def _lanes(run: Run, room: float) -> list[list[ToolResult]]:
 
 def rates_figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:
     """Draw each rate of each host as a point with its interval; return the figure."""
-    import matplotlib.pyplot as plt
-
     names = list(next(iter(rates.values()), {}))
-    if ax is None:
-        size = (7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))
-        figure, ax = plt.subplots(figsize=size, layout="constrained")
-        figure.patch.set_alpha(0)
-        plt.close(figure)
+    ax = _canvas(ax, 7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))
     for place, (host, row) in enumerate(rates.items()):
         shift = (place - (len(rates) - 1) / 2) * 0.8 / len(rates)
-        # Its own mark in the legend, also where the first rates have no value.
-        ax.plot([], [], "osD^vP"[place % 6], label=host, color=html.PALETTE[place % 6])
-        for index, rate in enumerate(row.values()):
-            if rate.value is None:
-                continue
-            low, high = rate.interval
-            ax.plot([low * 100, high * 100], [index + shift] * 2, linewidth=1.5,
-                    color=html.PALETTE[place % 6])  # fmt: skip
-            ax.plot(rate.value * 100, index + shift, "osD^vP"[place % 6],
-                    color=html.PALETTE[place % 6])  # fmt: skip
+        known = [(i + shift, r) for i, r in enumerate(row.values()) if r.n]
+        heights = [height for height, _ in known]
+        low, high = ([100 * rate.interval[end] for _, rate in known] for end in (0, 1))
+        colour = html.PALETTE[place % 6]
+        ax.hlines(heights, low, high, linewidth=1.5, color=colour)
+        ax.plot([100 * rate.value for _, rate in known], heights, "osD^vP"[place % 6],
+                color=colour, label=host)  # fmt: skip
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(-2, 102)

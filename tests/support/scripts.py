@@ -36,11 +36,6 @@ class Scripted:
         return reply(messages) if callable(reply) else reply
 
 
-class AsyncScripted(Scripted):
-    async def chat(self, messages, **params):
-        return super().chat(messages, **params)
-
-
 def chunk(delta, finish=None, **more):
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return {"id": "x", "object": "chat.completion.chunk", "choices": [choice], **more}

@@ -12,10 +12,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.scripts import AsyncScripted, Scripted, call, calls
+from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, HostError
-from kimikit.tools import Run, arun, run, tool
+from kimikit.tools import Run, run, tool
 from kimikit.tools.task import FINAL_PROMPT
 from kimikit.tools.values import (
     RESULT_LIMIT,
@@ -35,13 +35,6 @@ DONE = Reply(text="All done.")
 @tool
 def add(a: int, b: int) -> int:
     """Add two numbers."""
-    return a + b
-
-
-@tool
-async def aadd(a: int, b: int) -> int:
-    """Add two numbers."""
-    await asyncio.sleep(0)
     return a + b
 
 
@@ -176,25 +169,6 @@ def test_sync_run_works_inside_a_running_loop_and_sees_context():
     assert results(asyncio.run(cell())) == ["mine", "mine"]
 
 
-def test_arun_keeps_every_promise_of_run():
-    script = [calls(call("add", 0, a=1, b=2), call("aadd", 1, a=2, b=2)), DONE]
-
-    async def agree(made):
-        await asyncio.sleep(0)
-        return made.name == "add" or "too risky"
-
-    def awaited(*args, **options):
-        return asyncio.run(arun(AsyncScripted(*script), *args, **options))
-
-    done = awaited("go", [add, aadd], max_steps=3)
-    assert (results(done), done.stop_reason) == (["3", "4"], "done")
-    done = awaited("go", [add, aadd], approve=agree)
-    assert results(done) == ["3", "Error: denied by the user: too risky."]
-    check_history(done.messages)
-    with pytest.raises(BadInput, match="max_steps"):
-        awaited("go", [add], max_steps=0)
-
-
 def counting(messages):
     """Always call, never the same."""
     return calls(call("add", len(messages), a=len(messages), b=1), text="more")
@@ -318,7 +292,10 @@ def test_a_timeout_of_the_tools_own_is_an_error_of_the_tool():
     assert results(done) == ["Error: TimeoutError: the database"]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), StopIteration(1), RecursionError()])
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(3), StopIteration(1), RecursionError(), asyncio.CancelledError()],
+)
 def test_no_exception_of_a_tool_ends_the_run(error):
     @tool
     def burst() -> str:
@@ -376,25 +353,28 @@ def test_stop_while_the_model_answers_keeps_a_legal_history():
     )
 
 
-def test_cancelling_arun_cancels_its_tools():
-    ended = []
+def test_stop_cancels_tools_that_can_be():
+    begun, ended = threading.Event(), threading.Event()
 
     @tool
     async def hang() -> str:
         """Hang."""
+        begun.set()
         try:
             await asyncio.sleep(20)
         finally:
-            ended.append("cancelled")
+            ended.set()
 
-    async def main():
-        client = AsyncScripted(calls(call("hang", 0)), DONE)
-        async with asyncio.timeout(0.1):
-            await arun(client, "go", [hang])
+    def press_stop():
+        begun.wait(5)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(TimeoutError):
-        asyncio.run(main())
-    assert ended == ["cancelled"]
+    presser = threading.Thread(target=press_stop)
+    presser.start()
+    done = run(Scripted(calls(call("hang", 0)), DONE), "go", [hang])
+    presser.join()
+    assert done.stop_reason == "interrupted"
+    assert ended.wait(5)
 
 
 def test_a_host_that_fails_leaves_the_run_on_the_error():
@@ -516,7 +496,7 @@ def test_events_tell_the_story_in_order_in_the_callers_thread():
     client = Scripted(answer, DONE)
     done = run(client, "go", [add], watch=watch, approve=lambda made: True)
     assert [type(event) for event in seen] == [
-        StepStarted, Wait, StepAnswered, CallAsked, CallStarted, CallFinished,
+        StepStarted, Wait, StepAnswered, CallAsked, CallFinished, CallStarted,
         CallFinished, StepStarted, StepAnswered, RunFinished,
     ]  # fmt: skip
     assert seen[-1].run is done

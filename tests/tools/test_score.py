@@ -148,10 +148,13 @@ def test_ids_markers_retries_and_failures_are_counted():
     first, *lost = scores.outcomes
     assert (first.leaked, first.wrong_ids, first.retries) == (True, True, 1)
     assert [one.error for one in lost] == ["The host failed. Wait."] * 2
-    (row,) = scores.summary()
-    assert (row["n"], row["failed"], row["retries"]) == (3, 2, 3)
-    assert row["wrong_ids"] == 1.0
-    assert row["recall"] == 1.0
+    rates = scores.rates()["h"]
+    assert rates["Wrong ids"].value == 1.0
+    assert rates["Recall"].value == 1.0
+    shown = repr(scores).splitlines()
+    assert any(line.split() == ["Retries,", "n", "3"] for line in shown)
+    assert any(line.split() == ["Failed,", "n", "2"] for line in shown)
+    assert "3 cases a host" in shown[-1]
 
 
 def test_a_real_client_shows_what_a_host_did():
@@ -324,5 +327,5 @@ def test_our_own_cases_are_asked_by_default():
     quiet = sum(not one["calls"] for one in CASES)
     assert (rates["Right tools"].hits, rates["Recall"].n) == (quiet, 40 - quiet)
     assert rates["Precision"].value is None
-    assert ToolScores(()).summary() == []
+    assert ToolScores(()).rates() == {}
     assert isinstance(scores.outcomes[0], Outcome)

@@ -160,14 +160,14 @@ def test_events_become_parts_in_order():
     done = run(Scripted(Reply(text="It is *2*.")), "go", [])
     with view:
         for event in (
-            StepStarted(0),
+            StepStarted(),
             Delta(reasoning="hm"),
             Delta(text="I *add*."),
             Delta(calls=(CallPart(0, "add", '{"a"'),)),
-            StepAnswered(0, Reply(usage=Usage(7, 3), cost=Decimal("0.01"), host="h")),
-            CallStarted(0, 0, result.call),
-            CallFinished(0, 0, result),
-            StepStarted(1),
+            StepAnswered(Reply(usage=Usage(7, 3), cost=Decimal("0.01"), host="h")),
+            CallStarted(0, result.call),
+            CallFinished(0, result),
+            StepStarted(),
             Wait(2, "busy", 1),
         ):
             view(event)
@@ -214,15 +214,13 @@ def test_a_terminal_gets_lines():
     with trace_view(True, out=out) as view:
         run(client, "go", [add], watch=view)
     lines = out.getvalue().splitlines()
-    assert lines[:3] == [
+    assert lines[:5] == [
         "busy, trying again in 2 s",
         "I add.",
-        '… add({"a": 1, "b": 2})',
-    ]
-    assert set(lines[3:5]) == {
-        "✓ add -> 3",
         "✕ plus -> Error: there is no tool 'plus'. Tools: add.",
-    }
+        '… add({"a": 1, "b": 2})',
+        "✓ add -> 3",
+    ]
     assert "2 steps, 2 calls: done" in lines[5]
 
 

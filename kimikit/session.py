@@ -15,7 +15,7 @@ from kimikit.money.bills import bill
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
 from kimikit.money.prices import PriceBook
-from kimikit.notebook.screen import arm
+from kimikit.notebook.screen import View, arm
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Host, Reply
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
-    from kimikit.notebook.stream_view import AnswerView
 
 KEYLESS = (
     "No key in the environment: the local stand-in answers, a small model, not Kimi. "
@@ -334,9 +333,9 @@ class Kimi:
         return Playground(self, self._lane)
 
     def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
-        from kimikit.notebook.lanes import lane
+        from kimikit.notebook.lanes import Lane
 
-        return lane(partial(self._connection.async_client, host), messages, **params)
+        return Lane(partial(self._connection.async_client, host), messages, **params)
 
     def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
         """Ask one labelled set in several ways and compare; see ``prompting.lab``.
@@ -557,7 +556,7 @@ class Kimi:
         """
         return views.meter(self.ledger)
 
-    def _view(self, show: bool | None) -> AnswerView:  # noqa: FBT001 - as in chat(show=)
+    def _view(self, show: bool | None) -> View:  # noqa: FBT001 - as in chat(show=)
         from kimikit.notebook.stream_view import answer_view
 
         costs = self.ledger

@@ -80,19 +80,13 @@ class Playground:
         self._shell = kernel_shell()
         self.replies: list[Reply] = []
         self._dials(kimi.host)
-        self.run_button = button(
-            "Run", "Ask (Ctrl+Enter)", self._guarded(self.run), "success"
-        )
+        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "success")
         self.run_button.add_class("kimikit-run")
-        self.stop_button = button("Stop", "Stop; keeps what arrived", self.stop)
+        self.stop_button = self._button("Stop", "Stop; keeps what arrived", self.stop)
         self.stop_button.disabled = True
-        self.code_button = button(
-            "As code", "The same as a cell", self._guarded(self.show_code)
-        )
-        self.sweep_button = button(
-            "Sweep this",
-            "A cell that sweeps the temperature",
-            self._guarded(self.show_sweep),
+        self.code_button = self._button("As code", "The same as a cell", self.show_code)
+        self.sweep_button = self._button(
+            "Sweep this", "A cell that sweeps the temperature", self.show_sweep
         )
         self.status = w.HTML()
         self.output = w.Output()
@@ -145,16 +139,17 @@ class Playground:
         app.add_class("kimikit-playground")
         return app
 
-    def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
+    def _button(
+        self, name: str, tip: str, act: Callable[[], None], style: str = ""
+    ) -> w.Button:
+        return button(name, tip, partial(self._guarded, act), style)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
         """Show what goes wrong inside the app: callbacks' errors are seen nowhere."""
-
-        def acted() -> None:
-            try:
-                act()
-            except Exception as exc:
-                self._put([_error(exc)])
-
-        return acted
+        try:
+            act()
+        except Exception as exc:
+            self._put([_error(exc)])
 
     def params(self) -> dict[str, Any]:
         """Return the parameters as the dials stand, those of no effect left out.

@@ -61,14 +61,12 @@ class Progress:
 
     def reply(self) -> Reply:
         """Return what had arrived, without what only the wire knows."""
-        calls = [
-            ToolCall(f"functions.{name}:{i}", name, arguments)
-            for i, (name, arguments) in sorted(self._calls.items())
-        ]
         return Reply(
             text="".join(self._text),
             reasoning="".join(self._reasoning),
-            tool_calls=tuple(calls),
+            tool_calls=tuple(
+                ToolCall("", *self._calls[i]) for i in sorted(self._calls)
+            ),
         )
 
     def take(self, step: Delta | Wait, now: float) -> None:

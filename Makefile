@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: lab test notebooks index bench lint clean help
+.PHONY: lab test notebooks index bench release lint clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
@@ -14,6 +14,7 @@ help:
 	@echo 'make notebooks  execute every notebook, results into artifacts/'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
 	@echo 'make lint       ruff, mypy and the import contract'
+	@echo 'make release    build sdist and wheel, run all tests on what they install'
 	@echo 'make bench      measure ours against its peers (long)'
 
 .venv/made.stamp:
@@ -37,7 +38,7 @@ lab: .venv/lab.stamp
 
 test: .venv/dev.stamp
 	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest -m 'not notebook' --cov --cov-report=term $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m 'not notebook and not release' --cov --cov-report=term $(PYTEST_FLAGS)
 
 notebooks: .venv/dev.stamp
 	@$(BIN)/kimikit fetch
@@ -51,6 +52,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+release: .venv/dev.stamp
+	@$(BIN)/kimikit fetch
+	$(BIN)/python -m pytest tests/test_archives.py -m 'archives or release' -s $(PYTEST_FLAGS)
 
 bench: .venv/dev.stamp
 	$(BIN)/python tests/bench/run.py $(BENCH_FLAGS)

@@ -1,10 +1,12 @@
 """What ``pip install kimikit`` gives, where nothing else is installed.
 
 The sdist is built from this folder and the wheel from the sdist. The wheel is tried
-without extras, the sdist with the local model and on its own tests.
+without extras, the sdist with the local model and on its own tests: a few of them here,
+all of them by ``make release``.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,7 +18,6 @@ import pytest
 from kimikit.cli import EXTRAS
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.archives
 
 BARE = """
 import sys
@@ -107,12 +108,19 @@ class Clean:
         program, *rest = command
         return run(self.bin / program, *rest, cwd=self.folder, env=known)
 
+    def unpack(self, archive):
+        with tarfile.open(archive) as opened:
+            opened.extractall(self.folder, filter="data")
+        (unpacked,) = self.folder.glob("kimikit-*")
+        return unpacked
+
 
 @pytest.fixture
 def clean(tmp_path):
     return Clean(tmp_path)
 
 
+@pytest.mark.archives
 def test_the_wheel_works_alone_and_says_what_extras_add(archives, clean, local_host):
     clean.install(archives["wheel"])
     tokenizer = clean.folder / "tiktoken.model"
@@ -124,15 +132,14 @@ def test_the_wheel_works_alone_and_says_what_extras_add(archives, clean, local_h
         assert f"pip install 'kimikit[{extra}]' adds {adds}" in said
 
 
+@pytest.mark.archives
 def test_with_the_extra_the_local_model_answers_and_the_tests_pass(archives, clean):
     """The sdist's own tests, run on what was installed from it."""
     packages = ["pytest", "hypothesis", "pydantic"]
     clean.install(f"{archives['sdist']}[local]", *packages)
     runtime = str(clean.folder / "runtime")  # another version's host would be ended
     clean("python", "-W", "error", "-c", WITH_LOCAL, KIMIKIT_RUNTIME=runtime)
-    with tarfile.open(archives["sdist"]) as archive:
-        archive.extractall(clean.folder, filter="data")
-    (unpacked,) = clean.folder.glob("kimikit-*")
+    unpacked = clean.unpack(archives["sdist"])
     said = clean(
         "pytest", "--quiet", "-p", "no:cacheprovider",
         *(unpacked / "tests" / f"{part}.py" for part in TRIED),
@@ -141,6 +148,7 @@ def test_with_the_extra_the_local_model_answers_and_the_tests_pass(archives, cle
     assert "failed" not in said
 
 
+@pytest.mark.archives
 def test_the_archives_hold_what_they_need(archives):
     tracked = run("git", "ls-files", cwd=ROOT).splitlines()
     with tarfile.open(archives["sdist"]) as archive:
@@ -150,3 +158,18 @@ def test_the_archives_hold_what_they_need(archives):
     with zipfile.ZipFile(archives["wheel"]) as archive:
         installed = {n for n in archive.namelist() if ".dist-info/" not in n}
     assert installed == {name for name in tracked if name.startswith("kimikit/")}
+
+
+@pytest.mark.release
+def test_every_test_of_the_sdist_passes_on_the_installed_wheel(archives, clean):
+    """All but the notebooks, which ``make notebooks`` executes."""
+    clean.install(f"{archives['wheel']}[dev]")
+    found = clean("python", "-c", "import kimikit; print(kimikit.__path__[0])")
+    installed = Path(found.strip())
+    assert installed.is_relative_to(clean.folder / "venv")
+    clean.folder = clean.unpack(archives["sdist"])
+    # Tests that name the checkout's folder, for a kernel or a child, get it as well.
+    shutil.rmtree(clean.folder / "kimikit")
+    (clean.folder / "kimikit").symlink_to(installed, target_is_directory=True)
+    chosen = "not notebook and not archives and not release"
+    print(clean("pytest", "--quiet", "-p", "no:cacheprovider", "-m", chosen))

@@ -18,10 +18,10 @@ CUT_AT = 4000
 """Characters after which a fence, list or table goes on in a new block."""
 
 _PROBE = "x"
-"""A line that may follow: what it does not belong to is finished, with exceptions."""
+"""A plain line that could come next: a block that it is not part of is finished."""
 
 _GO_ON = ("bullet_list_open", "ordered_list_open", "blockquote_open", "code_block")
-"""What another kind of line may go on with, even after one that does not belong."""
+"""The exceptions: after such a block another line, of its own kind, is part of it."""
 
 _HEAD_LINES = {"fence": 1, "table_open": 2}
 """Lines that are said again where a block was cut."""

@@ -13,7 +13,7 @@ from kimikit.connection import Connection, why
 from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
-from kimikit.notebook.screen import arm
+from kimikit.notebook.screen import View, arm
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Host, Reply
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
-    from kimikit.notebook.stream_view import AnswerView
 
 KEYLESS = (
     "No key in the environment: the local stand-in answers, a small model, not Kimi. "
@@ -332,9 +331,9 @@ class Kimi:
         return Playground(self, self._lane)
 
     def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
-        from kimikit.notebook.lanes import lane
+        from kimikit.notebook.lanes import Lane
 
-        return lane(partial(self._connection.async_client, host), messages, **params)
+        return Lane(partial(self._connection.async_client, host), messages, **params)
 
     def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
         """Ask one labelled set in several ways and compare; see ``prompting.lab``.
@@ -555,7 +554,7 @@ class Kimi:
         """
         return views.meter(self.ledger)
 
-    def _view(self, show: bool | None) -> AnswerView:  # noqa: FBT001 - as in chat(show=)
+    def _view(self, show: bool | None) -> View:  # noqa: FBT001 - as in chat(show=)
         from kimikit.notebook.stream_view import answer_view
 
         costs = self.ledger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kimikit.errors import BadInput
-from kimikit.notebook.screen import kernel_shell
+from kimikit.notebook.screen import Screen, kernel_shell
 from kimikit.tools.loop import ask_by_input
 from kimikit.tools.task import Answer
 from kimikit.tools.tool import Tool
@@ -20,14 +20,14 @@ def ask(call: ToolCall, tool: Tool) -> Answer:
         BadInput: If nobody can be asked, as under nbclient.
     """
     shell = kernel_shell()
-    # Under %%capture nothing that is displayed would be seen.
-    live = getattr(getattr(shell, "display_pub", None), "session", None) is not None
+    screen = Screen(shell) if shell is not None else None
     try:
-        if shell is None or not live:
+        # Under %%capture nothing that is displayed would be seen.
+        if screen is None or not screen.live:
             return ask_by_input(call, tool)
         from kimikit.notebook.question import Question, answerable
 
-        question = Question(call, tool, shell)
+        question = Question(call, tool, screen)
         if answerable(shell):
             return question.by_buttons()
         return ask_by_input(call, tool, shown=True)

@@ -1,6 +1,6 @@
 """Several streams at once, in a thread with a loop of its own.
 
-The thread that starts them stays free: to draw, to wait, and to be interrupted.
+The thread that starts them stays free: to wait, and to be interrupted.
 """
 
 from __future__ import annotations
@@ -9,53 +9,38 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection
 from typing import Any
 
-from kimikit.notebook.progress import CHARACTERS_PER_TOKEN
-from kimikit.types import Delta, Reply, Wait, Watch
+from kimikit import html
+from kimikit.errors import KimiError
+from kimikit.types import Delta, Reply, Wait
 from kimikit.wire import AsyncClient, AsyncStream
-
-Opener = Callable[[Watch], AbstractAsyncContextManager[AsyncStream]]
-"""Opens one stream that tells the given view of its steps."""
 
 STOP_S = 1.0
 """Seconds that connections get to close after Stop."""
 
 
-def lane(make: Callable[[], AsyncClient], messages: Any, **params: Any) -> Opener:
-    """Return how to open one stream: make a client, ask, close both at the end."""
-
-    @contextlib.asynccontextmanager
-    async def opened(watch: Watch) -> AsyncIterator[AsyncStream]:
-        async with (
-            make() as client,
-            client.stream(messages, watch=watch, **params) as stream,
-        ):
-            yield stream
-
-    return opened
-
-
 class Lane:
-    """One stream while it runs.
+    """One question, and its answer while it streams.
+
+    Args:
+        make: Makes the client to ask, which is closed at the end.
+        messages: What to ask.
+        **params: Parameters of the call.
 
     Attributes:
-        text: The visible text so far.
-        over: Whether it has ended.
+        over: Whether the stream has ended.
         error: What it failed with.
     """
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(
+        self, make: Callable[[], AsyncClient], messages: Any, **params: Any
+    ) -> None:
         self.over = False
         self.error: Exception | None = None
-        self._began = time.monotonic()
-        self._first: float | None = None
-        self._thinking = 0
-        self._status = "waiting"
+        self._asked = make, messages, params
+        self._wait: Wait | None = None
         self._stream: AsyncStream | None = None
 
     @property
@@ -65,27 +50,31 @@ class Lane:
 
     @property
     def line(self) -> str:
-        """What it is doing, and how fast."""
-        if self._first is None:
-            return f"{self._status} ... {time.monotonic() - self._began:.0f} s"
-        tokens = (len(self.text) + self._thinking) / CHARACTERS_PER_TOKEN
-        speed = tokens / max(time.monotonic() - self._first, 0.1)
-        wait = self._first - self._began
-        return f"{self._status} · first token {wait:.1f} s · ~{speed:.0f} tokens/s"
+        """What it is doing or how it ended, how fast, and at what cost."""
+        reply = self.reply
+        if self.over:
+            doing = ended(reply, self.error)
+        elif self._wait is not None:
+            doing = f"{self._wait.reason}, waiting {self._wait.seconds:.0f} s"
+        elif reply.text or reply.reasoning:
+            doing = "answering" if reply.text else "thinking"
+        else:
+            doing = f"waiting ... {reply.duration_s:.0f} s"
+        first, speed, _, cost = figures(reply)
+        first, speed = first and f"first token {first}", speed and f"{speed} tokens/s"
+        return html.footer_line([doing, first, speed, cost])
 
     def _watch(self, step: Delta | Wait) -> None:
-        if isinstance(step, Wait):
-            self._status = f"{step.reason}, waiting {step.seconds:.0f} s"
-            return
-        self._first = self._first or time.monotonic()
-        self.text += step.text if step.choice == 0 else ""
-        self._thinking += len(step.reasoning)
-        self._status = "answering" if self.text else "thinking"
+        self._wait = step if isinstance(step, Wait) else None
 
-    async def follow(self, opener: Opener) -> None:
+    async def follow(self) -> None:
         """Read the stream to its end; an error stays in the lane."""
+        make, messages, params = self._asked
         try:
-            async with opener(self._watch) as self._stream:
+            async with (
+                make() as client,
+                client.stream(messages, watch=self._watch, **params) as self._stream,
+            ):
                 async for _ in self._stream:
                     pass
         except Exception as exc:  # whatever goes wrong in one lane stays in it
@@ -94,32 +83,67 @@ class Lane:
             self.over = True
 
 
-class Lanes(dict[str, Lane]):
-    """Lanes by name, running from the moment they are made.
+def figures(reply: Reply) -> tuple[str, str, str, str]:
+    """Return first token, tokens a second, tokens and cost, empty where unknown."""
+    usage = reply.usage
+    if not usage.completion_tokens:
+        return "", "", "", ""
+    return (
+        "" if reply.first_token_s is None else f"{reply.first_token_s:.2f} s",
+        "" if reply.tokens_per_s is None else f"{reply.tokens_per_s:.0f}",
+        f"{'~' if usage.estimated else ''}{usage.completion_tokens:,}",
+        html.money(reply.cost, estimated=usage.estimated),
+    )
+
+
+def ended(reply: Reply, error: Exception | None) -> str:
+    """Return how an answer ended, in the host's word or a sentence."""
+    if error is not None:
+        return error.what if isinstance(error, KimiError) else repr(error)
+    word = reply.finish_reason or ("cut off" if reply.truncated else "")
+    return "stopped" if reply.partial or not word else word
+
+
+class Lanes:
+    """Runs lanes from the moment it is made, and draws them meanwhile.
 
     Args:
-        streams: By name, how to open each.
+        lanes: What to run.
+        draw: Draws them as they are; returns the seconds until the next time.
+        end: Called when all have ended. Both run in the thread of the lanes.
 
     Attributes:
-        over: Set when all have ended. Wait for it rather than for a thread: an
+        over: Set when that is done. Wait for it rather than for a thread: an
             interrupted ``join()`` takes a thread for ended (Python 3.11).
     """
 
-    def __init__(self, streams: Mapping[str, Opener]) -> None:
-        super().__init__({name: Lane() for name in streams})
+    def __init__(
+        self,
+        lanes: Collection[Lane],
+        draw: Callable[[], float],
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.over = threading.Event()
+        self._lanes = lanes
+        self._draw = draw
+        self._end = end
         self._loop = asyncio.new_event_loop()
+        self._next: asyncio.Handle = self._loop.call_soon(self._drawn)
         run = contextvars.copy_context().run  # tags and budgets of the caller hold
-        threading.Thread(target=run, args=(self._run, streams), daemon=True).start()
+        threading.Thread(target=run, args=(self._run,), daemon=True).start()
 
-    def _run(self, streams: Mapping[str, Opener]) -> None:
+    def _drawn(self) -> None:
+        self._next = self._loop.call_later(self._draw(), self._drawn)
+
+    def _run(self) -> None:
         async def all_of_them() -> None:
-            await asyncio.gather(*(self[n].follow(o) for n, o in streams.items()))
+            await asyncio.gather(*(lane.follow() for lane in self._lanes))
 
         loop = self._loop
         try:
             with contextlib.closing(loop), contextlib.suppress(asyncio.CancelledError):
                 loop.run_until_complete(all_of_them())
+            self._end()
         finally:
             self.over.set()
 
@@ -127,6 +151,7 @@ class Lanes(dict[str, Lane]):
         """Close all connections; each lane keeps what has arrived."""
 
         def cancel() -> None:
+            self._next.cancel()
             for task in asyncio.all_tasks(self._loop):
                 task.cancel()
 

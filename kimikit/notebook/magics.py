@@ -7,6 +7,7 @@ so that this room need not know it.
 from __future__ import annotations
 
 import argparse
+import functools
 import shlex
 import string
 import traceback
@@ -58,6 +59,14 @@ def fill(text: str, names: Mapping[str, Any]) -> str:
 
 
 class _Filler(string.Formatter):
+    def get_field(self, field: str, args: Any, names: Mapping[str, Any]) -> Any:
+        try:
+            return super().get_field(field, args, names)
+        except LookupError as exc:
+            raise BadInput(
+                f"There is no {field}.", "Name what is there; cells count from 1."
+            ) from exc
+
     def get_value(self, key: int | str, args: Any, names: Mapping[str, Any]) -> Any:
         if key in names:
             return names[str(key)]
@@ -69,20 +78,6 @@ class _Filler(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> Any:
         shown = value.text if isinstance(value, Reply) else value
         return format(shown, format_spec) if format_spec else str(shown)
-
-
-class _Cells(dict[int, Any]):
-    """What cells gave, by number."""
-
-    def __init__(self, kind: str, some: Mapping[int, Any]) -> None:
-        super().__init__(some)
-        self._kind = kind
-
-    def __missing__(self, number: Any) -> Any:
-        known = ", ".join(map(str, sorted(self)[-5:])) or "none"
-        raise BadInput(
-            f"There is no {self._kind}[{number}].", f"The latest there are: {known}."
-        )
 
 
 def _numbers(text: str) -> list[float]:
@@ -104,8 +99,7 @@ class KimiMagics(Magics):
 
     def __init__(self, shell: Any, make_kimi: Callable[..., Any]) -> None:
         super().__init__(shell)
-        self._make = make_kimi
-        self._made: dict[str | None, Any] = {}
+        self._make = functools.cache(make_kimi)
         self._host: str | None = None
         self._errors: dict[int, str] = {}
 
@@ -116,9 +110,7 @@ class KimiMagics(Magics):
         at = getattr(getattr(own, "host", None), "name", None)
         if at is not None and host in (None, at):
             return own
-        if host not in self._made:
-            self._made[host] = self._make(host=host)
-        return self._made[host]
+        return self._make(host=host)
 
     def note_error(self, result: Any) -> None:
         """Keep the error of a cell for ``{Err[n]}``."""
@@ -129,7 +121,7 @@ class KimiMagics(Magics):
 
     @magic_arguments()
     @argument("-T", "--temperature", type=_numbers, help="one, or several: 0.2,0.6,1")
-    @argument("-n", "--repeats", type=int, help="how often to ask")
+    @argument("-n", "--repeats", type=int, default=1, help="how often to ask")
     @argument("-m", "--model", type=_names, help="a model id, or several: a,b")
     @argument("--host", help="a host's name")
     @argument("-S", "--system", help="a system message")
@@ -146,21 +138,15 @@ class KimiMagics(Magics):
         """
         options = self.ask.parser.parse_args(shlex.split(line))
         into = options.into
-        if into is not None and not into.isidentifier():
-            raise BadInput(f"--into {into} is no name.", "Give a variable's name.")
-        result = self._ask(options, cell.strip())
         if into is None:
-            return result
-        self.shell.user_ns[into] = result
+            return self._ask(options, cell.strip())
+        if not into.isidentifier():
+            raise BadInput(f"--into {into} is no name.", "Give a variable's name.")
+        self.shell.user_ns[into] = self._ask(options, cell.strip())
         return None
 
     def _ask(self, options: Any, cell: str) -> Any:
-        names = {
-            **self.shell.user_ns,
-            "In": _Cells("In", dict(enumerate(self.shell.user_ns.get("In", [])))),
-            "Out": _Cells("Out", self.shell.user_ns.get("Out", {})),
-            "Err": _Cells("Err", self._errors),
-        }
+        names = {**self.shell.user_ns, "Err": self._errors}
         prompt = fill(cell, names)
         params: dict[str, Any] = {}
         if options.system is not None:
@@ -169,8 +155,8 @@ class KimiMagics(Magics):
             params["max_tokens"] = options.max_tokens
         axes = {"temperature": options.temperature, "model": options.model}
         params |= {k: v if len(v) > 1 else v[0] for k, v in axes.items() if v}
-        sweeps = (options.repeats or 1) > 1 or any(
-            len(v or []) > 1 for v in axes.values()
+        sweeps = options.repeats > 1 or any(
+            isinstance(params.get(k), list) for k in axes
         )
         if sum([sweeps, bool(options.tools), options.json]) > 1:
             raise BadInput(
@@ -179,7 +165,7 @@ class KimiMagics(Magics):
             )
         kimi = self.kimi(options.host)
         if sweeps:
-            return kimi.sweep(prompt, repeats=options.repeats or 1, **params)
+            return kimi.sweep(prompt, repeats=options.repeats, **params)
         if options.tools:
             tools = [_Filler().get_value(name, (), names) for name in options.tools]
             return kimi.run(prompt, tools, **params)

@@ -54,33 +54,32 @@ _FORBIDDEN_TEX = re.compile(
 _APART = frozenset(("fence", "code_block", "math_block", "table"))
 # JupyterLab takes math out before it looks for lists and fences; only an empty line
 # keeps it from reaching across these.
+_ALIGNED = {
+    "": "---",
+    "text-align:left": ":--",
+    "text-align:center": ":-:",
+    "text-align:right": "--:",
+}
 TEX_LIMIT = 5000
 """Characters beyond which math is shown as source."""
 
 
-def safe(text: str, *, images: bool = False) -> str:
+def safe(text: str) -> str:
     """Return ``text`` as Markdown that shows the same everywhere and runs nowhere.
 
-    Args:
-        text: Markdown as a model wrote it.
-        images: Whether to load remote images; otherwise they become links.
+    Images become links, so that nothing is loaded.
     """
     # The parser takes 70 ms to import, as long as all the rest of the package.
     from kimikit.notebook import parser
 
     plain = html.clean(re.sub(r"\r\n?", "\n", text))
-    return _Writer(images=images).blocks(parser.parse(plain).children, tight=False)
+    return _Writer().blocks(parser.parse(plain).children, tight=False)
 
 
 class _Writer:
-    """Writes a tree as Markdown.
+    """Writes a tree as Markdown."""
 
-    Args:
-        images: Whether remote images stay images.
-    """
-
-    def __init__(self, *, images: bool) -> None:
-        self._images = images
+    def __init__(self) -> None:
         self._quoted = 0
 
     def blocks(self, nodes: list[Node], *, tight: bool) -> str:
@@ -126,17 +125,14 @@ class _Writer:
         return f"{mark}{language[0] if language else ''}\n{code}\n{mark}"
 
     def _list(self, node: Node) -> str:
-        number = node.attrs.get("start", 1)
         tight = not any(
             child.type == "paragraph" and not child.hidden
             for item in node.children
             for child in item.children
         )
         items = []
-        for i, item in enumerate(node.children):
-            mark = item.markup
-            if node.type == "ordered_list":
-                mark = f"{int(number) + i}{item.markup}"
+        for item in node.children:
+            mark = f"{item.info}{item.markup}"  # of an ordered list, info is the number
             inner = self.blocks(item.children, tight=tight).split("\n")
             indent = " " * (len(mark) + 1)
             rest = [f"{indent}{line}" if line else "" for line in inner[1:]]
@@ -147,17 +143,16 @@ class _Writer:
     def _table(self, node: Node) -> str:
         rows = [row for part in node.children for row in part.children]
         lines = [
-            "| " + " | ".join(self._cell(cell) for cell in row.children) + " |"
+            [
+                self._inline(cell, table=True).replace("\n", " ").strip()
+                for cell in row.children
+            ]
             for row in rows
         ]
-        marks = {"text-align:left": ":--", "text-align:right": "--:"}
-        marks["text-align:center"] = ":-:"
-        styles = [str(cell.attrs.get("style", "")) for cell in rows[0].children]
-        lines.insert(1, "| " + " | ".join(marks.get(s, "---") for s in styles) + " |")
-        return "\n".join(lines)
-
-    def _cell(self, cell: Node) -> str:
-        return self._inline(cell, table=True).replace("\n", " ").strip()
+        lines.insert(
+            1, [_ALIGNED[str(c.attrs.get("style", ""))] for c in rows[0].children]
+        )
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def _line(self, node: Node) -> str:
         lines = (line.strip(" \t") for line in self._inline(node).split("\n"))
@@ -165,9 +160,9 @@ class _Writer:
         text = re.sub(r"\A(?:<br>\s*)+", "", "\n".join(filter(None, lines)))
         return _LINE_START.sub(lambda m: f"{m['digits'] or ''}\\", text)
 
-    def _inline(self, node: Node, *, table: bool = False, link: bool = False) -> str:
+    def _inline(self, node: Node, *, table: bool = False) -> str:
         children = node.children[0].children if node.children else []
-        return self._spans(children, table=table, link=link)
+        return self._spans(children, table=table, link=False)
 
     def _spans(self, nodes: list[Node], *, table: bool, link: bool) -> str:
         out = ""
@@ -189,15 +184,10 @@ class _Writer:
                 inner = self._spans(node.children, table=table, link=bool(url))
                 out += f"[{inner}]({url})" if url else inner
             elif kind == "image":
-                out += self._image(node, link=link)
+                alt = _entities(node.content) or "image"
+                url = _url(str(node.attrs["src"]))
+                out += alt if link or not url else f"[{alt}]({url})"
         return out
-
-    def _image(self, node: Node, *, link: bool) -> str:
-        alt = _entities(node.content) or "image"
-        url = _url(str(node.attrs["src"]))
-        if self._images and url.startswith("https://"):
-            return f"![{alt}]({url})"
-        return alt if link or not url else f"[{alt}]({url})"
 
 
 def _entities(text: str) -> str:
@@ -214,11 +204,8 @@ def _text(text: str, *, table: bool, link: bool) -> str:
             # GitHub's own advice for a dollar that is not math; the span also keeps
             # MathJax, which reads the finished page, from pairing it with another.
             return f"<span>&#{ord(found)};</span>"
-        if found == "<":
-            return "&lt;"
-        if kind == "entity":
-            return "&amp;"
-        return f"&#{ord(found)};" if found in "`]!" else f"\\{found}"
+        named = {"<": "&lt;", "&": "&amp;"}.get(found)
+        return named or (f"&#{ord(found)};" if found in "`]!" else f"\\{found}")
 
     out = _TEXT.sub(replace, text.replace("\n", " "))
     out = _TAGS.sub(r"<\1>\2</\1>", _BREAK.sub("<br>", out))

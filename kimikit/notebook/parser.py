@@ -14,8 +14,8 @@ import unicodedata
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
-from markdown_it.rules_inline import StateInline
-from markdown_it.rules_inline.state_inline import Delimiter
+from markdown_it.rules_inline import StateInline, emphasis
+from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
 from kimikit import html
@@ -31,15 +31,27 @@ def parse(text: str) -> SyntaxTreeNode:
     return SyntaxTreeNode(_parser().parse(text))
 
 
+def outline(text: str) -> list[Token]:
+    """Return the blocks of a text that still grows, flat and without what is in lines.
+
+    Math whose end is still to come is math, so that nothing in it reads as a list; no
+    line is a link's address, as the next one could make it a paragraph again.
+    """
+    md, tokens = _parser(growing=True), list[Token]()
+    md.block.parse(text.replace("\r", " "), md, {}, tokens)
+    return tokens
+
+
 @functools.cache
-def _parser() -> MarkdownIt:
+def _parser(*, growing: bool = False) -> MarkdownIt:
     md = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     md.validateLink = html.is_link  # type: ignore[method-assign]
     md.inline.ruler.before("escape", "math", _math)
     md.inline.ruler.at("emphasis", _emphasis)
     interrupts = ["paragraph", "reference", "blockquote", "list"]
-    md.block.ruler.before("fence", "math_block", _math_block, {"alt": interrupts})
-    return md
+    math_block = functools.partial(_math_block, growing=growing)
+    md.block.ruler.before("fence", "math_block", math_block, {"alt": interrupts})
+    return md.disable("reference") if growing else md
 
 
 def _end(opened: re.Match[str]) -> str:
@@ -88,6 +100,8 @@ def _math_block(
     startLine: int,
     endLine: int,
     silent: bool,  # noqa: FBT001
+    *,
+    growing: bool,
 ) -> bool:
     if state.is_code_block(startLine):
         return False
@@ -95,29 +109,25 @@ def _math_block(
     opened = _BLOCK_OPEN.match(state.src, begin, state.eMarks[startLine])
     if opened is None:
         return False
-    end = _end(opened)
-    pieces: list[str] = []
-    indent = min(state.blkIndent, state.sCount[startLine])
-    for line in range(startLine, endLine):
-        first = line == startLine
-        if not first and (state.isEmpty(line) or state.sCount[line] < indent):
-            return False
-        mark = opened.end() if first else state.bMarks[line] + state.tShift[line]
-        piece = state.src[mark : state.eMarks[line]].rstrip()
-        if piece.endswith(end):
-            pieces.append(piece if not opened[0] else piece.removesuffix(end))
-            break
-        if end in piece:
-            return False
-        pieces.append(piece)
-    else:
+    end, line = _end(opened), startLine
+    pieces = [state.src[opened.end() : state.eMarks[line]].rstrip()]
+    if end in pieces[0] and not pieces[0].endswith(end):
         return False
+    indent = min(state.blkIndent, state.sCount[line])
+    while end not in pieces[-1] and line + 1 < endLine:
+        if state.isEmpty(line + 1) or state.sCount[line + 1] < indent:
+            break
+        line += 1
+        first = state.bMarks[line] + state.tShift[line]
+        pieces.append(state.src[first : state.eMarks[line]].rstrip())
     content = "\n".join(pieces)
-    if not content.strip() or end in content.removesuffix(end) or "`" in content:
+    inner = content.removesuffix(end)
+    is_whole = inner != content and bool(inner.strip()) and end not in inner
+    if not growing and (not is_whole or "`" in inner):
         return False
     if not silent:
-        token = state.push("math_block", "", 0)
-        token.content = content
+        token = state.push("math_block" if is_whole else "math_open", "", 0)
+        token.content = inner if opened[0] else content
         token.map = [startLine, line + 1]
         state.line = line + 1
     return True
@@ -134,26 +144,13 @@ def _emphasis(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
     wide punctuation does not count as punctuation, and a wide neighbour counts as a
     word's end.
     """
-    marker = state.src[state.pos]
-    if silent or marker not in "_*":
+    begin, known = state.pos, len(state.delimiters)
+    if not emphasis.tokenize(state, silent):
         return False
-    scanned = state.scanDelims(state.pos, marker == "*")
-    opens, closes, end = scanned.can_open, scanned.can_close, state.pos + scanned.length
-    before = state.src[state.pos - 1] if state.pos else " "
-    after = state.src[end] if end < state.posMax else " "
-    if marker == "*" and (_is_wide(before) or _is_wide(after)):
-        opens, closes = not after.isspace(), not before.isspace()
-    for _ in range(scanned.length):
-        state.push("text", "", 0).content = marker
-        state.delimiters.append(
-            Delimiter(
-                marker=ord(marker),
-                length=scanned.length,
-                token=len(state.tokens) - 1,
-                end=-1,
-                open=opens,
-                close=closes,
-            )
-        )
-    state.pos = end
+    before = state.src[begin - 1] if begin else " "
+    after = state.src[state.pos] if state.pos < state.posMax else " "
+    if state.src[begin] == "*" and (_is_wide(before) or _is_wide(after)):
+        for delimiter in state.delimiters[known:]:
+            delimiter.open = not after.isspace()
+            delimiter.close = not before.isspace()
     return True

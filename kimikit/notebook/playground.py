@@ -1,32 +1,35 @@
 """A prompt box with dials: core ipywidgets only, so that it works in every notebook.
 
-Button callbacks run in the kernel's main thread, so answers stream in a thread of
-their own (``Lanes``) and another one draws: a click on Stop is then heard at once.
+Button callbacks run in the kernel's main thread, so answers stream and are drawn in
+another (``Lanes``): a click on Stop is then heard at once.
 What a saved notebook keeps is a second, static output, which the live one hides.
 """
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import ipywidgets as w
 
 from kimikit import html
 from kimikit.errors import KimiError
-from kimikit.notebook.blocks import Splitter, preview
-from kimikit.notebook.lanes import Lane, Lanes, Opener
+from kimikit.notebook.blocks import preview
+from kimikit.notebook.controls import button, dial, view
+from kimikit.notebook.lanes import Lane, Lanes, ended, figures
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import below
-from kimikit.notebook.screen import kernel_shell
+from kimikit.notebook.screen import (
+    BYTES_PER_S,
+    REDRAWS_PER_S,
+    Bundle,
+    kernel_shell,
+    rich,
+)
 from kimikit.types import Host, Reply
 from kimikit.wire import hosts
-
-REDRAW_S = 0.125
-BYTES_PER_S = 20_000
-"""Most bytes a second to the browser while an answer streams."""
 
 TEMPERATURES = (0.0, 0.3, 0.6, 0.9, 1.2)
 """The axis of ``Sweep this``."""
@@ -62,69 +65,63 @@ class Playground:
 
     Args:
         kimi: The session.
-        opener: Called with a host's name, messages and parameters; tells how to open
-            the stream, as ``lane`` does.
+        lane: Called with a host's name, messages and parameters; makes the ``Lane``.
 
     Attributes:
         replies: All answers so far, the newest last.
     """
 
-    def __init__(self, kimi: KimiLike, opener: Callable[..., Opener]) -> None:
+    def __init__(self, kimi: KimiLike, lane: Callable[..., Lane]) -> None:
         self._kimi = kimi
-        self._opener = opener
-        self._lanes: Lanes | None = None
-        self._drawing: threading.Thread | None = None
-        self._history: list[tuple[str, ...]] = []
+        self._lane = lane
+        self._running: Lanes | None = None
+        self._history: list[tuple[object, ...]] = []
         self._id = f"kimikit-{uuid.uuid4().hex[:12]}"
         self._shell = kernel_shell()
         self.replies: list[Reply] = []
-        self._controls(kimi.host)
-        self.app = self._arrange()
-
-    def _controls(self, host: Host) -> None:
-        known = sorted({*hosts.profiles(), host.name})
-        self.prompt = _dial(
-            w.Textarea,
-            "Prompt",
-            "What to ask",
-            placeholder="Ask something; Ctrl+Enter runs",
-            rows=4,
-            layout=w.Layout(width="98%"),
-        )
-        self.system = _dial(
-            w.Textarea, "System", "Goes first", rows=1, layout=w.Layout(width="98%")
-        )
-        self.host = _dial(
-            w.Dropdown, "Host", "Whom to ask", options=known, value=host.name
-        )
-        self.model = _dial(
-            w.Combobox, "Model", "Any id the host knows", value=host.model
-        )
-        self.temperature = _dial(
-            w.FloatSlider, "Temperature", "How freely", value=0.6, max=2, step=0.1
-        )
-        self.top_p = _dial(
-            w.FloatSlider, "Top p", "From how much", value=1, min=0.05, max=1, step=0.05
-        )
-        self.max_tokens = _dial(
-            w.BoundedIntText, "Max tokens", "Longest answer", max=1_000_000, value=512
-        )
-        self.seed = _dial(w.Text, "Seed", "A whole number", placeholder="none")
-        self.samples = _dial(
-            w.BoundedIntText, "Samples", "How often to ask", min=1, max=16, value=1
-        )
-        self.host.observe(self._host_changed, "value")
-        self._host_changed()
-        self.run_button = self._button("Run", self.run, "Ask (Ctrl+Enter)", "success")
+        self._dials(kimi.host)
+        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "success")
         self.run_button.add_class("kimikit-run")
-        self.stop_button = self._button("Stop", self.stop, "Stop; keeps what arrived")
+        self.stop_button = self._button("Stop", "Stop; keeps what arrived", self.stop)
         self.stop_button.disabled = True
-        self.code_button = self._button("As code", self.show_code, "The same as a cell")
+        self.code_button = self._button("As code", "The same as a cell", self.show_code)
         self.sweep_button = self._button(
-            "Sweep this", self.show_sweep, "A cell that sweeps the temperature"
+            "Sweep this", "A cell that sweeps the temperature", self.show_sweep
         )
         self.status = w.HTML()
         self.output = w.Output()
+        self.app = self._arrange()
+
+    def _dials(self, host: Host) -> None:
+        known = sorted({*hosts.profiles(), host.name})
+        self.prompt = dial(w.Textarea, "Prompt", "What to ask", width="98%", rows=4)
+        self.prompt.placeholder = "Ask something; Ctrl+Enter runs"
+        self.system = dial(w.Textarea, "System", "Goes first", width="98%", rows=1)
+        self.host = dial(w.Dropdown, "Host", "Whom to ask", options=known)
+        self.model = dial(w.Combobox, "Model", "Any id the host knows")
+        self.temperature = dial(
+            w.FloatSlider, "Temperature", "How freely", value=0.6, max=2, step=0.1
+        )
+        self.top_p = dial(
+            w.FloatSlider, "Top p", "From how much", value=1, min=0.05, max=1, step=0.05
+        )
+        self.max_tokens = dial(
+            w.BoundedIntText, "Max tokens", "Longest answer", max=1_000_000, value=512
+        )
+        self.seed = dial(w.Text, "Seed", "A whole number", placeholder="none")
+        self.samples = dial(
+            w.BoundedIntText, "Samples", "How often to ask", min=1, max=16, value=1
+        )
+        self.host.value = host.name
+        self._offer_models()
+        self.model.value = host.model
+        self.host.observe(lambda _: self._offer_models(), "value")
+
+    def _offer_models(self) -> None:
+        profile = hosts.profiles().get(self.host.value)
+        models = profile.models if profile else ()
+        self.model.options = [m.id for m in models if m.state != "retired"]
+        self.model.value = next(iter(self.model.options), "")
 
     def _arrange(self) -> w.VBox:
         run, stop = self.run_button, self.stop_button
@@ -143,30 +140,16 @@ class Playground:
         return app
 
     def _button(
-        self, name: str, act: Callable[[], None], tip: str, style: str = ""
+        self, name: str, tip: str, act: Callable[[], None], style: str = ""
     ) -> w.Button:
-        narrow = w.Layout(width="auto")
-        button = w.Button(
-            description=name, tooltip=tip, button_style=style, layout=narrow
-        )
-        button.on_click(lambda _: self._guarded(act))
-        return button
+        return button(name, tip, partial(self._guarded, act), style)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Show what goes wrong inside the app: callbacks' errors are seen nowhere."""
         try:
             act()
         except Exception as exc:
-            self._show([_error(exc)])
-
-    def _host_changed(self, change: Any = None) -> None:
-        profile = hosts.profiles().get(self.host.value)
-        models = (
-            [m.id for m in profile.models if m.state != "retired"] if profile else []
-        )
-        self.model.options = models
-        if change is not None:
-            self.model.value = models[0] if models else ""
+            self._put([_error(exc)])
 
     def params(self) -> dict[str, Any]:
         """Return the parameters as the dials stand, those of no effect left out.
@@ -188,46 +171,44 @@ class Playground:
 
     def run(self) -> None:
         """Ask, as often as ``samples`` says; the answers stream into the app."""
-        if self._drawing is not None and self._drawing.is_alive():
+        if self._running is not None and not self._running.over.is_set():
             return
         params, prompt, host = self.params(), self.prompt.value, self.host.value
         count = self.samples.value
         names = ["answer"] if count == 1 else [f"sample {i + 1}" for i in range(count)]
-        self._lanes = Lanes({n: self._opener(host, prompt, **params) for n in names})
+        lanes = {name: self._lane(host, prompt, **params) for name in names}
         self.run_button.disabled, self.stop_button.disabled = True, False
-        self._drawing = threading.Thread(
-            target=self._draw_until_over, args=(self._lanes, params), daemon=True
+        self._running = Lanes(
+            lanes.values(),
+            draw=partial(self._draw, lanes),
+            end=partial(self._finish, lanes, params),
         )
-        self._drawing.start()
 
     def stop(self) -> None:
         """Stop the answers; what arrived is kept."""
-        if self._lanes is not None:
-            self._lanes.stop()
+        if self._running is not None:
+            self._running.stop()
 
     def wait(self, timeout_s: float = 60) -> None:
         """Return when the answers are complete and shown."""
-        if self._drawing is not None:
-            self._drawing.join(timeout_s)
+        if self._running is not None:
+            self._running.over.wait(timeout_s)
 
-    def _draw_until_over(self, lanes: Lanes, params: dict[str, Any]) -> None:
-        pause = REDRAW_S
-        while not lanes.over.wait(pause):
-            lines = [
-                f"{n}: {x.line}" if len(lanes) > 1 else x.line for n, x in lanes.items()
-            ]
-            self.status.value = html.footer(" · ".join(lines))
-            shown = [
-                {"text/markdown": _titled(name, _growing(lane.text), lanes)}
-                for name, lane in lanes.items()
-            ]
-            self._show(shown)
-            size = sum(len(bundle["text/markdown"]) for bundle in shown)
-            pause = max(REDRAW_S, size / BYTES_PER_S)
-        self._finish(lanes, params)
+    def _draw(self, lanes: Mapping[str, Lane]) -> float:
+        lines = [
+            f"{n}: {x.line}" if len(lanes) > 1 else x.line for n, x in lanes.items()
+        ]
+        self.status.value = html.footer(" · ".join(lines))
+        shown = [
+            {"text/markdown": _titled(name, safe(preview(lane.reply.text)), lanes)}
+            for name, lane in lanes.items()
+        ]
+        self._put(shown)
+        size = sum(len(bundle["text/markdown"]) for bundle in shown)
+        return max(1 / REDRAWS_PER_S, size / BYTES_PER_S)
 
-    def _finish(self, lanes: Lanes, params: dict[str, Any]) -> None:
-        shown: list[dict[str, str]] = []
+    def _finish(self, lanes: Mapping[str, Lane], params: dict[str, Any]) -> None:
+        shown: list[Bundle] = []
         for name, lane in lanes.items():
             reply = lane.reply
             if reply.text:
@@ -238,31 +219,25 @@ class Playground:
             if reply.text or lane.error is None:
                 self.replies.append(reply)
                 shown.append(below(reply, reply.footer()))
-            self._history.append(self._row(lane, params))
-        shown.append({"text/plain": "", "text/html": html.wrap(self._past())})
+            self._history.insert(0, self._row(lane, params))
+        heads = ("asked", "host", "model", "temperature", "tokens", "cost", "ended")
+        table = html.table(heads, self._history, numeric=(3, 4, 5))
+        past = html.fold(f"history: {len(self._history)}", table)
+        shown.append(rich("", past))
         self._show(shown)
         self.status.value = ""
         self.run_button.disabled, self.stop_button.disabled = False, True
 
-    def _row(self, lane: Lane, params: dict[str, Any]) -> tuple[str, ...]:
+    def _row(self, lane: Lane, params: dict[str, Any]) -> tuple[object, ...]:
         reply = lane.reply
-        cost = html.money(reply.cost, estimated=reply.usage.estimated)
-        prompt = " ".join(self.prompt.value.split())
         return (
-            prompt if len(prompt) < 50 else f"{prompt[:49]}…",
+            html.opening(self.prompt.value, 50),
             reply.host or self.host.value,
             reply.model or self.model.value,
             f"{params['temperature']:g}",
-            str(reply.usage.completion_tokens or ""),
-            cost if reply.model else "",
-            "error" if lane.error else "stopped" if reply.partial else "",
+            *figures(reply)[2:],
+            ended(reply, lane.error),
         )
-
-    def _past(self) -> str:
-        heads = ("asked", "host", "model", "temperature", "tokens", "cost", "")
-        newest = self._history[::-1]
-        table = html.table(heads, newest, numeric=(3, 4, 5))
-        return html.fold(f"history: {len(newest)}", table)
 
     def code(self) -> str:
         """Return the cell that asks the same."""
@@ -280,39 +255,36 @@ class Playground:
         """Show the cell that sweeps the temperature, and what it would cost."""
         grid = {**self.params(), "temperature": list(TEMPERATURES)}
         grid["repeats"] = max(5, self.samples.value)
-        code = _call("kimi.sweep", self.prompt.value, grid)
-        shown = [_code(code)]
+        shown = [_code(_call("kimi.sweep", self.prompt.value, grid))]
         if self.host.value == self._kimi.host.name:
             price = self._kimi.sweep(self.prompt.value, dry_run=True, **grid)
             shown.append({"text/plain": html.clean(str(price))})
         self._show(shown)
 
-    def _show(self, bundles: list[dict[str, str]]) -> None:
-        outputs = (
+    def _show(self, bundles: list[Bundle]) -> None:
+        self._put(bundles)
+        self._keep()
+
+    def _put(self, bundles: list[Bundle]) -> None:
+        self.output.outputs = tuple(
             {"output_type": "display_data", "metadata": {}, "data": b} for b in bundles
         )
-        self.output.outputs = tuple(outputs)
-        self._keep()
 
     # What a saved notebook keeps.
 
-    def _static(self) -> dict[str, str]:
+    def _static(self) -> Bundle:
         dials = ", ".join(f"{k}={v!r}" for k, v in self.params().items())
-        parts = [
-            html.pre(self.prompt.value),
-            html.footer(f"{self.host.value} · {dials}"),
-        ]
         plain = [self.prompt.value, dials]
+        foot = html.footer(f"{self.host.value} · {dials}")
+        parts = [f'<div class="{self._id}">', html.pre(self.prompt.value), foot]
         for output in self.output.outputs:
-            data = output["data"]
-            plain.append(data.get("text/plain", ""))
-            parts.append(data.get("text/html") or html.pre(data.get("text/plain", "")))
-        shown = f'<div class="{self._id}">{html.wrap(*parts)}</div>'
-        return {"text/plain": html.clean("\n".join(plain)), "text/html": shown}
+            text = output["data"].get("text/plain", "")
+            plain.append(text)
+            parts.append(output["data"].get("text/html") or html.pre(text))
+        return rich("\n".join(plain), *parts, "</div>")
 
     def _keep(self, *, update: bool = True) -> None:
-        over = self._lanes is None or self._lanes.over.is_set()
-        if self._shell is not None and over:
+        if self._shell is not None:
             where = {"display_id": self._id}
             self._shell.display_pub.publish(
                 self._static(), transient=where, update=update
@@ -322,36 +294,22 @@ class Playground:
         from IPython.display import display
 
         note = "The controls of this playground come back when its cell is run."
-        said = {"text/plain": note, "text/html": html.wrap(html.footer(note))}
-        view = self.app._repr_mimebundle_() or {}
-        display({**view, **said}, raw=True)  # type: ignore[no-untyped-call]
+        said = rich(note, html.footer(note))
+        display({**view(self.app), **said}, raw=True)  # type: ignore[no-untyped-call]
         self._keep(update=False)
 
 
-def _dial(kind: Any, name: str, tip: str, **options: Any) -> Any:
-    options.setdefault("layout", w.Layout(width="48%", min_width="260px"))
-    style = {"description_width": "90px"}
-    return kind(description=name, tooltip=tip, style=style, **options)
-
-
-def _growing(text: str) -> str:
-    """Return an unfinished answer as Markdown that can be shown."""
-    splitter = Splitter()
-    blocks = [safe(b.opener + b.text) for b in splitter.feed(text)]
-    return "\n\n".join(filter(None, [*blocks, safe(preview(splitter.open))]))
-
-
-def _titled(name: str, text: str, lanes: Lanes) -> str:
+def _titled(name: str, text: str, lanes: Mapping[str, Lane]) -> str:
     return text if len(lanes) == 1 else f"**{name}**\n\n{text}"
 
 
-def _error(error: Exception) -> dict[str, str]:
+def _error(error: Exception) -> Bundle:
     if not isinstance(error, KimiError):
         error = KimiError(f"{type(error).__name__}: {error}", "Look at what was given.")
     return {"text/plain": str(error), "text/html": error._repr_html_()}
 
 
-def _code(code: str) -> dict[str, str]:
+def _code(code: str) -> Bundle:
     return {"text/plain": code, "text/markdown": safe(f"```python\n{code}\n```")}
 
 

@@ -5,14 +5,13 @@ Pure: steps and times go in, display bundles come out.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from kimikit import html
-from kimikit.notebook.blocks import Block, Splitter, preview
+from kimikit.notebook.blocks import Splitter, preview
 from kimikit.notebook.markdown import safe
-from kimikit.notebook.screen import Bundle
+from kimikit.notebook.screen import Bundle, rich
 from kimikit.types import Delta, Reply, ToolCall, Wait
 
 STALLED_S = 3.0
@@ -22,11 +21,11 @@ PANE_GROWTH = 1.3
 """Growth of the thinking before its pane is drawn again, which closes it if open."""
 
 CALL_SHOWN = 2000
-"""Characters of a growing tool call that are shown, its last ones."""
+"""Characters of growing tool calls that are shown, the last ones."""
 
 AT_ONCE = 6000
-"""Characters of finished blocks for one redraw. A host that is faster than this will
-be done before the page is, which then draws the whole answer once."""
+"""Characters of new text for one redraw. A host that is faster than this will be done
+before the page is, which then draws the whole answer once."""
 
 CHARACTERS_PER_TOKEN = 4
 """Rough ratio for the count while thinking; the final count is the host's."""
@@ -43,12 +42,11 @@ class Progress:
     def __init__(self, began: float, room: int) -> None:
         self._room = room
         self._splitter = Splitter()
-        self._finished: deque[Block] = deque()
         self._unit: list[str] = []
         self._units = 0
         self._text: list[str] = []
+        self._fresh: list[str] = []
         self._reasoning: list[str] = []
-        self._reasoning_size = 0
         self._calls: dict[int, tuple[str, str]] = {}
         self._wait: Wait | None = None
         self._began = self._latest = began
@@ -61,21 +59,14 @@ class Progress:
         """Seconds between the first and the last of the thinking."""
         return self._thought[1] - self._thought[0] if self._thought else 0.0
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether finished blocks are still to be shown."""
-        return bool(self._finished)
-
     def reply(self) -> Reply:
         """Return what had arrived, without what only the wire knows."""
-        calls = [
-            ToolCall(f"functions.{name}:{i}", name, arguments)
-            for i, (name, arguments) in sorted(self._calls.items())
-        ]
         return Reply(
             text="".join(self._text),
             reasoning="".join(self._reasoning),
-            tool_calls=tuple(calls),
+            tool_calls=tuple(
+                ToolCall("", *self._calls[i]) for i in sorted(self._calls)
+            ),
         )
 
     def take(self, step: Delta | Wait, now: float) -> None:
@@ -89,11 +80,10 @@ class Progress:
         self._wait = None
         if step.reasoning:
             self._reasoning.append(step.reasoning)
-            self._reasoning_size += len(step.reasoning)
             self._thought = (self._thought[0] if self._thought else now, now)
         if step.text:
             self._text.append(step.text)
-            self._finished += self._splitter.feed(step.text)
+            self._fresh.append(step.text)
         for part in step.calls:
             _, arguments = self._calls.get(part.index, ("", ""))
             self._calls[part.index] = (part.name, arguments + part.arguments)
@@ -106,25 +96,23 @@ class Progress:
         if self._reasoning and not self._pane_finished:
             finished.append(thinking("".join(self._reasoning), self.thought_s))
             self._pane_finished = True
-        room = AT_ONCE
-        while self._finished and room > 0:
-            block = self._finished.popleft()
-            room -= len(block.text)
-            if text := safe(block.opener + block.text):
-                self._unit.append(text)
+        fresh = "".join(self._fresh)
+        self._fresh = [fresh[AT_ONCE:]]
+        blocks = self._splitter.feed(fresh[:AT_ONCE])
+        self._unit += filter(None, map(safe, blocks))
         size = sum(map(len, self._unit))
         if size > _least_size(self._units) and self._units < self._room - 2:
             finished.append({"text/markdown": "\n\n".join(self._unit)})
             self._unit = []
             self._units += 1
-        last = "" if self._finished else safe(preview(self._splitter.open))
+        last = safe(preview(self._splitter.open))
         # Where there is room, what is finished is not sent again with what grows.
         apart = [[*self._unit, last]] if self._room < 2 else [self._unit, [last]]
         texts = ("\n\n".join(filter(None, some)) for some in apart)
         growing: list[Bundle] = [{"text/markdown": text} for text in texts if text]
         if self._calls:
-            calls = [self._calls[i] for i in sorted(self._calls)]
-            growing.append(_calls_so_far(calls))
+            calls = (call_text(*self._calls[i]) for i in sorted(self._calls))
+            growing.append(calls_so_far(calls))
         if now - self._latest > STALLED_S:
             growing.append(status(f"... {now - self._latest:.0f} s without a token"))
         return finished, growing
@@ -137,12 +125,12 @@ class Progress:
             line = f"waiting for the first token ... {now - self._began:.0f} s"
             return [status(line)]
         size, pane = self._pane
-        if self._reasoning_size > size * PANE_GROWTH:
-            size = self._reasoning_size
-            fold = html.fold("so far", html.pre("".join(self._reasoning)))
+        reasoning = "".join(self._reasoning)
+        if len(reasoning) > size * PANE_GROWTH:
+            fold = html.fold("so far", html.pre(reasoning))
             pane = {"text/plain": "", "text/html": _quiet(fold)}
-            self._pane = (size, pane)
-        tokens = self._reasoning_size // CHARACTERS_PER_TOKEN
+            self._pane = (len(reasoning), pane)
+        tokens = len(reasoning) // CHARACTERS_PER_TOKEN
         seconds = now - self._thought[0]
         return [status(f"thinking ... {seconds:.0f} s, ~{tokens:,} tokens"), pane]
 
@@ -179,8 +167,7 @@ def thinking(reasoning: str, seconds: float, tokens: int = 0) -> Bundle:
     time = f" {seconds:.0f} s," if seconds >= 1 else ""
     line = f"thinking:{time} {count} tokens"
     fold = html.fold(line, html.pre(reasoning))
-    shown = html.wrap(f'<div class="muted">{fold}</div>')
-    return {"text/plain": f"[{line}]", "text/html": shown}
+    return rich(f"[{line}]", f'<div class="muted">{fold}</div>')
 
 
 def below(reply: Reply, footer: str) -> Bundle:
@@ -193,8 +180,7 @@ def below(reply: Reply, footer: str) -> Bundle:
     ]
     lines = [*reply.notes, footer]
     parts = [*map(html.pre, calls), *folds, *map(html.footer, lines)]
-    plain = "\n".join(map(html.clean, [*calls, *lines]))
-    return {"text/plain": plain, "text/html": html.wrap(*parts)}
+    return rich("\n".join([*calls, *lines]), *parts)
 
 
 def call_text(name: str, arguments: str) -> str:
@@ -206,7 +192,7 @@ def call_text(name: str, arguments: str) -> str:
             arguments.encode() or b"{}", partial_mode="trailing-strings"
         )
     except ValueError:
-        return f"{name}({arguments})"
+        value = None
     if not isinstance(value, dict):
         return f"{name}({arguments})"
     pairs = [f"{key}={item!r}" for key, item in value.items()]
@@ -216,9 +202,9 @@ def call_text(name: str, arguments: str) -> str:
     return "\n".join([f"{name}(", *(f"    {pair}," for pair in pairs), ")"])
 
 
-def _calls_so_far(calls: Sequence[tuple[str, str]]) -> Bundle:
-    text = "\n".join(call_text(name, arguments) for name, arguments in calls)
+def calls_so_far(calls: Iterable[str]) -> Bundle:
+    """Return calls that still change, the last of their lines if they are many."""
+    text = "\n".join(calls)
     if len(text) > CALL_SHOWN:
         text = f"... {text[-CALL_SHOWN:]}"
-    shown = f'<pre style="margin:.2em 0">{html.esc(text)}</pre>'
-    return {"text/plain": html.clean(text), "text/html": shown}
+    return {"text/plain": html.clean(text), "text/html": html.pre(text)}

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import threading
 import time
-import uuid
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -21,7 +22,8 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.notebook.screen import Bundle
+from kimikit.notebook.controls import button, dial, view
+from kimikit.notebook.screen import Bundle, Screen, rich
 from kimikit.tools.task import Answer
 from kimikit.tools.tool import Tool
 from kimikit.tools.values import arguments_of, exact
@@ -49,43 +51,58 @@ class Question:
     Args:
         call: What the model wants to run.
         tool: What it would run; changed arguments must fit it.
-        shell: The kernel's IPython shell.
+        screen: Where to show it.
     """
 
-    def __init__(self, call: ToolCall, tool: Tool, shell: Any) -> None:
+    def __init__(self, call: ToolCall, tool: Tool, screen: Screen) -> None:
         self._call = call
         self._tool = tool
-        self._publish = shell.display_pub.publish
-        self._id = f"kimikit-{uuid.uuid4().hex[:12]}"
-        self._decided = threading.Event()
-        self._answer: Answer = False
-        self._arguments, self._reason, self._fault = _fields(exact(call, indent=2))
-        self._show(self._asked())
+        self._screen = screen
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        text = exact(call, indent=2)
+        # Sent when a field is left, not at each key: where the line is slow those are
+        # held back, and a click would overtake what was typed before it.
+        field = partial(dial, width="98%", continuous_update=False)
+        self._arguments = field(
+            w.Textarea, "Arguments", "JSON; what stands here is run", value=text
+        )
+        self._arguments.rows = min(text.count("\n") + 1, 20)
+        self._reason = field(w.Text, "Reason", "Told to the model when you refuse")
+        self._reason.placeholder = (
+            "why not: told to the model, which goes on; empty ends the run"
+        )
+        self._fault = w.HTML()
+        screen.put(0, self._asked())
 
     def by_buttons(self) -> Answer:
         """Ask with buttons and wait for a click; Stop ends the wait."""
         box = self._arranged()
-        self._show({**self._asked(), **_view(box)}, update=True)
+        self._screen.put(0, {**self._asked(), **view(box)})
         _heed_subshells(*_family(box))
         outcome = "stopped before it was decided"
         try:
-            while not self._decided.wait(_POLL_S):
-                pass
-            outcome = self._outcome()
-            return self._answer
+            answer = self._first_answer()
+            outcome = _outcome(answer)
+            return answer
         finally:
-            self._show(self._settled(outcome), update=True)
+            self._screen.put(0, self._settled(outcome))
             for widget in _family(box):
                 widget.close()
 
+    def _first_answer(self) -> Answer:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=_POLL_S)
+
     def _arranged(self) -> w.VBox:
-        run = _button("Run", "Call it with the arguments above", "primary")
-        refuse = _button("Refuse", "Do not call it")
         self._arguments.observe(lambda _: self._edited(), "value")
-        run.on_click(lambda _: self._run())
-        refuse.on_click(lambda _: self._decide(self._reason.value.strip() or False))
         title = w.HTML(f"{_LOOK}<b>{html.esc(self._call.name)} asks to run with</b>")
-        buttons = w.HBox([run, refuse])
+        buttons = w.HBox(
+            [
+                button("Run", "Call it with the arguments above", self._run, "primary"),
+                button("Refuse", "Do not call it", self._refuse),
+            ]
+        )
         box = w.VBox([title, self._arguments, self._fault, self._reason, buttons])
         box.add_class("kimikit-question")
         return box
@@ -106,33 +123,27 @@ class Question:
     def _run(self) -> None:
         found = self._edited()
         if found is not None:
-            self._decide(True if found == arguments_of(self._call) else found)
+            self._answers.put(True if found == arguments_of(self._call) else found)
 
-    def _decide(self, answer: Answer) -> None:
-        # A double click decides once.
-        if not self._decided.is_set():
-            self._answer = answer
-            self._decided.set()
-
-    def _outcome(self) -> str:
-        if isinstance(self._answer, dict):
-            text = json.dumps(self._answer, ensure_ascii=False)
-            return f"allowed with other arguments: {text}"
-        if self._answer is True:
-            return "allowed"
-        return f"refused: {self._answer}" if self._answer else "refused"
+    def _refuse(self) -> None:
+        self._answers.put(self._reason.value.strip() or False)
 
     def _asked(self) -> Bundle:
         title, text = f"{self._call.name} asks to run with", self._arguments.value
-        page = html.wrap(f"<b>{html.esc(title)}</b>", html.pre(text))
-        return {"text/plain": html.clean(f"{title}\n{text}"), "text/html": page}
+        return rich(f"{title}\n{text}", f"<b>{html.esc(title)}</b>", html.pre(text))
 
     def _settled(self, outcome: str) -> Bundle:
-        line = html.clean(f"{self._call.name}({exact(self._call)}) · {outcome}")
-        return {"text/plain": line, "text/html": html.wrap(html.footer(line))}
+        line = f"{self._call.name}({exact(self._call)}) · {outcome}"
+        return rich(line, html.footer(line))
 
-    def _show(self, bundle: dict[str, Any], *, update: bool = False) -> None:
-        self._publish(bundle, transient={"display_id": self._id}, update=update)
+
+def _outcome(answer: Answer) -> str:
+    if isinstance(answer, dict):
+        text = json.dumps(answer, ensure_ascii=False)
+        return f"allowed with other arguments: {text}"
+    if answer is True:
+        return "allowed"
+    return f"refused: {answer}" if answer else "refused"
 
 
 def answerable(shell: Any) -> bool:
@@ -180,36 +191,3 @@ def _heed_subshells(*widgets: w.Widget) -> None:
 def _family(widget: w.Widget) -> list[w.Widget]:
     inner = [one for child in getattr(widget, "children", ()) for one in _family(child)]
     return [widget, *inner]
-
-
-def _fields(arguments: str) -> tuple[w.Textarea, w.Text, w.HTML]:
-    wide = {"layout": w.Layout(width="98%"), "style": {"description_width": "90px"}}
-    # Sent when a field is left, not at each key: where the line is slow those are held
-    # back, and a click would overtake what was typed before it.
-    wide["continuous_update"] = False
-    return (
-        w.Textarea(
-            arguments,
-            description="Arguments",
-            tooltip="JSON; what stands here is run",
-            rows=min(arguments.count("\n") + 1, 20),
-            **wide,
-        ),
-        w.Text(
-            description="Reason",
-            tooltip="Told to the model when you refuse",
-            placeholder="why not: told to the model, which goes on; empty ends the run",
-            **wide,
-        ),
-        w.HTML(),
-    )
-
-
-def _button(name: str, tip: str, style: str = "") -> w.Button:
-    narrow = w.Layout(width="auto")
-    return w.Button(description=name, tooltip=tip, button_style=style, layout=narrow)
-
-
-def _view(widget: w.Widget) -> dict[str, Any]:
-    kind = "application/vnd.jupyter.widget-view+json"
-    return {kind: (widget._repr_mimebundle_() or {})[kind]}

@@ -1,8 +1,8 @@
 """The displays of one notebook cell, each under its own id, and who draws them.
 
 ``Screen`` sends only what changed, and leaves the cell with just the final displays
-where that takes nothing from anyone else. ``Drawing`` calls a view's drawing again and
-again in a thread of its own, so that reading a stream never waits for the screen.
+where that takes nothing from anyone else. A ``LiveView`` draws on it in a thread of its
+own, so that reading a stream never waits for the screen.
 """
 
 from __future__ import annotations
@@ -10,12 +10,26 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Self, TextIO
+
+from kimikit import html
+from kimikit.types import Reply
 
 Bundle = dict[str, str]
 """Mime type to text, as ``display_data`` carries it."""
+
+REDRAWS_PER_S = 6
+"""Most display messages a second while something grows; its end needs four more."""
+
+QUIET_S = 0.4
+"""Seconds without anything to show before a status line says so."""
+
+BYTES_PER_S = 20_000
+"""Most bytes a second to the browser while something grows."""
 
 ENVELOPE_BYTES = 600
 """About what a display message weighs on the wire beside its text, measured."""
@@ -25,6 +39,11 @@ _OUTPUTS = ("stream", "display_data", "execute_result", "error", "clear_output")
 _armed: list[Any] = []
 _put_out: dict[str, set[str | None]] = {}
 """By the message that ran a cell: the display ids of its outputs, None for others."""
+
+
+def rich(text: str, *parts: str) -> Bundle:
+    """Return a display of finished HTML parts, and of ``text`` where none is shown."""
+    return {"text/plain": html.clean(text), "text/html": html.wrap(*parts)}
 
 
 def kernel_shell() -> Any | None:
@@ -95,6 +114,7 @@ class Screen:
 
     Args:
         shell: The kernel's IPython shell.
+        bytes_per_s: Most bytes a second to the browser while something grows.
 
     Attributes:
         live: Whether what is sent is seen at once; not so under ``%%capture``.
@@ -102,8 +122,10 @@ class Screen:
             a cell only, and where these cannot be cleared each one used is lost.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, bytes_per_s: int = BYTES_PER_S) -> None:
         self._shell = shell
+        self._bytes_per_s = bytes_per_s
+        self._fixed = 0
         self._cell = _cell_of(shell)
         self._shown: list[tuple[str, Bundle]] = []
         self.live = getattr(shell.display_pub, "session", None) is not None
@@ -131,16 +153,27 @@ class Screen:
         self._shell.display_pub.publish(bundle, transient=where, update=not new)
         return ENVELOPE_BYTES + sum(map(len, bundle.values()))
 
+    def draw(self, finished: Sequence[Bundle], growing: Sequence[Bundle]) -> float:
+        """Show what will stay as it is, and below it what may still change.
+
+        Returns:
+            The seconds to wait before the next time.
+        """
+        beyond = len(self._shown) - self._fixed - len(finished) - len(growing)
+        parts = [*finished, *growing, *({} for _ in range(beyond))]
+        sizes = [self.put(self._fixed + i, part) for i, part in enumerate(parts)]
+        self._fixed += len(finished)
+        messages = max(1, sum(size > 0 for size in sizes))
+        return max(messages / REDRAWS_PER_S, sum(sizes) / self._bytes_per_s)
+
     def settle(self, bundles: Sequence[Bundle]) -> None:
         """Leave exactly ``bundles`` in the cell, and what is beyond them empty."""
         if self._shown and self._alone():
             self._shell.display_pub.clear_output(wait=bool(bundles))
             self._shown.clear()
             _put_out[self._cell] = set()
-        for index, bundle in enumerate(bundles):
-            self.put(index, bundle)
-        for index in range(len(bundles), len(self._shown)):
-            self.put(index, {})
+        self._fixed = 0
+        self.draw([], bundles)
 
     def shown_already(self, value: object) -> None:
         """Keep this cell from showing ``value`` again because it is its last value."""
@@ -154,17 +187,39 @@ class Screen:
         formatter.for_type(type(value), display)
 
 
-class Drawing:
-    """Draws in a thread of its own until it is stopped.
+class View:
+    """Shows an answer or a run in a ``with`` block; this one shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+
+    def __call__(self, step: Any) -> None:
+        """Take one step."""
+
+    def finish(self, reply: Reply) -> None:
+        """Show the whole answer, its notes and its footer."""
+
+    def fail(self, error: BaseException) -> None:
+        """Show how far it came before ``error``, which goes on its way."""
+
+
+class LiveView(View):
+    """Notes each step down, and draws them in a thread of its own.
 
     Args:
-        draw: Draws what there is; returns the least seconds until the next time.
-        idle_s: Seconds to wait beyond that for ``wake``.
+        shell: The kernel's IPython shell.
+        bytes_per_s: Most bytes a second to the browser.
     """
 
-    def __init__(self, draw: Callable[[], float], *, idle_s: float = 0.0) -> None:
-        self._draw = draw
-        self._idle_s = idle_s
+    def __init__(self, shell: Any, bytes_per_s: int = BYTES_PER_S) -> None:
+        self._screen = Screen(shell, bytes_per_s)
+        self._steps: deque[Any] = deque()
         self._over = threading.Event()
         self._awake = threading.Event()
         # The context carries the cell that displays belong to.
@@ -172,22 +227,45 @@ class Drawing:
         self._thread = threading.Thread(
             target=run, args=(self._until_over,), name=name, daemon=True
         )
-        self._thread.start()
 
-    def wake(self) -> None:
-        """Say that there is something new to draw."""
+    def __enter__(self) -> Self:
+        if self._screen.live:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *ended: Any) -> None:
+        self._stop()
+        super().__exit__(*ended)
+
+    def __call__(self, step: Any) -> None:
+        """Note the step down and wake the thread that draws."""
+        self._steps.append(step)
         self._awake.set()
 
-    def stop(self) -> None:
-        """End the drawing; nothing is drawn after this returns."""
-        self._over.set()
-        self._awake.set()
-        self._thread.join()
+    def _take(self, step: Any, now: float) -> None:
+        raise NotImplementedError
+
+    def _parts(self, now: float) -> tuple[list[Bundle], list[Bundle]]:
+        """Return what is finished since the last time, and what may still change."""
+        raise NotImplementedError
+
+    def _take_all(self) -> None:
+        while self._steps:
+            self._take(self._steps.popleft(), time.monotonic())
 
     def _until_over(self) -> None:
         pause = 0.0
         while not self._over.wait(pause):
-            self._awake.wait(self._idle_s)
+            self._awake.wait(QUIET_S)
             self._awake.clear()
             if not self._over.is_set():
-                pause = self._draw()
+                self._take_all()
+                pause = self._screen.draw(*self._parts(time.monotonic()))
+
+    def _stop(self) -> None:
+        """End the drawing; nothing is drawn after this returns."""
+        self._over.set()
+        self._awake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._take_all()

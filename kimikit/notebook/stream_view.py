@@ -9,55 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import Progress, below, call_text, thinking
-from kimikit.notebook.screen import Drawing, Screen, place
+from kimikit.notebook.screen import Bundle, LiveView, View, place
 from kimikit.types import Delta, Reply, Wait
-
-REDRAWS_PER_S = 6
-"""Most display messages a second while an answer streams; its end needs four more."""
 
 BYTES_PER_S = 5_500
 """Most bytes a second to the browser while an answer streams."""
 
-QUIET_S = 0.4
-"""Seconds without anything to show before a status line says so."""
-
 Total = Callable[[], Decimal | None]
 AtMost = Callable[[Reply], Decimal | None]
 Footer = Callable[[Reply], str]
-
-
-class AnswerView:
-    """Shows one answer; this one shows nothing and is the base of the others."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self.fail(error, getattr(error, "reply", None))
-
-    def __call__(self, step: Delta | Wait) -> None:
-        """Take one step of the answer, or a wait before it."""
-
-    def finish(self, reply: Reply) -> None:
-        """Show the whole answer, its notes and its footer."""
-
-    def fail(self, error: BaseException, reply: Reply | None = None) -> None:
-        """Show what had arrived before ``error``, which the caller raises."""
 
 
 def answer_view(
@@ -66,7 +33,7 @@ def answer_view(
     total: Total | None = None,
     at_most: AtMost | None = None,
     out: TextIO | None = None,
-) -> AnswerView:
+) -> View:
     """Return the view that fits where this runs.
 
     Args:
@@ -85,10 +52,10 @@ def answer_view(
     shell, stream = place(show, out)
     if shell is not None:
         return NotebookView(shell, footer)
-    return AnswerView() if stream is None else TextView(stream, footer)
+    return View() if stream is None else TextView(stream, footer)
 
 
-class TextView(AnswerView):
+class TextView(View):
     """Plain text on a terminal, or in a pipe when asked for."""
 
     def __init__(self, out: TextIO, footer: Footer) -> None:
@@ -126,71 +93,39 @@ class TextView(AnswerView):
         self._out.write(start + "\n".join(map(html.clean, lines)) + "\n")
         self._out.flush()
 
-    def fail(self, error: BaseException, reply: Reply | None = None) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the line that was being written."""
         self._say("")
-        if reply is not None:
+        if (reply := getattr(error, "reply", None)) is not None:
             self.finish(reply)
         elif self._text:
             self._out.write("\n")
 
 
-class NotebookView(AnswerView):
+class NotebookView(LiveView):
     """Live Markdown in a cell: finished blocks once, the open one as it grows."""
 
     def __init__(self, shell: Any, footer: Footer) -> None:
+        super().__init__(shell, BYTES_PER_S)
         self._footer = footer
-        self._screen = Screen(shell)
         self._progress = Progress(time.monotonic(), self._screen.room)
-        self._steps: deque[Delta | Wait] = deque()
-        self._fixed = 0
-        self._drawing: Drawing | None = None
 
-    def __enter__(self) -> Self:
-        if self._screen.live:
-            self._drawing = Drawing(self._draw, idle_s=QUIET_S)
-        return self
+    def _take(self, step: Delta | Wait, now: float) -> None:
+        self._progress.take(step, now)
 
-    def __call__(self, step: Delta | Wait) -> None:
-        """Note the step down and wake the thread that draws."""
-        self._steps.append(step)
-        if self._drawing is not None:
-            self._drawing.wake()
-
-    def _take(self) -> None:
-        while self._steps:
-            self._progress.take(self._steps.popleft(), time.monotonic())
-
-    def _draw(self) -> float:
-        self._take()
-        began = time.monotonic()
-        finished, growing = self._progress.parts(began)
-        sizes = [
-            self._screen.put(self._fixed + i, part)
-            for i, part in enumerate([*finished, *growing])
-        ]
-        self._fixed += len(finished)
-        if self._drawing is not None and self._progress.is_behind:
-            self._drawing.wake()
-        messages = sum(size > 0 for size in sizes)
-        least = max(messages / REDRAWS_PER_S, sum(sizes) / BYTES_PER_S)
-        return max(0.0, least - (time.monotonic() - began))
-
-    def _stop_drawing(self) -> None:
-        if self._drawing is not None:
-            self._drawing.stop()
-        self._take()
+    def _parts(self, now: float) -> tuple[list[Bundle], list[Bundle]]:
+        return self._progress.parts(now)
 
     def finish(self, reply: Reply) -> None:
         """Replace the blocks by one clean answer and one footer."""
-        self._stop_drawing()
+        self._stop()
         self._settle(reply, self._footer(reply))
         self._screen.shown_already(reply)
 
-    def fail(self, error: BaseException, reply: Reply | None = None) -> None:
+    def fail(self, error: BaseException) -> None:
         """Leave what had arrived as one clean answer."""
-        self._stop_drawing()
-        so_far = reply or self._progress.reply()
+        reply = getattr(error, "reply", None)
+        so_far = self._progress.reply()
         if reply is not None:
             self._settle(reply, self._footer(reply))
         elif so_far.text or so_far.reasoning or so_far.tool_calls:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 SETUP = """
 from functools import partial
-from kimikit.notebook.lanes import lane
+from kimikit.notebook.lanes import Lane
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
 from support.fault_server import HOLD, FaultServer, chunk, event, head, plain
@@ -27,7 +27,7 @@ class Session:
 server = FaultServer().__enter__()
 def opener(host, messages, **params):
     make = partial(AsyncClient, host, base_url=server.url, api_key="k", max_retries=0)
-    return lane(make, messages, **params)
+    return Lane(make, messages, **params)
 """
 PLAY = [
     SETUP,

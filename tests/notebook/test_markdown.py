@@ -189,8 +189,3 @@ LONGER = {
 def test_written_exactly(name: str) -> None:
     text, written = EXACT[name]
     assert safe(text) == (LONGER[name] if written is None else written)
-
-
-def test_images_stay_only_where_they_are_allowed() -> None:
-    text = "![a](https://x.y/z.png) ![b](http://x.y)"
-    assert safe(text, images=True) == "![a](https://x.y/z.png) [b](http://x.y)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from support.fault_server import DONE, HOLD, FaultServer, chunk, event, head, plain, sse
 from support.streamed import piece
 
-from kimikit.notebook.lanes import lane
+from kimikit.notebook.lanes import Lane
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
 
@@ -35,7 +36,7 @@ def server() -> Iterator[FaultServer]:
 def app(server: FaultServer) -> Playground:
     def opener(host: str, messages: Any, **params: Any) -> Any:
         at = {"base_url": server.url, "api_key": "k", "max_retries": 0}
-        return lane(partial(AsyncClient, host, **at), messages, **params)
+        return Lane(partial(AsyncClient, host, **at), messages, **params)
 
     app = Playground(Session(), opener)
     app.prompt.value = "How do bees tell?"
@@ -71,10 +72,13 @@ def test_dials_are_the_request(app: Playground, server: FaultServer) -> None:
 
 def test_stop_keeps_what_arrived(app: Playground, server: FaultServer) -> None:
     server.play(head(), chunk(event(piece("Half an ans"))), HOLD)
+    arrived = threading.Event()
+    app.output.observe(lambda _: "Half" in str(app.output.outputs) and arrived.set())
     app.run()
     app.run()
-    app.output.observe(lambda _: app.stop_button.click(), "outputs")
-    app.wait(5)
+    assert arrived.wait(5)
+    app.stop_button.click()
+    app.wait(1)
     assert len(server.requests) == 1, "a second Run waits for the first"
     assert app.replies[0].partial
     assert app.replies[0].text == "Half an ans"

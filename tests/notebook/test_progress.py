@@ -41,10 +41,8 @@ def test_a_host_that_is_too_fast_is_shown_piece_by_piece() -> None:
     progress = Progress(0, 48)
     progress.take(Delta(text=PARAGRAPH * 400 + "The end"), 0)
     finished, growing = progress.parts(0)
-    assert len(finished[0]["text/markdown"]) < AT_ONCE + len(PARAGRAPH)
-    assert growing == []
-    assert progress.is_behind
-    while progress.is_behind:
+    assert AT_ONCE - 200 < len("".join(texts([*finished, *growing]))) <= AT_ONCE
+    for _ in range(4):
         finished, growing = progress.parts(0)
     assert texts(growing) == ["The end"]
 

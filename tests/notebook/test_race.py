@@ -12,7 +12,7 @@ from support.kernel import Kernel, running_kernel
 from support.races import SETUP
 
 from kimikit.errors import BadInput, StatusError
-from kimikit.notebook.lanes import lane
+from kimikit.notebook.lanes import Lane
 from kimikit.notebook.race_view import Race, race
 from kimikit.wire import AsyncClient
 
@@ -23,7 +23,7 @@ def answer(text: str) -> bytes:
     return sse({"model": "kimi-k2", "choices": [choice], "usage": usage}, DONE)
 
 
-def entry(server: FaultServer, prompt: object = "Hi") -> object:
+def entry(server: FaultServer, prompt: object = "Hi") -> Lane:
     make = partial(
         AsyncClient,
         "local",
@@ -32,7 +32,7 @@ def entry(server: FaultServer, prompt: object = "Hi") -> object:
         api_key="k",
         max_retries=0,
     )
-    return lane(make, prompt)
+    return Lane(make, prompt)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_one_failing_host_does_not_stop_the_others() -> None:
     with FaultServer() as good, FaultServer() as bad:
         good.play(answer("Fine, <b>thanks</b>."))
         bad.play(plain({"error": {"message": "no such model"}}, 404))
-        result = race({"good": entry(good), "bad": entry(bad)}, show=True, out=out)  # type: ignore[dict-item]
+        result = race({"good": entry(good), "bad": entry(bad)}, show=True, out=out)
     assert result.replies["good"].text == "Fine, <b>thanks</b>."
     assert isinstance(result.errors["bad"], StatusError)
     assert "bad" not in result.replies
@@ -61,7 +61,7 @@ def test_one_failing_host_does_not_stop_the_others() -> None:
 
 def test_a_wrong_question_is_refused_at_once() -> None:
     with FaultServer() as server, pytest.raises(BadInput):
-        race({"a": entry(server, 3), "b": entry(server, 3)})  # type: ignore[dict-item]
+        race({"a": entry(server, 3), "b": entry(server, 3)})
     assert server.requests == []
     with pytest.raises(BadInput, match="nobody"):
         race({})
@@ -70,7 +70,7 @@ def test_a_wrong_question_is_refused_at_once() -> None:
 def test_nothing_is_shown_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with FaultServer() as server:
         server.play(answer("Hi."))
-        assert isinstance(race({"a": entry(server)}), Race)  # type: ignore[dict-item]
+        assert isinstance(race({"a": entry(server)}), Race)
     assert capsys.readouterr().out == ""
 
 

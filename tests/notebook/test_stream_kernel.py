@@ -146,7 +146,7 @@ def test_thinking_waiting_and_calls_show_while_they_come(kernel: Kernel) -> None
         "    v(Wait(seconds=3, reason='The host is busy', attempt=1)); time.sleep(.4)\n"
         "    for s in steps('Done.', reasoning='Let me think. ' * 60,\n"
         "                   calls=(('get_weather', '{\"city\": \"Paris\"}'),)):\n"
-        "        v(s); time.sleep(.1 if s.calls else .004)\n"
+        "        v(s); time.sleep(.3 if s.calls else .004)\n"
         "    v.finish(reply('Done.', reasoning='Let me think. ' * 60))"
     )
     texts = [

@@ -9,7 +9,8 @@ import pytest
 from support.streamed import reply, steps
 
 from kimikit.notebook.progress import call_text
-from kimikit.notebook.stream_view import AnswerView, answer_view
+from kimikit.notebook.screen import View
+from kimikit.notebook.stream_view import answer_view
 from kimikit.types import Delta, ToolCall, Usage, Wait
 
 
@@ -105,7 +106,7 @@ def test_an_error_leaves_what_had_arrived() -> None:
 
 
 def test_the_base_shows_nothing_and_takes_everything() -> None:
-    with AnswerView() as view:
+    with View() as view:
         view(Delta(text="Hi"))
         view.finish(reply("Hi"))
-    assert type(answer_view(show=False)) is AnswerView
+    assert type(answer_view(show=False)) is View

@@ -42,13 +42,13 @@ class Shown:
 
     __slots__ = ()
 
-    def _parts(self) -> tuple[str, list[Table], str]:
+    def _parts(self) -> tuple[str, Sequence[Table | html.Cell], str]:
         raise NotImplementedError
 
     def __str__(self) -> str:
         text, tables, foot = self._parts()
         blocks = [html.clean(text)] if text else []
-        blocks += [table.text for table in tables]
+        blocks += [table.text for table in tables if table.text]
         return "\n\n".join([*blocks, foot]).strip("\n")
 
     def __repr__(self) -> str:

@@ -262,7 +262,7 @@ def test_the_clients_own_waits_hold_the_others_back():
     answer.wants_watch = True  # type: ignore[attr-defined]
     client = FakeClient(answer)
     start = time.monotonic()
-    run(client, repeats=5, concurrency=4)
+    run(client, repeats=8, concurrency=4)  # four are asked before the first waits
     assert time.monotonic() - start >= 0.2
 
 
@@ -425,7 +425,15 @@ def test_a_temperature_outside_the_hosts_range_is_refused_before_sending():
     assert client.asked == []
 
 
-@pytest.mark.parametrize("axis", [{"top_p": [0.5, 1.5]}, {"max_tokens": [10, 0]}])
+@pytest.mark.parametrize(
+    "axis",
+    [
+        {"top_p": [0.5, 1.5]},
+        {"max_tokens": [10, 0]},
+        {"temperature": [0, -0.1]},
+        {"temperature": "0.5"},
+    ],
+)
 def test_no_answer_is_paid_for_before_every_value_is_checked(axis):
     client = FakeClient(host=Host(name="h", base_url="http://x"))
     with pytest.raises(BadInput, match=next(iter(axis))):
@@ -494,7 +502,7 @@ def test_a_dry_run_sends_nothing_and_tells_calls_cost_and_minutes():
 
 
 def test_an_unknown_price_is_unpriced():
-    found = run(dry_run=True, estimate=lambda *a: None)
+    found = run(dry_run=True, estimate=lambda *a: (None, None))
     assert found.plan.upper_usd is None
     assert "unpriced" in str(found)
 

@@ -38,9 +38,9 @@ def ask(host: ColourHost, *, ledger: Ledger | None = None, **options: Any) -> Sw
 
 def test_a_host_that_obeys():
     with ColourHost("obeys").running() as host:
-        found = ask(host)
+        found = ask(host, repeats=12)
     assert found.verdict.changed is True
-    assert len(found.replies) == len(host.requests) == 40
+    assert len(found.replies) == len(host.requests) == 60
     first, *_, last = found.summary()
     assert last["diversity_low"] > first["diversity"]
     assert found.verdict.gain.low > 0

@@ -14,6 +14,7 @@ from kimikit.sweeps.grid import Grid, Shelf, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
 from kimikit.types import AnswerStore
+from kimikit.wire.hosts import model_facts
 
 if TYPE_CHECKING:
     from kimikit.sweeps.engine import Engine
@@ -174,14 +175,13 @@ def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Swee
     """Return what an engine has finished as a value."""
     orders, grid, record = engine.orders, engine.orders.grid, engine.record
     axes = {name: tuple(values) for name, values in grid.axes.items()}
-    hosts = [lane.host for lane in engine.lanes.values() if lane.host is not None]
-    asked = {grid.fixed.get("model"), *grid.axes.get("model", {}).values()} - {None}
-    made = {
-        model.temperature
-        for host in hosts
-        for model in host.models
-        if model.id in (asked or {host.model})
-    }
+    asked = [
+        (lane.host, model)
+        for lane in engine.lanes.values()
+        for model in lane.models
+        if lane.host is not None
+    ]
+    made = {model_facts(host, model).temperature for host, model in asked}
     stop_reason = "dry_run" if orders.dry_run else engine.stop_reason
     return Sweep(
         trials=tuple(sorted(record.trials.values(), key=partial(_place, axes))),
@@ -194,7 +194,7 @@ def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Swee
         stop_reason="error" if engine.error else stop_reason,  # type: ignore[arg-type]
         notes=tuple(record.remarks(grid)),
         pinned=record.pinned,
-        stand_in=any(host.stand_in for host in hosts),
+        stand_in=any(host.stand_in for host, _ in asked),
         maker_temperature=made.pop() if len(made) == 1 else None,
         metrics=dict(metrics),
         embed=embed,

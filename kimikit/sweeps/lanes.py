@@ -152,6 +152,7 @@ class Lane:
     """One host: its clients, its pace, and the cells still to ask it.
 
     Attributes:
+        models: Models that it is asked for.
         pins: For a model, parameters that hold it to one upstream.
         answered: Models that have answered at least once.
         heard: For a model, whether its first answer has begun.
@@ -167,8 +168,8 @@ class Lane:
         self.defaults: dict[str, Any] = getattr(client, "defaults", {})
         self.host: Host | None = getattr(client, "host", None)
         self.title = self.host.name if self.host else name or ""
-        self.free = self.host is not None and self.host.stand_in
         self.cells: list[Cell] = []
+        self.models: set[str] = set()
         self.pins: dict[str, dict[str, Any]] = {}
         self.answered: set[str] = set()
         self.heard: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -193,6 +194,7 @@ class Lane:
     ) -> Cell:
         """Return a cell; its key follows from all it asks, and of whom."""
         model = str(params.get("model") or (self.host.model if self.host else ""))
+        self.models.add(model)
         asked = {key: value for key, value in params.items() if key != "model"}
         asked_all = digest(self.title, model, {**self.defaults, **asked})
         return Cell(
@@ -252,7 +254,7 @@ def price(orders: Orders, lanes: Iterable[Lane], *, stored: int) -> Plan:
     """Return what the missing cells will cost, and refuse what ``max_cost`` forbids."""
     queues = [lane.cells for lane in lanes]
     left = sum(map(len, queues))
-    bills = [bill for lane in lanes if not lane.free for bill in _bills(orders, lane)]
+    bills = [bill for lane in lanes for bill in _bills(orders, lane)]
     known = all(None not in bill for bill in bills)
     likely = sum((low for low, _ in bills if low is not None), Decimal(0))
     upper = sum((high for _, high in bills if high is not None), Decimal(0))

@@ -107,9 +107,8 @@ class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
             reply = trial.reply
             row = {**trial.params, "repeat": trial.repeat, "error": trial.error}
             for key in ("text", "finish_reason", "cost", "model", "host"):
-                row[f"used_{key}" if key in trial.params else key] = getattr(
-                    reply, key, None
-                )
+                name = f"used_{key}" if key in trial.params else key
+                row[name] = getattr(reply, key, None)
             row["tokens"] = reply.usage.completion_tokens if reply else None
             row["seconds"] = reply.duration_s if reply else None
             row |= {name: values[index] for name, values in self.scores.items()}

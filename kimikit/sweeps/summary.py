@@ -50,12 +50,14 @@ class Group(msgspec.Struct, frozen=True, eq=False):
         places: Where they stand in the sweep.
         replies: The answers among them.
         texts: The texts of these.
+        words: Each of these in words.
     """
 
     labels: dict[str, Any]
     places: list[int]
     replies: list[Reply]
     texts: list[str]
+    words: list[list[str]]
 
 
 @one_thread()
@@ -109,8 +111,7 @@ def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
 
 def _labels(sweep: Outcome, axis: str) -> set[Any]:
     """Return the values of an axis, or the one of a parameter that is none."""
-    fixed = (sweep.fixed[axis],) if axis in sweep.fixed else ()
-    return set(sweep.axes.get(axis, fixed))
+    return {group.labels[axis] for group in groups(sweep) if axis in group.labels}
 
 
 @kept
@@ -130,7 +131,9 @@ def groups(sweep: Outcome) -> list[Group]:
         labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
         tried = [sweep.trials[place].reply for place in places]
         replies = [reply for reply in tried if reply is not None]
-        out.append(Group(labels, places, replies, [*map(metrics.text_of, replies)]))
+        texts = [metrics.text_of(reply) for reply in replies]
+        words = [metrics.words(text) for text in texts]
+        out.append(Group(labels, places, replies, texts, words))
     return out
 
 
@@ -149,10 +152,8 @@ def common_length(sweep: Outcome) -> int:
     It is the smallest of the groups' median lengths: at every setting at least half of
     the answers fill it, and no answer counts for more.
     """
-    words = split(sweep)
-    texts = [group.texts for group in groups(sweep) if group.texts]
-    medians = [np.median([len(words[text]) for text in some]) for some in texts]
-    return max(1, int(min(medians, default=1)))
+    lengths = [[len(words) for words in group.words] for group in groups(sweep)]
+    return max(1, int(min((np.median(some) for some in lengths if some), default=1)))
 
 
 def figures(
@@ -170,18 +171,18 @@ def figures(
 @kept
 def measured(sweep: Outcome, group: Group, length: int) -> dict[str, Part]:
     """Return the figures of a group, wording measured on so many words an answer."""
-    texts, meaning, words = group.texts, vectors(sweep), split(sweep)
+    texts, meaning = group.texts, vectors(sweep)
     if not texts:
         return {}
     parts = metrics.agreement(texts)
     if len(texts) > 1:
         parts |= metrics.variety(
             [metrics.cut(text, length) for text in texts],
-            [words[text][:length] for text in texts],
+            [words[:length] for words in group.words],
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),
         )
-    parts["words"] = mean([len(words[text]) for text in texts])
+    parts["words"] = mean([len(words) for words in group.words])
     parts["tokens"] = mean([r.usage.completion_tokens for r in group.replies])
     parts["seconds"] = mean([reply.duration_s for reply in group.replies])
     for name, scores in sweep.scores.items():
@@ -192,16 +193,9 @@ def measured(sweep: Outcome, group: Group, length: int) -> dict[str, Part]:
 
 
 @kept
-def split(sweep: Outcome) -> dict[str, list[str]]:
-    """Return the words of each different answer."""
-    texts = {metrics.text_of(reply) for reply in sweep.replies}
-    return {text: metrics.words(text) for text in texts}
-
-
-@kept
 def vectors(sweep: Outcome) -> dict[str, Any]:
     """Return the embedding of each different answer; none if ``embed`` fails."""
-    texts = sorted({metrics.text_of(reply) for reply in sweep.replies} - {""})
+    texts = sorted({text for group in groups(sweep) for text in group.texts} - {""})
     if sweep.embed is None or not texts:
         return {}
     try:

@@ -158,11 +158,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     embed: Embed | None = None
 
     @property
-    def interrupted(self) -> bool:
-        """Whether Stop ended it."""
-        return self.stop_reason == "interrupted"
-
-    @property
     def replies(self) -> list[Reply]:
         """The answers that came whole."""
         return [trial.reply for trial in self.trials if trial.reply is not None]

@@ -128,7 +128,7 @@ def test_stop_closes_the_connections_within_a_second(tmp_path):
         threading.Thread(target=stop).start()
         found = ask(host)
         assert time.monotonic() - began[0] < 1.0
-        assert found.interrupted
+        assert found.stop_reason == "interrupted"
         deadline = time.monotonic() + 5
         while host.closed_early < len(host.requests) and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -155,7 +155,7 @@ class Engine:
         """
         pinnable = not PINNED.isdisjoint(self.orders.grid.axes)
         probed = pinnable or lane.title == "openrouter"
-        models = {cell.model for cell in lane.cells if probed}
+        models = dict.fromkeys(cell.model for cell in lane.cells if probed)
         async with asyncio.TaskGroup() as crew:
             for model in models:
                 crew.create_task(self._probe(lane, model))

@@ -7,6 +7,7 @@ at the same number of words of each answer; length stands beside them.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 import unicodedata
@@ -54,11 +55,10 @@ def words(text: str) -> list[str]:
 
 
 def cut(text: str, length: int) -> str:
-    """Return the text up to its ``length``-th word."""
-    for count, match in enumerate(_WORD.finditer(text), 1):
-        if count == length:
-            return text[: match.end()]
-    return text
+    """Return the text up to its ``length``-th word, whole if it has no more."""
+    found = itertools.islice(_WORD.finditer(text), length + 1)
+    ends = [match.end() for match in found]
+    return text[: ends[length - 1]] if len(ends) > length else text
 
 
 def variety(

@@ -115,10 +115,15 @@ def _across(rows: Rows, names: Sequence[str]) -> Table:
     return Table([str(head) for head in heads], cells, range(1, len(heads)))
 
 
-def _figures(rows: Rows) -> list[str]:
-    """Return the names of all figures."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [key.removesuffix("_low") for key in keys if key.endswith("_low")]
+def _figures(sweep: Outcome, rows: Rows) -> list[str]:
+    """Return the names of all figures, those of the short table first."""
+    keys = {key for row in rows for key in row if key.endswith("_low")}
+    names = [*_short(sweep), *(key for row in rows for key in row)]
+    return [name for name in dict.fromkeys(names) if f"{name}_low" in keys]
+
+
+def _short(sweep: Outcome) -> list[str]:
+    return [*SHOWN, *(sweep.metrics or ["seconds"])]
 
 
 def caption(sweep: Outcome) -> str:
@@ -173,12 +178,10 @@ def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     if not sweep.trials:
         return "", [], f"Sweep {sweep.name}: {sweep.plan}"
     rows = summarise(sweep)
-    every = _figures(rows)
+    every = _figures(sweep, rows)
+    short = [name for name in _short(sweep) if name in every]
     first = [*(axis for axis in sweep.axes if axis in rows[0]), "n"]
     first += [name for name in ("failed", "missing") if any(row[name] for row in rows)]
-    short = [
-        name for name in (*SHOWN, *(sweep.metrics or ["seconds"])) if name in every
-    ]
     cost = [] if sweep.stand_in and not sweep.cost else ["cost"]
     names = [*first, *short, *cost]
     heads, *lines = zip(*(_line(rows, name, bars=True) for name in names), strict=True)
@@ -189,9 +192,8 @@ def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     ]
     said = remarks(sweep)
     items = "".join(f"<li>{html.esc(each)}</li>" for each in said)
-    rest = [*first, *short, *(name for name in every if name not in short)]
     tables = [
-        _across(rows[start : start + POINTS_SHOWN], rest).rich
+        _across(rows[start : start + POINTS_SHOWN], [*first, *every]).rich
         for start in range(0, len(rows), POINTS_SHOWN)
     ]
     blocks: Blocks = [
@@ -212,7 +214,7 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
         f"prompt{'s' if prompts > 1 else ''}, 95 % intervals. An interval without 0 "
         "tells them apart; of many figures one in twenty does so by chance."
     )
-    return Page([_across(rows, [*axes, "prompts", *_figures(rows)])], note, rows)
+    return Page([_across(rows, [*axes, "prompts", *_figures(sweep, rows)])], note, rows)
 
 
 def compare(sweep: Outcome, most: int) -> Page:

@@ -161,7 +161,7 @@ class Engine:
                 crew.create_task(self._probe(lane, model))
             for model in models:
                 await lane.heard[model].wait()
-            for number in range(lane.workers):
+            for number in range(min(lane.pace.ceiling, len(lane.cells))):
                 crew.create_task(self._work(lane, number))
 
     def _end(self, error: Exception) -> None:

@@ -184,11 +184,6 @@ class Lane:
             self.clients.append(self._orders.make_client(self.name))
         return self.clients[worker // CREW]
 
-    @property
-    def workers(self) -> int:
-        """How many workers serve this host."""
-        return min(self.pace.ceiling, len(self.cells))
-
     def cell(
         self, labels: dict[str, Label], params: dict[str, Any], repeat: int
     ) -> Cell:

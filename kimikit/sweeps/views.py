@@ -350,7 +350,5 @@ class Explorer:
         return repr(self._still)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle = self.widget._repr_mimebundle_() or {}
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
         still = {"text/html": self._still._repr_html_(), "text/plain": repr(self)}
-        return {**data, **still}
+        return {**self.widget._repr_mimebundle_(), **still}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from kimikit.sweeps import summary
 from kimikit.sweeps.intervals import (
     Array,
     Estimate,
@@ -17,16 +18,6 @@ from kimikit.sweeps.intervals import (
     pool,
 )
 from kimikit.sweeps.metrics import lexical
-from kimikit.sweeps.summary import (
-    Group,
-    Point,
-    common_length,
-    figures,
-    groups,
-    measured,
-    points,
-    summarise,
-)
 from kimikit.sweeps.values import Outcome, kept
 
 SHUFFLES = 1999
@@ -71,7 +62,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.sentence
 
 
-Stratum = dict[float, Group]
+Stratum = dict[float, summary.Group]
 """For each temperature its answers, all else equal."""
 
 
@@ -81,8 +72,8 @@ def verdict(sweep: Outcome) -> Verdict:
     """Return the verdict of a sweep, one part for each host and model."""
     if len(sweep.axes.get("temperature", ())) < 2 and not sweep.pinned:
         return Verdict(sentence="Temperature was not swept.")
-    hosts: dict[Point, dict[Point, Stratum]] = {}
-    for group in groups(sweep):
+    hosts: dict[summary.Point, dict[summary.Point, Stratum]] = {}
+    for group in summary.groups(sweep):
         host = tuple(group.labels[a] for a in ("host", "model") if a in sweep.axes)
         rest = tuple(group.labels[a] for a in sweep.axes if a != "temperature")
         stratum = hosts.setdefault(host, {}).setdefault(rest, {})
@@ -111,14 +102,17 @@ def _judge(sweep: Outcome, strata: Sequence[Stratum]) -> Verdict:
         return Verdict(sentence=why)
     low, high = min(map(min, strata)), max(map(max, strata))
     most = max(2, MOST // sum(map(len, strata)))
+    length = summary.common_length(sweep)
     p, n = permutation_test(
         [{t: group.texts[:most] for t, group in sorted(s.items())} for s in strata]
     )
 
     def at(end: float, name: str) -> Prompts:
-        ends = {place: s[end] for place, s in enumerate(strata) if end in s}
-        length = common_length(sweep)
-        return {k: [measured(sweep, group, length)[name]] for k, group in ends.items()}
+        return {
+            place: [summary.measured(sweep, stratum[end], length)[name]]
+            for place, stratum in enumerate(strata)
+            if end in stratum
+        }
 
     gain = minus(at(high, "diversity"), at(low, "diversity"), (0.0, 1.0))
     floor = pool(list(at(low, "exact_match").values())).value
@@ -213,11 +207,11 @@ def recommend(sweep: Outcome) -> Recommendation:
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
         return Recommendation(None, "Temperature was not swept.")
-    rows = {row["temperature"]: row for row in summarise(sweep, "temperature")}
-    length = common_length(sweep)
+    rows = {row["temperature"]: row for row in summary.summarise(sweep, "temperature")}
+    length = summary.common_length(sweep)
     parts = {
-        temperature: figures(sweep, some, length)
-        for (temperature,), some in points(sweep, ["temperature"]).items()
+        temperature: summary.figures(sweep, some, length)
+        for (temperature,), some in summary.points(sweep, ["temperature"]).items()
     }
     for name in sweep.metrics:
         scored = [t for t in values if rows[t].get(f"{name}_low") is not None]

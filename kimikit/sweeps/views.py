@@ -12,14 +12,8 @@ import msgspec
 
 from kimikit import html
 from kimikit.shown import Shown, Table
+from kimikit.sweeps import summary
 from kimikit.sweeps.metrics import normal, text_of
-from kimikit.sweeps.summary import (
-    Group,
-    common_length,
-    differences,
-    points,
-    summarise,
-)
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 
@@ -131,7 +125,7 @@ def caption(sweep: Outcome) -> str:
     return (
         f"{len(sweep.replies)} answers, {sweep.repeats} asked a point. In brackets "
         "95 % intervals; none where n < 3. Wording is measured on the first "
-        f"{common_length(sweep)} words of each answer. Seed {sweep.seed}."
+        f"{summary.common_length(sweep)} words of each answer. Seed {sweep.seed}."
     )
 
 
@@ -177,7 +171,7 @@ def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
         return "", [], f"Sweep {sweep.name}: {sweep.plan}"
-    rows = summarise(sweep)
+    rows = summary.summarise(sweep)
     every = _figures(sweep, rows)
     short = [name for name in _short(sweep) if name in every]
     first = [*(axis for axis in sweep.axes if axis in rows[0]), "n"]
@@ -206,7 +200,7 @@ def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
 
 def difference_table(sweep: Outcome, other: Outcome) -> Page:
     """Return how another sweep differs, one line a figure, one column a point."""
-    rows = differences(sweep, other)
+    rows = summary.differences(sweep, other)
     axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
     prompts = rows[0]["prompts"]
     note = (
@@ -220,7 +214,7 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
 def compare(sweep: Outcome, most: int) -> Page:
     """Return the answers side by side, one table a prompt, one column a point."""
     blocks: list[html.Cell] = []
-    for (prompt,), some in points(sweep, ["prompt"]).items():
+    for (prompt,), some in summary.points(sweep, ["prompt"]).items():
         text, rich = _side_by_side(sweep, some, most)
         if "prompt" in sweep.axes:
             title = label_text(prompt, 80)
@@ -234,7 +228,9 @@ def compare(sweep: Outcome, most: int) -> Page:
     return Page(blocks, footer_line(sweep))
 
 
-def _side_by_side(sweep: Outcome, some: Sequence[Group], most: int) -> html.Cell:
+def _side_by_side(
+    sweep: Outcome, some: Sequence[summary.Group], most: int
+) -> html.Cell:
     """Return the answers of each point, the most frequent ones first."""
     axes = [axis for axis in sweep.axes if axis != "prompt"]
     heads, cells, texts = [], [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -283,10 +284,8 @@ def filtered(sweep: Outcome, picked: dict[str, Any], least: dict[str, float]) ->
         scores = {name: values[place] for name, values in sweep.scores.items()}
         if any(trial.params.get(axis) != label for axis, label in picked.items()):
             continue
-        if any(
-            (value := scores[name]) is None or value < low
-            for name, low in least.items()
-        ):
+        known = {name: value for name, value in scores.items() if value is not None}
+        if any(known.get(name, -math.inf) < low for name, low in least.items()):
             continue
         text = text_of(trial.reply) if trial.reply else f"failed: {trial.error}"
         shown = [label_text(trial.params.get(axis)) for axis in sweep.axes]

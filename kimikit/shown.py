@@ -52,7 +52,7 @@ class Shown:
     def __str__(self) -> str:
         text, tables, foot = self._parts()
         blocks = [html.clean(text)] if text else []
-        blocks += [table.text for table in tables]
+        blocks += [table.text for table in tables if table.text]
         return "\n\n".join([*blocks, foot]).strip("\n")
 
     def __repr__(self) -> str:

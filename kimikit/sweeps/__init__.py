@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput
-from kimikit.sweeps.grid import Grid, label, make_grid
+from kimikit.sweeps.grid import Grid, Shelf, label, make_grid
 from kimikit.sweeps.result import Sweep
-from kimikit.sweeps.store import Shelf
 from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
 from kimikit.types import AnswerStore
+from kimikit.wire.hosts import model_facts
 
 if TYPE_CHECKING:
     from kimikit.sweeps.engine import Engine
@@ -79,26 +79,36 @@ def sweep(
             error's ``sweep``.
     """
     # asyncio is not for every import of kimikit to pay.
+    from tqdm.auto import tqdm
+
     from kimikit.sweeps.engine import Engine
     from kimikit.sweeps.lanes import Orders
 
     asked = make_grid(prompt, repeats, grid)
-    _check_options(on_fixed, concurrency, rpm, order_seed)
-    _check_functions(progress, embed, {} if metrics is None else metrics, asked)
+    _check_options(on_fixed, concurrency, order_seed, rpm)
+    _check_functions(progress, embed, metrics, asked)
     orders = Orders(
         make_client=make_client,
         grid=asked,
-        shelf=Shelf(store, name, fresh=fresh),
+        shelf=Shelf(store, name, asked.fingerprint(), fresh=fresh),
         seed=secrets.randbits(32) if order_seed is None else order_seed,
         concurrency=concurrency,
         rpm=rpm,
         on_fixed=on_fixed,
-        max_cost=_money(max_cost),
+        max_cost=_dollars(max_cost),
         estimate=estimate,
         dry_run=dry_run,
     )
     engine = Engine(orders)
-    with _line(progress if not dry_run else False) as tell:
+    silent = dry_run or progress is not True
+    with tqdm(leave=False, bar_format="{desc} {bar:20}", disable=silent) as bar:
+
+        def tell(now: Progress) -> None:
+            bar.total, bar.n = now.calls, now.done + now.failed
+            bar.set_description_str(str(now))
+            if callable(progress) and not dry_run:
+                progress(now)
+
         engine.run(tell)
     found = _found(engine, metrics or {}, embed)
     if engine.error is not None:
@@ -110,31 +120,31 @@ def sweep(
     return found
 
 
-def _check_options(on_fixed: Any, concurrency: Any, rpm: Any, seed: Any) -> None:
+def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None:
     """Refuse what no sweep can do."""
-    if on_fixed not in ("raise", "omit"):
-        raise BadInput(f"on_fixed is {on_fixed!r}.", "Use 'raise' or 'omit'.")
-    for name, value, least in (
-        ("concurrency", concurrency, 1),
-        ("order_seed", seed, 0),
+    for name, value, fits, remedy in (
+        ("on_fixed", on_fixed, on_fixed in ("raise", "omit"), "'raise' or 'omit'"),
+        ("concurrency", concurrency, _is(int, concurrency, 0), "a whole number from 1"),
+        ("order_seed", seed, _is(int, seed, -1), "a whole number from 0"),
+        ("rpm", rpm, _is(int | float, rpm, 0), "requests a minute, a number above 0"),
     ):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and (not whole or value < least):
-            raise BadInput(
-                f"{name} is {value!r}.", f"Give {name} a whole number from {least} up."
-            )
-    number = isinstance(rpm, int | float) and 0 < rpm < math.inf
-    if rpm is not None and not number:
-        raise BadInput(f"rpm is {rpm!r}.", "Give requests a minute, a number above 0.")
+        if not fits:
+            raise BadInput(f"{name} is {value!r}.", f"Give {name} {remedy}.")
+
+
+def _is(kind: Any, value: Any, above: int) -> bool:
+    """Whether an option is left out or a number of this kind above a limit."""
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    return value is None or (number and above < value < math.inf)
 
 
 def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> None:
     """Refuse what cannot be called, and metrics that would hide another figure."""
-    if not isinstance(metrics, dict):
+    if not isinstance(metrics, dict | None):
         raise BadInput(
             f"metrics is {metrics!r}.", "Give a dict of names and functions of a reply."
         )
-    wanted = {f"metrics[{name!r}]": metric for name, metric in metrics.items()}
+    wanted = {f"metrics[{name!r}]": metric for name, metric in (metrics or {}).items()}
     wanted |= {} if isinstance(progress, bool) else {"progress": progress}
     wanted |= {} if embed is None else {"embed": embed}
     for name, value in wanted.items():
@@ -143,7 +153,7 @@ def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> Non
                 f"{name} is {value!r}, which cannot be called.", "Give a function."
             )
     taken = {*TAKEN, *grid.axes, *grid.fixed}
-    for name in metrics:
+    for name in metrics or {}:
         if not isinstance(name, str) or name in taken:
             raise BadInput(
                 f"metrics holds {name!r}, which is no text or names another figure.",
@@ -151,81 +161,48 @@ def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> Non
             )
 
 
-def _money(max_cost: Any) -> Decimal | None:
-    if max_cost is None:
-        return None
+def _dollars(max_cost: Any) -> Decimal | None:
     try:
-        limit = Decimal(str(max_cost))
-    except ArithmeticError:
-        limit = Decimal("nan")
-    if not limit.is_finite() or limit < 0:
-        raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
-    return limit
+        limit = None if max_cost is None else Decimal(str(max_cost))
+        if limit is None or 0 <= limit < math.inf:
+            return limit
+    except ArithmeticError:  # no number, or none that compares
+        pass
+    raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
 
 
 def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Sweep:
     """Return what an engine has finished as a value."""
-    orders, grid = engine.orders, engine.orders.grid
-    hosts = [lane.host for lane in engine.lanes.values() if lane.host is not None]
-    asked = {grid.fixed.get("model"), *grid.axes.get("model", {}).values()} - {None}
-    made = {
-        model.temperature
-        for host in hosts
-        for model in host.models
-        if model.id in (asked or {host.model})
-    }
+    orders, grid, record = engine.orders, engine.orders.grid, engine.record
+    axes = {name: tuple(values) for name, values in grid.axes.items()}
+    asked = [
+        (lane.host, model)
+        for lane in engine.lanes.values()
+        for model in lane.models
+        if lane.host is not None
+    ]
+    made = {model_facts(host, model).temperature for host, model in asked}
     stop_reason = "dry_run" if orders.dry_run else engine.stop_reason
     return Sweep(
-        trials=tuple(_in_order([*engine.record.trials.values()], grid)),
-        axes={name: tuple(values) for name, values in grid.axes.items()},
+        trials=tuple(sorted(record.trials.values(), key=partial(_place, axes))),
+        axes=axes,
         fixed={name: label(name, value) for name, value in grid.fixed.items()},
         repeats=grid.repeats,
         name=orders.shelf.name,
         seed=orders.seed,
-        plan=engine.record.plan,
+        plan=record.plan,
         stop_reason="error" if engine.error else stop_reason,  # type: ignore[arg-type]
-        notes=tuple(engine.record.remarks(grid)),
-        pinned=engine.record.pinned,
-        stand_in=any(host.stand_in for host in hosts),
+        notes=tuple(record.remarks(grid)),
+        pinned=record.pinned,
+        stand_in=any(host.stand_in for host, _ in asked),
         maker_temperature=made.pop() if len(made) == 1 else None,
         metrics=dict(metrics),
         embed=embed,
     )
 
 
-def _in_order(trials: Iterable[Trial], grid: Grid) -> list[Trial]:
-    """Return trials in the order of the grid; an omitted parameter comes last."""
-    places = {
-        axis: {key: place for place, key in enumerate(values)}
-        for axis, values in grid.axes.items()
-    }
-
-    def place(trial: Trial) -> list[int]:
-        at = [
-            places[axis].get(trial.params[axis], len(places[axis])) for axis in places
-        ]
-        return [*at, trial.repeat]
-
-    return sorted(trials, key=place)
-
-
-@contextmanager
-def _line(
-    progress: bool | Callable[[Progress], None],  # noqa: FBT001 - as in sweep()
-) -> Iterator[Callable[[Progress], None] | None]:
-    """Yield what shows progress: a function, a line of tqdm, or nothing."""
-    if not isinstance(progress, bool) or not progress:
-        yield progress or None
-        return
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=0, leave=False, bar_format="{desc} {bar:20}")
-
-    def tell(now: Progress) -> None:
-        bar.total, bar.n = now.calls, now.done + now.failed
-        bar.set_description_str(str(now))
-
-    try:
-        yield tell
-    finally:
-        bar.close()
+def _place(axes: dict[str, tuple[Any, ...]], trial: Trial) -> list[int]:
+    """Return where a trial stands in the grid; an omitted parameter comes last."""
+    shown = ((axis, trial.params[name]) for name, axis in axes.items())
+    at = [axis.index(value) if value in axis else len(axis) for axis, value in shown]
+    return [*at, trial.repeat]

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.types import Message
+from kimikit.types import AnswerStore, Message, Reply
 
 Label = str | int | float | bool | None
 """How an axis value is shown and found again: itself, or a name for it."""
 
 LISTS = {"tools", "stop"}
 """Parameters whose value is a list: one list is one value, a list of them an axis."""
+
+KINDS: dict[type, str] = {
+    bool: "true or false", int: "numbers", float: "numbers",
+    str: "texts", dict: "dicts", list: "lists",
+}  # fmt: skip
+"""What an axis holds values of; an axis of one kind can be read off a plot."""
 
 NOT_IN_A_GRID = {
     "messages": "Give the question as prompt.",
@@ -62,6 +70,75 @@ class Grid(msgspec.Struct, frozen=True):
             short = text if len(text) <= 60 and name != "prompt" else "#" + digest(text)
             parts.append(f"{name}={quote(short, safe=',.#')}")
         return ";".join(parts)
+
+
+class Shelf:
+    """The stored answers of one sweep.
+
+    A key reads ``sweep/name/edition/grid/cell/repeat``: the grid in the key lets a
+    name be recognised with another grid from the answers alone, and ``fresh`` opens
+    a new edition, so that a sweep started over and killed resumes its new answers.
+
+    Args:
+        store: The ledger, if there is one.
+        name: The sweep's name, if it has one.
+        grid: The fingerprint of the grid now asked.
+        fresh: Whether to start over.
+
+    Attributes:
+        name: The sweep's name; one is made up where none was given, so that an
+            unnamed sweep too can be continued by it.
+        failed: Keys whose last call failed, to be asked first.
+
+    Raises:
+        BadInput: If the name holds another grid and ``fresh`` was not asked.
+    """
+
+    def __init__(
+        self, store: AnswerStore | None, name: str | None, grid: str, *, fresh: bool
+    ) -> None:
+        if name is not None and store is None:
+            raise BadInput(
+                f"The sweep is named {name!r}, but there is no ledger to keep it in.",
+                "Sweep with kimi.sweep(...), or give a store.",
+            )
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise BadInput(
+                f"name is {name!r}.", "Give the sweep a short name, such as 'colours'."
+            )
+        made_up = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+        self.name = made_up if name is None else name
+        root = f"sweep/{quote(self.name, safe='')}/"
+        known = None if name is None else store
+        self._answers: Mapping[str, Reply] = (
+            {} if known is None else known.answers(root)
+        )
+        editions: dict[int, str] = {}
+        for key in self._answers:
+            edition, stored_grid, *_ = key.removeprefix(root).split("/")
+            editions[int(edition)] = stored_grid
+        latest = max(editions, default=0)
+        if fresh:
+            latest += 1
+        elif editions and editions[latest] != grid:
+            raise BadInput(
+                f"The name {self.name!r} belongs to a sweep with another grid: "
+                f"{difference(editions[latest], grid)}.",
+                "Give another name, or fresh=True to start this one over.",
+            )
+        self._prefix = f"{root}{latest}/{grid}/"
+        self.failed: Collection[str] = (
+            () if known is None else known.failed(self._prefix)
+        )
+
+    def key(self, cell: str, repeat: int) -> str:
+        """Return the key of one answer: ``cell`` is the hash of all it was asked."""
+        return f"{self._prefix}{cell}/{repeat}"
+
+    def get(self, key: str) -> Reply | None:
+        """Return the stored answer, if it is whole."""
+        reply = self._answers.get(key)
+        return None if reply is None or reply.partial or reply.truncated else reply
 
 
 def difference(old: str, new: str) -> str:
@@ -108,16 +185,19 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
         raise BadInput(f"{name} cannot be part of a sweep.", NOT_IN_A_GRID[name])
     axes: dict[str, dict[Label, Any]] = {}
     fixed: dict[str, Any] = {}
-    for name, value in {"prompt": prompt, **params}.items():
-        values = _prompts(value) if name == "prompt" else _values(name, value)
-        if isinstance(values, _One):
-            fixed[name] = values.only
-        elif isinstance(values, dict):
-            axes[name] = {str(key): each for key, each in values.items()}
+    for name, given in {"prompt": prompt, **params}.items():
+        value = _plain_lists(given)
+        axis = _prompts(value) if name == "prompt" else _values(name, value)
+        if axis is None:
+            fixed[name] = value
         else:
-            axes[name] = _labelled(name, values)
-        for each in axes[name].values() if name in axes else [fixed[name]]:
-            _check(name, each)
+            axes[name] = axis
+        for each in [value] if axis is None else axis.values():
+            _json(each, name)
+            if name == "prompt" and isinstance(each, str) and not each.strip():
+                raise BadInput(
+                    "The prompt is empty.", "Write what the model should answer."
+                )
     return Grid(axes, fixed, repeats)
 
 
@@ -131,10 +211,13 @@ def label(name: str, value: Any) -> Label:
     return text if len(text) <= 60 else f"{text[:48]}… {digest(text)[:6]}"
 
 
-class _One(msgspec.Struct, frozen=True):
-    """A parameter that is not an axis."""
-
-    only: Any
+def _plain_lists(value: Any) -> Any:
+    """Return arrays, tuples and ranges as lists, and numpy's numbers as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, list | tuple | range):
+        return [_plain_lists(each) for each in value]
+    return value
 
 
 def _is_message(value: Any) -> bool:
@@ -143,84 +226,55 @@ def _is_message(value: Any) -> bool:
 
 def _is_prompt(value: Any) -> bool:
     """Whether ``value`` is one prompt: a text, a message or a conversation."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return bool(value) and all(_is_message(each) for each in value)
     return isinstance(value, str) or _is_message(value)
 
 
-def _prompts(value: Any) -> _One | list[Any] | dict[str, Any]:
+def _prompts(value: Any) -> dict[Label, Any] | None:
+    """Return the prompts of an axis, or ``None`` where there is but one."""
     if _is_prompt(value):
-        return _One(value)
-    each: list[Any] = []
-    if isinstance(value, dict | list | tuple):
-        each = list(value.values()) if isinstance(value, dict) else list(value)
-    alike = isinstance(value, dict) or len({isinstance(one, str) for one in each}) == 1
-    if each and alike and all(_is_prompt(one) for one in each):
-        return value if isinstance(value, dict) else each
+        return None
+    if isinstance(value, dict) and value and all(map(_is_prompt, value.values())):
+        return {str(name): prompt for name, prompt in value.items()}
+    prompts = value if isinstance(value, list) and all(map(_is_prompt, value)) else []
+    if len({isinstance(each, str) for each in prompts}) == 1:
+        return _labelled("prompt", prompts)
     raise BadInput(
         f"The prompt is {_short(value)}, which is no prompt and no axis of prompts.",
         "Give a text, a list of messages, a list of texts, or a dict of named prompts.",
     )
 
 
-def _values(name: str, value: Any) -> _One | list[Any]:
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if not isinstance(value, list | tuple | range):
-        return _One(value)
-    values = [each.tolist() if hasattr(each, "tolist") else each for each in value]
-    nested = any(isinstance(each, list | tuple) for each in values)
-    if name in LISTS and not nested:
-        return _One(values)
-    if not values:
+def _values(name: str, value: Any) -> dict[Label, Any] | None:
+    """Return the values of an axis, or ``None`` where the parameter is none."""
+    if not isinstance(value, list):
+        return None
+    if name in LISTS and not any(isinstance(each, list) for each in value):
+        return None
+    if not value:
         raise BadInput(
             f"{name} is an empty list, so the grid has no points.",
             f"Give {name} at least one value, or leave it out.",
         )
-    kinds = sorted({_kind(each) for each in values if each is not None})
+    types = {type(each) for each in value if each is not None}
+    kinds = sorted({KINDS.get(kind, kind.__name__) for kind in types})
     if len(kinds) > 1:
         raise BadInput(
-            f"{name} mixes {' and '.join(kinds)}: {_short(values)}.",
+            f"{name} mixes {' and '.join(kinds)}: {_short(value)}.",
             "Give an axis values of one type; None stands for not sending it.",
         )
-    return values
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "numbers"
-    return {"str": "texts", "dict": "dicts", "list": "lists", "tuple": "lists"}.get(
-        type(value).__name__, type(value).__name__
-    )
-
-
-def _check(name: str, value: Any) -> None:
-    """Refuse a value that no host could take."""
-    _json(value, name)
-    if name == "prompt" and isinstance(value, str) and not value.strip():
-        raise BadInput("The prompt is empty.", "Write what the model should answer.")
-    if name == "temperature" and value is not None:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or value < 0:
-            raise BadInput(
-                f"temperature holds {value!r}; a temperature is a number from 0 up.",
-                "Use values such as [0, 0.3, 0.6, 0.9, 1.2].",
-            )
+    return _labelled(name, value)
 
 
 def _labelled(name: str, values: list[Any]) -> dict[Label, Any]:
-    out: dict[Label, Any] = {}
-    for value in values:
-        key = label(name, value)
-        if key in out:
-            raise BadInput(
-                f"{name} holds {_short(value)} twice.",
-                "Give each value once, and use repeats for more answers.",
-            )
-        out[key] = value
-    return out
+    axis = {label(name, value): value for value in values}
+    if len(axis) < len(values):
+        raise BadInput(
+            f"{name} holds a value twice: {_short(values)}.",
+            "Give each value once, and use repeats for more answers.",
+        )
+    return axis
 
 
 def _tool_name(tool: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,9 @@ and many terms."""
 
 DRAWS = 1000
 """Bootstrap replicates."""
+
+GROUPS = 10
+"""Groups of the jackknife."""
 
 
 @contextlib.contextmanager
@@ -74,6 +77,10 @@ class Part(msgspec.Struct, frozen=True, eq=False):
         """Return 1 minus a bootstrapped figure."""
         draws = None if self.draws is None else 1 - self.draws
         return Part(1 - self.value, self.n, draws=draws)
+
+
+Prompts = Mapping[Any, Sequence[Part]]
+"""For each prompt the parts of one figure."""
 
 
 def student(df: float) -> float:
@@ -124,16 +131,7 @@ def pairwise(alike: Array) -> Part:
     return Part(float(off.sum() / (n * (n - 1))), n, draws=draws)
 
 
-def sampled_pairs(first: Array, second: Array, alike: Array, n: int) -> Part:
-    """Return the same for a sample of the pairs: ``first[i]`` with ``second[i]``."""
-    weights = resamples(n)
-    both = weights[:, first] * weights[:, second]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        draws = both @ alike.astype(np.float32) / both.sum(axis=1)
-    return Part(float(alike.mean()), n, draws=draws)
-
-
-def jackknife(value: float, without: Sequence[float] | Array, n: int) -> Part:
+def jackknife(figure: Callable[[Array], float], n: int) -> Part:
     """Return a figure of a set of answers, with its grouped jackknife error.
 
     The bootstrap repeats answers, and a repeated answer is a duplicate: it would make
@@ -141,14 +139,14 @@ def jackknife(value: float, without: Sequence[float] | Array, n: int) -> Part:
     1956, Tukey 1958).
 
     Args:
-        value: The figure of all answers.
-        without: The figure with each group of answers left out.
+        figure: From the places of some answers to the figure of these.
         n: Answers in all.
     """
-    left = np.asarray(without, dtype=np.float64)
-    groups = len(left)
+    places, groups = np.arange(n), min(n, GROUPS)
+    left = np.array([figure(places[places % groups != g]) for g in range(groups)])
     error = ((groups - 1) / groups * ((left - left.mean()) ** 2).sum()) ** 0.5
-    return Part(value, n, error=float(error) * student(max(groups - 1, 2)) / Z)
+    wider = student(max(groups - 1, 2)) / Z
+    return Part(figure(places), n, error=float(error) * wider)
 
 
 def pool(
@@ -161,18 +159,22 @@ def pool(
         bounds: What the figure cannot leave.
     """
     parts = [part for prompt in prompts for part in prompt]
-    if len(prompts) >= LEAST:
-        return _over_prompts(prompts, bounds)
-    value = float(np.mean([part.value for part in parts]))
-    if min(part.n for part in parts) < LEAST:
+    values = np.array([_mean_of(some) for some in prompts])
+    value, count = float(values.mean()), len(values)
+    n, least = sum(part.n for part in parts), min(part.n for part in parts)
+    if count < LEAST and least < LEAST:
         return Estimate(value)
-    hits = [part.hits for part in parts if part.hits is not None]
-    if len(hits) == len(parts):
-        n = sum(part.n for part in parts)
-        return Estimate(sum(hits) / n, *wilson(sum(hits), n))
+    if all(part.hits is not None for part in parts):
+        effective = float(n)
+        if count >= LEAST:  # answers to one prompt count less (Korn and Graubard 1998)
+            variance = float(values.var(ddof=1)) / count
+            effective = value * (1 - value) / variance if variance > 0 else count
+            effective = min(max(effective, count), n)
+        return Estimate(value, *wilson(value * effective, effective))
+    if count >= LEAST:
+        return _expanded(value, resamples(count) @ values / count, count, bounds)
     draws = [part.draws for part in parts if part.draws is not None]
-    if len(draws) == len(parts):
-        least = min(part.n for part in parts)
+    if draws:
         # Cells of one size share their resamples; shifted against each other they
         # are drawn apart, as they were asked apart.
         apart = [np.roll(some, place) for place, some in enumerate(draws)]
@@ -185,26 +187,22 @@ def pool(
 
 
 def minus(
-    mine: Sequence[Sequence[Part]],
-    yours: Sequence[Sequence[Part]],
-    bounds: tuple[float, float],
-) -> Estimate:
-    """Return the mean difference over prompts, the same prompts in the same order.
+    mine: Prompts, yours: Prompts, bounds: tuple[float, float]
+) -> Estimate | None:
+    """Return the mean difference over the prompts of both, ``None`` if there are none.
 
     From three prompts on the differences are what is resampled. Below, the intervals
     of both sides are joined by square-and-add (Newcombe 1998; Zou and Donner 2008).
     """
-    everywhere = -np.inf, np.inf
-    gaps = np.array(
-        [
-            np.mean([part.value for part in a]) - np.mean([part.value for part in b])
-            for a, b in zip(mine, yours, strict=True)
-        ]
-    )
+    pairs = [(mine[prompt], yours[prompt]) for prompt in mine if prompt in yours]
+    if not pairs:
+        return None
+    gaps = np.array([_mean_of(a) - _mean_of(b) for a, b in pairs])
     value, count = float(gaps.mean()), len(gaps)
     if count >= LEAST:
-        return _expanded(value, resamples(count) @ gaps / count, count, everywhere)
-    a, b = pool(mine, bounds), pool(yours, bounds)
+        draws = resamples(count) @ gaps / count
+        return _expanded(value, draws, count, (-np.inf, np.inf))
+    a, b = (pool(side, bounds) for side in zip(*pairs, strict=True))
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(value)
     below = ((a.value - a.low) ** 2 + (b.high - b.value) ** 2) ** 0.5
@@ -212,19 +210,8 @@ def minus(
     return Estimate(value, value - below, value + above)
 
 
-def _over_prompts(
-    prompts: Sequence[Sequence[Part]], bounds: tuple[float, float]
-) -> Estimate:
-    values = np.array([np.mean([part.value for part in parts]) for parts in prompts])
-    count, value = len(values), float(values.mean())
-    if all(part.hits is not None for parts in prompts for part in parts):
-        # Wilson at the effective number of answers (Korn and Graubard 1998).
-        n = sum(part.n for parts in prompts for part in parts)
-        variance = float(values.var(ddof=1)) / count
-        effective = value * (1 - value) / variance if variance > 0 else count
-        effective = min(max(effective, count), n)
-        return Estimate(value, *wilson(value * effective, effective))
-    return _expanded(value, resamples(count) @ values / count, count, bounds)
+def _mean_of(parts: Sequence[Part]) -> float:
+    return float(np.mean([part.value for part in parts]))
 
 
 def _expanded(

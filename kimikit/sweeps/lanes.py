@@ -1,31 +1,49 @@
-"""The cells of a sweep sorted by host, before and while they are asked."""
+"""The cells of a sweep sorted by host, and how fast each host is asked."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from collections import defaultdict, deque
-from collections.abc import Callable
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from kimikit.errors import BudgetExceeded, FixedTemperature, KimiError
-from kimikit.sweeps.grid import Grid, Label, digest
-from kimikit.sweeps.limits import AT_ONCE, SMALL_HOSTS, Pace
-from kimikit.sweeps.store import Shelf
+from kimikit.sweeps.grid import Grid, Label, Shelf, digest
 from kimikit.sweeps.values import Plan
 from kimikit.types import AsyncChatClient, Host, Reply
 from kimikit.wire.requests import check_params
+
+SMALL_HOSTS = {"local": 4, "ollama": 2, "llamacpp": 4, "nvidia": 4, "moonshot": 4}
+"""Calls at once for hosts that serve few; the local host has four slots."""
+
+AT_ONCE = 8
+"""Calls at once for any other host, unless the user says otherwise."""
+
+LOOK_S = 0.05
+"""Seconds after which a worker that waits for its turn looks again."""
+
+# Moonshot names the limit of the account's tier in its 429: "request reached
+# organization max RPM: 3" or "max concurrency: 1".
+_TOLD_RPM = re.compile(r"\bRPM\b\D{0,12}(\d+)", re.IGNORECASE)
+_TOLD_AT_ONCE = re.compile(r"concurrency\D{0,12}(\d+)", re.IGNORECASE)
+
+CREW = 4
+"""Workers that share a client: httpx looks at all of a pool's connections at a request,
+so a pool of 16 costs half as much again as one of 4, and a pool of 100 ten times."""
 
 MakeClient = Callable[[str | None], AsyncChatClient]
 
 Bill = tuple[Decimal | None, Decimal | None]
 """Likely and highest cost in US dollars, ``None`` where a price is unknown."""
 
-Estimate = Callable[[str, str, dict[str, Any], Any], "Bill | None"]
+Estimate = Callable[[str, str, dict[str, Any], Any], Bill]
 """From host, model, parameters and prompt of one call to its ``Bill``."""
 
 
@@ -45,19 +63,96 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cell(msgspec.Struct, eq=False):
-    """One answer to be had."""
+    """One answer to be had, and the key it is stored by."""
 
     labels: dict[str, Label]
     params: dict[str, Any]
     repeat: int
-    key: str = ""
+    model: str
+    key: str
     tries: int = 0
+
+
+class Pace:
+    """Admits calls to one host: so many at once, so many a minute.
+
+    Additive increase and multiplicative decrease, as TCP does (Chiu and Jain 1989): a
+    refusal halves the calls at once and holds all of them for the wait it names;
+    each success adds a part of one, up to the ceiling. With one call at once left, it
+    is the distance between calls that doubles.
+
+    Attributes:
+        ceiling: Calls at once that are never exceeded.
+        allowed: Calls at once allowed now.
+        distance_s: Seconds between the starts of two calls.
+    """
+
+    def __init__(self, at_once: int, rpm: float | None) -> None:
+        self.ceiling = at_once
+        self.allowed = float(at_once)
+        self.least_s = 60 / rpm if rpm else 0.0
+        self.distance_s = self.least_s
+        self._active = 0
+        self._ready = 0.0
+        self._calm_at = 0.0
+
+    async def turn(self) -> None:
+        """Wait until a call may begin.
+
+        Who has finished a call takes the next turn at once, so that those who wait
+        need only look now and then.
+        """
+        while (wait_s := self._wait_s()) > 0:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(wait_s)
+
+    def _wait_s(self) -> float:
+        hold_s = self._ready - time.monotonic()
+        return max(hold_s, LOOK_S) if self._active >= int(self.allowed) else hold_s
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Count a call that begins now, until it ends."""
+        self._active += 1
+        self._ready = time.monotonic() + self.distance_s
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+    def slow(self, wait_s: float | None, words: str) -> None:
+        """Take a refusal into account.
+
+        Args:
+            wait_s: The wait the host or the client named, in seconds.
+            words: What was said, which may name the account's limits.
+        """
+        now, hold_s = time.monotonic(), wait_s or 1.0
+        if told := _TOLD_RPM.search(words):
+            self.least_s = max(self.least_s, 60 / max(int(told[1]), 1))
+        if told := _TOLD_AT_ONCE.search(words):
+            self.ceiling = min(self.ceiling, max(int(told[1]), 1))
+        if now >= self._calm_at:  # calls that were under way together count once
+            self._calm_at = now + hold_s
+            if self.allowed < 2:
+                self.distance_s = min(max(2 * self.distance_s, 0.1), 60.0)
+            self.allowed = max(1.0, self.allowed / 2)
+        self.allowed = min(self.allowed, float(self.ceiling))
+        self.distance_s = max(self.distance_s, self.least_s)
+        self._ready = max(self._ready, now + hold_s)
+
+    def succeed(self) -> None:
+        """Take an answer into account: recover a little."""
+        self.allowed = min(float(self.ceiling), self.allowed + 1 / self.allowed)
+        self.distance_s *= 0.8
+        if self.distance_s < max(self.least_s, 0.01):
+            self.distance_s = self.least_s
 
 
 class Lane:
     """One host: its clients, its pace, and the cells still to ask it.
 
     Attributes:
+        models: Models that it is asked for.
         pins: For a model, parameters that hold it to one upstream.
         answered: Models that have answered at least once.
         heard: For a model, whether its first answer has begun.
@@ -65,37 +160,41 @@ class Lane:
         dead: The error after which the host is no longer asked.
     """
 
-    def __init__(self, name: str | None, client: AsyncChatClient) -> None:
+    def __init__(self, name: str | None, orders: Orders) -> None:
+        self._orders = orders
         self.name = name
-        self.clients = [client]
-        found = getattr(client, "host", None)
-        self.host: Host | None = found if isinstance(found, Host) else None
-        self.title = self.host.name if self.host else str(name or "")
-        self.free = self.host is not None and self.host.stand_in
-        self.cells: deque[Cell] = deque()
+        self.clients: list[AsyncChatClient] = []
+        client = self.client(0)
+        self.defaults: dict[str, Any] = getattr(client, "defaults", {})
+        self.host: Host | None = getattr(client, "host", None)
+        self.title = self.host.name if self.host else name or ""
+        self.cells: list[Cell] = []
+        self.models: set[str] = set()
         self.pins: dict[str, dict[str, Any]] = {}
         self.answered: set[str] = set()
         self.heard: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.streak = 0
         self.dead: KimiError | None = None
-        self.pace = Pace(1, None)
+        at_once = orders.concurrency or SMALL_HOSTS.get(self.title, AT_ONCE)
+        self.pace = Pace(at_once, orders.rpm)
 
-    @property
-    def workers(self) -> int:
-        """How many workers serve this host."""
-        return min(self.pace.ceiling, len(self.cells))
+    def client(self, worker: int) -> AsyncChatClient:
+        """Return the client that a worker shares with a few others."""
+        while len(self.clients) <= worker // CREW:
+            self.clients.append(self._orders.make_client(self.name))
+        return self.clients[worker // CREW]
 
-    def model(self, cell: Cell) -> str:
-        """Return the model a cell asks for, the host's own unless it says."""
-        return str(cell.params.get("model") or (self.host.model if self.host else ""))
-
-    def assign_key(self, cell: Cell, shelf: Shelf) -> None:
-        """Give a cell the key of its answer: all it asks, and of whom."""
-        asked = {key: value for key, value in cell.params.items() if key != "model"}
-        defaults = getattr(self.clients[0], "defaults", None)
-        if isinstance(defaults, dict):
-            asked = {**defaults, **asked}
-        cell.key = shelf.key(digest(self.title, self.model(cell), asked), cell.repeat)
+    def cell(
+        self, labels: dict[str, Label], params: dict[str, Any], repeat: int
+    ) -> Cell:
+        """Return a cell; its key follows from all it asks, and of whom."""
+        model = str(params.get("model") or (self.host.model if self.host else ""))
+        self.models.add(model)
+        asked = {key: value for key, value in params.items() if key != "model"}
+        asked_all = digest(self.title, model, {**self.defaults, **asked})
+        return Cell(
+            labels, params, repeat, model, self._orders.shelf.key(asked_all, repeat)
+        )
 
     def take(self, cell: Cell, reply: Reply) -> None:
         """Note that a model answers, and hold OpenRouter to the upstream that did.
@@ -103,71 +202,63 @@ class Lane:
         Upstreams differ in quantisation and defaults, which would pass for an effect
         of the parameter that is swept.
         """
-        model, provider = self.model(cell), reply.raw.get("provider")
-        self.answered.add(model)
+        provider = reply.raw.get("provider")
+        self.answered.add(cell.model)
         self.streak = 0
-        if self.title == "openrouter" and provider and model not in self.pins:
+        if self.title == "openrouter" and provider and cell.model not in self.pins:
             only = {"only": [provider], "allow_fallbacks": False}
-            self.pins[model] = {"provider": only}
+            self.pins[cell.model] = {"provider": only}
 
-    def check(self, params: dict[str, Any]) -> None:
-        """Refuse what the host is known not to take, before anything is sent."""
-        if self.host is not None:
-            model = str(params.get("model") or self.host.model)
-            with contextlib.suppress(FixedTemperature):  # on_fixed says what then
-                check_params(params, self.host, model)
+    def omit(self, model: str, parameter: str) -> None:
+        """Take a pinned parameter out of a model's cells; many become alike by it."""
+        none = {parameter: None}  # it leaves out also the default of the client
+        self.cells = [
+            self.cell(cell.labels | none, cell.params | none, cell.repeat)
+            if cell.model == model and parameter in cell.params
+            else cell
+            for cell in self.cells
+        ]
 
 
 def lay_out(orders: Orders) -> dict[str | None, Lane]:
-    """Make a client for each host, and a cell with its key for each answer.
+    """Make a client for each host, and a cell for each answer.
 
     The order is shuffled with the recorded seed, so that a host that changes while
-    the sweep runs does not pass for an effect of a parameter.
+    the sweep runs does not pass for an effect of a parameter; what failed before
+    comes first.
     """
     lanes: dict[str | None, Lane] = {}
-    orders.shelf.open(orders.grid.fingerprint())
     for labels, params in orders.grid.points():
         name = params.pop("host", None)
         if name not in lanes:
-            lanes[name] = Lane(name, orders.make_client(name))
+            lanes[name] = Lane(name, orders)
         lane = lanes[name]
-        lane.check(params)
-        for repeat in range(orders.grid.repeats):
-            lane.cells.append(Cell(labels, params, repeat))
+        if lane.host is not None:
+            model = params.get("model") or lane.host.model
+            with contextlib.suppress(FixedTemperature):  # on_fixed says what then
+                check_params(params, lane.host, model)
+        repeats = range(orders.grid.repeats)
+        lane.cells += [lane.cell(labels, params, repeat) for repeat in repeats]
     for lane in lanes.values():
-        at_once = orders.concurrency or SMALL_HOSTS.get(lane.title, AT_ONCE)
-        lane.pace = Pace(at_once, orders.rpm)
-        cells = list(lane.cells)
-        random.Random(orders.seed).shuffle(cells)
-        for cell in cells:
-            lane.assign_key(cell, orders.shelf)
-        cells.sort(key=lambda cell: cell.key not in orders.shelf.failed)
-        lane.cells = deque(cells)
+        random.Random(orders.seed).shuffle(lane.cells)
+        lane.cells.sort(key=lambda cell: cell.key not in orders.shelf.failed)
     return lanes
 
 
-def price(orders: Orders, lanes: dict[str | None, Lane], *, stored: int) -> Plan:
+def price(orders: Orders, lanes: Iterable[Lane], *, stored: int) -> Plan:
     """Return what the missing cells will cost, and refuse what ``max_cost`` forbids."""
-    likely, upper, known = Decimal(0), Decimal(0), True
-    minutes: list[float] = []
-    for lane in lanes.values():
-        minutes += [len(lane.cells) / orders.rpm] if orders.rpm else []
-        bills: dict[int, Bill] = {}
-        for cell in () if lane.free else lane.cells:
-            point = id(cell.params)
-            if point not in bills:
-                bills[point] = _bill(orders, lane, cell)
-            low, high = bills[point]
-            known = known and low is not None and high is not None
-            likely += low or 0
-            upper += high or 0
-    left = sum(len(lane.cells) for lane in lanes.values())
+    queues = [lane.cells for lane in lanes]
+    left = sum(map(len, queues))
+    bills = [bill for lane in lanes for bill in _bills(orders, lane)]
+    known = all(None not in bill for bill in bills)
+    likely = sum((low for low, _ in bills if low is not None), Decimal(0))
+    upper = sum((high for _, high in bills if high is not None), Decimal(0))
     plan = Plan(
         calls=left + stored,
         stored=stored,
         likely_usd=likely if known else None,
         upper_usd=upper if known else None,
-        minutes=max(minutes, default=None),
+        minutes=max(map(len, queues)) / orders.rpm if orders.rpm else None,
     )
     limit = orders.max_cost
     if limit is not None and not orders.dry_run and left:
@@ -184,24 +275,13 @@ def price(orders: Orders, lanes: dict[str | None, Lane], *, stored: int) -> Plan
     return plan
 
 
-def _bill(orders: Orders, lane: Lane, cell: Cell) -> Bill:
-    if orders.estimate is None:
-        return None, None
-    body = {key: value for key, value in cell.params.items() if key != "prompt"}
-    model, prompt = lane.model(cell), cell.params["prompt"]
-    return orders.estimate(lane.title, model, body, prompt) or (None, None)
-
-
-def omit(lane: Lane, model: str, parameter: str, shelf: Shelf) -> None:
-    """Take a pinned parameter out of a model's cells; many get the same key by it."""
-    points: dict[str, tuple[dict[str, Label], dict[str, Any]]] = {}
+def _bills(orders: Orders, lane: Lane) -> Iterator[Bill]:
+    """Yield what each cell will cost; the repeats of a point cost the same."""
+    known: dict[int, Bill] = {}
     for cell in lane.cells:
-        if lane.model(cell) != model or parameter not in cell.params:
-            continue
-        # None leaves out also the default that a client would send.
-        params, labels = (
-            {**cell.params, parameter: None},
-            {**cell.labels, parameter: None},
-        )
-        cell.labels, cell.params = points.setdefault(digest(params), (labels, params))
-        lane.assign_key(cell, shelf)
+        point = id(cell.params)
+        if point not in known:
+            body = {key: value for key, value in cell.params.items() if key != "prompt"}
+            asked = lane.title, cell.model, body, cell.params["prompt"]
+            known[point] = orders.estimate(*asked) if orders.estimate else (None, None)
+        yield known[point]

@@ -6,24 +6,18 @@ at the same number of words of each answer; length stands beside them.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
-import msgspec
 import numpy as np
 
-from kimikit.sweeps.intervals import (
-    Array,
-    Part,
-    jackknife,
-    mean,
-    pairwise,
-    sampled_pairs,
-)
+from kimikit.sweeps.intervals import Array, Part, jackknife, mean, pairwise
 from kimikit.types import Reply
 
 PIECE = 4
@@ -35,35 +29,12 @@ BUCKETS = 8192
 PAIR_ANSWERS = 256
 """Answers of a point that are compared with each other, the first so many."""
 
-GROUPS = 10
-"""Groups of the jackknife."""
-
 SAME_MEANING = 0.85
 """Cosine of embeddings from which two answers count as one meaning."""
 
 # A character of Chinese, Japanese or Korean is a word; so is a run of other letters.
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
-
-
-class Answers(msgspec.Struct, frozen=True, eq=False):
-    """The answers to one prompt at one point.
-
-    Attributes:
-        texts: As they came.
-        cut: Cut to the common length in words.
-        tokens: The words of ``cut``.
-        vectors: Embeddings, one row an answer, or ``None``.
-        pairs: How many pairs self-BLEU may look at.
-        seed: Seed of the sample of these.
-    """
-
-    texts: list[str]
-    cut: list[str]
-    tokens: list[list[str]]
-    vectors: Array | None = None
-    pairs: int = 300
-    seed: int = 0
 
 
 def text_of(reply: Reply) -> str:
@@ -84,37 +55,34 @@ def words(text: str) -> list[str]:
 
 
 def cut(text: str, length: int) -> str:
-    """Return the text up to its ``length``-th word."""
-    for count, match in enumerate(_WORD.finditer(text), 1):
-        if count == length:
-            return text[: match.end()]
-    return text
+    """Return the text up to its ``length``-th word, whole if it has no more."""
+    found = itertools.islice(_WORD.finditer(text), length + 1)
+    ends = [match.end() for match in found]
+    return text[: ends[length - 1]] if len(ends) > length else text
 
 
-def measure(answers: Answers) -> dict[str, Part]:
-    """Return every figure of diversity and agreement of one set of answers."""
-    out = agreement(answers.texts)
-    if len(answers.texts) < 2:
-        return out
-    out |= distinct(answers.tokens)
-    out |= {
-        "self_bleu": self_bleu(answers.tokens, answers.pairs, answers.seed),
-        "compression_ratio": compression(answers.cut),
-        "similarity": pairwise(lexical(answers.cut[:PAIR_ANSWERS])),
+def variety(
+    cut: list[str], tokens: list[list[str]], vectors: Array | None, bleu_answers: int
+) -> dict[str, Part]:
+    """Return every figure of how two or more answers differ.
+
+    Args:
+        cut: The answers, each cut to the common length in words.
+        tokens: The words of these.
+        vectors: Embeddings of the answers, one row each, or ``None``.
+        bleu_answers: Answers that self-BLEU compares, the first so many.
+    """
+    alike = pairwise(lexical(cut[:PAIR_ANSWERS]))
+    out = distinct(tokens) | {
+        "self_bleu": self_bleu(tokens[:bleu_answers]),
+        "compression_ratio": compression(cut[:PAIR_ANSWERS]),
+        "similarity": alike,
     }
-    alike = out["similarity"]
-    if answers.vectors is not None:
-        near = cosine(answers.vectors[:PAIR_ANSWERS])
+    if vectors is not None:
+        near = cosine(vectors[:PAIR_ANSWERS])
         alike = out["semantic_similarity"] = pairwise(near)
         out["semantic_entropy"] = entropy(meanings(near))
     return out | {"diversity": alike.complement()}
-
-
-def diversity(answers: Answers) -> Part:
-    """Return 1 minus the mean similarity, of meaning where there are vectors."""
-    if answers.vectors is not None:
-        return pairwise(cosine(answers.vectors[:PAIR_ANSWERS])).complement()
-    return pairwise(lexical(answers.cut[:PAIR_ANSWERS])).complement()
 
 
 def agreement(texts: Sequence[str]) -> dict[str, Part]:
@@ -146,74 +114,48 @@ def codes(items: Iterable[Hashable]) -> Array:
     )
 
 
-def _without(n: int, figure: Callable[[Array], float]) -> list[float]:
-    """Return a figure of the answers that stay when each group is left out."""
-    places = np.arange(n)
-    count = min(n, GROUPS)
-    return [figure(places[places % count != group]) for group in range(count)]
-
-
 def distinct(tokens: Sequence[Sequence[str]]) -> dict[str, Part]:
     """Return distinct-1 and distinct-2: different n-grams among all.
 
     Li et al. 2016, A Diversity-Promoting Objective Function (N16-1014).
     """
-    n, words_each = len(tokens), np.array([len(some) for some in tokens])
     numbers = codes(word for some in tokens for word in some)
-    owner, kinds = np.repeat(np.arange(n), words_each), len(numbers) + 1
-    pairs = numbers[:-1] * kinds + numbers[1:]
+    owner = np.repeat(np.arange(len(tokens)), [len(some) for some in tokens])
+    pairs = numbers[:-1] * (len(numbers) + 1) + numbers[1:]
     inside = owner[:-1] == owner[1:]
     return {
-        "distinct_1": _distinct(numbers, owner, n),
-        "distinct_2": _distinct(pairs[inside], owner[:-1][inside], n),
+        "distinct_1": _distinct(numbers, owner, len(tokens)),
+        "distinct_2": _distinct(pairs[inside], owner[:-1][inside], len(tokens)),
     }
 
 
 def _distinct(grams: Array, owner: Array, n: int) -> Part:
-    if not len(grams):
-        return Part(0.0, n, error=0.0)
-    count = min(n, GROUPS)
-    numbers, group = np.unique(grams, return_inverse=True)[1], owner % count
-    # An n-gram goes with a group if it stands in no other.
-    pairs = np.unique(numbers * count + group)
-    groups_of = np.bincount(pairs // count)
-    alone = np.bincount(pairs % count, groups_of[pairs // count] == 1, minlength=count)
-    left = len(grams) - np.bincount(group, minlength=count)
-    without = (len(groups_of) - alone) / np.maximum(left, 1)
-    return jackknife(len(groups_of) / len(grams), without, n)
+    numbers = np.unique(grams, return_inverse=True)[1]
+
+    def share(kept: Array) -> float:
+        some = numbers[np.isin(owner, kept)]
+        return float(np.count_nonzero(np.bincount(some)) / max(len(some), 1))
+
+    return jackknife(share, n)
 
 
-def self_bleu(tokens: Sequence[Sequence[str]], most: int, seed: int) -> Part:
+def self_bleu(tokens: Sequence[Sequence[str]]) -> Part:
     """Return the mean BLEU of one answer against another, from 0 to 1.
 
     Self-BLEU (Zhu et al. 2018, arXiv 1802.01886) takes all other answers as
     references and so grows with n; one reference at a time (pairwise BLEU, Shen et
     al. 2019, arXiv 1902.07816) does not. BLEU itself is sacrebleu's (Post 2018).
-
-    Args:
-        tokens: The answers in words.
-        most: Pairs to look at; with more, a sample by ``seed``.
-        seed: Seed of that sample.
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    n = len(tokens)
-    pairs = np.arange(n * (n - 1))
-    if len(pairs) > most:
-        pairs = np.random.default_rng(seed).choice(pairs, most, replace=False)
-    first, second = np.divmod(pairs, n - 1)
-    second = second + (second >= first)
     bleu = BLEU(effective_order=True, tokenize="none")
-    known: dict[tuple[str, str], float] = {}
     joined = [" ".join(each) for each in tokens]
-    scores = np.ones(len(pairs))
-    for place, (i, j) in enumerate(zip(first, second, strict=True)):
-        one, two = joined[i], joined[j]
-        if one != two:
-            if (one, two) not in known:
-                known[one, two] = bleu.sentence_score(one, [two]).score / 100
-            scores[place] = known[one, two]
-    return sampled_pairs(first, second, scores, n)
+
+    @functools.cache
+    def alike(one: str, two: str) -> float:
+        return 1.0 if one == two else float(bleu.sentence_score(one, [two]).score) / 100
+
+    return pairwise(np.array([[alike(one, two) for two in joined] for one in joined]))
 
 
 def compression(texts: Sequence[str]) -> Part:
@@ -221,15 +163,14 @@ def compression(texts: Sequence[str]) -> Part:
 
     See arXiv 2403.00553: a high ratio means that answers repeat each other.
     """
-    texts = texts[:PAIR_ANSWERS]
 
-    def ratio(kept: Array, level: int = 1) -> float:
+    def ratio(kept: Array) -> float:
         data = "\n".join(texts[i] for i in kept).encode()
+        # The error needs no more than the quick level.
+        level = 6 if len(kept) == len(texts) else 1
         return len(data) / len(zlib.compress(data, level))
 
-    n = len(texts)
-    # The error needs no more than the quick level.
-    return jackknife(ratio(np.arange(n), 6), _without(n, ratio), n)
+    return jackknife(ratio, len(texts))
 
 
 def lexical(texts: Sequence[str]) -> Array:
@@ -287,15 +228,17 @@ def entropy(clusters: Sequence[Hashable]) -> Part:
         shares = counts[counts > 0] / len(kept)
         return abs(float((shares * np.log(shares)).sum()))
 
-    return jackknife(of(np.arange(n)), _without(n, of), n)
+    return jackknife(of, n)
 
 
-def pass_at(k: int, right: int, n: int) -> float:
+def pass_at(k: int, right: Part) -> Part:
     """Return the unbiased chance that one of ``k`` answers is right (Chen et al. 2021).
 
     See arXiv 2107.03374: 1 - C(n - c, k) / C(n, k).
     """
-    return 1.0 - math.comb(n - right, k) / math.comb(n, k)
+    n = right.n
+    chance = 1.0 - math.comb(n - int(right.hits or 0), k) / math.comb(n, k)
+    return Part(chance, n, hits=chance * n)
 
 
 def of_metric(values: Sequence[float | bool]) -> Part:

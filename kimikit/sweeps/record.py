@@ -41,16 +41,11 @@ class Record:
         self._failed = 0
         self._began = time.monotonic()
 
-    def expect(self, calls: int) -> None:
-        """Set how many answers there will be in all."""
-        self.plan = msgspec.structs.replace(self.plan, calls=calls)
-
     def progress(self) -> Progress:
         """Return how far the sweep is."""
         done, calls = len(self.trials), self.plan.calls
-        bought = done - self.plan.stored
-        pace_s = (time.monotonic() - self._began) / bought if bought > 0 else None
-        left_s = None if pace_s is None else max(calls - done, 0) * pace_s
+        bought, spent_s = done - self.plan.stored, time.monotonic() - self._began
+        left_s = max(calls - done, 0) * spent_s / bought if bought > 0 else None
         return Progress(
             done=done - self._failed,
             failed=self._failed,
@@ -62,42 +57,36 @@ class Record:
 
     def keep(
         self, lane: Lane, cell: Cell, reply: Reply, *, stored: bool = False
-    ) -> bool:
+    ) -> None:
         """Take an answer, or what is wrong with it, without the heavy raw parts."""
         lane.take(cell, reply)
-        if not stored:
-            self.spent += reply.cost or 0
-            self.dearest = max(self.dearest, reply.cost or Decimal(0))
         raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
         reply = msgspec.structs.replace(reply, raw=raw)
-        trial = Trial(
-            params=cell.labels, repeat=cell.repeat, reply=reply, stored=stored
-        )
+        self.notes.update(oddities(cell.params, reply))
         if reply.partial or reply.truncated:
             end = "stopped before its end" if reply.partial else "cut off, no finish"
-            trial = msgspec.structs.replace(trial, reply=None, partial=reply, error=end)
-            self._failed += 1
-        self.trials[cell.key] = trial
-        self.notes.update(oddities(cell.params, reply))
-        return True
+            self._put(cell, error=end, partial=reply)
+        else:
+            self._put(cell, reply=reply, stored=stored)
 
-    def fail(self, lane: Lane, cell: Cell, error: KimiError) -> bool:
+    def fail(self, lane: Lane, cell: Cell, error: KimiError) -> None:
         """Take a failure; give up on a host that nobody can reach any more."""
-        partial = getattr(error, "reply", None)
-        self.spent += partial.cost or 0 if partial else 0
-        self.trials[cell.key] = Trial(
-            params=cell.labels,
-            repeat=cell.repeat,
-            error=f"{type(error).__name__}: {error.what}",
-            partial=partial,
-        )
-        self._failed += 1
+        end = f"{type(error).__name__}: {error.what}"
+        self._put(cell, error=end, partial=getattr(error, "reply", None))
         unreachable = isinstance(error, ConnectionFailed | TimedOut | Overloaded)
         lane.streak = lane.streak + 1 if unreachable else 0
         if lane.streak > lane.pace.ceiling:
             lane.dead = error
             self.notes[f"{lane.title or 'the host'} stopped answering"] = 1
-        return True
+
+    def _put(self, cell: Cell, **came: Any) -> None:
+        trial = Trial(params=cell.labels, repeat=cell.repeat, **came)
+        self.trials[cell.key] = trial
+        self._failed += trial.reply is None
+        paid = trial.reply or trial.partial
+        if paid is not None and paid.cost is not None and not trial.stored:
+            self.spent += paid.cost
+            self.dearest = max(self.dearest, paid.cost)
 
     def remarks(self, grid: Grid) -> Iterator[str]:
         """Yield what looked odd as sentences, with how many answers it was seen in."""

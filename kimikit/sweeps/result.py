@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kimikit import html
 from kimikit.errors import BadInput, MissingDependency
+from kimikit.shown import Shown, Table
 from kimikit.sweeps.values import Embed, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
-    from kimikit.sweeps.explorer import Explorer
     from kimikit.sweeps.verdict import Recommendation, Verdict
-    from kimikit.sweeps.views import Page
+    from kimikit.sweeps.views import Explorer, Page
 
 
-class Sweep(Outcome, frozen=True, kw_only=True, dict=True):
+class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
     """A finished, stopped or merely planned sweep; ``Outcome`` lists its attributes.
 
     Example:
@@ -91,7 +92,7 @@ class Sweep(Outcome, frozen=True, kw_only=True, dict=True):
 
     def explore(self) -> Explorer:
         """Return a widget to pick points and read answers; saved, it is ``compare``."""
-        from kimikit.sweeps.explorer import Explorer
+        from kimikit.sweeps.views import Explorer
 
         return Explorer(self)
 
@@ -106,9 +107,8 @@ class Sweep(Outcome, frozen=True, kw_only=True, dict=True):
             reply = trial.reply
             row = {**trial.params, "repeat": trial.repeat, "error": trial.error}
             for key in ("text", "finish_reason", "cost", "model", "host"):
-                row[f"used_{key}" if key in trial.params else key] = getattr(
-                    reply, key, None
-                )
+                name = f"used_{key}" if key in trial.params else key
+                row[name] = getattr(reply, key, None)
             row["tokens"] = reply.usage.completion_tokens if reply else None
             row["seconds"] = reply.duration_s if reply else None
             row |= {name: values[index] for name, values in self.scores.items()}
@@ -154,15 +154,7 @@ class Sweep(Outcome, frozen=True, kw_only=True, dict=True):
         sweep.__dict__["scores"] = scores
         return sweep
 
-    def __str__(self) -> str:
-        from kimikit.sweeps.views import as_text
+    def _parts(self) -> tuple[str, Sequence[Table | html.Cell], str]:
+        from kimikit.sweeps.views import overview
 
-        return as_text(self)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from kimikit.sweeps.views import as_html
-
-        return as_html(self)
+        return overview(self)

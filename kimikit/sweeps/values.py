@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from decimal import Decimal
 from typing import Any, Literal, TypeVar, cast
 
@@ -131,7 +131,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         fixed: The parameters that were the same throughout.
         repeats: Answers asked of each point.
         name: What to call it again by, to buy only what is missing.
-        seed: Seed of the order in which cells were asked, and of every sample.
+        seed: Seed of the order in which cells were asked.
         plan: What was known before.
         stop_reason: Why it ended.
         notes: What looked odd, a sentence each.
@@ -158,11 +158,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     embed: Embed | None = None
 
     @property
-    def interrupted(self) -> bool:
-        """Whether Stop ended it."""
-        return self.stop_reason == "interrupted"
-
-    @property
     def replies(self) -> list[Reply]:
         """The answers that came whole."""
         return [trial.reply for trial in self.trials if trial.reply is not None]
@@ -170,8 +165,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def cost(self) -> Decimal | None:
         """US dollars of all answers, also broken ones; ``None`` if none is priced."""
-        costs = [reply.cost for reply in self._paid if reply.cost is not None]
-        return sum(costs, Decimal(0)) if costs else None
+        return total_cost(self._paid)
 
     @property
     def usage(self) -> Usage:
@@ -202,23 +196,31 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             given = (trial.reply, trial.params) if both else (trial.reply,)
             value: Any = metric(*given)
             value = value.item() if hasattr(value, "item") else value  # numpy's own
-            if value is None:
-                return None
-            if isinstance(value, bool):
+            if value is None or isinstance(value, bool):
                 return value
             figure = float(value)
             if not math.isfinite(figure):
                 raise ValueError(f"{figure} is no figure")
             return figure
         except Exception as error:  # a user's code: one bad answer must not end it all
-            kind = f"{type(error).__name__}: {error}"
-            self.metric_errors.setdefault(name, []).append(kind)
+            self.blame(name, error)
             return None
+
+    def blame(self, name: str, error: Exception) -> None:
+        """Note what a user's function raised."""
+        said = f"{type(error).__name__}: {error}"
+        self.metric_errors.setdefault(name, []).append(said)
 
     @functools.cached_property
     def metric_errors(self) -> dict[str, list[str]]:
         """What metrics raised, by their names."""
         return {}
+
+
+def total_cost(replies: Iterable[Reply]) -> Decimal | None:
+    """Return the US dollars of all that are priced, ``None`` if none is."""
+    costs = [reply.cost for reply in replies if reply.cost is not None]
+    return sum(costs, Decimal(0)) if costs else None
 
 
 def kept(function: F) -> F:

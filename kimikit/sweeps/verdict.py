@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from kimikit.sweeps.intervals import Array, Estimate, Part, minus, one_thread
-from kimikit.sweeps.metrics import codes, lexical, of_metric, text_of
-from kimikit.sweeps.summary import diversity, summarise
+from kimikit.sweeps import summary
+from kimikit.sweeps.intervals import (
+    Array,
+    Estimate,
+    Prompts,
+    minus,
+    one_thread,
+    pool,
+)
+from kimikit.sweeps.metrics import lexical
 from kimikit.sweeps.values import Outcome, kept
 
 SHUFFLES = 1999
@@ -56,11 +62,8 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.sentence
 
 
-Stratum = Sequence[tuple[float, Sequence[str]]]
+Stratum = dict[float, summary.Group]
 """For each temperature its answers, all else equal."""
-
-Places = dict[float, list[int]]
-"""For each temperature where its answers stand among the trials, all else equal."""
 
 
 @kept
@@ -69,18 +72,18 @@ def verdict(sweep: Outcome) -> Verdict:
     """Return the verdict of a sweep, one part for each host and model."""
     if len(sweep.axes.get("temperature", ())) < 2 and not sweep.pinned:
         return Verdict(sentence="Temperature was not swept.")
-    hosts: dict[tuple[Any, ...], dict[tuple[Any, ...], Places]] = {}
-    for place, trial in enumerate(sweep.trials):
-        params, temperature = trial.params, trial.params.get("temperature")
-        host = tuple(params[a] for a in ("host", "model") if a in sweep.axes)
-        rest = tuple(params[a] for a in sweep.axes if a != "temperature")
+    hosts: dict[summary.Point, dict[summary.Point, Stratum]] = {}
+    for group in summary.groups(sweep):
+        host = tuple(group.labels[a] for a in ("host", "model") if a in sweep.axes)
+        rest = tuple(group.labels[a] for a in sweep.axes if a != "temperature")
         stratum = hosts.setdefault(host, {}).setdefault(rest, {})
-        if temperature is not None and trial.reply is not None:
-            stratum.setdefault(float(temperature), []).append(place)
+        temperature = group.labels.get("temperature")
+        if temperature is not None and len(group.texts) >= 2:
+            stratum[float(temperature)] = group
     parts = []
-    for host, strata in sorted(hosts.items(), key=repr) or [((), {})]:
-        start = f"On {' '.join(str(each) for each in host)}, " if host else ""
-        part = _judge(sweep, [dict(sorted(s.items())) for s in strata.values()])
+    for host, strata in hosts.items() or [((), {})]:
+        start = f"On {' '.join(map(str, host))}, " if host else ""
+        part = _judge(sweep, [s for s in strata.values() if len(s) >= 2])
         said = start + part.sentence
         said = said[:1].upper() + said[1:]
         parts.append(msgspec.structs.replace(part, sentence=said))
@@ -92,25 +95,27 @@ def verdict(sweep: Outcome) -> Verdict:
     return Verdict(changed=agreed, sentence=sentence, parts=tuple(parts))
 
 
-def _judge(sweep: Outcome, strata: Sequence[Places]) -> Verdict:
-    usable = [{t: p for t, p in s.items() if len(p) >= 2} for s in strata]
-    usable = [stratum for stratum in usable if len(stratum) >= 2]
-    if not usable:
+def _judge(sweep: Outcome, strata: Sequence[Stratum]) -> Verdict:
+    """Return the verdict on strata of two temperatures or more."""
+    if not strata:
         why = "temperature could not be tested: it needs two answers at two values."
         return Verdict(sentence=why)
-    low, high = min(min(s) for s in usable), max(max(s) for s in usable)
-    most = max(2, MOST // sum(len(stratum) for stratum in usable))
-    texts = [
-        [(t, [_text(sweep, p) for p in places[:most]]) for t, places in s.items()]
-        for s in usable
-    ]
-    p, n = permutation_test(texts)
-    ends = [s for s in usable if low in s and high in s]
-    gain = None
-    if ends:
-        above = [[diversity(sweep, s[high])] for s in ends]
-        gain = minus(above, [[diversity(sweep, s[low])] for s in ends], (0.0, 1.0))
-    floor = _equal_pairs(texts, low)
+    low, high = min(map(min, strata)), max(map(max, strata))
+    most = max(2, MOST // sum(map(len, strata)))
+    length = summary.common_length(sweep)
+    p, n = permutation_test(
+        [{t: group.texts[:most] for t, group in sorted(s.items())} for s in strata]
+    )
+
+    def at(end: float, name: str) -> Prompts:
+        return {
+            place: [summary.measured(sweep, stratum[end], length)[name]]
+            for place, stratum in enumerate(strata)
+            if end in stratum
+        }
+
+    gain = minus(at(high, "diversity"), at(low, "diversity"), (0.0, 1.0))
+    floor = pool(list(at(low, "exact_match").values())).value
     chance = f"p {'<' if p <= 0.001 else '='} {max(p, 0.001):.2g}, n = {n}"
     if p < LEVEL:
         what = f"temperature changed how varied the answers are ({chance})"
@@ -127,12 +132,9 @@ def _judge(sweep: Outcome, strata: Sequence[Places]) -> Verdict:
     return Verdict(p < LEVEL, p, low, high, n, gain, floor, said)
 
 
-def _text(sweep: Outcome, place: int) -> str:
-    reply = sweep.trials[place].reply
-    return text_of(reply) if reply is not None else ""
-
-
-def permutation_test(strata: Sequence[Stratum], *, seed: int = 0) -> tuple[float, int]:
+def permutation_test(
+    strata: Sequence[Mapping[float, Sequence[str]]], *, seed: int = 0
+) -> tuple[float, int]:
     """Test whether the spread of answers goes with temperature.
 
     The statistic is the covariance of temperature with the mean lexical distance
@@ -142,18 +144,22 @@ def permutation_test(strata: Sequence[Stratum], *, seed: int = 0) -> tuple[float
     and Smyth 2010 for the added one). In simulation with 8 answers at each of five
     temperatures it finds a change twice as often as comparing the two ends alone.
 
+    Args:
+        strata: For each temperature its answers, all else equal.
+        seed: Of the shuffles.
+
     Returns:
         The two-sided p and the number of answers.
     """
     rng = np.random.default_rng(seed)
     total, shuffled, n = 0.0, np.zeros(SHUFFLES), 0
     for stratum in strata:
-        texts = [text for _, some in stratum for text in some]
-        groups = np.repeat(np.arange(len(stratum)), [len(some) for _, some in stratum])
+        texts = [text for some in stratum.values() for text in some]
+        groups = np.repeat(np.arange(len(stratum)), [*map(len, stratum.values())])
         distance = 1.0 - lexical(texts)
         np.fill_diagonal(distance, 0.0)
         sizes = np.bincount(groups)
-        slope = np.array([t for t, _ in stratum])
+        slope = np.array([*stratum])
         weight = (slope - slope.mean()) / (sizes * (sizes - 1))
         orders = np.array([rng.permutation(groups) for _ in range(SHUFFLES)])
         total += float(_within(distance, groups[None, :], weight)[0])
@@ -172,16 +178,6 @@ def _within(distance: Array, orders: Array, weight: Array) -> Array:
     flat = member.transpose(1, 0, 2).reshape(n, batch * groups)
     sums = ((distance @ flat) * flat).sum(axis=0)
     return np.asarray(sums.reshape(batch, groups) @ weight)
-
-
-def _equal_pairs(strata: Sequence[Stratum], temperature: float) -> float:
-    shares = []
-    for stratum in strata:
-        for value, texts in stratum:
-            if value == temperature:
-                counts, n = np.bincount(codes(texts)), len(texts)
-                shares.append((counts * (counts - 1)).sum() / (n * (n - 1)))
-    return float(np.mean(shares)) if shares else 0.0
 
 
 class Recommendation(msgspec.Struct, frozen=True):
@@ -211,20 +207,23 @@ def recommend(sweep: Outcome) -> Recommendation:
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
         return Recommendation(None, "Temperature was not swept.")
-    rows = [row for row in summarise(sweep, "temperature") if row["n"]]
+    rows = {row["temperature"]: row for row in summary.summarise(sweep, "temperature")}
+    length = summary.common_length(sweep)
+    parts = {
+        temperature: summary.figures(sweep, some, length)
+        for (temperature,), some in summary.points(sweep, ["temperature"]).items()
+    }
     for name in sweep.metrics:
-        scored = [row for row in rows if row.get(f"{name}_low") is not None]
+        scored = [t for t in values if rows[t].get(f"{name}_low") is not None]
         if not scored:
             continue
-        best = max(scored, key=lambda row: float(row[name]))
-        parts = _scored(sweep, name)
-        first = parts[best["temperature"]]
-        level = [r for r in scored if not _beats(first, parts[r["temperature"]])]
-        taken = max(level, key=lambda row: float(row.get("diversity") or 0.0))
+        best = max(scored, key=lambda t: float(rows[t][name]))
+        level = [t for t in scored if not _beats(parts[best][name], parts[t][name])]
+        taken = max(level, key=lambda t: float(rows[t].get("diversity") or 0.0))
         return Recommendation(
-            taken["temperature"],
-            f"{taken['temperature']:g}: the most varied answers among the temperatures "
-            f"whose {name} cannot be told from the best (at {best['temperature']:g}).",
+            taken,
+            f"{taken:g}: the most varied answers among the temperatures "
+            f"whose {name} cannot be told from the best (at {best:g}).",
         )
     made = sweep.maker_temperature
     if made is not None and min(values) <= made <= max(values):
@@ -238,24 +237,7 @@ def recommend(sweep: Outcome) -> Recommendation:
     )
 
 
-def _scored(sweep: Outcome, name: str) -> dict[Any, dict[Any, Part]]:
-    """Return a metric at each temperature for each prompt."""
-    found: dict[Any, dict[Any, list[float | bool]]] = {}
-    for trial, score in zip(sweep.trials, sweep.scores[name], strict=True):
-        if score is not None:
-            prompts = found.setdefault(trial.params["temperature"], {})
-            prompts.setdefault(trial.params.get("prompt"), []).append(score)
-    return {
-        temperature: {prompt: of_metric(some) for prompt, some in prompts.items()}
-        for temperature, prompts in found.items()
-    }
-
-
-def _beats(mine: dict[Any, Part], yours: dict[Any, Part]) -> bool:
+def _beats(mine: Prompts, yours: Prompts) -> bool:
     """Tell whether a metric is higher on the same prompts, beyond chance."""
-    shared = [prompt for prompt in mine if prompt in yours]
-    if not shared:
-        return False
-    a, b = ([[side[prompt]] for prompt in shared] for side in (mine, yours))
-    gap = minus(a, b, (-math.inf, math.inf))
-    return (gap.value if gap.low is None else gap.low) > 0
+    gap = minus(mine, yours, (-math.inf, math.inf))
+    return gap is not None and (gap.value if gap.low is None else gap.low) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.shown import Shown, Table
+from kimikit.sweeps import summary
 from kimikit.sweeps.metrics import normal, text_of
-from kimikit.sweeps.summary import common_length, differences, summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 
@@ -31,34 +33,42 @@ HEADS = {
     "distinct_2": "distinct-2",
 }
 
+BARS = ("diversity", "agreement")
+"""Figures that are drawn too."""
+
+DIGITS = {"tokens": 0, "words": 1, "seconds": 1}
+"""Digits of a figure after the point, where they are not two."""
+
+ANY = object()
+"""The choice of all labels; no label is it."""
+
+ANSWERS_SHOWN = 50
+"""Answers of a page of the explorer."""
+
 MARK = (
     '<mark style="background:rgba(230,159,0,.28);color:inherit;'
     'text-decoration:underline">{}</mark>'
 )
 
 
-class Page(msgspec.Struct, frozen=True):
+Rows = Sequence[dict[str, Any]]
+Blocks = Sequence[Table | html.Cell]
+
+
+class Page(Shown, msgspec.Struct, frozen=True):
     """A view with its two forms; ``rows`` holds its values, where it has any."""
 
-    html: str
-    text: str
+    blocks: Blocks
+    foot: str
     rows: list[dict[str, Any]] = []
 
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return self.text
+    def _parts(self) -> tuple[str, Blocks, str]:
+        return "", self.blocks, self.foot
 
 
 def bar(share: float) -> str:
     """Return a share from 0 to 1 as ten blocks, readable anywhere."""
     return ("█" * round(min(max(share, 0.0), 1.0) * 10)).ljust(10, "░")
-
-
-def head(name: str) -> str:
-    """Return the name of a figure as the field writes it."""
-    return HEADS.get(name, name.replace("_", " "))
 
 
 def is_number(value: Any) -> bool:
@@ -74,89 +84,41 @@ def label_text(value: Any, most: int = 40) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _digits(name: str) -> int:
-    return 0 if name == "tokens" else 1 if name in ("words", "seconds") else 2
-
-
-def figure(row: dict[str, Any], name: str) -> html.Cell:
+def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     """Return a figure with its interval, where it has one."""
-    value, low, high = (row.get(name + end) for end in ("", "_low", "_high"))
-    if value is None:
+    values = [row.get(name + end) for end in ("", "_low", "_high")]
+    shown = [f"{v:z.{DIGITS.get(name, 2)}f}" for v in values if v is not None]
+    if not shown:
         return html.Cell("", "")
-    digits = _digits(name)
-    shown = f"{value:z.{digits}f}"
-    if low is None or high is None:
-        return html.Cell(shown, shown)
-    return html.interval(shown, f"{low:z.{digits}f}", f"{high:z.{digits}f}")
+    text, rich = html.interval(*shown) if len(shown) == 3 else (shown[0], shown[0])
+    drawn = f"<code>{bar(row[name])}</code> " if bars and name in BARS else ""
+    return html.Cell(text, drawn + rich)
 
 
-Cells = list[list[object]]
+def _line(rows: Rows, name: str, *, bars: bool = False) -> list[object]:
+    """Return the head of an axis, count, cost or figure, and its cell of each point."""
+    if any(f"{name}_low" in row for row in rows):
+        head = HEADS.get(name, name.replace("_", " "))
+        return [head, *(figure(row, name, bars=bars) for row in rows)]
+    shown = html.money if name == "cost" else label_text
+    return [name, *(shown(row[name]) for row in rows)]
 
 
-def _points(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Cells:
-    """Return a line for each of ``names``, axes or counts, a cell a point."""
-    return [
-        [head(name), *(label_text(row.get(name)) for row in rows)] for name in names
-    ]
+def _across(rows: Rows, names: Sequence[str]) -> Table:
+    """Return a table with a line for each name and a column a point."""
+    heads, *cells = (_line(rows, name) for name in names)
+    return Table([str(head) for head in heads], cells, range(1, len(heads)))
 
 
-def _counts(rows: Sequence[dict[str, Any]]) -> list[str]:
-    return ["n", *(k for k in ("failed", "missing") if any(row[k] for row in rows))]
+def _figures(sweep: Outcome, rows: Rows) -> list[str]:
+    """Return the names of all figures, those of the short table first."""
+    keys = {key for row in rows for key in row if key.endswith("_low")}
+    names = [*_short(sweep), *(key for row in rows for key in row)]
+    return [name for name in dict.fromkeys(names) if f"{name}_low" in keys]
 
 
-def _short(
-    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str]
-) -> tuple[list[str], Cells]:
-    """Return the heads and the cells of the short table, one line a point."""
-    first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
-    free = sweep.stand_in and not sweep.cost
-    cells: Cells = []
-    for row in rows:
-        line: list[object] = [label_text(row[name]) for name in first]
-        for name in names:
-            cell = figure(row, name)
-            if cell.text and name in ("diversity", "agreement"):
-                drawn = f"<code>{bar(row[name])}</code> {cell.rich}"
-                cell = html.Cell(cell.text, drawn)
-            line.append(cell)
-        cells.append(line if free else [*line, html.money(row["cost"])])
-    return [*first, *map(head, names), *([] if free else ["cost"])], cells
-
-
-def _across(
-    rows: Sequence[dict[str, Any]], heads: Cells, names: Sequence[str]
-) -> tuple[list[str], Cells]:
-    """Return a table with a line a figure and a column a point."""
-    top, *rest = heads or [["", *("" for _ in rows)]]
-    rest += [[head(name), *(figure(row, name) for row in rows)] for name in names]
-    return [str(cell) for cell in top], rest
-
-
-def _all_figures(
-    sweep: Outcome, rows: Sequence[dict[str, Any]], names: Sequence[str]
-) -> str:
-    """Return every figure, as many points side by side as are read with ease."""
-    first = [*(axis for axis in sweep.axes if axis in rows[0]), *_counts(rows)]
-    parts = []
-    for start in range(0, len(rows), POINTS_SHOWN):
-        some = rows[start : start + POINTS_SHOWN]
-        heads, cells = _across(some, _points(some, first), names)
-        parts.append(html.table(heads, cells, numeric=range(1, len(heads))))
-    return "".join(parts)
-
-
-def _names(
-    sweep: Outcome, rows: Sequence[dict[str, Any]]
-) -> tuple[list[str], list[str]]:
-    """Return the names of the figures for the short table, and of all."""
-    every = [
-        name.removesuffix("_low")
-        for name in dict.fromkeys(key for row in rows for key in row)
-        if name.endswith("_low")
-    ]
-    wanted = (*SHOWN, *(sweep.metrics or ["seconds"]))
-    short = [name for name in wanted if name in every]
-    return short, [*short, *(name for name in every if name not in short)]
+def _short(sweep: Outcome) -> list[str]:
+    return [*SHOWN, *(sweep.metrics or ["seconds"])]
 
 
 def caption(sweep: Outcome) -> str:
@@ -164,7 +126,7 @@ def caption(sweep: Outcome) -> str:
     return (
         f"{len(sweep.replies)} answers, {sweep.repeats} asked a point. In brackets "
         "95 % intervals; none where n < 3. Wording is measured on the first "
-        f"{common_length(sweep)} words of each answer. Seed {sweep.seed}."
+        f"{summary.common_length(sweep)} words of each answer. Seed {sweep.seed}."
     )
 
 
@@ -206,104 +168,93 @@ def footer_line(sweep: Outcome) -> str:
     )
 
 
-def as_html(sweep: Outcome) -> str:
+def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
-        return html.wrap(html.footer(f"Sweep {sweep.name}: {sweep.plan}"))
-    rows = summarise(sweep)
-    names, every = _names(sweep, rows)
-    heads, cells = _short(sweep, rows, names)
-    numbers = [
+        return "", [], f"Sweep {sweep.name}: {sweep.plan}"
+    rows = summary.summarise(sweep)
+    every = _figures(sweep, rows)
+    short = [name for name in _short(sweep) if name in every]
+    first = [*(axis for axis in sweep.axes if axis in rows[0]), "n"]
+    first += [name for name in ("failed", "missing") if any(row[name] for row in rows)]
+    cost = [] if sweep.stand_in and not sweep.cost else ["cost"]
+    names = [*first, *short, *cost]
+    heads, *lines = zip(*(_line(rows, name, bars=True) for name in names), strict=True)
+    numeric = [
         place
-        for place, name in enumerate(heads)
+        for place, name in enumerate(names)
         if name not in sweep.axes or all(map(is_number, sweep.axes[name]))
     ]
-    points = "".join(f"<li>{html.esc(each)}</li>" for each in remarks(sweep))
-    return html.wrap(
-        html.table(heads, cells, caption=caption(sweep), numeric=numbers),
-        f"<ul>{points}</ul>" if points else "",
-        html.fold("All figures", _all_figures(sweep, rows, every)),
-        html.footer(footer_line(sweep)),
-    )
-
-
-def as_text(sweep: Outcome) -> str:
-    """Return the same as plain text."""
-    if not sweep.trials:
-        return f"Sweep {sweep.name}: {sweep.plan}"
-    rows = summarise(sweep)
-    heads, cells = _short(sweep, rows, _names(sweep, rows)[0])
-    lines = [html.text_table(heads, cells), caption(sweep), *remarks(sweep)]
-    return "\n".join([*lines, footer_line(sweep)])
+    said = remarks(sweep)
+    items = "".join(f"<li>{html.esc(each)}</li>" for each in said)
+    tables = [
+        _across(rows[start : start + POINTS_SHOWN], [*first, *every]).rich
+        for start in range(0, len(rows), POINTS_SHOWN)
+    ]
+    blocks: Blocks = [
+        Table(heads, lines, numeric, caption(sweep)),
+        html.Cell("\n".join(said), f"<ul>{items}</ul>" if said else ""),
+        html.Cell("", html.fold("All figures", "".join(tables))),
+    ]
+    return "", blocks, footer_line(sweep)
 
 
 def difference_table(sweep: Outcome, other: Outcome) -> Page:
     """Return how another sweep differs, one line a figure, one column a point."""
-    rows = differences(sweep, other)
+    rows = summary.differences(sweep, other)
     axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
-    names = _names(sweep, rows)[1]
-    heads = _points(rows, axes)
     prompts = rows[0]["prompts"]
     note = (
         f"{other.name or 'other'} minus {sweep.name or 'this'}, paired over {prompts} "
         f"prompt{'s' if prompts > 1 else ''}, 95 % intervals. An interval without 0 "
         "tells them apart; of many figures one in twenty does so by chance."
     )
-    top, cells = _across(rows, heads, names)
-    page = html.table(top, cells, numeric=range(1, len(top))) + html.footer(note)
-    text = html.text_table(top, cells)
-    return Page(html.wrap(page), f"{text}\n{note}", rows)
+    return Page([_across(rows, [*axes, "prompts", *_figures(sweep, rows)])], note, rows)
 
 
 def compare(sweep: Outcome, most: int) -> Page:
     """Return the answers side by side, one table a prompt, one column a point."""
-    prompts = sweep.axes.get("prompt", (None,))
-    tables, texts = [], []
-    for number, prompt in enumerate(prompts):
-        table, text = _side_by_side(sweep, prompt, most)
-        title = label_text(prompt, 80) if prompt is not None else ""
-        if len(prompts) > 1:
-            table = html.fold(title, table, shown=number == 0)
-        tables.append(table)
-        texts.append(f"{title}\n{text}" if title else text)
+    blocks: list[html.Cell] = []
+    for (prompt,), some in summary.points(sweep, ["prompt"]).items():
+        text, rich = _side_by_side(sweep, some, most)
+        if "prompt" in sweep.axes:
+            title = label_text(prompt, 80)
+            text = f"{title}\n{text}"
+            rich = html.fold(title, rich, shown=not blocks)
+        blocks.append(html.Cell(text, rich))
     note = (
         "Equal answers are folded into one; marked words differ from the first answer."
     )
-    end = footer_line(sweep)
-    shown = html.wrap(*tables, html.footer(note), html.footer(end))
-    return Page(shown, "\n\n".join([*texts, note, end]))
+    blocks.append(html.Cell(note, html.footer(note)))
+    return Page(blocks, footer_line(sweep))
 
 
-def _side_by_side(sweep: Outcome, prompt: Any, most: int) -> tuple[str, str]:
-    points: dict[str, list[str]] = {}
-    for trial in sweep.trials:
-        if prompt is not None and trial.params.get("prompt") != prompt:
-            continue
-        names = [axis for axis in sweep.axes if axis != "prompt"]
-        shown = [f"{name} {label_text(trial.params[name])}" for name in names]
-        answers = points.setdefault(", ".join(shown) or "answers", [])
-        if trial.reply is not None:
-            answers.append(text_of(trial.reply))
-    heads, columns, texts = [], [], []
+def _side_by_side(
+    sweep: Outcome, some: Sequence[summary.Group], most: int
+) -> html.Cell:
+    """Return the answers of each point, the most frequent ones first."""
+    axes = [axis for axis in sweep.axes if axis != "prompt"]
+    heads, cells, texts = [], [], []
     first: str | None = None
-    for point, answers in list(points.items())[:POINTS_SHOWN]:
-        counts = Counter(normal(answer) for answer in answers)
-        spelled = {normal(answer): answer for answer in reversed(answers)}
-        heads.append(f"{point} (n = {len(answers)})")
-        cells, lines = [], []
+    for group in some[:POINTS_SHOWN]:
+        counts = Counter(map(normal, group.texts))
+        spelled = {normal(text): html.clean(text) for text in reversed(group.texts)}
+        point = ", ".join(f"{axis} {label_text(group.labels[axis])}" for axis in axes)
+        heads.append(f"{point or 'answers'} (n = {len(group.texts)})")
+        texts.append(heads[-1])
+        rich = ""
         for key, count in counts.most_common(most):
-            answer = html.clean(spelled[key])
+            answer = spelled[key]
             first = answer if first is None else first
             times = f"<b>{count} ×</b> " if count > 1 else ""
-            cells.append(f"<p>{times}{marked(first, answer)}</p>")
-            lines.append(f"  {count} × {' '.join(answer.split())}")
+            rich += f"<p>{times}{marked(first, answer)}</p>"
+            texts.append(f"  {count} × {' '.join(answer.split())}")
         rest = len(counts) - most
-        cells += [f"<p>and {rest} more</p>"] if rest > 0 else []
-        columns.append(html.Cell("\n".join(lines), "".join(cells)))
-        texts.append("\n".join([heads[-1], *lines]))
-    left = len(points) - POINTS_SHOWN
+        rich += f"<p>and {rest} more</p>" if rest > 0 else ""
+        cells.append(html.Cell("", rich))
+    left = len(some) - POINTS_SHOWN
     note = f"{left} more points are not shown." if left > 0 else ""
-    return html.table(heads, [columns], caption=note), "\n".join(texts)
+    return html.Cell("\n".join(texts), html.table(heads, [cells], caption=note))
 
 
 def marked(first: str, answer: str) -> str:
@@ -318,3 +269,81 @@ def marked(first: str, answer: str) -> str:
         strange = kind in ("replace", "insert") and text.strip()
         out.append(MARK.format(text) if strange else text)
     return ("".join(out) + html.esc(rest)).replace("\n", "<br>")
+
+
+def filtered(sweep: Outcome, picked: dict[str, Any], least: dict[str, float]) -> str:
+    """Return the answers that fit as HTML.
+
+    Args:
+        sweep: The sweep.
+        picked: For each axis the one label to show; axes left out show all.
+        least: For each metric the least value to show; true counts as 1.
+    """
+    rows = []
+    for place, trial in enumerate(sweep.trials):
+        scores = {name: values[place] for name, values in sweep.scores.items()}
+        if any(trial.params.get(axis) != label for axis, label in picked.items()):
+            continue
+        known = {name: value for name, value in scores.items() if value is not None}
+        if any(known.get(name, -math.inf) < low for name, low in least.items()):
+            continue
+        text = text_of(trial.reply) if trial.reply else f"failed: {trial.error}"
+        shown = [label_text(trial.params.get(axis)) for axis in sweep.axes]
+        judged = ["" if value is None else str(value) for value in scores.values()]
+        rows.append(
+            [*shown, trial.repeat + 1, *judged, html.Cell(text, html.pre(text))]
+        )
+    heads = [*sweep.axes, "repeat", *sweep.scores, "answer"]
+    note = f"{len(rows)} of {len(sweep.trials)} trials"
+    if len(rows) > ANSWERS_SHOWN:
+        note += f", the first {ANSWERS_SHOWN} shown"
+    numeric = [len(sweep.axes)]
+    return html.wrap(Table(heads, rows[:ANSWERS_SHOWN], numeric, note).rich)
+
+
+class Explorer:
+    """The widget, and ``compare`` beside it for where widgets do not live.
+
+    Attributes:
+        widget: The ipywidgets box.
+    """
+
+    def __init__(self, sweep: Outcome) -> None:
+        import ipywidgets as widgets
+
+        self._sweep = sweep
+        self._still = compare(sweep, 6)
+        style = {"description_width": "initial"}
+        self._picks = {
+            axis: widgets.Dropdown(
+                description=axis,
+                style=style,
+                options=[("any", ANY), *((label_text(v), v) for v in labels)],
+            )
+            for axis, labels in sweep.axes.items()
+        }
+        self._least = {
+            name: widgets.FloatText(description=f"{name} ≥", style=style)
+            for name in sweep.scores
+        }
+        self._filter = widgets.Checkbox(description="filter by metric", value=False)
+        self._page = widgets.HTML()
+        judged = [self._filter, *self._least.values()] if self._least else []
+        controls = widgets.HBox([*self._picks.values(), *judged])
+        controls.layout.flex_flow = "row wrap"
+        for control in controls.children:
+            control.observe(self._show, names="value")
+        self._show()
+        self.widget = widgets.VBox([controls, self._page])
+
+    def _show(self, _change: Any = None) -> None:
+        picked = {a: c.value for a, c in self._picks.items() if c.value is not ANY}
+        least = {name: c.value for name, c in self._least.items() if self._filter.value}
+        self._page.value = filtered(self._sweep, picked, least)
+
+    def __repr__(self) -> str:
+        return repr(self._still)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        still = {"text/html": self._still._repr_html_(), "text/plain": repr(self)}
+        return {**self.widget._repr_mimebundle_(), **still}

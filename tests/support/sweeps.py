@@ -71,7 +71,7 @@ class FakeClient:
         finally:
             self.at_once -= 1
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         self.closed = True
 
 

@@ -1,11 +1,10 @@
 """How a host's refusals slow the crew, and how it recovers."""
 
 import asyncio
-import time
 
 import pytest
 
-from kimikit.sweeps.limits import Pace
+from kimikit.sweeps.lanes import Pace
 
 
 def test_a_refusal_halves_the_calls_at_once_and_successes_bring_them_back():
@@ -50,38 +49,38 @@ def test_a_host_that_tells_its_limits_is_believed():
     assert pace.allowed == 1
 
 
-def test_turns_are_given_up_in_order_and_on_cancelling():
+def test_no_more_calls_are_under_way_than_are_allowed():
     async def cell() -> list[int]:
-        pace, order = Pace(1, None), []
+        pace, at_once = Pace(8, None), []
+        for _ in range(2):
+            pace._calm_at = 0.0
+            pace.slow(0.001, "")
 
-        async def call(number: int) -> None:
-            await pace.enter()
-            order.append(number)
-            await asyncio.sleep(0.001)
-            pace.leave()
+        async def worker() -> None:
+            for _ in range(5):
+                await pace.turn()
+                with pace.call():
+                    at_once.append(pace._active)
+                    await asyncio.sleep(0.001)
 
-        await pace.enter()
-        tasks = [asyncio.create_task(call(number)) for number in range(4)]
-        await asyncio.sleep(0)
-        tasks[1].cancel()
-        pace.leave()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return order
+        await asyncio.gather(*(worker() for _ in range(8)))
+        return at_once
 
-    assert asyncio.run(cell()) == [0, 2, 3]
+    at_once = asyncio.run(cell())
+    assert len(at_once) == 40
+    assert max(at_once) == 2
 
 
-def test_a_call_cancelled_while_it_is_held_frees_its_place():
+def test_a_turn_that_is_not_used_holds_nobody_up():
+    """The last call leaves workers that wait: they must not end one a distance."""
+
     async def cell() -> None:
-        pace = Pace(1, None)
-        pace.slow(30.0, "")
-        held = asyncio.create_task(pace.enter())
-        await asyncio.sleep(0.001)
+        pace = Pace(8, 60)
+        await asyncio.wait_for(asyncio.gather(*(pace.turn() for _ in range(8))), 1)
+        with pace.call():
+            held = asyncio.create_task(pace.turn())
+            await asyncio.sleep(0.001)
+        assert not held.done()
         held.cancel()
-        await asyncio.gather(held, return_exceptions=True)
-        pace._ready = 0.0
-        await asyncio.wait_for(pace.enter(), 1)
 
-    start = time.monotonic()
     asyncio.run(cell())
-    assert time.monotonic() - start < 5

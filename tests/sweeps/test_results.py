@@ -14,9 +14,8 @@ from support.sweeps import WORDS, FakeClient, pick, reply
 
 from kimikit.errors import BadInput, StreamError
 from kimikit.sweeps import Sweep, sweep
-from kimikit.sweeps.explorer import ANY, answers
 from kimikit.sweeps.values import TAKEN
-from kimikit.sweeps.views import bar, marked
+from kimikit.sweeps.views import ANY, bar, filtered, marked
 from kimikit.types import Host, HostModel
 
 mpl.use("Agg")
@@ -401,7 +400,8 @@ def test_the_stand_in_never_passes_for_kimi():
 def test_what_a_model_writes_is_inert_in_every_view():
     bad = "<script>alert(1)</script><img src=x onerror=y>\x1b[31m"
     found = ask(lambda prompt, **p: bad, [bad, "b"], temperature=[0, 1])
-    pages = [found._repr_html_(), found.compare().html, answers(found, {}, {})]
+    pages = [found._repr_html_(), found.compare()._repr_html_()]
+    pages.append(filtered(found, {}, {}))
     pages += [
         found.diff(found)._repr_html_(),
         found.explore()._repr_mimebundle_()["text/html"],
@@ -491,7 +491,6 @@ def test_the_explorer_filters_and_has_a_static_form():
     calm = sum(bool(value) for value in found.scores["calm"])
     assert f"{calm} of 40 trials" in page.value
     view._filter.value = False
-    view._words.value = "I SAY"
     assert "40 of 40 trials" in page.value
     bundle = view._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle

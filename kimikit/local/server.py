@@ -98,9 +98,9 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         guard, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
+    limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
 
     def end_when_idle(port_file: Path) -> None:
-        limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
         while guard.idle_s() < limit_s:
             time.sleep(min(limit_s, 5))
         if process.read_port_file(port_file) == running:

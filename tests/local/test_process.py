@@ -237,3 +237,16 @@ def test_in_the_foreground_it_prints_what_a_client_needs(
         assert says_hello(local.Running(base_url, "mine", local_host.model, host.pid))
         host.send_signal(signal.SIGINT)
         assert host.wait(20) == 0
+
+
+def test_a_llama_that_does_not_tell_its_window_serves_all_the_same(
+    local_host: local.Running,
+) -> None:
+    code = (
+        "from kimikit.local import engine, models; engine.get_json = lambda *_: {};"
+        "print(engine.Engine(models.chat_model()).context_tokens)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == "None"

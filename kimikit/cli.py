@@ -84,20 +84,19 @@ def doctor(host: str | None = None, *, live: bool = True) -> Diagnosis:
         True
     """
     checks = [_python(), _packages(), _extras()]
-    chosen: list[Kimi] = []
-
-    def connect() -> str:
+    try:
         kimi = Kimi(host, show=False)
-        chosen.append(kimi)
-        return kimi.why
-
-    checks.append(_try("host", connect))
-    checks.append(_try("local models", _local_models))
-    for kimi in chosen:
-        checks.append(_try("key", lambda k=kimi: k.key_state))  # type: ignore[misc]
-        checks.append(_try("ledger", lambda k=kimi: _ledger(k)))  # type: ignore[misc]
-        if live:
-            checks.append(_try("one live call", lambda k=kimi: _live(k)))  # type: ignore[misc]
+    except KimiError as error:
+        checks.append(Check("host", ok=False, detail=str(error)))
+        return Diagnosis((*checks, _try("local models", _local_models)))
+    checks += [
+        Check("host", ok=True, detail=kimi.why),
+        _try("local models", _local_models),
+        Check("key", ok=True, detail=kimi.key_state),
+        Check("ledger", ok=True, detail=_ledger(kimi)),
+    ]
+    if live:
+        checks.append(_try("one live call", lambda: _live(kimi)))
     return Diagnosis(tuple(checks))
 
 
@@ -145,10 +144,11 @@ def _local_models() -> str:
 
     state = local.status()
     models = ", ".join(
-        f"{model['id']} {'cached' if model['cached'] else 'not fetched yet'}"
-        for model in state["models"]
+        f"{name} {'cached' if cached else 'not fetched yet'}"
+        for name, cached in state["models"].items()
     )
-    server = f"running at {state['base_url']}" if state["running"] else "not running"
+    running = state["running"]
+    server = f"running at {running.base_url}" if running else "not running"
     return f"{models}; in {state['cache_folder']}; server {server}"
 
 

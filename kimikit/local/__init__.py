@@ -1,6 +1,6 @@
 """The embedded local host: small real models behind an OpenAI-compatible server."""
 
-from kimikit.local import models, process
+from kimikit.local import models
 from kimikit.local.process import Running, ensure, status, stop
 
 __all__ = ["Running", "ensure", "serve", "status", "stop"]
@@ -17,7 +17,6 @@ def serve(*, port: int = 0, api_key: str | None = None) -> None:
         LocalHostError: If models cannot be had, or the port is taken.
         MissingDependency: If the extra ``local`` is not installed.
     """
-    process.require_packages()
     models.fetch()
     from kimikit.local import server
 

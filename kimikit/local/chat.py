@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from kimikit.local.checks import (
@@ -17,20 +16,16 @@ from kimikit.local.checks import (
     Message,
     NamedChoice,
     Refused,
-    as_json,
     usage,
 )
 from kimikit.local.engine import Engine
 from kimikit.local.needle import GATE, Decision, Needle
-from kimikit.local.relay import DONE, event, relay, while_connected
+from kimikit.local.relay import DONE, as_json, event, relay, whole
 
 PATH = "/v1/chat/completions"
 
-DEFAULT_TOKENS = 1024
-"""Length of an answer if none is asked for: a small model may never come to an end."""
-
 _RESULT_CHARACTERS = 2000
-_OWN = {"tools", "tool_choice", "parallel_tool_calls", "n", "model", "messages"}
+_OWN = {"tools", "tool_choice", "parallel_tool_calls", "model"}
 
 _INSTRUCTION = "Answer the question in one sentence from the tool results."
 _EXAMPLES = (
@@ -63,42 +58,26 @@ _ERROR_EXAMPLE = (
 
 
 async def chat(
-    request: Request,
     engine: Engine,
     needle: Needle,
-    asked: ChatRequest,
-    raw: Mapping[str, Any],
     model_id: str,
+    asked: ChatRequest,
+    body: Mapping[str, Any],
 ) -> Response:
-    """Answer ``POST /v1/chat/completions``."""
+    """Answer ``POST /v1/chat/completions``, checked and as it came."""
     answering = asked.messages[-1].role == "tool"
     forced = asked.tool_choice not in (None, "auto", "none")
     if asked.tools and asked.tool_choice != "none" and (forced or not answering):
-        work = _decide(engine, needle, asked, forced=forced)
-        decision = await while_connected(request, work)
+        decision = await _decide(engine, needle, asked, forced=forced)
         if decision.calls:
-            return _calls(asked, decision, model_id)
-    body = {
-        key: value
-        for key, value in raw.items()
-        if value is not None and key not in _OWN
-    }
-    if "max_tokens" not in body and "max_completion_tokens" not in body:
-        body["max_tokens"] = DEFAULT_TOKENS
+            return _called(asked, decision, model_id)
+    kept = {key: value for key, value in body.items() if key not in _OWN}
     if answering:
         # At higher temperatures a model of this size makes figures up.
-        body |= {"messages": grounded(asked.messages), "temperature": 0}
+        kept |= {"messages": grounded(asked.messages), "temperature": 0}
     else:
-        body["messages"] = plain(asked.messages)
-    return await relay(request, engine, PATH, repeated(body, asked.n))
-
-
-def repeated(body: dict[str, Any], n: int | None) -> list[dict[str, Any]]:
-    """Return a body for each of ``n`` answers, each with a seed of its own."""
-    seed = body.get("seed")
-    if seed is None:
-        return [body] * (n or 1)
-    return [body | {"seed": seed + index} for index in range(n or 1)]
+        kept["messages"] = plain(asked.messages)
+    return await relay(engine, PATH, kept)
 
 
 async def _decide(
@@ -126,34 +105,31 @@ async def _filled(engine: Engine, query: str, tool: Function) -> dict[str, Any]:
     schema = tool.parameters or {}
     if not schema.get("properties"):
         return {"name": tool.name, "arguments": {}}
+    told = f"Write the arguments of {tool.name} as JSON."
     body = {
         "messages": [
-            {
-                "role": "system",
-                "content": f"Write the arguments of {tool.name} as JSON.",
-            },
+            {"role": "system", "content": told},
             {"role": "user", "content": query},
         ],
         "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
         "temperature": 0,
         "max_tokens": 512,
     }
-    async with engine.post(PATH, body) as answer:
-        said = msgspec.json.decode(await answer.read())
     try:
-        text = said["choices"][0]["message"]["content"]
+        answer = await whole(engine.ask(PATH, body))
+        text = answer["choices"][0]["message"]["content"]
         return {"name": tool.name, "arguments": msgspec.json.decode(text)}
-    except (KeyError, msgspec.DecodeError) as exc:
-        why = said.get("error", {}).get("message", "the arguments came out too long")
-        msg = f"The local model cannot fill in the arguments of {tool.name}: {why}."
+    except (Refused, msgspec.DecodeError) as exc:  # not JSON where it grew too long
+        msg = f"The local model cannot fill in the arguments of {tool.name}: {exc}."
         raise Refused(msg, param="tools") from exc
 
 
-def _calls(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
+def _called(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
     """Return the calls as a completion or as the chunks of one."""
     count = sum(len(message.tool_calls or ()) for message in asked.messages)
     calls = [
         {
+            "index": index,
             "id": f"functions.{call['name']}:{count + index}",
             "type": "function",
             "function": {
@@ -166,66 +142,51 @@ def _calls(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
     took = usage(decision.prompt_tokens, decision.completion_tokens)
     head = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
+        "object": "chat.completion.chunk" if asked.stream else "chat.completion",
         "created": int(time.time()),
         "model": model_id,
         "system_fingerprint": "needle-3",
     }
-    places = range(asked.n or 1)
-    if not asked.stream:
-        message = {"role": "assistant", "content": None, "tool_calls": calls}
-        choices = [
-            {"index": place, "message": message, "finish_reason": "tool_calls"}
-            for place in places
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    steps: list[dict[str, Any]] = [{"message": message, "finish_reason": "tool_calls"}]
+    if asked.stream:
+        steps = [
+            {"delta": message, "finish_reason": None},
+            {"delta": {}, "finish_reason": "tool_calls"},
         ]
-        whole = {"object": "chat.completion", "choices": choices, "usage": took}
-        return as_json(head | whole)
-    head["object"] = "chat.completion.chunk"
-    events = [
-        event(head | {"choices": [{"index": place, **part}]})
-        for place in places
-        for part in _parts(calls)
+    choices = [
+        {"index": index, **step} for index in range(asked.n or 1) for step in steps
     ]
+    if not asked.stream:
+        return as_json(head | {"choices": choices, "usage": took})
+    parts: list[dict[str, Any]] = [{"choices": [choice]} for choice in choices]
     if asked.stream_options and asked.stream_options.include_usage:
-        events.append(event(head | {"choices": [], "usage": took}))
+        parts.append({"choices": [], "usage": took})
     # They were all made at once, so they are sent at once.
+    events = [event(head | part) for part in parts]
     return Response(b"".join([*events, DONE]), media_type="text/event-stream")
-
-
-def _parts(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the steps in which a choice with ``calls`` streams."""
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    for index, call in enumerate(calls):
-        function = call["function"]
-        opened = call | {"index": index, "function": function | {"arguments": ""}}
-        rest = {"index": index, "function": {"arguments": function["arguments"]}}
-        deltas += [{"tool_calls": [opened]}, {"tool_calls": [rest]}]
-    parts = [{"delta": delta, "finish_reason": None} for delta in deltas]
-    return [*parts, {"delta": {}, "finish_reason": "tool_calls"}]
 
 
 def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return a history that a model without tools understands."""
-    out = []
+    results = _results(messages)
+    turns = []
     for index, message in enumerate(messages):
         if message.role == "tool":
-            text = _result(messages[:index], message)
-            out.append({"role": "user", "content": f"Tool results:\n{text}"})
+            text = f"Tool results:\n{results[index]}"
+            turns.append({"role": "user", "content": text})
         elif message.content is not None or not message.tool_calls:
             role = "system" if message.role == "developer" else message.role
-            out.append({"role": role, "content": message.text})
-    return out
+            turns.append({"role": role, "content": message.text})
+    return turns
 
 
 def grounded(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return the few-shot prompt that makes SmolLM2 answer from the tool results."""
-    asked = [i for i, message in enumerate(messages) if message.role == "user"]
-    start = asked[-1] if asked else 0
-    results = [
-        _result(messages[:index], message)
-        for index, message in enumerate(messages)
-        if index > start and message.role == "tool"
-    ]
-    question = messages[start].text if asked else ""
+    roles = [message.role for message in messages]
+    start = max((i for i, role in enumerate(roles) if role == "user"), default=-1)
+    question = messages[start].text if start >= 0 else ""
+    results = [text for index, text in _results(messages).items() if index > start]
     failed = any(": Error" in result for result in results)
     examples = [*_EXAMPLES[:2], _ERROR_EXAMPLE] if failed else _EXAMPLES
     turns = [{"role": "system", "content": _INSTRUCTION}]
@@ -236,19 +197,23 @@ def grounded(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [*turns, {"role": "user", "content": told}]
 
 
-def _result(before: Sequence[Message], message: Message) -> str:
-    """Return a tool's result as ``name(arguments): result``."""
-    text = message.text[:_RESULT_CHARACTERS]
-    for earlier in reversed(before):
-        for call in earlier.tool_calls or ():
-            if call.id == message.tool_call_id:
-                try:
-                    given = msgspec.json.decode(call.function.arguments)
-                except msgspec.DecodeError:
-                    given = None
-                shown = ", ".join(
-                    f"{key}={msgspec.json.encode(value).decode()}"
-                    for key, value in (given.items() if isinstance(given, dict) else ())
-                )
-                return f"{call.function.name}({shown}): {text}"
-    return f"tool: {text}"
+def _results(messages: Sequence[Message]) -> dict[int, str]:
+    """Return tool results as ``name(arguments): result``, by their places."""
+    calls: dict[str | None, str] = {}
+    results = {}
+    for index, message in enumerate(messages):
+        for call in message.tool_calls or ():
+            calls[call.id] = f"{call.function.name}({_shown(call.function.arguments)})"
+        if message.role == "tool":
+            text = message.text[:_RESULT_CHARACTERS]
+            results[index] = f"{calls.get(message.tool_call_id, 'tool')}: {text}"
+    return results
+
+
+def _shown(arguments: str) -> str:
+    """Return a call's arguments as in code, nothing where they are no JSON object."""
+    try:
+        given = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return ""
+    return ", ".join(f"{name}={bytes(value).decode()}" for name, value in given.items())

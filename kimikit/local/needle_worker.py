@@ -1,4 +1,4 @@
-"""Needle 3 in a process of its own: a request a line in, a decision a line out.
+"""Needle 3 in a process of its own: a question in, its decision out.
 
 Generating holds Python's global lock for seconds, which would stop every stream of
 the server, and nothing but the end of its process stops it. Run as a file, so that
@@ -33,20 +33,8 @@ def decide(engine: Any, query: str, tools: str, *, score: bool) -> dict[str, Any
     }
 
 
-def main() -> None:
-    """Answer requests until the server closes the pipe."""
+if __name__ == "__main__":
     import needle_rs
 
     engine = needle_rs.V3Engine.load(sys.argv[1])
-    for line in sys.stdin:
-        asked = json.loads(line)
-        try:
-            answer = decide(engine, **asked)
-        except Exception as exc:  # whatever it is, the server reports it
-            answer = {"error": f"{type(exc).__name__}: {exc}"}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    json.dump(decide(engine, **json.load(sys.stdin)), sys.stdout)

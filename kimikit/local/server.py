@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hmac
 import os
 import secrets
 import socket
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+
+import uvicorn
 
 from kimikit.errors import LocalHostError
 from kimikit.local import models, process
+from kimikit.local.checks import Refused
 from kimikit.local.engine import Engine
+from kimikit.local.needle import Needle
+from kimikit.local.process import Running
+from kimikit.local.relay import as_json
+from kimikit.local.routes import make_app
 
 IDLE_S = 900.0
 """Seconds without work after which the host that kernels share ends."""
 
-_REPLACED_IDLE_S = 60.0
-"""The same, once the port file names another host."""
-
 
 class Guard:
-    """ASGI layer in front of all routes: asks for the key, knows when it was idle."""
+    """ASGI layer before all routes: asks for the key, knows how long it is idle."""
 
     def __init__(self, app: Any, key: str) -> None:
         self._app = app
@@ -36,21 +39,15 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request with the key on, and refuse any other."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         given = dict(scope["headers"]).get(b"authorization", b"")
         if not hmac.compare_digest(given, self._expected):
-            from kimikit.local.checks import Refused
-
             refusal = Refused(
                 "The API key is missing or wrong. Take both key and base URL from "
                 "kimikit.local.ensure(), or from what the server printed.",
                 status=401,
-                kind="authentication_error",
                 code="invalid_api_key",
             )
-            await refusal.response(scope, receive, send)
+            await as_json(refusal.body, refusal.status)(scope, receive, send)
             return
         if scope["path"].startswith("/v1/v1/"):
             # Together's SDK 3 adds /v1 to a base URL that ends with it already.
@@ -62,13 +59,9 @@ class Guard:
             self._in_flight -= 1
             self._last = time.monotonic()
 
-    async def until_idle(self, limit_s: Callable[[], float]) -> None:
-        """Return once there was no work for ``limit_s()`` seconds."""
-        while True:
-            left = self._last + limit_s() - time.monotonic()
-            if left <= 0 and not self._in_flight:
-                return
-            await asyncio.sleep(max(left, 0.1))
+    def idle_s(self) -> float:
+        """Return for how many seconds there was no work."""
+        return 0.0 if self._in_flight else time.monotonic() - self._last
 
 
 def run_shared() -> None:
@@ -93,73 +86,51 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
     """
     model = models.chat_model()
     listener = _listen(port)
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(Engine, model)  # meanwhile the imports below
-        import uvicorn
-
-        from kimikit.local.needle import Needle
-        from kimikit.local.routes import make_app
-
-        engine = loading.result()
-    needle = Needle(models.CALLS.path)
-    key = api_key or f"local-{secrets.token_urlsafe(24)}"
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    running = process.Running(base_url, key, model.id, os.getpid())
-    entry = process.PortFile(running, process.version(), str(model.path))
-    idle_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
-
-    def limit_s() -> float:
-        replaced = process.read_port_file() != entry
-        return min(idle_s, _REPLACED_IDLE_S) if replaced else idle_s
-
-    def forget() -> None:
-        if process.read_port_file() == entry:
-            process.port_file().unlink(missing_ok=True)
-
-    async def end_when_idle() -> None:
-        await guard.until_idle(limit_s)
-        forget()  # first, so that nobody is sent to a host that ends
-        server.should_exit = True
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
-        if shared:
-            watch = asyncio.create_task(end_when_idle())
-            process.write_port_file(entry)
-        else:
-            _announce(running)
-        yield
-        if shared:
-            watch.cancel()
-            forget()
-        await needle.close()
-
-    guard = Guard(make_app(engine, needle, model.id, lifespan), key)
+    running = Running(
+        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
+        api_key=api_key or f"local-{secrets.token_urlsafe(24)}",
+        model=model.id,
+        pid=os.getpid(),
+    )
+    app = make_app(Engine(model), Needle(models.CALLS.path), model.id)
+    guard = Guard(app, running.api_key)
     config = uvicorn.Config(
-        guard, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        guard, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
+    limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
+
+    def end_when_idle(port_file: Path) -> None:
+        while guard.idle_s() < limit_s:
+            time.sleep(min(limit_s, 5))
+        if process.read_port_file(port_file) == running:
+            # First, so that nobody is sent to a host that ends.
+            port_file.unlink(missing_ok=True)
+        server.should_exit = True
+
+    if shared:
+        port_file = process.port_file()
+        process.write_port_file(port_file, running)
+        threading.Thread(target=end_when_idle, args=[port_file], daemon=True).start()
+    else:
+        _announce(running)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, or not
         server.run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
     try:
-        if os.name == "posix":  # elsewhere it would let two hosts share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except (OSError, OverflowError) as exc:
-        listener.close()
+        if port not in range(1 << 16):
+            raise OSError("there is no such port")
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as exc:
         raise LocalHostError(
             f"The local host cannot listen on port {port}: {exc}.",
             "Give another port, or 0 to take one that is free.",
         ) from exc
-    return listener
 
 
-def _announce(running: process.Running) -> None:
+def _announce(running: Running) -> None:
     sys.stdout.write(
         f"Serving {running.model} (a local stand-in, not Kimi) to any OpenAI client:\n"
         f"  base_url = {running.base_url}\n"

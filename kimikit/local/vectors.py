@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from starlette.responses import Response
 
-from kimikit.local.checks import EmbeddingRequest, Refused, RerankRequest, usage
+from kimikit.local.checks import EmbeddingRequest, RerankRequest, usage
 from kimikit.local.models import VECTORS_ID
+from kimikit.local.relay import as_json
 
 
 @functools.cache
@@ -24,15 +25,8 @@ def _model() -> Any:
     return wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
 
 
-def _embed(texts: Sequence[str], size: int = 256) -> Any:
-    """Return unit vectors, shape (texts, size)."""
-    import numpy as np
-
-    cut = _model().embed(list(texts))[:, :size]
-    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
-
-
-def _token_ids(texts: Sequence[str]) -> list[list[int]]:
+def _tokens(texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text's tokens, padding left out."""
     return [
         [token for token, real in zip(e.ids, e.attention_mask, strict=True) if real]
         for e in _model().tokenize(list(texts))
@@ -40,7 +34,7 @@ def _token_ids(texts: Sequence[str]) -> list[list[int]]:
 
 
 def _usage(texts: Sequence[str]) -> dict[str, int]:
-    return usage(sum(map(len, _token_ids(texts))), 0)
+    return usage(sum(map(len, _tokens(texts))), 0)
 
 
 def ranked(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
@@ -58,56 +52,42 @@ def ranked(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
         sizes = np.maximum(np.linalg.norm(found, axis=1), 1e-9)
         return found / sizes[:, None], sizes
 
-    asked, weights = unit(_token_ids([query])[0])
+    asked, weights = unit(_tokens([query])[0])
     scores = []
-    for ids in _token_ids(texts):
+    for ids in _tokens(texts):
         best = (asked @ unit(ids)[0].T).max(axis=1) if ids else 0 * weights
         scores.append(float((weights * best).sum() / max(weights.sum(), 1e-9)))
     return sorted(enumerate(scores), key=lambda pair: -pair[1])
 
 
-def embeddings(asked: EmbeddingRequest) -> dict[str, Any]:
+def embeddings(asked: EmbeddingRequest) -> Response:
     """Answer ``POST /v1/embeddings``."""
+    import numpy as np
+
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
-    as_text = asked.encoding_format == "base64"
+    found = _model().embed(list(texts))[:, : asked.dimensions]
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    rows = found.tolist()
+    if asked.encoding_format == "base64":
+        rows = [base64.b64encode(row.tobytes()).decode() for row in found.astype("<f4")]
     data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()
-            if as_text
-            else vector.tolist(),
-        }
-        for index, vector in enumerate(_embed(texts, asked.dimensions or 256))
+        {"object": "embedding", "index": index, "embedding": row}
+        for index, row in enumerate(rows)
     ]
     answer = {"object": "list", "model": VECTORS_ID, "data": data}
-    return answer | {"usage": _usage(texts)}
+    return as_json(answer | {"usage": _usage(texts)})
 
 
-def rerank(asked: RerankRequest) -> dict[str, Any]:
+def rerank(asked: RerankRequest) -> Response:
     """Answer ``POST /v1/rerank``."""
-    texts = [_text(document, asked.rank_fields) for document in asked.documents]
+    best = ranked(asked.query, asked.documents)[: asked.top_n]
     results = [
         {
             "index": index,
             "relevance_score": score,
-            # Together's SDK wants the key even where no text was asked for.
-            "document": {"text": texts[index]} if asked.return_documents else {},
+            "document": {"text": asked.documents[index]},
         }
-        for index, score in ranked(asked.query, texts)[: asked.top_n]
+        for index, score in best
     ]
     answer = {"object": "rerank", "model": VECTORS_ID, "results": results}
-    return answer | {"usage": _usage([asked.query, *texts])}
-
-
-def _text(document: str | dict[str, Any], fields: Sequence[str] | None) -> str:
-    if isinstance(document, str):
-        return document
-    missing = [name for name in fields or () if name not in document]
-    if missing:
-        raise Refused(f"A document lacks the field {missing[0]!r}.", param="documents")
-    chosen = {name: document[name] for name in fields} if fields else document
-    return "\n".join(
-        value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for value in chosen.values()
-    )
+    return as_json(answer | {"usage": _usage([asked.query, *asked.documents])})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import os
 import signal
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,8 @@ import httpx
 import pytest
 
 from kimikit import local
-from kimikit.local import models, needle_worker
+from kimikit.local.checks import Function, Refused
+from kimikit.local.needle import Needle
 
 STORY = [{"role": "user", "content": "Write a very long story."}]
 WEATHER = {
@@ -168,41 +168,17 @@ def test_a_decision_whose_process_dies_is_an_error_and_the_next_one_works(
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(weather, http, "Quito")
-        while not asked.done():  # the one that waited, and the one in its place
+        while not asked.done():
             end_workers(local_host)
             time.sleep(0.01)
     assert asked.result().status_code == 500
     error = asked.result().json()["error"]["message"]
-    assert error == "Needle could not decide on the tools: its process ended."
+    assert error == "Needle could not decide on the tools: it ended."
     again = weather(http, "Quito").json()
     assert again["choices"][0]["finish_reason"] == "tool_calls"
 
 
-@finds_children
-def test_a_worker_that_died_between_two_questions_is_replaced_unnoticed(
-    http: httpx.Client, local_host: local.Running
-) -> None:
-    for city in ("Lagos", "Lima", "Turin"):
-        answer = weather(http, city).json()
-        assert answer["choices"][0]["finish_reason"] == "tool_calls"
-        end_workers(local_host)
-
-
-def test_the_worker_answers_line_by_line_and_reports_what_fails(
-    local_host: local.Running,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    asked = {"query": "What is the weather in Rome?", "score": True}
-    lines = [
-        asked | {"tools": json.dumps([WEATHER["function"]])},
-        asked | {"tools": None},
-    ]
-    monkeypatch.setattr(sys, "argv", ["worker", str(models.CALLS.path)])
-    monkeypatch.setattr(sys, "stdin", map(json.dumps, lines))
-    needle_worker.main()
-    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
-    assert good["calls"] == [{"name": "get_weather", "arguments": {"city": "Rome"}}]
-    assert 0.35 < good["confidence"] <= 1
-    assert good["prompt_tokens"] > good["completion_tokens"] > 10
-    assert "error" in bad
+def test_a_decision_that_fails_says_why(tmp_path: Path) -> None:
+    needle = Needle(tmp_path / "absent.cact")
+    with pytest.raises(Refused, match=r"could not decide on the tools: .*No such file"):
+        asyncio.run(needle.decide("What is the time?", [Function("now")], score=True))

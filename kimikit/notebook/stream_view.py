@@ -32,6 +32,7 @@ def answer_view(
     *,
     total: Total | None = None,
     at_most: AtMost | None = None,
+    images: bool = False,
     out: TextIO | None = None,
 ) -> View:
     """Return the view that fits where this runs.
@@ -40,6 +41,7 @@ def answer_view(
         show: True or False forces; None shows in notebooks and on terminals only.
         total: Gives the session's cost in US dollars, for the footer.
         at_most: Gives the most that a stopped answer can cost in US dollars.
+        images: Whether to load remote images.
         out: Where text goes outside notebooks, standard output unless given.
     """
 
@@ -51,7 +53,7 @@ def answer_view(
 
     shell, stream = place(show, out)
     if shell is not None:
-        return NotebookView(shell, footer)
+        return NotebookView(shell, footer, images=images)
     return View() if stream is None else TextView(stream, footer)
 
 
@@ -105,10 +107,12 @@ class TextView(View):
 class NotebookView(LiveView):
     """Live Markdown in a cell: finished blocks once, the open one as it grows."""
 
-    def __init__(self, shell: Any, footer: Footer) -> None:
+    def __init__(self, shell: Any, footer: Footer, *, images: bool) -> None:
         super().__init__(shell, BYTES_PER_S)
         self._footer = footer
-        self._progress = Progress(time.monotonic(), self._screen.room)
+        self._images = images
+        room = self._screen.room
+        self._progress = Progress(time.monotonic(), room, images=images)
 
     def _take(self, step: Delta | Wait, now: float) -> None:
         self._progress.take(step, now)
@@ -141,6 +145,7 @@ class NotebookView(LiveView):
             bundles.append(thinking(reply.reasoning, self._progress.thought_s, tokens))
         if reply.text:
             plain = html.clean(reply.text)
-            bundles.append({"text/plain": plain, "text/markdown": safe(reply.text)})
+            shown = safe(reply.text, images=self._images)
+            bundles.append({"text/plain": plain, "text/markdown": shown})
         bundles.append(below(reply, footer))
         self._screen.settle(bundles)

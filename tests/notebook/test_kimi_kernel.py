@@ -38,6 +38,17 @@ def test_the_first_chat_leaves_one_answer_and_one_footer(kernel: Kernel) -> None
     assert footer["text/plain"].endswith(" · session $0.000055")
 
 
+def test_remote_images_are_links_unless_allowed(kernel: Kernel) -> None:
+    picture = "![a fox](https://example.org/fox.png)"
+    ran = kernel.run(f"play(*played({picture!r})); kimi.chat('Hello')")
+    assert ran.outputs()[0]["text/markdown"] == picture[1:]
+    allowed = "Kimi(base_url=server.url, model='m', api_key='k', remote_images=True)"
+    ran = kernel.run(f"play(*played({picture!r})); {allowed}.chat('Hello')")
+    shown = ran.of("display_data", "update_display_data")
+    marked = [m["data"]["text/markdown"] for m in shown if "text/markdown" in m["data"]]
+    assert marked[-1] == picture
+
+
 def test_stop_in_a_silence_keeps_the_part_and_bounds_its_cost(kernel: Kernel) -> None:
     kernel.run("play(head(), chunk(event(piece('Half an ans'))), HOLD)")
     key = kernel.start(

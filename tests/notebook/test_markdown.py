@@ -189,3 +189,19 @@ LONGER = {
 def test_written_exactly(name: str) -> None:
     text, written = EXACT[name]
     assert safe(text) == (LONGER[name] if written is None else written)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("![a b](https://x.y/z.png)", "![a b](https://x.y/z.png)"),
+        ("[![a](http://b.c)](http://x.y)", "[a](http://x.y)"),
+        ("![a](data:image/svg+xml;base64,PHN2Zz4=)", None),
+        ("![a](javascript:b)", None),
+        ("![a](file:///etc/x.png)", None),
+        ("![a](//x.y/z.png)", None),
+    ],
+)
+def test_images_that_are_allowed_come_from_the_web_alone(written, shown):
+    text = safe(written, images=True)
+    assert text == shown if shown else "](" not in text.replace("&#93;(", "")

@@ -217,7 +217,7 @@ REFUSED = "not allowed in the sandbox|is outside the sandbox|Operation not permi
         "import os; os.rename('/etc/hostname', 'h')",
         "import pathlib; pathlib.Path.home().parent.joinpath('x').write_text('a')",
         "import ctypes; ctypes.CDLL(None).getpid()",
-        f"open({samples.__file__!r}).read()",
+        f"open({__file__!r}).read()",
     ],
 )
 def test_processes_network_and_other_files_are_out_of_reach(python, code):

@@ -49,9 +49,8 @@ class Kimi:
         ledger: A ``Ledger``, or the path of its file.
         show: ``True`` or ``False`` forces or forbids the display of answers.
         transport: An httpx transport: the one test seam.
-        remote_images: Whether answers may load pictures from the web. Their servers
-            learn who reads and when, and a model can be made to name any; without,
-            they are links.
+        remote_images: Whether answers may load pictures from the web, whose servers
+            then learn of it; else they are links.
         budget: US dollars that this object may spend at most.
         **defaults: Further parameters of every call, such as ``top_p``.
 
@@ -89,9 +88,7 @@ class Kimi:
         **defaults: Any,
     ) -> None:
         profile = hosts.resolve(host, base_url=base_url, model=model)
-        if not isinstance(ledger, Ledger):
-            ledger = Ledger(ledger)
-        self.ledger = ledger
+        self.ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         always = () if budget is None else (Budget(budget),)
         self._show = show
         self._images = remote_images

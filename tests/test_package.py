@@ -117,7 +117,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 13_700
+BUDGET = 13_200
 """Lines of code that the whole package may have; raise it only for what is worth them."""
 
 

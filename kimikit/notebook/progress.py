@@ -210,4 +210,5 @@ def calls_so_far(calls: Iterable[str]) -> Bundle:
     text = "\n".join(calls)
     if len(text) > CALL_SHOWN:
         text = f"... {text[-CALL_SHOWN:]}"
-    return {"text/plain": html.clean(text), "text/html": html.pre(text)}
+    shown = f'<pre style="margin:.2em 0">{html.esc(text)}</pre>'
+    return {"text/plain": html.clean(text), "text/html": shown}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections import Counter
 from typing import Any
@@ -150,7 +151,9 @@ def tidy(arguments: str) -> tuple[str, str]:
 
 
 def _repaired(text: str) -> tuple[str, str]:
-    decoder = json.JSONDecoder(strict=False, parse_constant=_decline)
+    decoder = json.JSONDecoder(
+        strict=False, parse_constant=_decline, parse_float=_finite
+    )
     value, end = None, 0
     with contextlib.suppress(ValueError, RecursionError):
         value, end = decoder.raw_decode(text)
@@ -168,6 +171,12 @@ def _repaired(text: str) -> tuple[str, str]:
 def _decline(constant: str) -> Any:
     """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
     raise ValueError(constant)
+
+
+def _finite(number: str) -> float:
+    """Refuse ``1e400``, which Python reads as infinity and would be sent as null."""
+    value = float(number)
+    return value if math.isfinite(value) else _decline(number)
 
 
 def decoded(text: str) -> Any:

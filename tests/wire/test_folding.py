@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.answers import K2, K3
@@ -172,3 +173,12 @@ def test_guesses_of_tokens() -> None:
     assert estimate_prompt({"messages": asked}) == 5
     assert estimate_prompt({"prompt": "abcdabcd"}) == 2
     assert estimate_prompt({}) == 0
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity"])
+@pytest.mark.parametrize("end", ["}", "}}"])
+def test_a_number_that_json_cannot_hold_is_not_sent_as_null(
+    number: str, end: str
+) -> None:
+    text = f'{{"a": {number}{end}'
+    assert tidy(text) == (text, "has arguments that are not JSON")

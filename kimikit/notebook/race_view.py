@@ -53,8 +53,9 @@ def race(
     screen = None if shell is None else Screen(shell)
 
     def draw() -> float:
-        live = screen is not None and screen.live
-        return screen.draw([], [_live(lanes)]) if screen and live else 1.0
+        if screen is None or not screen.live:
+            return 1.0
+        return screen.draw([], [_live(lanes)])
 
     running = Lanes(lanes.values(), draw)
     try:

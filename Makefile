@@ -25,7 +25,7 @@ help:
 	@touch $@
 
 .venv/lab.stamp: .venv/made.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,lab,pandas,tokens,prices,documents]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,lab,pandas,tokens,prices,sandbox,documents]'
 	@touch $@
 
 .venv/dev.stamp: .venv/made.stamp pyproject.toml

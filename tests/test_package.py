@@ -117,8 +117,11 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 13_200
-"""Lines of code that the whole package may have; raise it only for what is worth them."""
+BUDGET = 15_000
+"""Lines of code that the whole package may have; raise it only for what is worth them.
+
+It is high while faults are mended; the next step rebuilds the upper floors and lowers it.
+"""
 
 
 def code_lines(text):

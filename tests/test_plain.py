@@ -1,0 +1,130 @@
+"""Values of other libraries as JSON has them, and what is refused."""
+
+import datetime
+import enum
+import json
+import math
+import uuid
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kimikit.errors import BadInput
+from kimikit.plain import as_json, digest, plain, short
+from kimikit.types import Message
+
+
+class Model(str, enum.Enum):  # noqa: UP042 - what users write
+    K2 = "k2"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Word(str):
+    def __str__(self) -> str:
+        return "another"
+
+
+@pytest.mark.parametrize(
+    ("given_", "sent"),
+    [
+        (np.float32(0.7), 0.7),
+        (np.float16(0.1), 0.1),
+        (np.float64(0.7), 0.7),
+        (np.longdouble("0.1"), 0.1),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.array(0.7, dtype=np.float32), 0.7),
+        (np.array([0.1, 0.7], dtype=np.float32), [0.1, 0.7]),
+        (np.array([1, None], dtype=object), [1, None]),
+        (np.datetime64("2026-01-02"), "2026-01-02"),
+        (pd.Series([0.1], dtype="float32"), [0.1]),
+        (pd.Index([1.5, 2]), [1.5, 2.0]),
+        (pd.Categorical(["a", "b"]), ["a", "b"]),
+        (pd.Timestamp("2026-01-02"), "2026-01-02T00:00:00"),
+        (Decimal("0.05"), 0.05),
+        (Decimal("5"), 5),
+        (Fraction(1, 2), 0.5),
+        (Model.K2, "k2"),
+        (Level.HIGH, 3),
+        (Word("own"), "own"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (range(3), [0, 1, 2]),
+        ({1: (2, np.float32(0.3))}, {"1": [2, 0.3]}),
+        ("\ud83d\ude00", "\N{GRINNING FACE}"),
+        ("half \ud83d", "half \N{REPLACEMENT CHARACTER}"),
+        (Message("user", "Hi"), {"role": "user", "content": "Hi"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_goes_out_as_the_shortest_json_that_is_the_same(given_, sent):
+    made = plain(given_)
+    assert made == sent
+    assert type(made) is type(sent)
+    json.dumps(made, allow_nan=False)
+
+
+CYCLE: list = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan, np.float32("inf"), pd.NA, pd.NaT, np.datetime64("NaT"), b"x", {1},
+        1j, object(), pd.DataFrame({"a": [1]}), {1: "a", "1": "b"}, pytest.param(10**5000, id="digits"),
+        Decimal("1e9999"), Decimal("NaN"), CYCLE, {"deep": [math.nan]},
+    ],
+)  # fmt: skip
+def test_what_is_no_json_value_is_refused_by_name(value):
+    with pytest.raises(BadInput, match="min_p holds") as caught:
+        plain(value, "min_p")
+    assert caught.value.remedy
+
+
+def test_equal_values_have_one_key_and_others_another():
+    assert as_json({"b": 1.0, "a": np.float32(0.5)}) == '{"a":0.5,"b":1}'
+    assert digest("q", {"a": 1, "b": 2}) == digest("q", {"b": 2.0, "a": 1})
+    assert digest("1") != digest(1)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(json_values)
+def test_json_stays_what_it_is(value):
+    made = plain(value)
+    assert plain(made) == made
+    assert msgspec.json.decode(msgspec.json.encode(made)) == made
+    assert made == value or "\ufffd" in as_json(value)
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_every_single_is_sent_as_a_number_that_reads_back_as_it(value):
+    sent = plain(np.float32(value))
+    assert np.float32(sent) == np.float32(value)
+    assert len(repr(sent)) <= len(repr(float(np.float32(value))))
+
+
+def test_what_shows_badly_is_shown_all_the_same():
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    assert short(Odd()) == "a value of type Odd"
+    assert len(short("x" * 999)) == 80

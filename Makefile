@@ -6,13 +6,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: lab test notebooks index bench release lint clean help
+.PHONY: lab test notebooks index prices bench release lint clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
 	@echo 'make test       set up and run all tests but the long notebooks'
 	@echo 'make notebooks  execute every notebook, results into artifacts/'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
+	@echo 'make prices     make the tables of prices and models anew from genai-prices'
 	@echo 'make lint       ruff, mypy and the import contract'
 	@echo 'make release    build sdist and wheel, run all tests on what they install'
 	@echo 'make bench      measure ours against its peers (long)'
@@ -46,6 +47,9 @@ notebooks: .venv/dev.stamp
 
 index: .venv/dev.stamp
 	cd tests && ../$(BIN)/python -m support.index
+
+prices: .venv/dev.stamp
+	cd tests && ../$(BIN)/python -m support.make_prices
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

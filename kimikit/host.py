@@ -50,6 +50,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         temperature_range: Lowest and highest temperature it takes.
         quirks: Named differences that the wire works around.
         stand_in: Whether this is the local stand-in.
+        source: Where the address and the variable were read, if not on its own page.
+        as_of: The day they were read, ISO format.
 
     Example:
         >>> kimi.host
@@ -70,6 +72,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     temperature_range: tuple[float, float] = (0.0, 2.0)
     quirks: tuple[str, ...] = ()
     stand_in: bool = False
+    source: str = ""
+    as_of: str = ""
 
     def _facts(self) -> list[tuple[str, str]]:
         low, high = self.temperature_range

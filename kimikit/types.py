@@ -38,6 +38,8 @@ class Usage(msgspec.Struct, frozen=True):
         reasoning_tokens: Part of ``completion_tokens`` spent on thinking.
         cost_usd: What the host itself says this cost, or ``None``.
         estimated: Whether any figure is a guess (a stopped answer has no usage).
+        cache_write_tokens: Part of ``prompt_tokens`` that the host put into its cache.
+        cache_write_1h_tokens: Part of ``cache_write_tokens`` to be kept for an hour.
 
     Example:
         >>> sum([Usage(12, 30), Usage(40, 5, cached_tokens=16)])
@@ -52,6 +54,8 @@ class Usage(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
     cost_usd: Decimal | None = None
     estimated: bool = False
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -70,6 +74,8 @@ class Usage(msgspec.Struct, frozen=True):
             self.reasoning_tokens + other.reasoning_tokens,
             sum(costs, Decimal(0)) if costs else None,
             self.estimated or other.estimated,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
     __radd__ = __add__
@@ -77,6 +83,8 @@ class Usage(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         mark = "~" if self.estimated else ""
         inside = [f"{self.cached_tokens} cached"] if self.cached_tokens else []
+        if self.cache_write_tokens:
+            inside.append(f"{self.cache_write_tokens} cache write")
         if self.reasoning_tokens:
             inside.append(f"{self.reasoning_tokens} reasoning")
         note = f" ({', '.join(inside)})" if inside else ""
@@ -320,6 +328,9 @@ class Price(msgspec.Struct, frozen=True):
         cached_input: Prompt tokens from the cache; ``None`` means as ``input``.
         source: Where the figure was read.
         as_of: The day it was read, ISO format.
+        cache_write: Prompt tokens put into the cache; ``None`` means as ``input``.
+        cache_write_1h: The same to be kept for an hour; ``None`` means as
+            ``cache_write``.
 
     Example:
         >>> from decimal import Decimal
@@ -333,13 +344,26 @@ class Price(msgspec.Struct, frozen=True):
     cached_input: Decimal | None = None
     source: str = ""
     as_of: str = ""
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+
+    @property
+    def dearest_input(self) -> Decimal:
+        """The most that a prompt token can cost, wherever it is read or written."""
+        writes = self.cached_input, self.cache_write, self.cache_write_1h
+        return max([self.input, *(price for price in writes if price is not None)])
 
     def cost(self, usage: Usage) -> Decimal:
         """Return the cost of ``usage`` in US dollars, exact."""
         cached = self.input if self.cached_input is None else self.cached_input
-        fresh = max(usage.prompt_tokens - usage.cached_tokens, 0)
-        total = fresh * self.input + usage.cached_tokens * cached
-        return (total + usage.completion_tokens * self.output) / 1_000_000
+        total = usage.cached_tokens * cached + usage.completion_tokens * self.output
+        if written := usage.cache_write_tokens:
+            write = self.input if self.cache_write is None else self.cache_write
+            hour = write if self.cache_write_1h is None else self.cache_write_1h
+            total += written * write
+            total += usage.cache_write_1h_tokens * (hour - write)
+        fresh = usage.prompt_tokens - usage.cached_tokens - written
+        return (total + max(fresh, 0) * self.input) / 1_000_000
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):

@@ -1,4 +1,8 @@
-"""What a call costs: our table, other people's table, the user's own figures."""
+"""What a call costs: the user's own figures, our table, or newer ones of others.
+
+Our table is made from the package genai-prices and a small overlay of ours (``make
+prices``). Where a newer genai-prices is installed its prices hold, not the table's.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,13 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput
+from kimikit.money import catalogue
 from kimikit.types import Price, Usage
 
 TABLE = Path(__file__).parent.parent / "data" / "prices.json"
 
 STALE_DAYS = 90
 """Age at which a price is marked: hosts change theirs a few times a year."""
-
-ELSEWHERE = {"moonshot": "moonshotai"}
-"""Hosts that genai-prices knows by another name."""
 
 STAND_IN = "local"
 FREE = Price(Decimal(0), Decimal(0), source="the local stand-in is free")
@@ -37,6 +39,9 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
         input: Fresh prompt tokens.
         output: Completion tokens, reasoning included.
         cached_input: Prompt tokens from the cache; ``None`` where none is published.
+        cache_write: Prompt tokens put into the cache; likewise.
+        cache_write_1h: The same to be kept for an hour; likewise.
+        since: The day (UTC, ISO format) from which these figures hold, empty for ever.
         currency: Of the amounts; only ``USD`` rows price anything.
         context: Context window in tokens, 0 for unknown.
         max_output: Longest answer in tokens, 0 for unknown.
@@ -51,6 +56,9 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    since: str = ""
     currency: str = "USD"
     context: int = 0
     max_output: int = 0
@@ -65,10 +73,35 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(self, Price, from_attributes=True)
 
 
+class PriceTable(msgspec.Struct, frozen=True):
+    """All rows, and what they were made from.
+
+    Attributes:
+        genai_prices: Version of the package.
+        as_of: The day it was read, ISO format.
+        rows: The lines; of a model whose price has changed there are several.
+    """
+
+    genai_prices: str
+    as_of: str
+    rows: tuple[PriceRow, ...]
+
+
 @cache
+def whole_table() -> PriceTable:
+    """Return ``data/prices.json``."""
+    return msgspec.json.decode(TABLE.read_bytes(), type=PriceTable)
+
+
 def table() -> tuple[PriceRow, ...]:
     """Return the rows of ``data/prices.json``."""
-    return msgspec.json.decode(TABLE.read_bytes(), type=tuple[PriceRow, ...])
+    return whole_table().rows
+
+
+@cache
+def _outdated() -> bool:
+    """Tell whether a newer genai-prices is installed than the table was made from."""
+    return catalogue.newer(catalogue.installed(), whole_table().genai_prices)
 
 
 def is_stale(as_of: str, at: float) -> bool:
@@ -82,13 +115,16 @@ def is_stale(as_of: str, at: float) -> bool:
 class PriceBook:
     """Finds the price of a host's model, and the cost of a call.
 
-    Prices set here come first, then the user's TOML file, then our table, then the
-    package genai-prices if it is installed. The file has a table for each price::
+    Prices set here come first, then the user's TOML file, then our table and the
+    package genai-prices, if it is installed; of these two the newer first. The file
+    has a table for each price::
 
         ["together"."moonshotai/Kimi-K3"]
         input = 3.00
         output = 15.00
         cached_input = 0.30
+        cache_write = 3.00      # where the host charges for it
+        cache_write_1h = 6.00
 
     A book is a ``Pricer``: call it with host, model, usage and Unix time.
 
@@ -104,11 +140,14 @@ class PriceBook:
         named = path or os.environ.get("KIMIKIT_PRICES")
         folder = platformdirs.user_config_path("kimikit", appauthor=False)
         self.path = Path(named or folder / "prices.toml")
-        rows = [row for row in table() if row.currency == "USD"]
-        self._prices = {_key(row.host, row.model): row.price for row in rows}
-        self._longest = {
-            _key(row.host, row.model): row.max_output or row.context for row in rows
-        }
+        self._own: dict[tuple[str, str], Price] = {}
+        self._dated: dict[tuple[str, str], list[tuple[str, Price]]] = {}
+        self._longest: dict[tuple[str, str], int] = {}
+        for row in sorted(table(), key=lambda row: row.since):
+            if row.currency == "USD":
+                key = _key(row.host, row.model)
+                self._dated.setdefault(key, []).append((row.since, row.price))
+                self._longest[key] = row.max_output or row.context
         if self.path.is_file():
             self._read_file()
 
@@ -137,6 +176,8 @@ class PriceBook:
         input: Decimal | float | str,
         output: Decimal | float | str,
         cached_input: Decimal | float | str | None = None,
+        cache_write: Decimal | float | str | None = None,
+        cache_write_1h: Decimal | float | str | None = None,
         as_of: str = "",
     ) -> None:
         """Set a price for this book, before any other source.
@@ -147,15 +188,23 @@ class PriceBook:
             input: US dollars per million fresh prompt tokens.
             output: US dollars per million completion tokens.
             cached_input: US dollars per million cached prompt tokens, if they differ.
+            cache_write: US dollars per million prompt tokens put into the cache, if
+                they differ.
+            cache_write_1h: The same to be kept for an hour, if they differ.
             as_of: The day the price was read, ISO format; today if not given.
 
         Raises:
             BadInput: If an amount is not a number or is below 0.
         """
-        self._prices[_key(host, model)] = Price(
+        rest = {
+            "cached_input": cached_input,
+            "cache_write": cache_write,
+            "cache_write_1h": cache_write_1h,
+        }
+        self._own[_key(host, model)] = Price(
             amount("input", input),
             amount("output", output),
-            None if cached_input is None else amount("cached_input", cached_input),
+            **{k: amount(k, v) for k, v in rest.items() if v is not None},
             source="set by you",
             as_of=as_of or dt.date.today().isoformat(),
         )
@@ -165,10 +214,26 @@ class PriceBook:
 
         The local stand-in's is 0, whatever its model.
         """
-        known = self._prices.get(_key(host, model))
-        if known is not None or host == STAND_IN:
-            return known or FREE
-        return _from_genai(host, model, dt.date.fromtimestamp(at)) if model else None
+        own = self._own.get(_key(host, model))
+        if own is not None or host == STAND_IN:
+            return own or FREE
+        if not model:
+            return None
+        if _outdated() or catalogue.updated():
+            newer = catalogue.price_at(host, model, at)
+            return newer or self._in_table(host, model, at)
+        return self._in_table(host, model, at) or catalogue.price_at(host, model, at)
+
+    def _in_table(self, host: str, model: str, at: float) -> Price | None:
+        """Return what our table has for the day of Unix time ``at``."""
+        dated = self._dated.get(_key(host, model))
+        if dated is None:
+            return None
+        if len(dated) == 1:
+            return dated[0][1]
+        day = dt.datetime.fromtimestamp(at, dt.UTC).date().isoformat()
+        held = [price for since, price in dated if since <= day]
+        return held[-1] if held else dated[0][1]
 
     def longest(self, host: str, model: str) -> int:
         """Return the tokens that no answer of ``model`` exceeds, 0 for unknown.
@@ -216,39 +281,3 @@ def amount(name: str, value: object, *, limit: bool = False) -> Decimal:
     else:
         what, remedy = "price", "Give US dollars per million tokens, 0 or more."
     raise BadInput(f"{name}={value!r} is not a {what}.", remedy)
-
-
-@cache
-def _from_genai(host: str, model: str, day: dt.date) -> Price | None:
-    """Ask the package genai-prices, if it is there.
-
-    Its search also matches near names and other providers; those are not taken, and
-    neither are prices in tiers, which a flat price would get wrong.
-    """
-    try:
-        from importlib import metadata
-
-        from genai_prices import data_snapshot
-    except ImportError:
-        return None
-    provider = ELSEWHERE.get(host, host)
-    # A profile made from a base URL has the name of the server.
-    by_url = "." in host
-    asked = (None, f"https://{host}") if by_url else (provider, None)
-    noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
-    try:
-        snapshot = data_snapshot.get_snapshot()
-        found, info = snapshot.find_provider_model(model, None, *asked)
-        amounts = vars(info.get_prices(noon))
-        price = msgspec.convert(
-            {
-                "input": amounts.get("input_mtok"),
-                "output": amounts.get("output_mtok"),
-                "cached_input": amounts.get("cache_read_mtok"),
-                "source": f"genai-prices {metadata.version('genai-prices')}",
-            },
-            Price,
-        )
-    except (LookupError, msgspec.ValidationError):
-        return None
-    return price if by_url or found.id == provider else None

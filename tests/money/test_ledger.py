@@ -23,6 +23,7 @@ from kimikit.errors import (
     TimedOut,
 )
 from kimikit.money.ledger import Ledger, tag
+from kimikit.money.prices import whole_table
 from kimikit.types import Reply, ToolCall, Usage
 
 COST = Decimal("0.000843")
@@ -57,7 +58,7 @@ class TestRows:
         assert row.cost == COST
         assert (row.price.input, row.price.output) == (3, 15)
         assert row.price.source
-        assert row.price.as_of == "2026-07-27"
+        assert row.price.as_of == whole_table().as_of
 
     def test_what_the_host_charged_wins(self, ledger):
         charged = Decimal("0.00023492")

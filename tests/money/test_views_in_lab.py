@@ -55,7 +55,7 @@ def test_figures_are_whole_and_dollars_are_not_math(lab, path):
     book = lab.open("money", [cell.format(path=path) for cell in CELLS], page=page)
     for index in range(len(CELLS)):
         book.run(index, 60)
-    assert "$0.375" in book.outputs(1).locator("details").first.text_content()
+    assert "$3.325" in book.outputs(1).locator("details").first.text_content()
     for index in (1, 2, 4, 6):
         book.outputs(index).first.wait_for()
         for box in book.cell(index).evaluate(LOOK):

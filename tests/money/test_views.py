@@ -44,7 +44,9 @@ def test_text_shows_periods_models_tags_and_notebooks(busy):
         assert words in text
     assert "at least $0.0" in text
     assert "1 unpriced; 1 unknown, at most $0.00" in text
-    price = r"moonshotai/Kimi-K3 +\$3\.00 +\$0\.30 +\$15\.00 +2026-\d\d-\d\d +genai-prices"
+    price = (
+        r"moonshotai/Kimi-K3 +\$3\.00 +\$0\.30 +\$15\.00 +2026-\d\d-\d\d +genai-prices"
+    )
     assert re.search(price, text)
     old = r"Kimi-K2\.7-Code +\$0\.95 +\$0\.19 +\$4\.00 +2026-07-02 \(old\) +model catalogue"
     assert re.search(old, text)

@@ -16,6 +16,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.host import Host, HostModel
+from kimikit.usage import Price, Usage
 
 __all__ = [
     "AnswerStore", "AsyncChatClient", "Call", "CallPart", "ChatClient", "Delta", "Host",
@@ -26,71 +27,6 @@ __all__ = [
 
 SHORTEST_S = 0.02
 """Seconds below which a speed would be an accident: the answer came in one piece."""
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one call or, added up, of many.
-
-    Attributes:
-        prompt_tokens: All tokens of the request, the cached ones included.
-        completion_tokens: All tokens of the answer, the reasoning ones included.
-        cached_tokens: Part of ``prompt_tokens`` that came from the host's prefix cache.
-        reasoning_tokens: Part of ``completion_tokens`` spent on thinking.
-        cost_usd: What the host itself says this cost, or ``None``.
-        estimated: Whether any figure is a guess (a stopped answer has no usage).
-        cache_write_tokens: Part of ``prompt_tokens`` that the host put into its cache.
-        cache_write_1h_tokens: Part of ``cache_write_tokens`` to be kept for an hour.
-
-    Example:
-        >>> sum([Usage(12, 30), Usage(40, 5, cached_tokens=16)])
-        Usage(prompt_tokens=52, completion_tokens=35, cached_tokens=16, ...)
-        >>> print(Usage(12, 30, estimated=True))
-        ~12 -> ~30 tokens
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_usd: Decimal | None = None
-    estimated: bool = False
-    cache_write_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-
-    @property
-    def total_tokens(self) -> int:
-        """Prompt and completion tokens together."""
-        return self.prompt_tokens + self.completion_tokens
-
-    def __add__(self, other: Usage | int | None) -> Usage:
-        """Add two usages; ``None`` and the 0 that ``sum`` starts from are neutral."""
-        if other is None or isinstance(other, int):
-            return self
-        costs = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            sum(costs, Decimal(0)) if costs else None,
-            self.estimated or other.estimated,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-        )
-
-    __radd__ = __add__
-
-    def __str__(self) -> str:
-        mark = "~" if self.estimated else ""
-        inside = [f"{self.cached_tokens} cached"] if self.cached_tokens else []
-        if self.cache_write_tokens:
-            inside.append(f"{self.cache_write_tokens} cache write")
-        if self.reasoning_tokens:
-            inside.append(f"{self.reasoning_tokens} reasoning")
-        note = f" ({', '.join(inside)})" if inside else ""
-        return (
-            f"{mark}{self.prompt_tokens} -> {mark}{self.completion_tokens} tokens{note}"
-        )
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -317,53 +253,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         return html.wrap(html.footer(self.footer()))
-
-
-class Price(msgspec.Struct, frozen=True):
-    """What a host charges for a model, in US dollars per million tokens.
-
-    Attributes:
-        input: Fresh prompt tokens.
-        output: Completion tokens, reasoning included.
-        cached_input: Prompt tokens from the cache; ``None`` means as ``input``.
-        source: Where the figure was read.
-        as_of: The day it was read, ISO format.
-        cache_write: Prompt tokens put into the cache; ``None`` means as ``input``.
-        cache_write_1h: The same to be kept for an hour; ``None`` means as
-            ``cache_write``.
-
-    Example:
-        >>> from decimal import Decimal
-        >>> price = Price(input=Decimal("0.60"), output=Decimal("2.50"))
-        >>> price.cost(Usage(1_000_000, 100_000))
-        Decimal('0.85...')
-    """
-
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
-    source: str = ""
-    as_of: str = ""
-    cache_write: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-
-    @property
-    def dearest_input(self) -> Decimal:
-        """The most that a prompt token can cost, wherever it is read or written."""
-        writes = self.cached_input, self.cache_write, self.cache_write_1h
-        return max([self.input, *(price for price in writes if price is not None)])
-
-    def cost(self, usage: Usage) -> Decimal:
-        """Return the cost of ``usage`` in US dollars, exact."""
-        cached = self.input if self.cached_input is None else self.cached_input
-        total = usage.cached_tokens * cached + usage.completion_tokens * self.output
-        if written := usage.cache_write_tokens:
-            write = self.input if self.cache_write is None else self.cache_write
-            hour = write if self.cache_write_1h is None else self.cache_write_1h
-            total += written * write
-            total += usage.cache_write_1h_tokens * (hour - write)
-        fresh = usage.prompt_tokens - usage.cached_tokens - written
-        return (total + max(fresh, 0) * self.input) / 1_000_000
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):

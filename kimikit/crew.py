@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -10,8 +9,6 @@ from concurrent import futures
 from contextvars import copy_context
 from typing import Any, TypeVar
 from urllib.parse import quote
-
-import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.types import (
@@ -23,6 +20,7 @@ from kimikit.types import (
     Wait,
     Watch,
 )
+from kimikit.wire import keys
 
 T = TypeVar("T")
 
@@ -90,11 +88,12 @@ class CrewClient:
         if self.stop.is_set():
             raise KeyboardInterrupt
         if self._prefix:
-            key = self._key([messages, params, meta])
-            if key in self._paid:
+            key, older = self._keys(messages, params, meta)
+            paid = self._paid.get(key) or self._paid.get(older)
+            if paid is not None:
                 with self._lock:
                     self.reused += 1
-                return self._paid[key]
+                return paid
             meta = {**(meta or {}), "key": key}
 
         def look(step: Delta | Wait) -> None:
@@ -108,18 +107,16 @@ class CrewClient:
         reply: Reply = self._client.chat(messages, watch=look, meta=meta, **params)
         return reply
 
-    def _key(self, asked: list[Any]) -> str:
-        to = [getattr(self.host, "name", ""), getattr(self.host, "model", "")]
-        body = msgspec.json.encode(
-            [*to, self.defaults, *asked],
-            order="sorted",
-            enc_hook=lambda value: getattr(value, "schema", None) or repr(value),
-        )
-        digest = hashlib.sha256(body).hexdigest()[:24]
+    def _keys(self, messages: Any, params: dict[str, Any], meta: Any) -> list[str]:
+        """Return the key of a call, and the one that version 0.3.0 gave it."""
+        asked = [self.defaults, messages, keys.without_patience(params), meta]
+        digest = keys.crew_key(self.host, asked)
+        older = keys.old_crew_key(self.host, asked) or digest
         with self._lock:
             # The same question asked n times, as a vote does, has n answers.
             self._asked[digest] += 1
-            return f"{self._prefix}{digest}/{self._asked[digest]}"
+            nth = self._asked[digest]
+        return [f"{self._prefix}{each}/{nth}" for each in (digest, older)]
 
 
 def run_all(

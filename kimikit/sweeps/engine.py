@@ -18,7 +18,7 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import KimiError
-from kimikit.sweeps.lanes import Cell, Lane, Orders, lay_out, price
+from kimikit.sweeps.lanes import Cell, Lane, Orders, lay_out, price, showing
 from kimikit.sweeps.record import Record
 from kimikit.sweeps.values import Progress
 from kimikit.types import Delta, Reply, Wait
@@ -31,6 +31,8 @@ LONGEST_WAIT_S = 300.0
 
 PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 """Parameters that hosts pin for some models (Moonshot, models overview)."""
+
+BY_NAME = "kept by kimikit 0.3.0, which noted the name of a host and not its address"
 
 OF_THE_SWEEP = (
     errors.FixedTemperature,
@@ -111,6 +113,8 @@ class Engine:
             for lane in self.lanes.values():
                 self._take_stored(lane)
             stored = len(self.record.trials)
+            if by_name := self.orders.shelf.by_name:
+                self.record.notes[BY_NAME] = by_name
             self.record.plan = price(self.orders, self.lanes.values(), stored=stored)
             if not self.orders.dry_run:
                 await asyncio.gather(*map(self._serve, self.lanes.values()))
@@ -224,6 +228,7 @@ class Engine:
 
         heard = lane.heard[cell.model]
         params = {**lane.pins.get(cell.model, {}), **cell.params}
+        params = showing(params, "url")
         prompt = params.pop("prompt")
         meta = {"key": cell.key, "sweep": self.orders.shelf.name}
         return await lane.client(number).chat(prompt, watch=watch, meta=meta, **params)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
@@ -14,7 +13,9 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.types import AnswerStore, Message, Reply
+from kimikit.plain import as_json, digest, plain, short
+from kimikit.types import AnswerStore, Reply
+from kimikit.wire.keys import PATIENCE, each_picture, picture
 
 Label = str | int | float | bool | None
 """How an axis value is shown and found again: itself, or a name for it."""
@@ -34,6 +35,7 @@ NOT_IN_A_GRID = {
     "watch": "Use progress, which may be a function.",
     "meta": "Use name, which the ledger remembers.",
     "into": "Give metrics a function that reads reply.text.",
+    "api_key": "Give the key to Kimi(...), where it is never stored.",
 }
 
 
@@ -64,11 +66,13 @@ class Grid(msgspec.Struct, frozen=True):
         Repeats are left out: asking for more of them continues the same sweep.
         """
         parts = []
-        for name in sorted({**self.axes, **self.fixed}):
+        for name in sorted({**self.axes, **self.fixed}.keys() - PATIENCE):
             values = self.axes.get(name, {None: self.fixed.get(name)}).values()
-            text = ",".join(sorted(_json(value) for value in values))
-            short = text if len(text) <= 60 and name != "prompt" else "#" + digest(text)
-            parts.append(f"{name}={quote(short, safe=',.#')}")
+            named = [each_picture(value, "name") for value in values]
+            text = ",".join(sorted(map(as_json, named)))
+            told = len(text) <= 60 and name not in ("prompt", "extra_headers")
+            said = text if told else "#" + digest(text)
+            parts.append(f"{name}={quote(said, safe=',.#')}")
         return ";".join(parts)
 
 
@@ -89,6 +93,9 @@ class Shelf:
         name: The sweep's name; one is made up where none was given, so that an
             unnamed sweep too can be continued by it.
         failed: Keys whose last call failed, to be asked first.
+        older: For a cell the hash that version 0.3.0 gave it, and the Unix time from
+            which on its answer is to the same files; see ``Lane.cells``.
+        by_name: How many answers were found by the name of their host alone.
 
     Raises:
         BadInput: If the name holds another grid and ``fresh`` was not asked.
@@ -106,6 +113,8 @@ class Shelf:
             raise BadInput(
                 f"name is {name!r}.", "Give the sweep a short name, such as 'colours'."
             )
+        self.older: dict[str, tuple[str, float]] = {}
+        self.by_name = 0
         made_up = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         self.name = made_up if name is None else name
         root = f"sweep/{quote(self.name, safe='')}/"
@@ -138,6 +147,13 @@ class Shelf:
     def get(self, key: str) -> Reply | None:
         """Return the stored answer, if it is whole."""
         reply = self._answers.get(key)
+        if reply is None and self.older:
+            cell, repeat = key.rsplit("/", 2)[1:]
+            was, since = self.older.get(cell, ("", 0.0))
+            reply = self._answers.get(self.key(was, int(repeat)))
+            if reply is not None and reply.created < since:
+                reply = None  # a file was written since
+            self.by_name += reply is not None and since == 0
         return None if reply is None or reply.partial or reply.truncated else reply
 
 
@@ -156,11 +172,6 @@ def difference(old: str, new: str) -> str:
                 f"{name} is another" if hidden else f"{name} was {before}, is {after}"
             )
     return "; ".join(clauses)
-
-
-def digest(*parts: Any) -> str:
-    """Return a short stable hash of JSON-like values."""
-    return hashlib.sha256(_json(parts).encode()).hexdigest()[:16]
 
 
 def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
@@ -186,42 +197,31 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
     axes: dict[str, dict[Label, Any]] = {}
     fixed: dict[str, Any] = {}
     for name, given in {"prompt": prompt, **params}.items():
-        value = _plain_lists(given)
-        axis = _prompts(value) if name == "prompt" else _values(name, value)
+        if name == "prompt":
+            value, axis = _prompts(given)
+        else:
+            value = _pictures(given) if name == "image" else plain(given, name)
+            axis = _values(name, value)
         if axis is None:
             fixed[name] = value
         else:
             axes[name] = axis
-        for each in [value] if axis is None else axis.values():
-            _json(each, name)
-            if name == "prompt" and isinstance(each, str) and not each.strip():
-                raise BadInput(
-                    "The prompt is empty.", "Write what the model should answer."
-                )
     return Grid(axes, fixed, repeats)
 
 
 def label(name: str, value: Any) -> Label:
     """Return what stands for ``value`` in tables: itself, or a short text for it."""
+    value = each_picture(value, "name")
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if name == "tools":
+    if name == "tools" and isinstance(value, list):
         return ", ".join(_tool_name(tool) for tool in value)
-    text = _json(value)
+    text = as_json(value, name)
     return text if len(text) <= 60 else f"{text[:48]}… {digest(text)[:6]}"
 
 
-def _plain_lists(value: Any) -> Any:
-    """Return arrays, tuples and ranges as lists, and numpy's numbers as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, list | tuple | range):
-        return [_plain_lists(each) for each in value]
-    return value
-
-
 def _is_message(value: Any) -> bool:
-    return isinstance(value, Message) or (isinstance(value, dict) and "role" in value)
+    return isinstance(value, dict) and "role" in value
 
 
 def _is_prompt(value: Any) -> bool:
@@ -231,19 +231,48 @@ def _is_prompt(value: Any) -> bool:
     return isinstance(value, str) or _is_message(value)
 
 
-def _prompts(value: Any) -> dict[Label, Any] | None:
-    """Return the prompts of an axis, or ``None`` where there is but one."""
-    if _is_prompt(value):
-        return None
-    if isinstance(value, dict) and value and all(map(_is_prompt, value.values())):
-        return {str(name): prompt for name, prompt in value.items()}
-    prompts = value if isinstance(value, list) and all(map(_is_prompt, value)) else []
-    if len({isinstance(each, str) for each in prompts}) == 1:
-        return _labelled("prompt", prompts)
-    raise BadInput(
-        f"The prompt is {_short(value)}, which is no prompt and no axis of prompts.",
-        "Give a text, a list of messages, a list of texts, or a dict of named prompts.",
-    )
+def _prompts(given: Any) -> tuple[Any, dict[Label, Any] | None]:
+    """Return the prompt, and the prompts of an axis where there are several."""
+    named = isinstance(given, Mapping) and "role" not in given
+    value = [given[name] for name in given] if named else given
+    value = plain(value, "prompt")
+    one = not named and _is_prompt(value)
+    several = [] if one or not isinstance(value, list) else value
+    kinds = {isinstance(each, str) for each in several}
+    fit = several and all(map(_is_prompt, several)) and (named or len(kinds) == 1)
+    if not (one or fit):
+        raise BadInput(
+            f"The prompt is {short(given)}, which is no prompt and no axis of prompts.",
+            "Give a text, a list of messages, a list of texts, or a dict of named "
+            "prompts.",
+        )
+    for each in [value] if one else several:
+        if isinstance(each, str) and not each.strip():
+            raise BadInput(
+                "The prompt is empty.", "Write what the model should answer."
+            )
+    if one:
+        return value, None
+    if named:
+        names = [_name(name) for name in given]
+        return value, dict(zip(names, several, strict=True))
+    return value, _labelled("prompt", several)
+
+
+def _name(name: Any) -> Label:
+    """Return what a prompt was named: 1 and ``"1"`` are two names."""
+    if isinstance(name, str | bool | int | float):
+        return plain(name, "prompt")  # type: ignore[no-any-return]
+    return str(name)
+
+
+def _pictures(given: Any) -> Any:
+    """Return pictures as they are now: what is sent is what the key was made of."""
+    several = given.tolist() if hasattr(given, "tolist") else given
+    if several is None or isinstance(several, list | tuple):
+        some = several or []
+        return [each and picture(each) for each in some] if several else several
+    return picture(several)
 
 
 def _values(name: str, value: Any) -> dict[Label, Any] | None:
@@ -257,61 +286,38 @@ def _values(name: str, value: Any) -> dict[Label, Any] | None:
             f"{name} is an empty list, so the grid has no points.",
             f"Give {name} at least one value, or leave it out.",
         )
-    types = {type(each) for each in value if each is not None}
+    types = {type(each_picture(each, "name")) for each in value if each is not None}
     kinds = sorted({KINDS.get(kind, kind.__name__) for kind in types})
     if len(kinds) > 1:
         raise BadInput(
-            f"{name} mixes {' and '.join(kinds)}: {_short(value)}.",
+            f"{name} mixes {' and '.join(kinds)}: {short(value)}.",
             "Give an axis values of one type; None stands for not sending it.",
         )
     return _labelled(name, value)
 
 
 def _labelled(name: str, values: list[Any]) -> dict[Label, Any]:
-    axis = {label(name, value): value for value in values}
-    if len(axis) < len(values):
+    """Return values by their labels: what two values are is not what they look like."""
+    if len({_identity(value) for value in values}) < len(values):
         raise BadInput(
-            f"{name} holds a value twice: {_short(values)}.",
+            f"{name} holds a value twice: {short(values)}.",
             "Give each value once, and use repeats for more answers.",
         )
-    return axis
+    labels = [label(name, value) for value in values]
+    often = Counter(labels)
+    return {
+        shown
+        if often[shown] == 1
+        else f"{shown} #{digest(_identity(value))[:6]}": value
+        for shown, value in zip(labels, values, strict=True)
+    }
+
+
+def _identity(value: Any) -> str:
+    return as_json(each_picture(value, "content"))
 
 
 def _tool_name(tool: Any) -> str:
     schema = getattr(tool, "schema", tool)
     function = schema.get("function", schema) if isinstance(schema, dict) else {}
     return str(function.get("name", tool))
-
-
-def _json(value: Any, name: str = "a parameter") -> str:
-    try:
-        encoded = msgspec.json.encode(_plain(value), order="sorted")
-    except (TypeError, ValueError) as exc:
-        raise BadInput(
-            f"{name} holds {_short(value)}, which cannot be sent as JSON.",
-            "Use numbers, texts, true, false, None, and lists or dicts of them.",
-        ) from exc
-    return encoded.decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` as plain JSON, with 0.0 and 0 the same."""
-    if isinstance(value, Message):
-        return _plain(value.to_dict())
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(value)
-        return int(value) if value.is_integer() else value
-    if isinstance(value, set | frozenset | bytes):
-        raise TypeError(type(value))
-    schema = getattr(value, "schema", None)
-    return _plain(schema) if isinstance(schema, dict) else value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BudgetExceeded, FixedTemperature, KimiError
-from kimikit.sweeps.grid import Grid, Label, Shelf, digest
+from kimikit.plain import digest
+from kimikit.sweeps.grid import Grid, Label, Shelf
 from kimikit.sweeps.values import Plan
 from kimikit.types import AsyncChatClient, Host, Reply
-from kimikit.wire.requests import check_params
+from kimikit.wire import keys
+from kimikit.wire.requests import as_messages, check_params
 
 SMALL_HOSTS = {"local": 4, "ollama": 2, "llamacpp": 4, "nvidia": 4, "moonshot": 4}
 """Calls at once for hosts that serve few; the local host has four slots."""
@@ -184,17 +186,31 @@ class Lane:
             self.clients.append(self._orders.make_client(self.name))
         return self.clients[worker // CREW]
 
-    def cell(
-        self, labels: dict[str, Label], params: dict[str, Any], repeat: int
-    ) -> Cell:
-        """Return a cell; its key follows from all it asks, and of whom."""
+    def make_cells(
+        self, labels: dict[str, Label], params: dict[str, Any], repeats: Iterable[int]
+    ) -> list[Cell]:
+        """Return the cells of a point; their keys follow from all they ask, and whom.
+
+        Pictures were read when the grid was made, and their content is in the key.
+        """
         model = str(params.get("model") or (self.host.model if self.host else ""))
         self.models.add(model)
-        asked = {key: value for key, value in params.items() if key != "model"}
-        asked_all = digest(self.title, model, {**self.defaults, **asked})
-        return Cell(
-            labels, params, repeat, model, self._orders.shelf.key(asked_all, repeat)
+        shelf, image = self._orders.shelf, params.get("image")
+        leave_out = {"model", *keys.PATIENCE}
+        asked = {k: v for k, v in params.items() if k not in leave_out}
+        asked = {**self.defaults, **asked}
+        old = digest(self.title, model, showing(asked, "name"))
+        own = keys.address(self.host)
+        new = digest(
+            self.title, model, showing(asked, "content"), *([own] if own else [])
         )
+        if new != old and (not own or keys.named_by_user(self.host)):
+            since = max((each.changed for each in keys.pictures(image)), default=0.0)
+            shelf.older[new] = old, since
+        return [
+            Cell(labels, params, repeat, model, shelf.key(new, repeat))
+            for repeat in repeats
+        ]
 
     def take(self, cell: Cell, reply: Reply) -> None:
         """Note that a model answers, and hold OpenRouter to the upstream that did.
@@ -213,11 +229,22 @@ class Lane:
         """Take a pinned parameter out of a model's cells; many become alike by it."""
         none = {parameter: None}  # it leaves out also the default of the client
         self.cells = [
-            self.cell(cell.labels | none, cell.params | none, cell.repeat)
-            if cell.model == model and parameter in cell.params
-            else cell
+            made
             for cell in self.cells
+            for made in (
+                self.make_cells(cell.labels | none, cell.params | none, [cell.repeat])
+                if cell.model == model and parameter in cell.params
+                else [cell]
+            )
         ]
+
+
+def showing(params: dict[str, Any], attribute: str) -> dict[str, Any]:
+    """Return parameters with one attribute in place of each picture."""
+    image = params.get("image")
+    if not keys.pictures(image):
+        return params
+    return {**params, "image": keys.each_picture(image, attribute)}
 
 
 def lay_out(orders: Orders) -> dict[str | None, Lane]:
@@ -238,7 +265,7 @@ def lay_out(orders: Orders) -> dict[str | None, Lane]:
             with contextlib.suppress(FixedTemperature):  # on_fixed says what then
                 check_params(params, lane.host, model)
         repeats = range(orders.grid.repeats)
-        lane.cells += [lane.cell(labels, params, repeat) for repeat in repeats]
+        lane.cells += lane.make_cells(labels, params, repeats)
     for lane in lanes.values():
         random.Random(orders.seed).shuffle(lane.cells)
         lane.cells.sort(key=lambda cell: cell.key not in orders.shelf.failed)
@@ -282,6 +309,10 @@ def _bills(orders: Orders, lane: Lane) -> Iterator[Bill]:
         point = id(cell.params)
         if point not in known:
             body = {key: value for key, value in cell.params.items() if key != "prompt"}
-            asked = lane.title, cell.model, body, cell.params["prompt"]
+            prompt, image = cell.params["prompt"], cell.params.get("image")
+            if image is not None:
+                image = keys.each_picture(image, "url")
+                prompt = as_messages(prompt, system=None, image=image)
+            asked = lane.title, cell.model, body, prompt
             known[point] = orders.estimate(*asked) if orders.estimate else (None, None)
         yield known[point]

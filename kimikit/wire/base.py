@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from kimikit import errors
+from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
 from kimikit.wire import hosts, requests
 from kimikit.wire.answer import Answer
@@ -160,7 +161,7 @@ class Base(Generic[_S]):
         meta: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> _S:
-        model = params.pop("model", None) or self.host.model
+        model = plain(params.pop("model", None), "model") or self.host.model
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
                 f"No model is named for {self.host.name}.",

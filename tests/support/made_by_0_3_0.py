@@ -5,13 +5,13 @@ It ran once, on the code of 0.3.0; the two files stand for what users of it have
 
 import pathlib
 import sys
+from collections.abc import Callable
 
 import httpx
 
 from kimikit import Kimi
 from kimikit.prompting import map_reduce, vote
 
-FOLDER = pathlib.Path(sys.argv[1])
 TOOL = {
     "type": "function",
     "function": {
@@ -29,16 +29,19 @@ def answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"choices": [choice], "usage": usage})
 
 
-def kimi(host: str, ledger: pathlib.Path, **options: object) -> Kimi:
-    transport = httpx.MockTransport(answer)
-    return Kimi(
-        host, api_key="k", ledger=ledger, show=False, transport=transport, **options
-    )
-
-
-def work(ledger: pathlib.Path, *, old: bool) -> list[object]:
+def work(
+    ledger: pathlib.Path, answer: Callable[[httpx.Request], httpx.Response] = answer
+) -> list[object]:
     """Do all that has a name; the test does the same and is to buy nothing."""
-    at = kimi("together", ledger, max_tokens=50, top_p=0.9)
+
+    def kimi(host: str, ledger: pathlib.Path, **options: object) -> Kimi:
+        transport = httpx.MockTransport(answer)
+        return Kimi(
+            host, api_key="k", ledger=ledger, show=False, transport=transport, **options
+        )
+
+    model = "moonshotai/Kimi-K2-Instruct"
+    at = kimi("together", ledger, model=model, max_tokens=50, top_p=0.9)
     own = kimi("mine", ledger, base_url="http://own.test/v1", model="m")
     quiet = {"progress": False}
     done = [
@@ -62,17 +65,30 @@ def work(ledger: pathlib.Path, *, old: bool) -> list[object]:
         ),
         vote(at.client, "What colour?", 3, store=at.ledger, name="votes", **quiet),
     ]
-    if old:
-        talk = at.conversation(system="Be brief.", temperature=0.3)
-        talk.say("What colour is the sky?")
-        other = talk.fork("other")
-        other.say([{"role": "user", "content": [{"type": "text", "text": "And now?"}]}])
-        talk.edit(1, "What colour is the sea?")
-        talk.save(FOLDER / "conversation_0_3_0.json")
     at.ledger.close()
     own.ledger.close()
     return done
 
 
+def talk(folder: pathlib.Path) -> None:
+    """Save a conversation with two branches, an edit and content in parts."""
+    kimi = Kimi(
+        "together",
+        model="moonshotai/Kimi-K2-Instruct",
+        api_key="k",
+        ledger=folder / "unused.sqlite3",
+        show=False,
+        transport=httpx.MockTransport(answer),
+    )
+    talk = kimi.conversation(system="Be brief.", temperature=0.3)
+    talk.say("What colour is the sky?")
+    other = talk.fork("other")
+    other.say([{"role": "user", "content": [{"type": "text", "text": "And now?"}]}])
+    talk.edit(1, "What colour is the sea?")
+    talk.save(folder / "conversation_0_3_0.json")
+
+
 if __name__ == "__main__":
-    work(FOLDER / "ledger_0_3_0.sqlite3", old=True)
+    folder = pathlib.Path(sys.argv[1])
+    work(folder / "ledger_0_3_0.sqlite3")
+    talk(folder)

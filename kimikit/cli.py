@@ -28,6 +28,7 @@ EXTRAS = {
     "tokens": ("tiktoken", "exact token counts for Kimi"),
     "pandas": ("pandas", "to_pandas() of sweeps, labs and the ledger"),
     "mcp": ("mcp", "tools from MCP servers"),
+    "sandbox": ("pydantic-monty", "run_python, where a model's code runs shut in"),
     "documents": ("semantic-text-splitter", "long documents in brief and map_reduce"),
 }
 """For each extra the package that tells whether it is there, and what it adds."""
@@ -83,7 +84,7 @@ def doctor(host: str | None = None, *, live: bool = True) -> Diagnosis:
         >>> doctor("local").ok
         True
     """
-    checks = [_python(), _packages(), _extras()]
+    checks = [_python(), _packages(), _extras(), _try("run_python", _run_python)]
     try:
         kimi = Kimi(host, show=False)
     except KimiError as error:
@@ -137,6 +138,25 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def _run_python() -> str:
+    """Say what holds when a model's code is run, by trying it."""
+    from kimikit.tools.samples import containment
+
+    shut_in = "pydantic-monty is not here"
+    if _version("pydantic-monty"):
+        shut_in = f"the sandbox {_walls(containment())}"
+    real = _walls(containment(real=True))
+    return f"{shut_in}; python(real=True) {real}"
+
+
+def _walls(found: dict[str, bool]) -> str:
+    held = ", ".join(name for name, holds in found.items() if holds)
+    open_ = ", ".join(name for name, holds in found.items() if not holds)
+    return f"holds {held or 'nothing'}" + (
+        f", and no wall against {open_}" if open_ else ""
+    )
 
 
 def _local_models() -> str:

@@ -7,18 +7,14 @@ for a file, a folder or a set of limits.
 from __future__ import annotations
 
 import ast
-import contextlib
 import csv
 import datetime
-import json
+import itertools
 import math
 import operator
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import tempfile
+import stat
 import threading
 import time
 import zoneinfo
@@ -26,26 +22,25 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput
+from kimikit.tools import real_python, sandbox
 from kimikit.tools.tool import Tool, tool
 
-_OPERATORS: dict[type[ast.AST], Any] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
-    ast.Pow: operator.pow, ast.USub: operator.neg, ast.UAdd: operator.pos,
-}  # fmt: skip
 _FUNCTIONS = {
     name: getattr(math, name)
     for name in ("sqrt", "log", "log2", "log10", "exp", "sin", "cos", "tan", "atan",
                  "floor", "ceil")
-} | {"abs": abs, "round": round, "min": min, "max": max}  # fmt: skip
+} | {"abs": abs, "min": min, "max": max}  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e}
+_NODES = (ast.Expr, ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.Call)
 _MISSING = {"", "NA", "N/A", "NaN", "nan"}
 """Cells that hold no value; as texts they would count as 0 in an average."""
 
 _BITS = 4096
+_DIGITS = 300
 _ROWS = 100
+_NAMES = 1_000
+_CHARACTERS = 100_000
 _QUERY_S = 5.0
-_OUTPUT = 10_000
 
 
 @tool
@@ -56,34 +51,59 @@ def calculator(expression: str) -> float:
         expression: Numbers with + - * / // % ** and parentheses; also sqrt, log, log2,
             log10, exp, sin, cos, tan, atan, floor, ceil, abs, round, min, max, pi, e.
     """
+    import simpleeval  # here, for `import kimikit` to stay light
+
     if len(expression) > 500:
         raise ValueError("the expression is longer than 500 characters")
-    value: float = _value(ast.parse(expression.strip(), mode="eval").body)
+    reckon = simpleeval.SimpleEval(
+        operators={
+            ast.Add: _bounded(operator.add), ast.Sub: _bounded(operator.sub),
+            ast.Mult: _bounded(operator.mul), ast.Div: operator.truediv,
+            ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: _power,
+            ast.USub: operator.neg, ast.UAdd: operator.pos,
+        },
+        functions={**_FUNCTIONS, "round": _round},
+        names=_CONSTANTS,
+    )  # fmt: skip
+    reckon.nodes = {kind: reckon.nodes[kind] for kind in _NODES} | {
+        ast.Constant: _number
+    }
+    tree = ast.parse(expression.strip(), mode="eval").body
+    try:
+        value: float = reckon.eval(expression, tree)
+    except simpleeval.InvalidExpression as exc:
+        raise ValueError(f"only arithmetic is allowed: {exc}") from None
     return value
 
 
-def _value(node: ast.AST) -> Any:
-    match node:
-        case ast.Constant(value=number) if type(number) in (int, float):
-            return number
-        case ast.Name(id=name) if name in _CONSTANTS:
-            return _CONSTANTS[name]
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_value(operand))
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            one, two = _value(left), _value(right)
-            if isinstance(op, ast.Pow):
-                size = math.log2(abs(one) + 2) * abs(two)
-            else:
-                size = sum(math.log2(abs(v) + 2) for v in (one, two))
-            if size > _BITS:
-                raise ValueError("the numbers grow too large")
-            return _OPERATORS[type(op)](one, two)
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
-            name in _FUNCTIONS
-        ):
-            return _FUNCTIONS[name](*map(_value, args))
-    raise ValueError(f"only arithmetic is allowed, not {ast.unparse(node)}")
+def _number(node: ast.Constant) -> Any:
+    if type(node.value) not in (int, float):
+        raise ValueError(f"only arithmetic is allowed, not {node.value!r}")
+    return _small(node.value)
+
+
+def _small(value: Any, bits: float = 0) -> Any:
+    """Refuse a whole number, or one to come, that takes long to write or to reckon."""
+    if max(bits, value.bit_length() if isinstance(value, int) else 0) > _BITS:
+        raise ValueError("the numbers grow too large")
+    return value
+
+
+def _bounded(operation: Any) -> Any:
+    return lambda one, two: _small(operation(one, two))
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    _small(0, base.bit_length() * abs(exponent) if whole else 0)
+    return operator.pow(base, exponent)
+
+
+def _round(value: float, digits: int = 0) -> float:
+    # round(1, -10**9) would reckon with a number of a billion digits.
+    if abs(digits) > _DIGITS:
+        raise ValueError("the numbers grow too large")
+    return round(value, digits) if digits else round(value)
 
 
 @tool
@@ -128,8 +148,14 @@ def table(path: str | Path) -> Tool:
     memory.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
     reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
                sqlite3.SQLITE_RECURSIVE)  # fmt: skip
-    allowed = dict.fromkeys(reading, sqlite3.SQLITE_OK)
-    memory.set_authorizer(lambda action, *_: allowed.get(action, sqlite3.SQLITE_DENY))
+
+    def allowed(action: int, _: Any, name: str | None, *__: Any) -> int:
+        # The limit of a text's length is not held by what gathers JSON.
+        gathers = action == sqlite3.SQLITE_FUNCTION and "_group_" in str(name)
+        fine = action in reading and not gathers
+        return sqlite3.SQLITE_OK if fine else sqlite3.SQLITE_DENY
+
+    memory.set_authorizer(allowed)
     lock = threading.Lock()
 
     def query_table(sql: str) -> list[dict[str, Any]]:
@@ -140,14 +166,31 @@ def table(path: str | Path) -> Tool:
         """
         with lock:
             deadline = time.monotonic() + _QUERY_S
-            memory.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-            return [dict(row) for row in memory.execute(sql).fetchmany(_ROWS)]
+            memory.set_progress_handler(lambda: time.monotonic() > deadline, 1_000)
+            return _taken(memory.execute(sql))
 
     described = (
         f"Query the table data, made from {path.name}: {len(rows)} rows, columns "
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
     return tool(query_table, description=described)
+
+
+def _taken(found: Any) -> list[dict[str, Any]]:
+    """Return the first rows, as long as they are no flood."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for row in found:
+        rows.append(dict(row))
+        size += sum(len(v) if isinstance(v, str | bytes) else 8 for v in row)
+        if size > _CHARACTERS:
+            raise ValueError(
+                f"the result is longer than {_CHARACTERS:,} characters: select fewer "
+                "columns or rows, or shorter texts"
+            )
+        if len(rows) == _ROWS:
+            break
+    return rows
 
 
 def reader(folder: str | Path, *, limit: int = 20_000) -> Tool:
@@ -176,80 +219,95 @@ def reader(folder: str | Path, *, limit: int = 20_000) -> Tool:
         if not place.is_relative_to(root):
             raise PermissionError(f"{path} is outside the folder")
         if place.is_dir():
-            return "\n".join(
+            names = sorted(
                 f"{entry.relative_to(root)}{'/' if entry.is_dir() else ''}"
-                for entry in sorted(place.iterdir())
+                for entry in itertools.islice(place.iterdir(), _NAMES + 1)
             )
-        with place.open(encoding="utf-8", errors="replace") as file:
-            return file.read(limit)
+            more = [f"[more than {_NAMES:,} names]"] if len(names) > _NAMES else []
+            return "\n".join([*names[:_NAMES], *more])
+        file = _opened(root, place)
+        with os.fdopen(file, encoding="utf-8", errors="replace") as text:
+            return text.read(limit)
 
     return tool(read_file)
 
 
-def python(*, seconds: float = 5, memory_mb: int = 1024) -> Tool:
-    """Make a tool, ``run_python``, that runs Python code in a process of its own.
+def _opened(root: Path, place: Path) -> int:
+    """Open a file for reading whose path was checked, however it changes meanwhile.
 
-    Each call starts anew in an empty temporary folder, with an empty environment (no
-    keys), the time and memory given, and the installed packages to import. On Linux the
-    kernel refuses it network, processes and other files; elsewhere only the interpreter
-    does, which stops mistakes but not a determined attacker: see ``containment`` and
-    ``kimikit/tools/sandbox.py``. What it may always do: use the CPU for ``seconds``,
-    and fill files of 16 MB each in its folder, which is deleted.
+    Step by step from the folder, following no link: what was a file a moment ago may
+    have become one to somewhere else. A pipe or a device would block for ever.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    if os.open not in os.supports_dir_fd:
+        found = os.open(place, flags)
+    else:
+        found = os.open(root, os.O_RDONLY)
+        for part in place.relative_to(root).parts:
+            try:
+                inner = os.open(part, flags, dir_fd=found)
+            finally:
+                os.close(found)
+            found = inner
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise PermissionError(f"{place.name} is no regular file")
+    return found
+
+
+def python(*, seconds: float = 5, memory_mb: int = 1024, real: bool = False) -> Tool:
+    """Make a tool, ``run_python``, that runs Python code which a model wrote.
+
+    It runs in pydantic-monty, an interpreter that has no files, environment, network or
+    processes to give, on every system. It starts anew in each call and knows most of
+    the language and some of its modules (``json re math itertools collections``), but
+    no packages.
+
+    With ``real=True`` it is your own Python with all its packages instead, in a process
+    with limits, an empty folder and no secrets in its environment, **and no wall**: it
+    can read your files and use your network, so each call asks first. Where bubblewrap
+    is installed and works, that keeps it from both. ``containment`` tells what holds.
 
     Args:
         seconds: Wall time of one call.
-        memory_mb: Address space in MB; not enforced on macOS and Windows.
+        memory_mb: Memory in MB; for the real Python not enforced on macOS and Windows.
+        real: Whether to use your own Python.
+
+    Raises:
+        MissingDependency: Without the extra ``sandbox``, unless ``real``.
+        BadInput: If a limit is not above 0.
     """
+    limits = sandbox.Limits(seconds, memory_mb)
+    runner = real_python.RealPython(limits) if real else sandbox.Sandbox(limits)
 
     def run_python(code: str) -> str:
         """Run Python code and return what it prints, and its last expression's value.
 
-        Nothing is kept between calls; there is no network.
-
         Args:
             code: The Python code.
         """
-        return _contained(code, seconds, memory_mb)
+        return runner.run(code)
 
-    return tool(run_python)
+    does = "Run Python code and return what it prints, and its last expression's value."
+    kept = "Nothing is kept between calls"
+    if real:
+        held = "bubblewrap keeps it from network and other files"
+        wall = held if real_python.bubblewrap() else "there is no wall around it"
+        where = (
+            f"It is the user's own Python, in a process with limits; {wall}. {kept}."
+        )
+        return tool(run_python, description=f"{does} {where}", confirm=True)
+    where = (
+        f"{kept}; there are no files, network or packages. These modules can be "
+        f"imported: {', '.join(sandbox.MODULES)}."
+    )
+    return tool(run_python, description=f"{does} {where}")
 
 
-def containment() -> dict[str, bool]:
-    """Tell which walls of ``python`` the kernel holds on this machine."""
-    held: dict[str, bool] = json.loads(_contained("", 5, 1024, "probe"))
-    return held
+def containment(*, real: bool = False) -> dict[str, bool]:
+    """Try each wall of ``python`` on this machine, and tell which held.
 
-
-def _contained(code: str, seconds: float, memory_mb: int, *options: str) -> str:
-    limits = json.dumps({"seconds": seconds, "memory_mb": memory_mb})
-    sandbox = str(Path(__file__).with_name("sandbox.py"))
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        tempfile.TemporaryFile() as output,
-    ):
-        # One thread, as each of OpenBLAS's reserves memory of its own.
-        kept = {"HOME": folder, "TMPDIR": folder, "OPENBLAS_NUM_THREADS": "1"}
-        if "SYSTEMROOT" in os.environ:
-            kept["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", sandbox, limits, *options],
-            stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-            cwd=folder, env=kept, start_new_session=True,
-        )  # fmt: skip
-        note = ""
-        try:
-            process.communicate(code.encode(), timeout=seconds)
-        except subprocess.TimeoutExpired:
-            note = f"\n[stopped after {seconds:g} s]"
-        finally:
-            with contextlib.suppress(OSError):
-                if os.name == "posix":
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
-            process.communicate()
-        output.seek(0)
-        text = output.read(_OUTPUT).decode(errors="replace")
-    if not note and process.returncode < 0:
-        note = f"\n[stopped by signal {-process.returncode}]"
-    return (text + note).strip() or "[no output]"
+    Args:
+        real: Whether to try those of ``python(real=True)``.
+    """
+    return (real_python.RealPython() if real else sandbox.Sandbox()).walls()

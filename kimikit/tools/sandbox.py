@@ -1,199 +1,203 @@
-"""Run Python code that a model wrote, shut in as far as the system allows.
+"""Run Python code that a model wrote, out of reach of this machine.
 
-This file is run by path in a process of its own and imports nothing of kimikit:
-``python -I sandbox.py '{"seconds": 5, "memory_mb": 1024}' < code``. What it does:
-
-* everywhere an audit hook refuses sockets, processes, signals, native calls and files
-  outside the folder; it stops mistakes, not an attacker who studies the interpreter;
-* on POSIX resource limits bound memory, CPU time, file size and processes (macOS does
-  not enforce the one on memory);
-* on Linux the kernel holds the walls: seccomp refuses new processes, sockets and
-  signals, Landlock (from 5.13) refuses files outside, and root loses its powers. These
-  need no privilege, whereas containers and Ubuntu 24.04 refuse user namespaces.
-
-The caller adds what works everywhere: a wall-clock limit, an empty environment, a
-temporary folder and a limit on what is read back.
+It runs in pydantic-monty, an interpreter that was written for models' code: it has no
+files, environment, network or processes to give, on every system, and its worker is a
+process that can be ended.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import ctypes
-import json
-import os
-import platform
-import struct
-import sys
-import traceback
 from typing import Any
 
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/share/zoneinfo", "/etc/localtime")
-_DEVICES = ("/dev/null", "/dev/urandom", "/etc/ld.so.cache")
-_REFUSED = (
-    "socket.", "subprocess.", "ctypes.", "os.exec", "os.fork", "os.posix_spawn",
-    "os.spawn", "os.system", "os.startfile", "os.kill", "pty.", "winreg.", "_winapi.",
-    "signal.",
+import msgspec
+
+from kimikit.errors import BadInput, MissingDependency
+
+OUTPUT_LIMIT = 10_000
+"""Characters that code may print; what is beyond is dropped."""
+
+MODULES = (
+    "asyncio", "base64", "bisect", "collections", "copy", "csv", "dataclasses",
+    "datetime", "decimal", "functools", "hashlib", "itertools", "json", "math",
+    "random", "re", "typing", "unicodedata",
 )  # fmt: skip
-_READING = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.chdir")
+"""What code in the sandbox can import and use; a test holds it."""
 
-_ARCHITECTURES = {"x86_64": (0, 0xC000003E, 56), "aarch64": (1, 0xC00000B7, 220)}
-"""Column in the table below, AUDIT_ARCH, number of clone."""
-
-_SYSCALLS = {
-    "socket": (41, 198), "io_uring_setup": (425, 425), "ptrace": (101, 117),
-    "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
-    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "mount": (165, 40),
-    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "bpf": (321, 280),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
-    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "unshare": (272, 97),
-    "pidfd_send_signal": (424, 424), "setns": (308, 268), "setrlimit": (160, 164),
-    "prlimit64": (302, 261),
-}  # fmt: skip
-_CLONE3 = 435
-_CLONE_THREAD = 0x10000
+_GRACE_S = 2.0
+"""How long the worker may take to end itself before it is killed."""
+_FRAMES = 10
+_VALUE = "_last_value"
 
 
-def _limit(**wanted: int) -> bool:
-    """Lower limits of ``resource``; return whether memory is really bounded."""
+class Limits(msgspec.Struct, frozen=True):
+    """What one run may take.
+
+    Attributes:
+        seconds: Wall time.
+        memory_mb: Memory in MB.
+    """
+
+    seconds: float = 5.0
+    memory_mb: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise BadInput(
+                    f"{name} is {getattr(self, name)!r}.", "Give a number above 0."
+                )
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """pydantic-monty: nothing of this machine is in reach of the code.
+
+    Attributes:
+        limits: What one run may take.
+    """
+
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        _monty()
+
+    def run(self, code: str) -> str:
+        """Return what the code prints, the value of its last line, or its error.
+
+        Raises:
+            MissingDependency: If the worker cannot be started.
+        """
+        try:
+            return self._run(code)
+        except (OSError, RuntimeError) as exc:
+            raise MissingDependency(
+                f"pydantic-monty does not start: {exc}.",
+                "Install it anew: pip install --force-reinstall pydantic-monty",
+            ) from exc
+
+    def _run(self, code: str) -> str:
+        monty = _monty()
+        output = Output()
+        with (
+            monty.Monty(
+                min_processes=1,
+                max_processes=1,
+                request_timeout=self.limits.seconds + _GRACE_S,
+            ) as pool,
+            pool.checkout(
+                print_flush_interval=0,  # what was printed before a kill is told
+                limits={
+                    "max_feed_duration_secs": self.limits.seconds,
+                    "max_total_sleep_secs": self.limits.seconds,
+                    "max_memory": self.limits.memory_mb << 20,
+                    "max_recursion_depth": 500,
+                },
+            ) as session,
+        ):
+            try:
+                session.feed_run(_showing_last(code), print_callback=output.add)
+            except monty.MontyCrashedError as exc:
+                output.note(stopped(self.limits) if exc.timed_out else str(exc))
+            except monty.MontyError as exc:
+                said = exc.display("type-msg")
+                late = said.startswith("TimeoutError: feed time limit")
+                output.note(stopped(self.limits) if late else _trace(exc, said, code))
+        return output.text()
+
+    def walls(self) -> dict[str, bool]:
+        """Try each wall, and tell which held."""
+        small = Sandbox(Limits(min(self.limits.seconds, 0.2), 16))
+        tries = {
+            "time": ("while True: pass", "[stopped"),
+            "memory": ("len('x' * (1 << 25))", "MemoryError"),
+            "files": (f"open({__file__!r}).read()", "Error"),
+            "environment": ("import os\nos.environ['PATH']", "Error"),
+            "processes and network": (
+                "try:\n  import socket\nexcept ImportError:\n  import subprocess",
+                "ModuleNotFoundError",
+            ),
+        }
+        return {name: said in small.run(code) for name, (code, said) in tries.items()}
+
+
+class Output:
+    """Keeps the beginning of what is printed, and what is to be said of the run."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._left = OUTPUT_LIMIT
+        self._notes: list[str] = []
+
+    def add(self, _: str, text: str) -> None:
+        """Take what was printed to a stream."""
+        if self._left > 0:
+            self._parts.append(text[: self._left])
+        elif "[cut here]" not in self._notes:
+            self._notes.append("[cut here]")
+        if len(text) > self._left > 0:
+            self._notes.append("[cut here]")
+        self._left = max(0, self._left - len(text))
+
+    def note(self, text: str) -> None:
+        """Take a sentence that stands below what was printed."""
+        if text:
+            self._notes.append(text[:OUTPUT_LIMIT])
+
+    def text(self) -> str:
+        """Return both as the model is told."""
+        printed = "".join(self._parts).strip()
+        return "\n".join(filter(None, [printed, *self._notes])) or "[no output]"
+
+
+def stopped(limits: Limits) -> str:
+    """Say that the time was over."""
+    return f"[stopped after {limits.seconds:g} s]"
+
+
+def _monty() -> Any:
     try:
-        import resource
-    except ImportError:
-        return False
-    for name, value in wanted.items():
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-    return sys.platform != "darwin"
+        import pydantic_monty
+    except ImportError as exc:
+        raise MissingDependency.of(
+            "pydantic-monty", "Running a model's Python", "sandbox"
+        ) from exc
+    return pydantic_monty
 
 
-def _landlock(libc: Any, folder: str, readable: list[str]) -> bool:
-    """Let the kernel refuse files outside; see ``landlock(7)``."""
-    abi = libc.syscall(444, None, 0, 1)
-    if abi < 1:
-        return False
-    every = (1 << (13 if abi < 2 else 14 if abi < 3 else 15)) - 1
-    read = 0b1101  # execute (for libraries), read a file, list a folder
-    rules = libc.syscall(444, struct.pack("Q", every), 8, 0)
-    for path, rights in [(folder, every), *((p, read) for p in readable)]:
-        with contextlib.suppress(OSError):
-            place = os.open(path, os.O_PATH)
-            if not os.path.isdir(path):
-                rights &= 0b111
-            libc.syscall(445, rules, 1, struct.pack("=Qi", rights, place), 0)
-            os.close(place)
-    return bool(libc.syscall(446, rules, 0) == 0)
+def _showing_last(code: str) -> str:
+    """Make the code print the value of its last line inside the sandbox.
 
-
-def _seccomp(libc: Any) -> bool:
-    """Let the kernel refuse processes, sockets and signals; see ``seccomp(2)``."""
-    if platform.machine() not in _ARCHITECTURES:
-        return False
-    column, arch, clone = _ARCHITECTURES[platform.machine()]
-
-    def op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
-        return struct.pack("HBBI", code, yes, no, value)
-
-    load, equal, bits, end = 0x20, 0x15, 0x45, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050000
-    program = [op(load, 4), op(equal, arch, 1), op(end, refuse | 1), op(load, 0)]
-    # The second table of x86-64, of 32-bit pointers, would go round the numbers.
-    program += [op(0x35, 0x40000000, 0, 1), op(end, refuse | 1)]
-    for numbers in _SYSCALLS.values():
-        if numbers[column] >= 0:
-            program += [op(equal, numbers[column], 0, 1), op(end, refuse | 1)]
-    # 38 is ENOSYS, at which libc falls back from clone3 to clone for its threads.
-    program += [op(equal, _CLONE3, 0, 1), op(end, refuse | 38)]
-    program += [op(equal, clone, 0, 3), op(load, 16), op(bits, _CLONE_THREAD, 1)]
-    program += [op(end, refuse | 1), op(end, allow)]
-    code = ctypes.create_string_buffer(b"".join(program))
-    filter_ = struct.pack("HP", len(program), ctypes.addressof(code))
-    return bool(libc.prctl(22, 2, filter_, 0, 0) == 0)
-
-
-def _kernel(folder: str, readable: list[str]) -> tuple[bool, bool]:
-    if sys.platform != "linux":
-        return False, False
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which both need
-    files = _landlock(libc, folder, readable)
-    libc.capset(struct.pack("II", 0x20080522, 0), struct.pack("6I", *[0] * 6))
-    return files, _seccomp(libc)
-
-
-def _watch(folder: str, readable: list[str]) -> None:
-    inside = (folder, *readable)
-
-    def within(path: Any, places: tuple[str, ...]) -> bool:
-        if not isinstance(path, str | bytes | os.PathLike):
-            return True
-        real = os.path.realpath(os.fsdecode(path))
-        return any(real == p or real.startswith(p + os.sep) for p in places)
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event.startswith(_REFUSED):
-            raise PermissionError(f"{event} is not allowed in the sandbox")
-        path = args[0] if args else None
-        if event == "open":
-            mode, flags = args[1] or "", args[2] or 0
-            writes = set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR)
-            places = (folder,) if writes else inside
-        elif event in _READING:
-            places = inside
-        elif event.startswith(("os.", "shutil.", "sqlite3.connect")):
-            places = (folder,)
-        else:
-            return
-        if not all(within(one, places) for one in (path, *args[1:2]) if one):
-            raise PermissionError(f"{path} is outside the sandbox")
-
-    sys.addaudithook(hook)
-
-
-def _run(code: str) -> None:
-    """Execute, and print the value of a last expression as a notebook would."""
-    names: dict[str, Any] = {"__name__": "__main__"}
-    tree = ast.parse(code)
-    last = tree.body.pop() if tree.body else None
-    if last is not None and not isinstance(last, ast.Expr):
-        tree.body.append(last)
-    exec(compile(tree, "<code>", "exec"), names)
-    if isinstance(last, ast.Expr):
-        value = eval(compile(ast.Expression(last.value), "<code>", "eval"), names)
-        if value is not None:
-            print(repr(value))  # noqa: T201
-
-
-def main() -> None:
-    """Shut the door, then run what stands on standard input."""
-    limits = json.loads(sys.argv[1])
-    folder = os.path.realpath(os.getcwd())
-    code = sys.stdin.buffer.read().decode()
-    # What is installed may be imported; a source folder that an editable install put
-    # on the path holds more than its package, so it is left out.
-    roots = tuple({sys.prefix, sys.base_prefix})
-    sys.path[:] = [path for path in sys.path if path.startswith(roots)]
-    readable = [os.path.realpath(p) for p in (*sys.path, *_LIBRARIES, *_DEVICES)]
-    memory = _limit(
-        AS=limits["memory_mb"] << 20, CPU=int(limits["seconds"]) + 1, CORE=0,
-        FSIZE=16 << 20, NOFILE=128,
-    )  # fmt: skip
-    files, processes = _kernel(folder, readable)
-    if not processes:
-        _limit(NPROC=0)
-    _watch(folder, readable)
-    if sys.argv[2:] == ["probe"]:
-        held = {"memory": memory, "files": files, "processes and network": processes}
-        print(json.dumps(held))  # noqa: T201
-        return
+    The value itself is not handed out: forty lists, each twice in the next, are small
+    in there and endless to whoever writes them out here.
+    """
+    raw = code.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
     try:
-        _run(code)
-    except Exception:
-        kind, error, trace = sys.exc_info()
-        while trace and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next
-        traceback.print_exception(kind, error, trace, file=sys.stdout)
-        sys.exit(1)
+        await_too = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree: Any = compile(raw, "<code>", "exec", await_too)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return f"{raw.decode()}\nNone"
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        return raw.decode()
+    lines = raw.split(b"\n")
+    begin, end = last.lineno - 1, (last.end_lineno or last.lineno) - 1
+    before = b"\n".join([*lines[:begin], lines[begin][: last.col_offset]])
+    whole = b"\n".join([*lines[begin:end], lines[end][: last.end_col_offset]])
+    if begin == end:
+        whole = lines[begin][last.col_offset : last.end_col_offset]
+    else:
+        whole = whole[last.col_offset :]
+    shown = f"\n)\nif {_VALUE} is not None: print(repr({_VALUE}))\nNone"
+    return f"{before.decode()}{_VALUE} = ({whole.decode()}{shown}"
 
 
-if __name__ == "__main__":
-    main()
+def _trace(error: Any, said: str, code: str) -> str:
+    """Return a traceback with the lines as they were written."""
+    lines = code.splitlines()
+    frames = [
+        f'  File "<code>", line {frame.line}, in {frame.function_name or "<module>"}'
+        + (f"\n    {lines[frame.line - 1].strip()}" if frame.line <= len(lines) else "")
+        for frame in error.traceback()[-_FRAMES:]
+    ]
+    head = ["Traceback (most recent call last):"] if frames else []
+    return "\n".join([*head, *frames, said])

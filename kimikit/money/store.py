@@ -247,8 +247,21 @@ class Store:
                 db.close()
             self._db = self._disk = None
 
+
+class _Database(sqlite3.Connection):
+    """A connection that is closed when nobody holds it any more.
+
+    Python 3.13 warns of one that is not. A ``__del__`` of the store would be too late:
+    where both are part of a cycle, the connection may be collected first.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._pid = os.getpid()
+
     def __del__(self) -> None:
-        if self._pid == os.getpid():
+        # A forked child must not close what its parent opened.
+        if getattr(self, "_pid", None) == os.getpid():
             self.close()
 
 
@@ -258,7 +271,12 @@ def _connect(
     """Open a file or, without one, a database in memory."""
     name = f"{path.absolute().as_uri()}?{options}" if path else ":memory:"
     return sqlite3.connect(
-        name, timeout_s, isolation_level=None, check_same_thread=False, uri=True
+        name,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+        factory=_Database,
     )
 
 

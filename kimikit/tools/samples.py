@@ -17,6 +17,7 @@ import sqlite3
 import stat
 import threading
 import time
+import weakref
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,7 @@ def table(path: str | Path) -> Tool:
             memory.set_progress_handler(lambda: time.monotonic() > deadline, 1_000)
             return _taken(memory.execute(sql))
 
+    weakref.finalize(query_table, memory.close)
     described = (
         f"Query the table data, made from {path.name}: {len(rows)} rows, columns "
         f"{', '.join(head)}. Returns at most {_ROWS} rows."

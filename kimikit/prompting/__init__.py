@@ -1,8 +1,14 @@
 """Prompt patterns, each small and visible: what to ask, and what to make of it."""
 
+from kimikit.prompting.answers import (
+    final_answer,
+    last_number,
+    one_of,
+    true_or_false,
+)
 from kimikit.prompting.conversation import Conversation
 from kimikit.prompting.documents import brief, check_citations, split
-from kimikit.prompting.extract import final_answer, find_json, last_number, one_of
+from kimikit.prompting.extract import find_json
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.lab import PATTERNS, Lab, lab
 from kimikit.prompting.map_reduce import map_reduce
@@ -26,5 +32,6 @@ __all__ = [
     "one_of",
     "split",
     "structured",
+    "true_or_false",
     "vote",
 ]

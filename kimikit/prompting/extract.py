@@ -1,66 +1,21 @@
-"""Find the answer in what a model wrote around it."""
+"""Find the JSON in what a model wrote around it; texts and numbers: ``answers``."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-_MARKER = re.compile(r"answer\b[\s*_]*(?::|=|is\b)[\s*_:=]*", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?|(?<![\w.])-?\.\d+")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+from kimikit.prompting.answers import final_answer, last_number, one_of
+
+__all__ = ["final_answer", "find_json", "last_number", "one_of"]
+
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _OPENING = re.compile(r"[\[{]")
-_TYPOGRAPHY = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " "})
 
 OPENINGS_TRIED = 200
 """Brackets at which JSON is looked for; an answer of brackets must not stall us."""
-
-
-def final_answer(text: str) -> str | None:
-    r"""Return what follows the last ``Answer:``, or else the last line, bare.
-
-    Markdown emphasis, ``\boxed{}``, closing full stops and case are dropped, so that
-    ``**Paris.**`` and ``paris`` are one answer. ``None`` for a text without one.
-    """
-    tails = _tails(text)
-    lines = (tails or [text])[0].splitlines()
-    lines = [line for line in lines if line.strip(" \t*_`#.")]
-    if not lines:
-        return None
-    line = lines[0] if tails else lines[-1]
-    return line.strip(" \t*_`#$\"'.").casefold() or None
-
-
-def last_number(text: str) -> float | None:
-    r"""Return the number in ``\boxed{}`` or after ``Answer:``, else the last of all."""
-    text = text.translate(_TYPOGRAPHY).replace("{,}", "").replace("\\$", "$")
-    for tail in _tails(text):
-        # In "Answer: 3 + 4 = 7 apples" the number wanted follows the last sign.
-        line = tail.partition("\n")[0].rpartition("=")[2]
-        if found := _NUMBER.search(line) or _NUMBER.search(tail):
-            return float(found[0].replace(",", ""))
-    every = _NUMBER.findall(text)
-    return float(every[-1].replace(",", "")) if every else None
-
-
-def one_of(text: str, labels: Sequence[str]) -> str | None:
-    """Return the label named after ``Answer:``, else the only or the last one named."""
-    for tail in (*_tails(text), text):
-        named = [
-            (match.start(), label)
-            for label in labels
-            for match in re.finditer(rf"\b{re.escape(label)}\b", tail, re.IGNORECASE)
-        ]
-        if named:
-            return max(named)[1]
-    return None
-
-
-def _tails(text: str) -> list[str]:
-    """Return what the last box holds and what follows the last ``Answer:``, if any."""
-    return [*_BOXED.findall(text)[-1:], *_MARKER.split(text)[1:][-1:]]
 
 
 def find_json(text: str) -> tuple[Any, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -15,12 +16,19 @@ from kimikit.types import CallPart, ToolCall
 from kimikit.wire.loose import as_dict, as_list, as_str
 from kimikit.wire.usage import weigh
 
+_BRACKET = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
 _AFTER = {
     "": "raw control characters in its arguments",
     "[}\\s]+": "a brace too many in its arguments",
     r"(?:<\|tool_call\w*_end\|>\s*)+": "raw tool markers after its arguments",
 }
 """What may stand after arguments that are an object, and what is noted of it."""
+_TRAILING_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|,\s*+(?=[}\]])', re.DOTALL)
+
+
+def _joined(begun: str, name: str) -> str:
+    """Return a name with its next piece, or the name that comes whole again."""
+    return name if name.startswith(begun) else begun + name
 
 
 class _Open:
@@ -32,23 +40,58 @@ class _Open:
         self.id = ""
         self.name = ""
         self.pieces = bytearray()
+        self.ends: list[int] = []
         self.shown = False
+        self._read = self._depth = 0
+        self._quoted = False
 
     @property
     def arguments(self) -> str:
         return self.pieces.decode()
+
+    def add(self, text: str) -> None:
+        if text:
+            self.pieces.extend(text.encode())
+            self.ends.append(len(self.pieces))
+
+    def whole(self) -> bool:
+        """Say whether the arguments close all that they opened; read each once."""
+        for found in _BRACKET.finditer(self.pieces, self._read):
+            sign = found[0]
+            if sign == b'"':
+                self._quoted = not self._quoted
+            elif not self._quoted and len(sign) == 1:
+                self._depth += 1 if sign in b"{[" else -1
+            self._read = found.end()
+        return bool(self.pieces) and self._depth <= 0 and not self._quoted
+
+    def repeated(self) -> str:
+        """Return the last piece if each holds all that went before it, else nothing."""
+        ends, data = self.ends, bytes(self.pieces)
+        pieces = [data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        pairs = itertools.pairwise(pieces)
+        if len(pieces) > 1 and all(b.startswith(a) for a, b in pairs):
+            return pieces[-1].decode()
+        return ""
 
 
 class Assembler:
     """Joins the ``tool_calls`` of deltas.
 
     Hosts leave ``index`` out, start it anywhere, reuse it for a new call, send the id
-    before the name, an empty id, or the whole name again with each piece. Nothing is
-    finished because its JSON happens to parse: more may follow.
+    before the name, an empty id or a new one with each piece, the name in pieces, or
+    whole again with each. Nothing is finished because its JSON happens to parse: more
+    may follow.
+
+    Args:
+        offered: Names of the tools that were offered, to tell a name from its piece.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self.calls: list[_Open] = []
+        self._offered = offered
+        self._by_index: dict[int, _Open] = {}
+        self._by_id: dict[str, _Open] = {}
 
     def add(self, pieces: object) -> tuple[CallPart, ...]:
         """Take the ``tool_calls`` of one delta; return what a view can show of it."""
@@ -58,39 +101,73 @@ class Assembler:
                 continue
             function = as_dict(piece.get("function"))
             name, text = as_str(function.get("name")).strip(), function.get("arguments")
-            call = self._find(piece.get("index"), as_str(piece.get("id")), name)
-            call.name = name or call.name
             if not isinstance(text, str):
                 text = "" if text is None else _json(text)
-            call.pieces.extend(text.encode())
-            if call.name:
+            call = self._find(piece.get("index"), as_str(piece.get("id")), name, text)
+            if name:
+                call.name = _joined(call.name, name)
+            call.add(text)
+            # The piece of a name is not yet one.
+            known = call.name in self._offered or not self._offered
+            if call.name and (known or call.pieces):
                 new = text if call.shown else call.arguments
                 call.shown = True
                 shown.append(CallPart(call.position, call.name, new))
         return tuple(shown)
 
-    def _find(self, index: object, id_: str, name: str) -> _Open:
+    def _find(self, index: object, id_: str, name: str, text: str) -> _Open:
         """Return the call that a piece belongs to, a new one if to none so far."""
         call: _Open | None = None
-        if isinstance(index, str) and index.isdecimal():
+        last = self.calls[-1] if self.calls else None
+        if isinstance(index, str) and index.isdecimal() and len(index) < 10:
             index = int(index)
         if isinstance(index, int) and not isinstance(index, bool):
-            call = next((c for c in reversed(self.calls) if c.index == index), None)
+            call = self._by_index.get(index)
         elif id_:
-            call = next((c for c in self.calls if c.id == id_), None)
-        elif not name and self.calls:
-            call = self.calls[-1]
-        if call is not None and name and call.name:
-            other_id = bool(id_ and call.id and id_ != call.id)
-            other_name = not id_ and not name.startswith(call.name)
-            if other_id or other_name:
-                call = None
+            call = self._by_id.get(id_)
+        elif not name:
+            call = last
+        if (
+            call is not None
+            and name
+            and call.name
+            and self._is_new(call, id_, name, text)
+        ):
+            call = None
+        elif call is None and last is not None and self._is_more(last, id_, name, text):
+            call = last
         if call is None:
             number = index if isinstance(index, int) else len(self.calls)
-            call = _Open(number, len(self.calls))
+            call = self._by_index[number] = _Open(number, len(self.calls))
             self.calls.append(call)
         call.id = call.id or id_
+        self._by_id.setdefault(call.id, call)
         return call
+
+    def _is_new(self, call: _Open, id_: str, name: str, text: str) -> bool:
+        """Say whether a piece at the place of a call, with a name, begins another."""
+        if self._goes_on(call.name, name):
+            return False
+        if not id_ or not call.id or id_ == call.id:
+            return not name.startswith(call.name)
+        if name != call.name:
+            return True
+        # The same tool again, or an id that is new with each piece of one call.
+        return call.whole() and bool(text.strip())
+
+    def _is_more(self, last: _Open, id_: str, name: str, text: str) -> bool:
+        """Say whether a piece that fits no place goes on with the last call."""
+        if name and last.name:
+            if name == last.name:
+                return bool(id_) and not last.whole() and bool(last.pieces)
+            return self._goes_on(last.name, name) and not last.pieces
+        return bool(text) and not name and not last.whole()
+
+    def _goes_on(self, begun: str, name: str) -> bool:
+        """Say whether ``name`` is the next piece of an offered tool's name."""
+        joined = (begun + name).removeprefix("functions.").partition(":")[0]
+        another = begun in self._offered and name in self._offered
+        return not another and any(tool.startswith(joined) for tool in self._offered)
 
     def tokens(self) -> float:
         """Return a guess of the tokens that the calls took."""
@@ -119,7 +196,12 @@ class Assembler:
                     f"The call of {call.name} was not finished and is dropped."
                 )
             else:
-                arguments, note = tidy(call.arguments)
+                text, again = call.arguments, call.repeated()
+                arguments, note = tidy(text)
+                repaired = tidy(again)[0] if again else ""
+                broken = not isinstance(decoded(arguments), dict)
+                if broken and isinstance(decoded(repaired), dict):
+                    arguments, note = repaired, "had its arguments sent twice"
                 notes += [f"The call of {call.name} {note}."] if note else []
                 calls.append(ToolCall(call.id, call.name, arguments, call.id))
         return calls, notes
@@ -151,21 +233,52 @@ def tidy(arguments: str) -> tuple[str, str]:
 
 
 def _repaired(text: str) -> tuple[str, str]:
-    decoder = json.JSONDecoder(
-        strict=False, parse_constant=_decline, parse_float=_finite
-    )
-    value, end = None, 0
-    with contextlib.suppress(ValueError, RecursionError):
-        value, end = decoder.raw_decode(text)
+    value, end = _first(text)
+    if value is None and (without := _TRAILING_COMMA.sub(_keep_strings, text)) != text:
+        arguments, note = tidy(without)
+        return (
+            (arguments, "had a comma too many in its arguments")
+            if not note
+            else (text, "has arguments that are not JSON")
+        )
+    if isinstance(value, str) and isinstance(inner := decoded(tidy(value)[0]), dict):
+        value = inner
     if not isinstance(value, dict):
         return text, "has arguments that are not JSON"
     rest = text[end:].strip()
-    if rest == text[:end]:
+    if _says_again(value, rest):
         return _json(value), "had its arguments sent twice"
     for pattern, what in _AFTER.items():
         if re.fullmatch(pattern, rest):
             return _json(value), f"had {what}"
     return text, "has arguments with more than one value"
+
+
+def _first(text: str) -> tuple[Any, int]:
+    """Return the value that a text begins with, and where it ends."""
+    decoder = json.JSONDecoder(
+        strict=False, parse_constant=_decline, parse_float=_finite
+    )
+    with contextlib.suppress(ValueError, RecursionError):
+        found: tuple[Any, int] = decoder.raw_decode(text)
+        return found
+    return None, 0
+
+
+def _says_again(value: dict[str, Any], rest: str) -> bool:
+    """Say whether a text is the same value once more or often: spaced, or quoted."""
+    again = bool(rest)
+    while rest and again:
+        other, end = _first(rest)
+        if isinstance(other, str):
+            other = _first(other.strip())[0]
+        again = isinstance(other, dict) and _json(other) == _json(value)
+        rest = rest[end:].lstrip()
+    return again
+
+
+def _keep_strings(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith('"') else ""
 
 
 def _decline(constant: str) -> Any:

@@ -11,9 +11,10 @@ import msgspec
 
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
+from kimikit.wire.leaks import calls_in, tools_in
 from kimikit.wire.loose import as_dict, as_list, as_str
-from kimikit.wire.markers import Filter, calls_in
-from kimikit.wire.requests import offered
+from kimikit.wire.markers import Filter
+from kimikit.wire.surrogates import Halves
 from kimikit.wire.usage import Tally
 
 
@@ -48,6 +49,10 @@ class _FastChunk(msgspec.Struct, gc=False):
 
 _decode_fast = msgspec.json.Decoder(_FastChunk).decode
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
+_OWN_END = ("stop", "eos", "end_turn")
+"""Words of hosts for the end that the model itself made."""
+_THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
+"""Types of content parts that hold reasoning."""
 
 
 class Choice:
@@ -66,11 +71,14 @@ class Choice:
         thinking: The filter between the host's reasoning and ``reasoning``.
         calls: The structured calls.
         found: Calls recovered from raw markers.
+        unclosed: Whether the text is what a think tag held that never closed.
         finish_reason: The host's first word for its end.
         logprobs: What the host sent of them.
     """
 
-    def __init__(self, index: int, *, lead: bool) -> None:
+    def __init__(
+        self, index: int, *, lead: bool, offered: frozenset[str] = frozenset()
+    ) -> None:
         self.index = index
         self.said = bytearray()
         self.text = bytearray()
@@ -79,8 +87,9 @@ class Choice:
         self.streamed = False
         self.content = Filter(self.text, self.reasoning, lead=lead)
         self.thinking = Filter(self.reasoning, None, lead=lead)
-        self.calls = Assembler()
+        self.calls = Assembler(offered)
         self.found: list[ToolCall] = []
+        self.unclosed = False
         self.finish_reason: str | None = None
         self.logprobs: list[Any] = []
 
@@ -100,13 +109,18 @@ class Folder:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.offered = offered(call.body)
+        self._tools = tools_in(call.body)
+        self.offered = frozenset(self._tools)
         self._many = (call.body.get("n") or 1) > 1
         last = (call.body.get("messages") or [{}])[-1]
         # Blanks before a chat's answer are no part of it, unless it goes on with one.
         self._lead = call.endpoint == "chat" and last.get("role") != "assistant"
         self.head: dict[str, Any] = {}
-        self.choices: dict[int, Choice] = {0: Choice(0, lead=self._lead)}
+        self.choices: dict[int, Choice] = {}
+        self._choice_of(0)
+        self._halves = Halves()
+        # Whether a chunk of plain text can be taken as it is.
+        self._fast = False
         self.tally = Tally()
         self.error: dict[str, Any] | None = None
         self.unreadable = 0
@@ -125,7 +139,7 @@ class Folder:
                 continue
             delta = choice.delta
             text, thought = delta.content, delta.reasoning_content or delta.reasoning
-            if choice.index or not self.head:
+            if choice.index or not self._fast:
                 deltas += self._slow(event)
             elif text and not thought and first.content.plain and "<" not in text:
                 data = text.encode()
@@ -152,26 +166,34 @@ class Folder:
     ) -> list[Delta]:
         choice.told = choice.told or bool(thought)
         choice.said.extend(text.encode())
-        reasoning, _ = choice.thinking.feed(thought, last=last)
-        shown, more = choice.content.feed(text, last=last)
+        ended = last and choice.finish_reason is not None
+        reasoning, _ = choice.thinking.feed(thought, last=last, ended=ended)
+        shown, more = choice.content.feed(text, last=last, ended=ended)
         if not (shown or reasoning or more or calls or reason):
             return []
         return [Delta(shown, reasoning + more, calls, reason, choice.index)]
 
     def finish(self) -> list[Delta]:
         """Let go of what was held back; return the last steps."""
-        return [
-            delta
-            for choice in self.choices.values()
-            for delta in self._grow(choice, "", "", last=True) + self._recover(choice)
-        ]
+        deltas = [d for chunk in self._halves.left() for d in self.take(chunk)]
+        for choice in self.choices.values():
+            deltas += self._grow(choice, "", "", last=True)
+            deltas += self._recover(choice)
+            if choice.finish_reason in _OWN_END and (text := self._answer(choice)):
+                deltas.append(Delta(text, choice=choice.index))
+        return deltas
 
     def _recover(self, choice: Choice) -> list[Delta]:
         """Take calls of offered tools from raw markers, unless the host made some."""
         leaks = (*choice.content.leaks, *choice.thinking.leaks)
         if choice.calls.calls or not leaks:
             return []
-        found = [c for leak in leaks for c in calls_in(leak, self.offered)]
+        stopped = choice.finish_reason in (*_OWN_END, "tool_calls")
+        found = [
+            call
+            for leak in leaks
+            for call in calls_in(leak, self._tools, stopped=stopped)
+        ]
         # The same leak in the thinking and in the text is one call.
         some = dict.fromkeys(call for call in found if call.name in self.offered)
         choice.found = list(some)
@@ -181,15 +203,39 @@ class Folder:
         ]
         return [Delta(calls=tuple(parts), choice=choice.index)] if parts else []
 
+    def _answer(self, choice: Choice) -> str:
+        """Take the text of a think tag that never closed as the answer.
+
+        vLLM swallows the closing tag of K2 Thinking, and K2.5 goes on after a call that
+        it made while it thought. What only led to a call was no answer.
+        """
+        leaked = bool(choice.content.leaks)
+        if choice.text.strip() or choice.calls.calls or (choice.found and not leaked):
+            return ""
+        text = choice.content.unclosed()
+        choice.unclosed = choice.unclosed or bool(text)
+        return text
+
     def in_order(self) -> list[Choice]:
         """Return the answers by index, whichever came first."""
         return sorted(self.choices.values(), key=lambda choice: choice.index)
 
     def _slow(self, event: bytes) -> list[Delta]:
-        found = read_objects(event)
+        found, clean = _objects(event)
+        if self._halves or not clean:
+            found = self._halves.join(found)
         if not found:
             self.unreadable += 1
-        return [delta for chunk in found for delta in self.take(chunk)]
+        deltas = [delta for chunk in found for delta in self.take(chunk)]
+        self._fast = bool(self.head) and not self._halves
+        return deltas
+
+    def _choice_of(self, index: int) -> Choice:
+        choice = self.choices.get(index)
+        if choice is None:
+            choice = Choice(index, lead=self._lead, offered=self.offered)
+            self.choices[index] = choice
+        return choice
 
     def take(self, chunk: dict[str, Any]) -> list[Delta]:
         """Take one decoded chunk, or a whole completion, of any shape."""
@@ -210,9 +256,7 @@ class Folder:
         index = found.get("index")
         index = index if isinstance(index, int) and index >= 0 else position
         index = index if self._many else 0  # some hosts count from 1
-        choice = self.choices.get(index)
-        if choice is None:
-            choice = self.choices[index] = Choice(index, lead=self._lead)
+        choice = self._choice_of(index)
         self.tally.add(found.get("usage"), index)
         choice.logprobs += as_list(as_dict(found.get("logprobs")).get("content"))
         choice.streamed = choice.streamed or "delta" in found
@@ -227,23 +271,31 @@ class Folder:
 
 def read_objects(event: bytes) -> list[dict[str, Any]]:
     """Return the JSON objects of an event; several when no blank line parted them."""
+    found, clean = _objects(event)
+    return found if clean else Halves().join(found, last=True)
+
+
+def _objects(event: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """Return the same, and whether no text in them can hold half a character."""
+    clean = True
     try:
         values = [msgspec.json.decode(event)]
     except _UNREADABLE:
-        values = []
+        values, clean = [], False
         for line in event.split(b"\n"):
             with contextlib.suppress(ValueError, RecursionError):
                 line = line.removeprefix(b"data:")  # some proxies mark it once more
-                value = json.loads(line.decode("utf-8", "replace"), strict=False)
-                # Half a surrogate pair could be shown, but never written down.
-                text = json.dumps(value, ensure_ascii=False)
-                text = text.encode("utf-16", "surrogatepass").decode(
-                    "utf-16", "replace"
-                )
-                values.append(json.loads(text))
+                values.append(json.loads(_decoded(line), strict=False))
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
-    return [value for value in values if isinstance(value, dict)]
+    return [value for value in values if isinstance(value, dict)], clean
+
+
+def _decoded(line: bytes) -> str:
+    try:  # also what Java writes for characters beyond the first plane
+        return line.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "replace")
 
 
 def reports_error(chunk: dict[str, Any]) -> bool:
@@ -259,12 +311,37 @@ def reports_error(chunk: dict[str, Any]) -> bool:
 def _thought(part: dict[str, Any]) -> str:
     """Return the reasoning of a delta once, under whichever names it comes."""
     said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
+    if said:
+        return said
     details = map(as_dict, as_list(part.get("reasoning_details")))
-    return said or "".join(as_str(d.get("text") or d.get("summary")) for d in details)
+    told = "".join(as_str(d.get("text") or d.get("summary")) for d in details)
+    return told or "".join(
+        _inner(piece) for piece in _parts(part.get("content")) if _is_thought(piece)
+    )
 
 
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else [content]
-    return "".join(as_str(as_dict(part).get("text")) for part in parts)
+    return "".join(
+        as_str(piece.get("text")) for piece in _parts(content) if not _is_thought(piece)
+    )
+
+
+def _parts(content: object) -> list[dict[str, Any]]:
+    return [as_dict(p) for p in (content if isinstance(content, list) else [content])]
+
+
+def _is_thought(piece: dict[str, Any]) -> bool:
+    return piece.get("type") in _THOUGHTS
+
+
+def _inner(piece: dict[str, Any]) -> str:
+    """Return what a part of reasoning says: text, or parts again (Mistral)."""
+    for key in ("thinking", "reasoning", "text", "summary", "content"):
+        value = piece.get(key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, list):
+            return "".join(as_str(each.get("text")) for each in _parts(value))
+    return ""

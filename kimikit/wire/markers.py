@@ -2,49 +2,69 @@
 
 Markers are held back until it is clear what they are. A leak has two signs, a marker
 and the call that it announces; prose that only names a marker is shown as it came, and
-so is all that stands in code.
+so is all that stands in code. A marker that is neither is never shown.
+
+All work is linear in the text, whatever it holds: nothing is searched, copied or
+decoded again with each piece.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
-from typing import Any
 
-import msgspec
+from kimikit.wire.channel import Channel
+from kimikit.wire.leaks import ARGUMENTS, CALL_END, K2_END
+from kimikit.wire.leaks import calls_in as calls_in
+from kimikit.wire.leaks import name_in as name_in
 
-from kimikit.types import ToolCall
-from kimikit.wire.calls import decoded, tidy
-from kimikit.wire.loose import as_dict, as_str
-
-_BEGIN, _END = "<|tool_call_begin|>", "<|tool_call_end|>"
-_ARGUMENTS = "<|tool_call_argument_begin|>"
-_WHOLE = [
+_FIXED = [
     *(f"<|tool_call{s}_section_{x}|>" for s in ("", "s") for x in ("begin", "end")),
     *(f"<|tool_call_{x}|>" for x in ("begin", "argument_begin", "end")),
-    *(
-        f"<|{x}|>{name}<|sep|>"
-        for x in ("open", "close")
-        for name in ("tools", "response", "think")
-    ),
-    "<|im_end|>",
-    "</think>",
+    *("<|im_end|>", "<|end_of_msg|>", "<think>", "</think>"),
 ]
-_TOKEN = "|".join(map(re.escape, _WHOLE))
-_STARTS = frozenset(token[:n] for token in _WHOLE for n in range(1, len(token)))
-_LONGEST = max(map(len, _WHOLE))
-_K2_SIGN = r"[^\s<>|{}\"']\s*<\|tool_call_argument_begin\|>"
+_TAG = r"<\|(?:open|close)\|> ?"
+_NAMES = r"(?:tools|response|think|message|call|argument|json)\b"
+_ATTRIBUTES = r"(?:(?!<\|)[^\n]){0,300}"
+_TOKEN = re.compile(
+    "|".join(map(re.escape, _FIXED))
+    + rf"|{_TAG}{_NAMES}{_ATTRIBUTES}<\|sep\|>"
+    + rf"|<\|close\|>{_NAMES}(?=<\|open\|>|\n)"  # K3 may leave the separator out
+)
+_PREFIXES = frozenset(
+    token[:n]
+    for token in (*_FIXED, "<|open|>", "<|close|>")
+    for n in range(1, len(token))
+) | {"<|open|>", "<|close|>"}
+_LONGEST = max(map(len, _FIXED))
+_TAG_PIECE = re.compile(
+    rf"{_TAG}(?:{_NAMES}{_ATTRIBUTES}|\w{{0,8}})"
+    r"(?:<(?:\|(?:s(?:e(?:p\|?)?)?|o(?:p(?:e(?:n\|?)?)?)?)?)?)?\Z"
+)
+_TAG_REACH = 340
+_TURN_ENDS = ("<|im_end|>", "<|end_of_msg|>")
+_K2_SIGN = (
+    r"(?P<sign>(?:[^\s<>|{}\"']|<\|tool_call_begin\|>)\s*"
+    r"<\|tool_call_argument_begin\|>)"
+)
 _K2_SECTION_END = r"<\|tool_calls?_section_end\|>"
-_K2_END = r"<\|tool_call(?:s?_section)?_end\|>"
-_K3_SIGN = r"<\|open\|>call [^<]*<\|sep\|>"
-_K3_END = r"<\|close\|>tools<\|sep\|>"
-_ID_BEFORE = r"(?:functions\.)?[\w.-]{1,100}:\d+\s*\Z"
-_CUT_SHORT = r"(?:<\|\w*(?:\|>)?\s*)+(?:\w+<\|sep\|>)?[\w.:-]*\s*"
-_FENCE = r"[\s>*+-]*(?:\d+\. +)?(`{3,}|~{3,})([^`]*)\Z"
-SIGN_WITHIN = 400
-"""Characters after a marker in which a call must show; longer, and it is prose."""
+_K3_SIGN = rf"(?P<sign><\|open\|> ?call{_ATTRIBUTES}<\|sep\|>)"
+_K3_END = r"<\|close\|> ?{} ?<\|sep\|>"
+_ID_BEFORE = re.compile(r"(?:functions\.)?[\w.-]{1,100}:\d+[ \t]*\Z")
+_SECTION = r"<\|tool_calls?_section_begin\|>"
+_HALF = r"(?:<(?:\|[\w|]*)?)?"
+_CUT_SHORT = re.compile(
+    rf"{_SECTION}\s*{_HALF}"
+    rf"|(?:{_SECTION}[^<]*)?<\|tool_call_begin\|>\s*(?:[\w:-][\w.:@-]*\s*)?{_HALF}"
+    r"|<\|open\|> ?tools ?<\|sep\|>\s*(?:<(?:\|.*)?)?",
+    re.DOTALL,
+)
+"""Calls that ended before they said what they call."""
+_BLANKS = re.compile(r"\s*")
+SIGN_WITHIN = 460
+"""Characters from a marker in which a call must show; longer, and it is prose."""
 LONGEST_LEAK = 1_000_000
+_INDENT = 200
+_LOOK_AHEAD = 20
 
 
 class Filter:
@@ -54,6 +74,7 @@ class Filter:
         plain: Whether text without ``<`` needs no look.
         leaks: The raw blocks taken out.
         unopened: Whether thinking ended that no tag had begun.
+        thinking: Whether a think tag is open.
     """
 
     def __init__(
@@ -62,242 +83,268 @@ class Filter:
         self.plain = not lead
         self.leaks: list[str] = []
         self.unopened = False
-        self._shown = shown
-        self._thought = thought
-        self._mode = "lead" if lead else "text"
+        self.thinking = False
+        self._shown = Channel(shown)
+        self._thought = self._shown if thought is None else Channel(thought)
+        self._mode = "lead" if lead else "scan"
         self._opened = not lead
-        self._close = "</think>"
-        self._held = ""
-        self._waiting = False
-        self._last = False
-        self._new: list[str] = []
-        self._new_thought: list[str] = []
+        self._named: set[str] = set()
+        self._held, self._at = "", 0
+        self._pieces: list[str] = []
+        self._size, self._tail = 0, ""
+        self._ends = re.compile("")
+        self._last = self._ended = False
+        self._spans: list[tuple[int, int]] = []
 
-    def feed(self, text: str, *, last: bool = False) -> tuple[str, str]:
+    def feed(
+        self, text: str, *, last: bool = False, ended: bool = False
+    ) -> tuple[str, str]:
         """Take text, cut anywhere; return what is now shown and what was thought.
 
         Args:
             text: The next piece.
             last: Whether it ends the channel, so that nothing is held back.
+            ended: Whether the model itself came to its end there: then half a marker
+                is one, and no text that was cut.
         """
-        self._last = last
-        self._held += text
-        if self._waiting and ">" not in text and not last:
+        self._last, self._ended = last, ended
+        if not self._pieces:
+            self._held += text
+        elif not self._goes_on(text):
             return "", ""
-        self._waiting = False
-        while self._held and getattr(self, f"_{self._mode}")():
+        while self._at < len(self._held) and getattr(self, f"_{self._mode}")():
             pass
-        self.plain = self._mode == "text" and not self._held
-        shown, thought = "".join(self._new), "".join(self._new_thought)
-        self._new.clear()
-        self._new_thought.clear()
-        return shown, thought
+        self._held, self._at = self._held[self._at :], 0
+        waits = self._held or self._pieces
+        self.plain = self._mode == "scan" and not self.thinking and not waits
+        return self._shown.take(), self._thought.take()
 
-    def _show(self, text: str) -> None:
-        if text:
-            self._shown.extend(text.encode())
-            self._new.append(text)
+    def unclosed(self) -> str:
+        """Move what a think tag that never closed holds to what is shown; return it.
 
-    def _think_of(self, text: str) -> None:
-        if self._thought is None:
-            self._show(text)
-        else:
-            self._thought.extend(text.encode())
-            self._new_thought.append(text)
+        After a call that was made inside the tag, only what follows the call.
+        """
+        if not self.thinking or self._thought is self._shown:
+            return ""
+        thought = self._thought.text
+        text = b"".join(thought[a:b] for a, b in self._spans).decode().strip()
+        for start, end in reversed(self._spans) if text else ():
+            del thought[start:end]
+        self.thinking, self._spans = False, []
+        self._thought.restart()
+        self._shown.add(text)
+        return self._shown.take()
 
-    def _free(self, token: str = "") -> str:
-        """Let go of what cannot be the start of ``token``, or of any marker."""
-        cut = len(self._held) - (0 if self._last else _partial(self._held, token))
-        free, self._held = self._held[:cut], self._held[cut:]
-        return free
+    def _emit(self, text: str) -> None:
+        if not self.thinking:
+            self._shown.add(text)
+        elif text:
+            start = len(self._thought.text)
+            self._thought.add(text)
+            if self._spans and self._spans[-1][1] == start:
+                start = self._spans.pop()[0]
+            self._spans.append((start, len(self._thought.text)))
+
+    @property
+    def _channel(self) -> Channel:
+        return self._thought if self.thinking else self._shown
+
+    def _pass(self, end: int, *, show: bool) -> bool:
+        """Go on after a marker."""
+        if show:
+            self._emit(self._held[self._at : end])
+        self._at = end
+        return True
 
     def _lead(self) -> bool:
         """Drop what Kimi puts before an answer: blank lines or a space, a think tag."""
-        text = self._held.lstrip()
-        opening = "<think>"
-        if self._thought is not None and not self._opened:
-            if text.startswith(opening):
-                self._opened, self._mode = True, "think"
-                self._held = text.removeprefix(opening)
-                return True
-            if text and opening.startswith(text) and not self._last:
-                return False
-        indent = self._held.removesuffix(text).rpartition("\n")[2]
-        if not text and not self._last:
-            self._held = indent
+        held, tag = self._held, "<think>"
+        start = _BLANKS.match(held, self._at).end()  # type: ignore[union-attr]
+        indent = max(self._at, held.rfind("\n", self._at, start) + 1)
+        rest = held[start : start + len(tag)]
+        if not self._opened and rest == tag:
+            self._open(start + len(tag))
+            return True
+        begun = not self._opened and rest != tag and tag.startswith(rest)
+        if not self._last and (rest in ("", "<") or begun):
+            self._at = max(indent, start - _INDENT)
             return False
-        self._mode = "text"
-        self._held = indent + text if text and len(indent) > 1 else text
+        indents = rest and start - indent > 1 and not rest.startswith("<|")
+        self._mode = "scan"
+        self._at = indent if indents else start
         return True
 
-    def _think(self) -> bool:
-        before, found, after = self._held.partition(self._close)
-        if found:
-            self._think_of(before)
-            self._mode, self._held = "lead", after
-            return True
-        self._think_of(self._free(self._close))
-        return False
+    def _open(self, end: int) -> None:
+        self._opened = self.thinking = True
+        self._spans = []
+        self._mode, self._at = "scan", end
 
-    def _text(self) -> bool:
-        found = re.search(_TOKEN, self._held)
+    def _scan(self) -> bool:
+        held, at = self._held, self._at
+        found = _TOKEN.search(held, at)
         if found is None:
-            self._show(self._free())
+            kept = self._ended or not self._last
+            self._at = _piece(held, at) if kept else len(held)
+            self._emit(held[at : self._at])
+            if self._last and self._at < len(held):
+                self._half(held[self._at :])
             return False
-        token = found[0]
-        self._show(self._held[: found.start()])
-        self._held = self._held[found.start() :]
-        rest = self._held[len(token) :]
-        if _ends_in_code(self._shown.decode()):
-            self._show(token)
-        elif token in ("</think>", "<|close|>think<|sep|>"):
-            self._unopened(token)
-        elif token == "<|im_end|>":
-            more = rest.replace(token, "").strip()
-            if not more or (more in _STARTS and not self._last):
-                if self._last:
-                    self._held = ""
-                return False
-            self._show(token)
-        elif token.endswith("response<|sep|>"):
-            self._mode = "lead" if token.startswith("<|open") else "text"
-        elif token == "<|open|>think<|sep|>":
-            self._mode, self._close = "think", "<|close|>think<|sep|>"
-        elif token.startswith("<|close|>") or "_end|>" in token:
-            if not self.leaks:
-                self._show(token)
-        else:
+        self._emit(held[at : found.start()])
+        self._at = found.start()
+        if self._channel.in_code():
+            return self._pass(found.end(), show=True)
+        return self._token(found)
+
+    def _half(self, piece: str) -> None:
+        """Drop the half of a marker with which a model ended, but not a lone ``<``."""
+        if self._channel.in_code() or not piece.startswith(("<|", "</thi")):
+            self._emit(piece)
+        elif piece.startswith(("<|c", "</")):
+            self.thinking = False
+        self._at = len(self._held)
+
+    def _token(self, found: re.Match[str]) -> bool:
+        token, end = found[0], found.end()
+        tag = re.match(r"<\|(open|close)\|> ?(\w+)", token)
+        kind = f"{tag[1]} {tag[2]}" if tag else token
+        if kind in ("</think>", "close think"):
+            return self._close(end)
+        if kind == "<think>":
+            self._named.add("think")
+            return self._pass(end, show=True)
+        if kind in _TURN_ENDS:
+            prose = self._is_prose(end)
+            return False if prose is None else self._pass(end, show=prose)
+        if kind == "open think":
+            self._open(end)
+        elif kind == "open response":
+            self.thinking = False
+            self._mode, self._at = "lead", end
+        elif "begin|>" in kind or kind in ("open tools", "open call"):
             self._mode = "block"
-            return True
-        self._held = rest
+        else:
+            return self._pass(end, show="marker" in self._named)
         return True
 
-    def _unopened(self, token: str) -> None:
-        """Take the text so far as thinking whose opening tag the host swallowed."""
-        before, thought = self._shown.decode(), self._thought
-        if before.strip():
-            if self._opened or thought is None or thought or "<think>" in before:
-                self._show(token)
-                return
+    def _close(self, end: int) -> bool:
+        """End the thinking; what came before may be thinking that no tag opened."""
+        if self.thinking:
+            self.thinking, self._spans = False, []
+        elif self._shown.text and (
+            self._opened or self._thought.text or "think" in self._named
+        ):
+            self._opened = True
+            prose = "think" in self._named or self._is_prose(end)
+            return False if prose is None else self._pass(end, show=prose)
+        elif self._shown.text.strip():
             self.unopened = True
-            thought.extend(self._shown)
-            self._shown.clear()
-        self._opened, self._mode = True, "lead"
+            self._thought.text.extend(self._shown.text)
+            self._shown.text.clear()
+            self._shown.restart()
+        self._opened = True
+        self._mode, self._at = "lead", end
+        return True
+
+    def _is_prose(self, end: int) -> bool | None:
+        """Say whether a sentence names the marker here; ``None`` until it is clear."""
+        rest, line_end, _ = self._held[end : end + _LOOK_AHEAD].partition("\n")
+        after = rest.strip()
+        if after in ("", "<") and not (
+            line_end or self._last or len(rest) == _LOOK_AHEAD
+        ):
+            return None
+        before = self._channel.text[-1:]
+        begins = not before or before in b" \t\n\"'`([{*_" or before > b"\x7f"
+        glued = rest[:1].isascii() and (rest[:1].isalnum() or rest[:1] == "{")
+        return begins and bool(after) and not after.startswith("<|") and not glued
 
     def _block(self) -> bool:
         """Decide what a marker begins, once enough has come."""
-        held = self._held
-        token = re.match(_TOKEN, held)
+        held, at = self._held, self._at
+        token = _TOKEN.match(held, at)
         assert token is not None
         prefix = ""
-        if token[0] == _ARGUMENTS:
+        if token[0] == ARGUMENTS:
             # Only the tail leaked: the id went before it as text.
-            before = re.search(_ID_BEFORE, self._shown.decode()[-200:])
+            before = _ID_BEFORE.search(
+                bytes(self._channel.text[-200:]).decode(errors="replace")
+            )
             if before is None:
-                return self._prose(token[0])
+                self._mode = "scan"
+                return self._pass(token.end(), show="marker" in self._named)
             prefix = before[0]
-        signs, ends = _K2_SIGN, _K2_END
+        sign, ends = _K2_SIGN, K2_END
         if token[0].startswith("<|open|>"):
-            signs, ends = _K3_SIGN, _K3_END
+            sign, ends = _K3_SIGN, _K3_END.format("(?:tools|message)")
+            if "call" in token[0][:13]:
+                ends = _K3_END.format("(?:call|tools|message)")
         elif "section" in token[0]:
             ends = _K2_SECTION_END
-        end = re.search(ends, held)
-        reach = SIGN_WITHIN if end is None else min(SIGN_WITHIN, end.start())
-        sign = prefix or re.search(signs, held[:reach])
-        if end is not None:
-            leaks = sign or not held[token.end() : end.start()].strip()
-            return self._leaked(prefix, end.end()) if leaks else self._prose(token[0])
-        if not self._last and len(held) < (LONGEST_LEAK if sign else SIGN_WITHIN):
-            self._waiting = bool(sign)
+        first = re.compile(f"{sign}|{ends}").search(held, at, at + SIGN_WITHIN)
+        if prefix or (first and first["sign"]):
+            return self._wait(re.compile(ends), prefix, token.end())
+        if first and not held[token.end() : first.start()].strip():
+            return self._leaked("", first.end())
+        if first is None and len(held) - at < SIGN_WITHIN:
+            if not self._last:
+                return False
+            if _CUT_SHORT.fullmatch(held, at):
+                return self._leaked("", len(held))
+        prose = self._is_prose(token.end())
+        if prose is None:
             return False
-        if self._last and (sign or re.fullmatch(_CUT_SHORT, held)):
-            done = held.rfind(_END)
-            return self._leaked(prefix, len(held) if done < 0 else done + len(_END))
-        return self._prose(token[0])
+        if prose:
+            self._named.add("marker")
+        self._mode = "scan"
+        return self._pass(token.end(), show=prose)
 
-    def _prose(self, token: str) -> bool:
-        self._show(token)
-        self._held = self._held[len(token) :]
-        self._mode = "text"
+    def _wait(self, ends: re.Pattern[str], prefix: str, start: int) -> bool:
+        """Look for the end of a call that has begun, in what is there and will come."""
+        if end := ends.search(self._held, start):
+            return self._leaked(prefix, end.end())
+        if self._last:
+            ended = (CALL_END, "<|close|>call<|sep|>")
+            done = max(self._held.rfind(e, self._at) + len(e) for e in ended)
+            known = any(e in self._held[self._at :] for e in ended)
+            return self._leaked(prefix, done if known else len(self._held))
+        if len(self._held) - self._at > LONGEST_LEAK:
+            self._mode = "scan"
+            return self._pass(len(self._held), show=True)
+        self._ends = ends
+        self._pieces = [self._held[self._at :]]
+        self._size = len(self._pieces[0])
+        self._tail = self._pieces[0][-_TAG_REACH:]
+        self._at = len(self._held)
+        return False
+
+    def _goes_on(self, text: str) -> bool:
+        """Take more of a call; say whether its end may be there."""
+        window = self._tail + text
+        self._pieces.append(text)
+        self._size += len(text)
+        over = self._last or self._size > LONGEST_LEAK
+        if not over and not self._ends.search(window):
+            self._tail = window[-_TAG_REACH:]
+            return False
+        self._held, self._pieces = "".join(self._pieces), []
         return True
 
     def _leaked(self, prefix: str, end: int) -> bool:
         if prefix:
-            del self._shown[-len(prefix.encode()) :]
-        self.leaks.append(prefix + self._held[:end])
-        self._mode, self._held = "text", self._held[end:]
+            self._channel.cut(prefix)
+        self._spans = []
+        self.leaks.append(prefix + self._held[self._at : end])
+        self._mode, self._at = "scan", end
         return True
 
 
-def _ends_in_code(text: str) -> bool:
-    """Say whether the end of ``text`` stands in a fence or in inline code."""
-    opened = ""
-    *lines, last = text.split("\n")
-    for fence in filter(None, (re.match(_FENCE, line) for line in lines)):
-        if not opened:
-            opened = fence[1]
-        elif fence[1].startswith(opened) and not fence[2].strip():
-            opened = ""
-    inline = len(re.findall("`+", last)) % 2
-    return bool(opened or re.match(_FENCE, last) or inline)
-
-
-def _partial(text: str, token: str = "") -> int:
-    """Return how many characters at the end may be the start of a marker."""
-    start = text.find("<", max(len(text) - _LONGEST, 0))
-    while start >= 0:
-        tail = text[start:]
-        if token.startswith(tail) if token else tail in _STARTS:
-            return len(tail)
+def _piece(text: str, at: int) -> int:
+    """Return where a piece begins at the end that may become a marker, or the end."""
+    reach = max(at, len(text) - _TAG_REACH)
+    tag = max(text.rfind("<|open|>", reach), text.rfind("<|close|>", reach))
+    if tag >= 0 and _TAG_PIECE.match(text, tag):
+        return tag
+    start = text.find("<", max(at, len(text) - _LONGEST))
+    while start >= 0 and text[start:] not in _PREFIXES:
         start = text.find("<", start + 1)
-    return 0
-
-
-def calls_in(block: str, offered: frozenset[str]) -> Iterator[ToolCall]:
-    """Yield the whole calls of a leaked block; one without its end is no call."""
-    for said, body, whole in _tags("call", block):
-        if whole:
-            name = said.get("tool", "")
-            id_ = f"functions.{name}:{said.get('index', 0)}"
-            yield ToolCall(id_, name, _xtml(body), id_)
-    for piece in block.split(_BEGIN):
-        head, found, rest = piece.partition(_ARGUMENTS)
-        arguments, *ended = re.split(_K2_END, rest, maxsplit=1)
-        if found and ended and head.split():
-            yield _k2_call(head.split()[-1], arguments.strip(), offered)
-
-
-def name_in(id_: str) -> str:
-    """Return the name in an id of K2's form, ``functions.name:index``."""
-    name = id_.removeprefix("functions.")
-    before, colon, number = name.rpartition(":")
-    return before if colon and number.isdigit() else name
-
-
-def _k2_call(id_: str, arguments: str, offered: frozenset[str]) -> ToolCall:
-    name, inside = name_in(id_), as_dict(decoded(arguments))
-    if name not in offered and as_str(inside.get("name")) in offered:
-        # vLLM once wrote an id of OpenAI's form, and the name among the arguments.
-        name = inside.pop("name")
-        arguments = msgspec.json.encode(inside.get("arguments", inside)).decode()
-    return ToolCall(id_, name, tidy(arguments)[0], id_)
-
-
-def _tags(name: str, text: str) -> Iterator[tuple[dict[str, str], str, bool]]:
-    """Yield K3's tags of a name: attributes, content, and whether they end."""
-    for piece in text.split(f"<|open|>{name} ")[1:]:
-        head, _, rest = piece.partition("<|sep|>")
-        content, end, _ = rest.partition(f"<|close|>{name}<|sep|>")
-        yield dict(re.findall(r'(\w+)="([^"]*)"', head)), content, bool(end)
-
-
-def _xtml(body: str) -> str:
-    """Return K3's arguments as JSON text; types but string are JSON already."""
-    values: dict[str, Any] = {}
-    for said, value, _ in _tags("argument", body):
-        key = said.get("key", "")
-        values[key] = value
-        if said.get("type") != "string":
-            with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                values[key] = msgspec.json.decode(value)
-    return msgspec.json.encode(values).decode()
+    return start if start >= 0 else len(text)

@@ -12,7 +12,7 @@ from kimikit.types import Call, Pricer, Reply
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.dialects import wants_kimi_ids
-from kimikit.wire.markers import name_in
+from kimikit.wire.leaks import name_in
 
 
 def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
@@ -42,6 +42,8 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
             "Raw tool markers are taken out of the text (they are in .raw); "
             f"{len(calls)} {were} found in them."
         )
+    if choice.unclosed:
+        notes.append("A think tag never closed, so what it held is the answer.")
     if choice.content.unopened:
         notes.append("Thinking had come as text, with no opening tag, and was moved.")
     before = sum(

@@ -314,21 +314,6 @@ def build(
     return body
 
 
-def offered(body: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of all tools that a request offers.
-
-    K3 also takes tools inside a system message (K2 vendor verifier).
-    """
-    tools = list(body.get("tools") or [])
-    for message in body.get("messages") or []:
-        tools += message.get("tools") or []
-    return frozenset(
-        tool["function"]["name"]
-        for tool in tools
-        if isinstance(tool.get("function"), dict)
-    )
-
-
 def _json(value: Any, what: str) -> str:
     try:
         return msgspec.json.encode(value).decode()

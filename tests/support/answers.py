@@ -935,10 +935,10 @@ STREAMS = (
         {"text": "a", "reasoning": "Hm."},
     ),
     Case(
-        "S6 thinking that is never closed",
-        (*text("<think>Hm."), *STOP),
+        "S6 thinking that is never closed, cut at the length",
+        (*text("<think>Hm."), chunk("length"), DONE),
         {"text": "", "reasoning": "Hm."},
-        "thought and then stopped",
+        "No token was left",
     ),
     Case(
         "S7 U+2028, U+2029 and U+0085 inside JSON",

@@ -69,32 +69,38 @@ FRAGMENTS = [
     "<|tool_calls_section_end|>", "<think>", "</think>", " ", "\n", "`", "```\n", "~~~",
     "<|open|>tools<|sep|>", "<|open|>call tool=\"f\"<|sep|>", "<|close|>call<|sep|>",
     "<|close|>tools<|sep|>", "<|open|>think<|sep|>", "<|close|>think<|sep|>",
-    "<|open|>response<|sep|>", "text", "<", "x" * 150, "  ",
+    "<|open|>response<|sep|>", "text", "<", "x" * 150, "  ", "<|close|>message<|sep|>",
+    "<|open|>call tool=\"f\" index=\"1\"<|sep|>", "<|close|>", "<|open|> response <|sep|>",
+    "<|close|>think", "<|end_of_msg|>", "<|", ".", " ", "月",
 ]  # fmt: skip
 
 
-def filtered(pieces: list[str]) -> tuple[Any, ...]:
+def filtered(pieces: list[str], *, ended: bool = False) -> tuple[Any, ...]:
     shown, thought = bytearray(), bytearray()
     both = Filter(shown, thought)
     for piece in pieces:
         both.feed(piece)
-    both.feed("", last=True)
-    return shown.decode(), thought.decode(), both.leaks, both.unopened
+    both.feed("", last=True, ended=ended)
+    moved = both.unclosed() if ended else ""
+    return shown.decode(), thought.decode(), both.leaks, both.unopened, moved
 
 
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.sampled_from(FRAGMENTS), max_size=9).map("".join),
     st.lists(st.integers(0, 5000), max_size=9),
+    st.booleans(),
 )
-def test_leaks_cut_anywhere(text: str, places: list[int]) -> None:
+def test_leaks_cut_anywhere(text: str, places: list[int], ended: bool) -> None:
     """What is shown, thought and taken out does not depend on the cuts."""
-    assert filtered([text]) == filtered(cut(text, places)) == filtered(list(text))
+    whole = filtered([text], ended=ended)
+    assert filtered(cut(text, places), ended=ended) == whole
+    assert filtered(list(text), ended=ended) == whole
 
 
 @given(st.text().filter(lambda t: "<" not in t and not t[:1].isspace()))
 def test_other_text_is_not_touched(text: str) -> None:
-    assert filtered([text]) == (text, "", [], False)
+    assert filtered([text]) == (text, "", [], False, "")
 
 
 @given(st.text())

@@ -12,7 +12,17 @@ import msgspec
 from msgspec.structs import replace
 
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
-from kimikit.prompting.history import Count, as_messages, estimate_tokens, legal, size
+from kimikit.plain import plain
+from kimikit.prompting.history import (
+    Count,
+    as_messages,
+    changed,
+    estimate_tokens,
+    is_text,
+    legal,
+    size,
+    with_picture,
+)
 from kimikit.prompting.totals import spent, total_cost, total_usage, where
 from kimikit.prompting.tree import Branch, State, Tree, Turn
 from kimikit.types import ChatClient, Reply, Usage
@@ -83,7 +93,8 @@ class Conversation:
 
         Args:
             messages: A text, or messages such as the results of tool calls.
-            params: For this question alone.
+            params: For this question alone; pictures given as ``image`` stay in the
+                history.
 
         Returns:
             The answer; its notes tell what was left out to fit the window.
@@ -92,6 +103,8 @@ class Conversation:
 
     def edit(self, index: int, text: str, **params: Any) -> Reply | None:
         """Change a message and go on from there; what followed stays in ``tree()``.
+
+        Its pictures and other parts stay, unless ``image`` gives others.
 
         Args:
             index: Position in ``messages``; negative ones count from the end.
@@ -117,12 +130,16 @@ class Conversation:
             self._change(system=text)
             return None
         if position == len(turn.asked):
-            answer = {"role": "assistant", "content": text}
+            said = changed(turn.answer.get("content"), text)
+            answer = {"role": "assistant", "content": said}
             free = replace(turn, usage=Usage(), cost=Decimal(0), notes=())
             self._add(free, answer=answer, state="edited")
             return None
         asked = [dict(message) for message in turn.asked]
-        asked[position]["content"] = text
+        before = asked[position].get("content")
+        if params.get("image") is not None and isinstance(before, list):
+            before = [part for part in before if is_text(part)]
+        asked[position]["content"] = changed(before, text)
         return self._ask(asked, turn.parent, params)
 
     def fork(self, name: str | None = None) -> Conversation:
@@ -188,7 +205,12 @@ class Conversation:
         """Write all branches as JSON; a file that is there is replaced whole."""
         target = Path(path)
         half = target.with_name(f".{target.name}.{os.getpid()}")
-        data = msgspec.json.encode(self.tree(), enc_hook=_unsaveable)
+        tree = self.tree()
+        branches = {
+            name: replace(branch, params=_saved(branch.params))
+            for name, branch in tree.branches.items()
+        }
+        data = msgspec.json.encode(replace(tree, branches=branches))
         half.write_bytes(msgspec.json.format(data, indent=1))
         half.replace(target)
 
@@ -242,6 +264,7 @@ class Conversation:
     ) -> Reply:
         """Ask after a turn; only an answer that may be gone on from moves the head."""
         params = {**self._branch.params, **params}
+        asked = with_picture(asked, params.pop("image", None))
         last = Turn() if parent is None else self._book.turns[parent]
         turn = Turn(parent=parent, asked=copy.deepcopy(asked), cost=Decimal(0))
         turn = replace(turn, left_out=last.left_out, summary=last.summary)
@@ -348,8 +371,11 @@ def _ending(reply: Reply) -> State:
     return "whole" if whole else "stopped" if reply.partial else "cut off"
 
 
-def _unsaveable(value: Any) -> Any:
-    raise BadInput(
-        f"The parameter {value!r} cannot be saved as JSON.",
-        "Give it to say() with each question instead.",
-    )
+def _saved(params: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {name: plain(value, name) for name, value in params.items()}
+    except BadInput as exc:
+        raise BadInput(
+            f"A parameter cannot be saved as JSON: {exc.what}",
+            "Give it to say() with each question instead.",
+        ) from exc

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from kimikit.errors import BadInput
-from kimikit.types import Message
+from kimikit.plain import plain, short
+from kimikit.types import Message, Reply
+from kimikit.wire import requests
 
 Count = Callable[[str], int]
 """From a text to its number of tokens."""
 
 TOKENS_A_MESSAGE = 4
 """What a chat template adds around each message, about."""
+
+MEDIA_TOKENS = {"image": 1024, "video": 8192, "audio": 1024, "file": 4096}
+"""About what a part that is no text counts as, whatever its size in bytes: hosts count
+pixels and seconds, and no host says how."""
+
+DATA_CHARS = 256
+"""From so many characters on, a text without a space in a part of a kind that is not
+known is taken for data."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -37,17 +45,57 @@ def as_messages(messages: Any) -> list[dict[str, Any]]:
 
 
 def _as_dict(message: Any) -> dict[str, Any]:
-    match message:
-        case {"role": _}:
-            return dict(message)
-        case Message():
-            return message.to_dict()
-        case str() if message:
-            return {"role": "user", "content": message}
+    if isinstance(message, Reply):
+        message = message.message
+    elif isinstance(message, Message):
+        message = message.to_dict()
+    elif isinstance(message, str) and message:
+        message = {"role": "user", "content": message}
+    if isinstance(message, Mapping) and "role" in message:
+        return plain(message, "a message")  # type: ignore[no-any-return]
     raise BadInput(
-        f"{message!r} cannot be sent as a message.",
+        f"{short(message)} cannot be sent as a message.",
         "Give a text, a dict with a role, a Message, or a list of these.",
     )
+
+
+def with_picture(messages: list[dict[str, Any]], image: Any) -> list[dict[str, Any]]:
+    """Return messages with a picture in the last question, so that it stays there."""
+    if image is None:
+        return messages
+    for place in range(len(messages) - 1, -1, -1):
+        if messages[place]["role"] == "user":
+            asked = [messages[place]]
+            (shown,) = requests.as_messages(asked, system=None, image=image)
+            return [*messages[:place], shown, *messages[place + 1 :]]
+    raise BadInput(
+        "image= was given and no user message to show it in.",
+        "Ask about the picture in a message of the role user.",
+    )
+
+
+def changed(content: Any, text: Any) -> Any:
+    """Return the content of a message that says another text; other parts stay."""
+    if not isinstance(content, list) or not isinstance(text, str):
+        return text
+    others = [part for part in content if not is_text(part)]
+    first = next((i for i, part in enumerate(content) if is_text(part)), 0)
+    ahead = sum(not is_text(part) for part in content[:first])
+    said = [{"type": "text", "text": text}] if text else []
+    return [*others[:ahead], *said, *others[ahead:]]
+
+
+def is_text(part: Any) -> bool:
+    """Tell whether a part of a message is text."""
+    return isinstance(part, str) or (isinstance(part, dict) and "text" in part)
+
+
+def kind_of(part: Any) -> str:
+    """Return what a part of a message is: ``text``, ``image``, ``video`` and so on."""
+    if is_text(part):
+        return "text"
+    named = str(part.get("type", "")) if isinstance(part, dict) else ""
+    return next((kind for kind in MEDIA_TOKENS if kind in named), named or "part")
 
 
 def legal(messages: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -73,11 +121,47 @@ def legal(messages: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def size(messages: Sequence[dict[str, Any]], count: Count) -> int:
-    """Return about how many tokens the messages are."""
-    held = [m.get(key) for m in messages for key in ("content", "tool_calls")]
-    texts = [
-        value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for value in held
-        if value
-    ]
-    return sum(map(count, texts)) + TOKENS_A_MESSAGE * len(messages)
+    """Return about how many tokens the messages are.
+
+    A picture counts as a picture, not as the letters that its bytes are sent as.
+    """
+    tokens = TOKENS_A_MESSAGE * len(messages)
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            kind = kind_of(part)
+            if kind in MEDIA_TOKENS:
+                tokens += MEDIA_TOKENS[kind]
+            else:
+                whole = kind == "text"
+                tokens += sum(
+                    count(t) for t in _texts(part) if whole or not _is_data(t)
+                )
+        for key in ("tool_calls", "reasoning_content", "tools"):
+            tokens += sum(map(count, _texts(message.get(key))))
+    return tokens
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a part of a message, without words of the form."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "type":
+                yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _is_data(text: str) -> bool:
+    """Tell whether a text is bytes in letters: a ``data:`` URL or bare base64."""
+    if text.startswith("data:") and ";base64," in text[:200]:
+        return True
+    start = text[:DATA_CHARS]
+    return (
+        len(start) == DATA_CHARS
+        and start.isascii()
+        and not any(letter in start for letter in " \n\t{}<>.,")
+    )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
+from kimikit.prompting.history import kind_of
 from kimikit.prompting.totals import spent
 from kimikit.shown import Shown, Table
 from kimikit.types import Usage
@@ -133,8 +134,14 @@ class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
 def _text(message: dict[str, Any]) -> html.Cell | str:
     content = message.get("content") or ""
     if isinstance(content, list):
-        content = " ".join(str(part.get("text", "[image]")) for part in content)
+        content = " ".join(_shown(part) for part in content)
     if not content and message.get("tool_calls"):
         names = [call["function"]["name"] for call in message["tool_calls"]]
         content = f"calls {', '.join(names)}"
     return html.opening(html.clean(str(content)), 48)
+
+
+def _shown(part: Any) -> str:
+    if isinstance(part, dict) and "text" in part:
+        return str(part["text"])
+    return part if isinstance(part, str) else f"[{kind_of(part)}]"

@@ -1,68 +1,103 @@
 # Two commands matter: `make lab` to explore, `make test` to check.
-# Each sets up its own .venv and does nothing twice: a stamp is younger than
-# pyproject.toml once its packages are installed, and the install is editable.
+# Each sets up its own environment and does nothing twice: a stamp is younger than the lock
+# and pyproject.toml once their packages are installed, and the install is editable.
 
 PYTHON ?= python3
-BIN := .venv/bin
-ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Every package is one of those that the lock names with their hashes; kimikit itself, and
+# what builds it, is fetched from nowhere.
+LOCKED := $(PIP) install --quiet --require-hashes -r
+SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: lab test notebooks index prices bench release lint clean help
+# JupyterLab refuses to run as root, and rightly so, unless root is a container's.
+IN_CONTAINER ?= $(wildcard /.dockerenv /run/.containerenv)$(container)$(KUBERNETES_SERVICE_HOST)
+ROOT_FLAG := $(and $(strip $(IN_CONTAINER)),$(filter 0,$(shell id -u)),--allow-root)
+
+# A worker per core; what takes longest begins first, and files with a browser stay whole.
+WORKERS ?= logical
+XDIST := -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+COVER := --cov --cov-report=term
+FUZZ_S ?= 60
+
+.PHONY: lab test test-python notebooks index bench fuzz release lint lock lowest latest clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
 	@echo 'make test       set up and run all tests but the long notebooks'
 	@echo 'make notebooks  execute every notebook, results into artifacts/'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
-	@echo 'make prices     make the tables of prices and models anew from genai-prices'
 	@echo 'make lint       ruff, mypy and the import contract'
+	@echo 'make fuzz       feed the parsers of the wire random streams for $(FUZZ_S) s each'
+	@echo 'make lock       write locks/ for what pyproject.toml asks for now'
+	@echo 'make lowest     run the tests on the lowest versions that pyproject.toml allows'
+	@echo 'make latest     run the tests on the newest versions of everything'
 	@echo 'make release    build sdist and wheel, run all tests on what they install'
 	@echo 'make bench      measure ours against its peers (long)'
+	@echo
+	@echo 'Another Python, in an environment of its own:'
+	@echo '                make test PYTHON=python3.13 VENV=.venv-3.13'
 
-.venv/made.stamp:
+$(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'kimikit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...'; exit 1; }
-	$(PYTHON) -m venv .venv || \
+	$(PYTHON) -m venv $(VENV) || \
 	  { echo 'no venv module here; on Debian or Ubuntu: apt-get install python3-venv'; exit 1; }
 	@touch $@
 
-.venv/lab.stamp: .venv/made.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,lab,pandas,tokens,prices,sandbox,documents]'
+$(VENV)/lab.stamp: $(VENV)/made.stamp locks/lab.txt pyproject.toml
+	$(LOCKED) locks/lab.txt
+	$(SELF)
 	@touch $@
 
-.venv/dev.stamp: .venv/made.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@ .venv/lab.stamp
+$(VENV)/dev.stamp: $(VENV)/made.stamp locks/dev.txt pyproject.toml
+	$(LOCKED) locks/dev.txt
+	$(SELF)
+	@touch $@ $(VENV)/lab.stamp
 
-lab: .venv/lab.stamp
+lab: $(VENV)/lab.stamp
 	@$(BIN)/kimikit fetch
 	$(BIN)/jupyter lab $(ROOT_FLAG) $(LAB_FLAGS) notebooks/00-start.ipynb
 
-test: .venv/dev.stamp
+test: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest -m 'not notebook and not release' --cov --cov-report=term $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(XDIST) -m 'not notebook and not release' $(COVER) $(PYTEST_FLAGS)
 
-notebooks: .venv/dev.stamp
+# What another Python or other versions of libraries could change: no browser, no notebooks.
+test-python: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest tests/notebooks -m notebook -v $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(XDIST) -m 'not browser and not notebook and not archives and not release' $(PYTEST_FLAGS)
 
-index: .venv/dev.stamp
-	cd tests && ../$(BIN)/python -m support.index
+notebooks: $(VENV)/dev.stamp
+	@$(BIN)/kimikit fetch
+	$(BIN)/python -m pytest tests/notebooks $(XDIST) -m notebook -v $(PYTEST_FLAGS)
 
-prices: .venv/dev.stamp
-	cd tests && ../$(BIN)/python -m support.make_prices
+index: $(VENV)/dev.stamp
+	cd tests && $(abspath $(BIN))/python -m support.index
 
-lint: .venv/dev.stamp
+lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-release: .venv/dev.stamp
-	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest tests/test_archives.py -m 'archives or release' -s $(PYTEST_FLAGS)
+fuzz: $(VENV)/dev.stamp
+	for target in tests/wire/fuzz_*.py; do \
+	  $(BIN)/python $$target -max_total_time=$(FUZZ_S) || exit 1; \
+	done
 
-bench: .venv/dev.stamp
-	$(BIN)/python tests/bench/run.py $(BENCH_FLAGS)
+# The pins that a lock has stay as they are; LOCK_FLAGS=--upgrade takes the newest of all.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+  --group build
+EXTRAS := local lab pandas tokens prices sandbox documents
+
+lock: $(VENV)/made.stamp
+	@test -x $(BIN)/uv || $(PIP) install --quiet uv
+	$(COMPILE) $(LOCK_FLAGS) --extra dev pyproject.toml -o locks/dev.txt
+	$(COMPILE) $(LOCK_FLAGS) $(addprefix --extra ,$(EXTRAS)) -c locks/dev.txt pyproject.toml -o locks/lab.txt
 
 clean:
-	rm -rf .venv artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache .coverage .coverage.*

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +17,58 @@ from kimikit import local
 if TYPE_CHECKING:
     from support.lab import Lab
 
+Server = tuple[str, str, Path]
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
+_WHOLE = {"kernel", "lab", "chromium", "archives", "collected"}
+"""Fixtures that take seconds to make: files that use one stay with one worker."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put browser tests last: Playwright keeps an event loop running in this thread."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    """Begin with what takes longest, so that no worker is left with it at the end.
+
+    In a file, browser tests come last: Playwright keeps an event loop running in this
+    thread until the file's end.
+    """
+    whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
+    for item in items:
+        if item.path in whole:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    ranks = {item: _rank(item, whole) for item in items}
+    files = dict.fromkeys(item.path for item in items)
+    first = {path: min(ranks[i] for i in items if i.path == path) for path in files}
+    order = {path: n for n, path in enumerate(files)}
+    items.sort(key=lambda i: (first[i.path], order[i.path], _in_browser(i)))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _in_browser(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
+
+
+def _rank(item: pytest.Item, whole: set[Path]) -> int:
+    """Return 0 for what takes longest, 3 for what takes no time at all."""
+    if item.get_closest_marker("notebook") or item.get_closest_marker("archives"):
+        return 0
+    if item.path in whole:
+        return 1
+    return 2 if "local_host" in _fixtures(item) else 3
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what ends by an interrupt where the shell has turned interrupts off.
+
+    ``pytest &`` in a script does so for the run and all its children: such a test would
+    wait for ever.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        source = inspect.getsource(item.function) if hasattr(item, "function") else ""
+        if re.search(r"interrupt_main|SIGINT|(?<![.\w])interrupt\b", source):
+            pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 
 def _is_foreign(name: str) -> bool:
@@ -52,9 +101,9 @@ def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Runni
         local.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium."""
+    """The system's Chromium, for a file: others get this thread's event loop back."""
     from support.lab import running_chromium  # most tests need none
 
     with running_chromium() as browser:
@@ -62,9 +111,17 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab of the test run's own."""
-    from support.lab import running_lab
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A JupyterLab of this worker's own."""
+    from support.lab import running_server
 
-    with running_lab(tmp_path_factory.mktemp("lab"), chromium) as lab:
-        yield lab
+    with running_server(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lab(chromium: Any, lab_server: Server) -> Lab:
+    """That JupyterLab, seen through Chromium."""
+    from support.lab import Lab
+
+    return Lab(*lab_server, chromium)

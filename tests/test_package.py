@@ -2,15 +2,19 @@
 
 import ast
 import io
+import os
 import re
 import subprocess
 import sys
 import tokenize
 import tomllib
+from collections import defaultdict
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import kimikit
 from kimikit.cli import EXTRAS
@@ -198,6 +202,72 @@ def test_environment_file_and_pyproject_ask_for_the_same():
     )
 
 
+LOCKS = {"lab": set(EXTRAS) - {"mcp"}, "dev": {*EXTRAS, "dev"}}
+"""What each file in ``locks/`` holds: these extras, and what builds kimikit."""
+
+
+def locked(name):
+    """Return {name: versions} of a lock; a version can differ from Python to Python."""
+    text = (ROOT / "locks" / f"{name}.txt").read_text()
+    found = defaultdict(set)
+    for package, version in re.findall(r"^([a-z0-9-]+)==([^ ]+) ", text, flags=re.M):
+        found[package].add(version)
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_what_pyproject_asks_for(lock):
+    """If this fails after a change of pyproject.toml: make lock."""
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = data["project"]
+    lines = [*project["dependencies"], *data["dependency-groups"]["build"]]
+    for extra in LOCKS[lock]:
+        lines += project["optional-dependencies"][extra]
+    pins = locked(lock)
+    wanted = requirements(line for line in lines if not line.startswith("kimikit["))
+    assert wanted.keys() - pins.keys() == set(), "make lock"
+    outside = [
+        f"{name}{bound} is locked to {version}; make lock"
+        for name, bound in wanted.items()
+        for version in pins[name]
+        if version not in SpecifierSet(bound)
+    ]
+    assert outside == []
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_is_pins_and_hashes_and_nothing_else(lock):
+    """No address and no path: it installs from wherever the user's pip does."""
+    text = (ROOT / "locks" / f"{lock}.txt").read_text().replace(" \\\n", " ")
+    pin = r"[a-z0-9-]+==\S+( ; [^:/]+?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) > 100
+    assert [line for line in lines if not re.fullmatch(pin, line)] == []
+
+
+def test_who_tests_has_the_versions_of_who_explores():
+    lab, dev = locked("lab"), locked("dev")
+    assert {name for name in lab if lab[name] != dev[name]} == set()
+
+
+@pytest.mark.parametrize(
+    ("container", "user"), list(product(["", "docker"], ["0", "1000"]))
+)
+def test_jupyter_runs_as_root_in_a_container_only(container, user, tmp_path):
+    (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "id").chmod(0o755)
+    said = subprocess.run(
+        ["make", "--dry-run", "lab", f"IN_CONTAINER={container}"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "jupyter lab" in said
+    assert ("--allow-root" in said) == (container == "docker" and user == "0")
+
+
 def test_every_dependency_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     listed = re.findall(r'^    "[A-Za-z].*>=.*",.*$', text, flags=re.M)
@@ -237,7 +307,9 @@ def test_no_registry_host_is_named():
     guilty = [
         name
         for name in tracked.stdout.split("\0")
-        if name.endswith((".py", ".md", ".toml", ".yml", ".ipynb", "Makefile", "run"))
+        if name.endswith(
+            (".py", ".md", ".toml", ".yml", ".txt", ".ipynb", "Makefile", "run")
+        )
         and name != "tests/test_package.py"
         and names.search((ROOT / name).read_text(encoding="utf-8"))
     ]

@@ -1,107 +1,86 @@
-"""Types to JSON Schema and back, in the dialect that every host takes.
-
-Hosts validate tool schemas, and no two alike. The rules here are what these three have
-in common: Moonshot's validator (MoonshotAI/walle, ``docs/mfjs-spec.md``), OpenAI's and
-llama.cpp's grammar converter:
-
-* every property has a ``type``, or an ``anyOf`` of branches that each have one, with
-  only ``description`` and ``default`` beside it;
-* values of an ``enum`` are all of the one type that stands next to it;
-* arrays have ``items``, also beside the ``prefixItems`` of a tuple;
-* references are put in place, so a type cannot hold itself;
-* a ``pattern`` is anchored at both ends; no ``$schema``, no ``title``.
-"""
+"""Types to JSON Schema and back: what a tool takes, and what an answer should be."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime
-from collections.abc import Mapping
+import functools
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import msgspec
 
+from kimikit import host_schema
 from kimikit.errors import BadInput
 
-_KEPT = {
-    "type", "description", "default", "enum", "properties", "required", "items",
-    "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
-    "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
-}  # fmt: skip
-_RESERVED = {"$defs", "$ref", "anyOf", "required", "additionalProperties"}
-_SCALARS = [{"type": t} for t in ("string", "number", "boolean", "object", "null")]
-_ANYTHING = [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]
-_JSON_TYPES = {
-    str: "string", bool: "boolean", int: "integer", float: "number",
-    type(None): "null", list: "array", dict: "object",
-}  # fmt: skip
-_IMPLIED = {
-    "properties": "object", "items": "array", "prefixItems": "array",
-    "minLength": "string", "pattern": "string", "minimum": "number",
-}  # fmt: skip
+_SIMPLE = ("Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len")
 _BOUNDS = (
     "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern",
 )  # fmt: skip
 _FORMATS = {datetime.datetime: "date-time", datetime.time: "time"}
+_ERRORS_TOLD = 10
 
 
 def of(hint: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a Python type.
+    """Return the JSON Schema of a Python type, in the words that hosts take.
 
     Args:
         hint: Anything that ``convert`` can make: plain types, ``Optional``, ``Union``,
             ``Literal``, enums, containers, ``TypedDict``, dataclasses, msgspec Structs,
-            pydantic models, dates, ``Path``, ``Annotated`` with constraints.
+            pydantic models and dataclasses and unions of them, dates, ``Path``,
+            ``Annotated`` with constraints.
 
     Raises:
-        BadInput: If the type has no JSON form, or holds itself.
+        BadInput: If the type has no JSON form.
     """
+    return _form(hint).schema
+
+
+def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a finished schema of parameters into what every host takes."""
+    return host_schema.accepted(schema).schema
+
+
+def _form(hint: Any) -> host_schema.Rewritten:
     try:
-        schema = msgspec.json.schema(_plain(hint), schema_hook=_custom_schema)
-    except (TypeError, NotImplementedError, RecursionError) as exc:
-        reason = str(exc).splitlines()[-1] or "it is not supported"
+        if (adapter := _adapter(hint)) is not None:
+            schema = adapter.json_schema()
+        else:
+            schema = msgspec.json.schema(_plain(hint), schema_hook=_custom_schema)
+    except BadInput:
+        raise
+    # Pydantic's own errors of schemas, and whatever a type's own code raises.
+    except Exception as exc:
+        reason = next(reversed(str(exc).splitlines()), "it is not supported")
         raise BadInput(
             f"There is no JSON Schema for {hint!r}: {reason}.",
             "Use plain types, Literal, list, dict, TypedDict, a dataclass, a Struct or "
             "a pydantic model.",
         ) from exc
-    return _tidy(schema, {})
-
-
-def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Rewrite a finished schema of parameters into what every host takes.
-
-    Keywords that some host refuses are put in other words, or left out where there are
-    none (``not``, ``if``); the caller still validates against the original.
-
-    Raises:
-        BadInput: If the root is not an object, or a part refers to itself.
-    """
-    root = _tidy(schema, {})
-    branches = root.get("anyOf", [root])
-    if any(branch["type"] != "object" for branch in branches):
-        raise BadInput(
-            "The schema of a tool's parameters must describe an object.",
-            'Give {"type": "object", "properties": {...}}.',
-        )
-    if len(branches) > 1:
-        properties: dict[str, Any] = {}
-        for branch in branches:
-            properties = {**branch.get("properties", {}), **properties}
-        required = [set(branch.get("required", ())) for branch in branches]
-        common = sorted(set.intersection(*required))
-        whole = {"type": "object", "properties": properties, "required": common}
-        root = _tidy(whole, {})
-    return {**root, "properties": root.get("properties", {})}
+    return host_schema.rewritten(schema)
 
 
 def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
     """Validate a JSON value and return it as the hinted Python type.
 
     What fits as it is stays as it is; only what does not is tried again with the
-    allowances models need: numbers and booleans as strings, 3.0 for 3.
+    allowances models need: numbers and booleans as strings, 3.0 for 3. What only
+    pydantic knows how to hold, pydantic holds, by its rules for JSON.
 
     Args:
         value: A decoded JSON value.
@@ -111,21 +90,163 @@ def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
     Raises:
         BadInput: With the path and what was expected there.
     """
-    for strict in (True, False):
+    if _holds_other_names(value):
+        value = _form(hint).original(value)
+    try:
+        if (adapter := _adapter(hint)) is not None:
+            return _validated(adapter, value)
         try:
-            return msgspec.convert(
-                value,
-                _plain(hint),
-                strict=strict,
-                str_keys=True,
-                dec_hook=_custom_value,
-            )
-        except msgspec.ValidationError as exc:
-            error = exc
-    what, _, path = str(error).partition(" - at `$")
-    raise BadInput(
-        f"{what} - at `{at}{path or '`'}.", "Give a value that fits."
-    ) from error
+            return _converted(value, hint, strict=True)
+        except msgspec.ValidationError:
+            return _converted(value, hint, strict=False)
+    except BadInput:
+        raise
+    # A type's own code may raise anything; the model is told of it.
+    except Exception as exc:
+        what, _, path = str(exc).partition(" - at `$")
+        raise BadInput(
+            f"{what} - at `{at}{path or '`'}.", "Give a value that fits."
+        ) from exc
+
+
+def _converted(value: Any, hint: Any, *, strict: bool) -> Any:
+    return msgspec.convert(
+        value, _plain(hint), strict=strict, str_keys=True, dec_hook=_custom_value
+    )
+
+
+def _holds_other_names(value: Any) -> bool:
+    """Whether a key is one that stands for a name which hosts refuse."""
+    if isinstance(value, Mapping):
+        return any(
+            (isinstance(key, str) and key.rstrip("_") in host_schema.RESERVED)
+            or _holds_other_names(one)
+            for key, one in value.items()
+        )
+    return isinstance(value, list) and any(map(_holds_other_names, value))
+
+
+def _adapter(hint: Any) -> Any:
+    """Return pydantic's own reader of a type that only it can hold, else ``None``."""
+    try:
+        return _cached_adapter(hint)
+    except TypeError:  # what stands in an Annotated cannot always be hashed
+        return _cached_adapter.__wrapped__(hint)
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_adapter(hint: Any) -> Any:
+    parts = list(_parts(hint))
+    if not any(_of_pydantic(part, inside=inside) for part, inside in parts):
+        return None
+    if any(isinstance(p, type) and issubclass(p, msgspec.Struct) for p, _ in parts):
+        if not any(_needs_more(part, inside=inside) for part, inside in parts):
+            return None  # models alone, which msgspec hands to pydantic one by one
+        raise BadInput(
+            f"{hint!r} mixes a Struct with what only pydantic can check.",
+            "Make the Struct a pydantic model or dataclass.",
+        )
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_typed(hint))
+
+
+def _parts(hint: Any, *, inside: bool = False, seen: Any = None) -> Iterator[Any]:
+    """Yield all that a type is made of, and whether a class's field holds it."""
+    seen = set() if seen is None else seen
+    if id(hint) in seen:
+        return
+    seen.add(id(hint))
+    yield hint, inside
+    hint = getattr(hint, "__supertype__", getattr(hint, "__value__", hint))
+    inner: list[tuple[Any, bool]] = []
+    if get_origin(hint) is not Literal:
+        some = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
+        inner = [(one, inside) for one in some]
+    if isinstance(hint, type) and not hasattr(hint, "__pydantic_validator__"):
+        with contextlib.suppress(Exception):  # names that are not there, told later
+            fields = get_type_hints(hint, include_extras=True)
+            inner += [(one, True) for one in fields.values()]
+    for one, deeper in inner:
+        yield from _parts(one, inside=deeper, seen=seen)
+
+
+def _of_pydantic(part: Any, *, inside: bool) -> bool:
+    return hasattr(part, "__pydantic_validator__") or _needs_more(part, inside=inside)
+
+
+def _needs_more(part: Any, *, inside: bool) -> bool:
+    """Whether msgspec would pass over what pydantic must hold."""
+    if get_origin(part) is Annotated:
+        return any(_is_foreign(one, inside=inside) for one in part.__metadata__)
+    if get_origin(part) in (Union, UnionType):
+        return any(hasattr(one, "__pydantic_validator__") for one in get_args(part))
+    if hasattr(part, "__pydantic_validator__"):
+        return dataclasses.is_dataclass(part)
+    return hasattr(part, "__get_pydantic_core_schema__")
+
+
+def _is_foreign(extra: Any, *, inside: bool) -> bool:
+    """Whether something in ``Annotated`` has no words in msgspec.
+
+    In the field of a class, which msgspec reads by itself, only its own words count.
+    """
+    if isinstance(extra, msgspec.Meta | str):
+        return False
+    if not type(extra).__module__.startswith(("pydantic", "annotated_types")):
+        return hasattr(extra, "__get_pydantic_core_schema__")
+    if inside or type(extra).__name__ not in ("FieldInfo", *_SIMPLE):
+        return True
+    special = ("discriminator", "alias", "validation_alias", "default_factory")
+    return any(getattr(extra, name, None) is not None for name in special) or any(
+        type(one).__name__ not in ("_PydanticGeneralMetadata", *_SIMPLE)
+        or getattr(one, "strict", None) is not None
+        for one in getattr(extra, "metadata", ())
+    )
+
+
+def _typed(hint: Any) -> Any:
+    """Return the same type with each ``TypedDict`` as pydantic reads it anywhere.
+
+    Before Python 3.12 it takes only those of ``typing_extensions``.
+    """
+    import typing_extensions
+
+    if is_typeddict(hint):
+        fields = get_type_hints(hint, include_extras=True)
+        made = {
+            name: (Required if name in hint.__required_keys__ else NotRequired)[
+                _typed(one)
+            ]
+            for name, one in fields.items()
+        }
+        return typing_extensions.TypedDict(hint.__name__, made)  # type: ignore[operator]
+    args = get_args(hint)
+    origin: Any = get_origin(hint)
+    if not args or origin is Literal or not all(map(_is_type, args)):
+        return hint
+    if origin is Annotated:
+        return Annotated[(_typed(args[0]), *args[1:])]
+    made_of = tuple(map(_typed, args))
+    return (Union if origin is UnionType else origin)[made_of]
+
+
+def _is_type(one: Any) -> bool:
+    return one is not Ellipsis and not isinstance(one, list)
+
+
+def _validated(adapter: Any, value: Any) -> Any:
+    """Validate as JSON: there a strict model takes a date or a UUID as text."""
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_json(json.dumps(value))
+    except ValidationError as exc:
+        problems = [
+            f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}"
+            for e in exc.errors(include_url=False, include_context=False)[:_ERRORS_TOLD]
+        ]
+        raise ValueError("; ".join(problems)) from exc
 
 
 def _plain(hint: Any) -> Any:
@@ -173,128 +294,9 @@ def _custom_schema(kind: type) -> dict[str, Any]:
 
 def _custom_value(kind: type, value: Any) -> Any:
     if hasattr(kind, "model_validate"):
-        from pydantic import ValidationError
+        from pydantic import TypeAdapter
 
-        try:
-            return kind.model_validate(value)
-        except ValidationError as exc:
-            problems = [
-                f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}"
-                for e in exc.errors()
-            ]
-            raise ValueError("; ".join(problems)) from exc
+        return _validated(TypeAdapter(kind), value)
     if not isinstance(value, str):
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
     return kind(value)
-
-
-def _tidy(
-    node: Any, parts: Mapping[str, Any], within: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Rewrite one (sub)schema; ``within`` holds the references it stands inside."""
-    if not isinstance(node, Mapping):
-        node = {}
-    parts = {**parts, **node.get("$defs", {}), **node.get("definitions", {})}
-    if "$ref" in node:
-        name = str(node["$ref"]).rpartition("/")[2]
-        if name in within or name not in parts:
-            raise BadInput(
-                f"The schema part {name or '#'} refers to itself or to nothing.",
-                "Hosts take no recursive types: nest to a fixed depth, or pass the "
-                "inner part as a JSON string.",
-            )
-        beside = {key: value for key, value in node.items() if key != "$ref"}
-        return _tidy({**parts[name], **beside}, parts, (*within, name))
-    for other in node.get("allOf", ()):
-        node = _merged(_tidy(other, parts, within), node)
-    if "const" in node:
-        node = {**node, "enum": [node["const"]]}
-    kept = {key: value for key, value in node.items() if key in _KEPT}
-    branches = node.get("anyOf") or node.get("oneOf")
-    if not branches:
-        kinds = _kinds(node)
-        if len(kinds) == 1:
-            return _filled({**kept, **kinds[0]}, parts, within)
-        if not kinds:
-            kept = _shared(kept)
-        branches = kinds or _ANYTHING
-    # What stands beside alternatives goes into each of them.
-    shared = _shared(kept)
-    common = {key: value for key, value in kept.items() if key not in shared}
-    flat: list[dict[str, Any]] = []
-    for branch in branches:
-        whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
-        tidy = _tidy(whole, parts, within)
-        for one in tidy.get("anyOf", [tidy]):
-            one = {key: value for key, value in one.items() if key != "default"}
-            if one not in flat:
-                flat.append(one)
-    if len(flat) == 1:
-        return {**flat[0], **shared}
-    return {**shared, "anyOf": flat}
-
-
-def _kinds(node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the JSON types that ``node`` allows, each with its ``enum`` values."""
-    values: dict[str, list[Any]] = {}
-    for value in node.get("enum", ()):
-        values.setdefault(_JSON_TYPES[type(value)], []).append(value)
-    if values:
-        return [{"type": kind, "enum": some} for kind, some in values.items()]
-    implied = (kind for keyword, kind in _IMPLIED.items() if keyword in node)
-    named: Any = node.get("type") or next(implied, [])
-    return [{"type": one} for one in ([named] if isinstance(named, str) else named)]
-
-
-def _shared(node: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: node[key] for key in ("description", "default") if key in node}
-
-
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema that asks for both; where they differ the second wins."""
-    out = {**one, **other}
-    if "properties" in one and "properties" in other:
-        out["properties"] = {**one["properties"], **other["properties"]}
-    if "required" in one and "required" in other:
-        out["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
-    return out
-
-
-def _filled(
-    node: dict[str, Any], parts: Mapping[str, Any], within: tuple[str, ...]
-) -> dict[str, Any]:
-    """Rewrite what stands inside an object, an array or a string."""
-    if node["type"] == "null":
-        return {"type": "null", **_shared(node)}
-    if node["type"] == "object":
-        properties = node.pop("properties", {})
-        if refused := _RESERVED.intersection(properties):
-            raise BadInput(
-                f"Moonshot refuses a property named {sorted(refused)[0]!r}.",
-                "Give it another name.",
-            )
-        if properties:
-            node["properties"] = {
-                name: _tidy(one, parts, within) for name, one in properties.items()
-            }
-        node["required"] = [n for n in node.get("required", ()) if n in properties]
-        if not node["required"]:
-            del node["required"]
-        rest = node.get("additionalProperties")
-        if isinstance(rest, Mapping):
-            node["additionalProperties"] = _tidy(rest, parts, within) if rest else True
-    elif node["type"] == "array":
-        leading = [_tidy(one, parts, within) for one in node.get("prefixItems", ())]
-        if leading:
-            node["prefixItems"] = leading
-        items = node.get("items")
-        if not isinstance(items, Mapping):
-            items = {"anyOf": leading or _SCALARS}
-        node["items"] = _tidy(items, parts, within)
-    elif "pattern" in node:
-        pattern = node["pattern"]
-        if not (pattern.startswith("^") and pattern.endswith("$")):
-            start = "^(" if pattern.startswith("^") else "^.*("
-            end = ")$" if pattern.endswith("$") else ").*$"
-            node["pattern"] = start + pattern.removeprefix("^").removesuffix("$") + end
-    return node

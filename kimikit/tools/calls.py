@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from kimikit.tools.results import text_of
 from kimikit.tools.task import Plan
-from kimikit.tools.values import CallFinished, CallStarted, ToolResult, text_of
+from kimikit.tools.values import CallFinished, CallStarted, ToolResult
 
 _POLL_S = 0.2
 """Longest sleep of the waiting main thread: on Windows only a timed wait lets Ctrl-C

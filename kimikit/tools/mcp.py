@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import contextlib
+import hashlib
 import io
+import re
 import tempfile
+import warnings
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
+import msgspec
+
+from kimikit import html
 from kimikit.errors import BadInput, KimiError, MissingDependency
 from kimikit.tools.calls import background_loop
+from kimikit.tools.checks import mended
+from kimikit.tools.results import Content
 from kimikit.tools.tool import Tool
+from kimikit.wire.requests import image_kind
 
 _LAST_WORDS = 500
 """Bytes of a failed server's standard error that are told."""
+_NAME = 64
+"""Longest name of a tool that hosts take."""
+_PICTURE_BYTES = 5_000_000
 _GRACE_S = 8.0
 """Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
 
@@ -25,10 +39,14 @@ class McpTools(list[Tool]):
 
     Its connection lives under an event loop in a thread of its own, so the tools can be
     called from ordinary code, from threads and from any other loop.
+
+    Attributes:
+        left_out: The tools that cannot be offered to a model, and why.
     """
 
     def __init__(self, server: Any, label: str, timeout_s: float) -> None:
         super().__init__()
+        self.left_out: dict[str, str] = {}
         self._timeout_s = timeout_s
         self._open = contextlib.ExitStack()
         # The server's standard error is not ours: in a notebook that may be no file.
@@ -49,6 +67,12 @@ class McpTools(list[Tool]):
                 f"The MCP server {label} gave no tools: {why}",
                 "Check that the command or URL starts an MCP server.",
             ) from exc
+        for name, why in self.left_out.items():
+            warnings.warn(
+                f"The MCP server {label} has a tool that cannot be used, {name!r}: "
+                f"{html.clean(why)}",
+                stacklevel=3,
+            )
 
     async def _serve(self, server: Any, ready: Future[list[Tool]]) -> None:
         from mcp import Client, StdioServerParameters, stdio_client
@@ -57,18 +81,26 @@ class McpTools(list[Tool]):
             server = stdio_client(server, errlog=self._log)  # type: ignore[arg-type]
         try:
             async with Client(server) as client:
-                found = await client.list_tools()
-                tools = [self._tool(client, one) for one in found.tools]
-                while found.next_cursor:
-                    found = await client.list_tools(cursor=found.next_cursor)
-                    tools += [self._tool(client, one) for one in found.tools]
+                tools = self._made(client, await _listed(client))
                 ready.set_result(tools)
                 await asyncio.Event().wait()
         except Exception as exc:
             if not ready.done():
                 ready.set_exception(exc)
 
-    def _tool(self, client: Any, listed: Any) -> Tool:
+    def _made(self, client: Any, listed: list[_Listed]) -> list[Tool]:
+        """Make tools of those that can be, and remember why the others cannot."""
+        made: dict[str, Tool] = {}
+        for one in listed:
+            try:
+                name = _sent_name(one.name, made)
+                made[name] = self._tool(client, one, name)
+            # One odd tool must not hide the others.
+            except (KimiError, ValueError, RecursionError, TypeError) as exc:
+                self.left_out[one.name] = str(getattr(exc, "what", exc))
+        return list(made.values())
+
+    def _tool(self, client: Any, listed: _Listed, name: str) -> Tool:
         def call(**arguments: Any) -> Any:
             asked = client.call_tool(listed.name, arguments)
             done = asyncio.run_coroutine_threadsafe(asked, self._loop)
@@ -79,24 +111,24 @@ class McpTools(list[Tool]):
                 raise RuntimeError(self._why(exc)) from exc
             return _value(found)
 
-        hints = listed.annotations
         return Tool.from_schema(
-            listed.name,
-            listed.description or f"The tool {listed.name}.",
-            listed.input_schema,
+            name,
+            listed.description.strip() or f"The tool {listed.name}.",
+            mended(listed.schema),
             call,
-            confirm=bool(hints and hints.destructive_hint),
+            confirm=listed.destructive,
         )
 
     def _why(self, error: BaseException) -> str:
         """Return what went wrong, and what the server wrote last."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        why = f"{str(error).rstrip('.') or 'it did not answer in time'}."
+        words = html.clean(str(error)).rstrip(".")
+        why = f"{words or 'it did not answer in time'}."
         if self._log.closed:
             return why
         self._log.seek(max(0, self._log.seek(0, io.SEEK_END) - _LAST_WORDS))
-        said = self._log.read().decode(errors="replace").strip()
+        said = html.clean(self._log.read().decode(errors="replace")).strip()
         return f"{why} Its last words: {said}" if said else why
 
     def close(self) -> None:
@@ -143,17 +175,144 @@ def mcp_tools(
     return McpTools(server, label, timeout_s)
 
 
-class _Picture(bytes):
-    def _repr_png_(self) -> bytes:
-        return self
+class _Listed(msgspec.Struct, frozen=True):
+    """What a server says of one of its tools."""
+
+    name: str
+    description: str
+    schema: Any
+    destructive: bool
+
+
+async def _listed(client: Any) -> list[_Listed]:
+    """Return all tools of a server, page by page."""
+    from pydantic import ValidationError
+
+    found: list[_Listed] = []
+    cursor = None
+    while True:
+        try:
+            page = await client.list_tools(cursor=cursor)
+            raw = page.model_dump(by_alias=True, mode="json")
+        except ValidationError:
+            raw = await _raw_page(client, cursor)
+        found += [_described(one) for one in raw.get("tools") or ()]
+        # The client of mcp would refuse a whole result for what its schema says.
+        schemas = getattr(client.session, "_tool_output_schemas", {})
+        schemas.update(dict.fromkeys([*schemas, *(one.name for one in found)]))
+        if not (cursor := raw.get("nextCursor")):
+            return found
+
+
+async def _raw_page(client: Any, cursor: str | None) -> Any:
+    """Ask again, past a client that refuses all tools for one that is not as it should.
+
+    Raises:
+        RuntimeError: If this version of ``mcp`` does not let us.
+    """
+    session = client.session
+    data = {"method": "tools/list", "params": {"cursor": cursor} if cursor else {}}
+    options: dict[str, Any] = {}
+    try:
+        session._stamp(data, options)
+        asked = session._dispatcher.send_raw_request
+    except AttributeError as exc:
+        raise RuntimeError("one of its tools is not as MCP wants it") from exc
+    return await asked(data["method"], data["params"], options)
+
+
+def _described(raw: Any) -> _Listed:
+    raw = raw if isinstance(raw, Mapping) else {}
+    hints = raw.get("annotations")
+    hints = hints if isinstance(hints, Mapping) else {}
+    description = raw.get("description") or raw.get("title")
+    return _Listed(
+        str(raw.get("name") or ""),
+        description if isinstance(description, str) else "",
+        raw.get("inputSchema") or {},
+        destructive=bool(hints.get("destructiveHint")),
+    )
+
+
+def _sent_name(name: str, taken: Mapping[str, Tool]) -> str:
+    """Return a name that hosts take, for a tool that may be called anything.
+
+    Raises:
+        ValueError: If it has no name or that of another.
+    """
+    if not name:
+        raise ValueError("it has no name")
+    sent = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    if len(sent) > _NAME or not re.search("[a-zA-Z0-9]", sent):
+        sent = f"{sent[: _NAME - 9]}_{mark}"
+    if sent in taken and sent != name:
+        sent = f"{sent[: _NAME - 9]}_{mark}"
+    if sent in taken:
+        raise ValueError("another tool has the same name")
+    return sent
 
 
 def _value(result: Any) -> Any:
-    """Return what a call gave as plain values; its error as an exception."""
-    texts = [part.text for part in result.content if hasattr(part, "text")]
+    """Return all that a call gave, in words and pictures; its error as an exception."""
+    pictures: list[bytes] = []
+    parts = [_words(part, pictures) for part in result.content]
+    text = "\n".join(filter(None, parts))
+    data = result.structured_content
+    if data is not None and not _says(parts, data):
+        said = msgspec.json.encode(data).decode()
+        text = f"{text}\n{said}" if text else said
     if result.is_error:
-        raise RuntimeError("\n".join(texts) or "the server reported an error")
-    for part in result.content:
-        if getattr(part, "mime_type", "") == "image/png":
-            return _Picture(base64.b64decode(part.data))
-    return "\n".join(texts) if texts else result.structured_content
+        raise RuntimeError(text or "the server reported an error")
+    return Content(text, tuple(pictures)) if pictures else text or "(no content)"
+
+
+def _says(parts: list[str], data: Any) -> bool:
+    """Whether a text says the same as the structured content, as it mostly does."""
+    inner = (
+        data["result"]
+        if isinstance(data, Mapping) and set(data) == {"result"}
+        else data
+    )
+    for part in parts:
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            if msgspec.json.decode(part) in (data, inner):
+                return True
+    return isinstance(inner, str) and inner in parts
+
+
+def _words(part: Any, pictures: list[bytes]) -> str:
+    """Return one part of a result as words; a picture that can be shown is kept."""
+    kind = getattr(part, "type", "")
+    if kind == "text":
+        return str(part.text)
+    if kind == "resource":
+        inner = part.resource
+        media = inner.mime_type or "unknown type"
+        head = f"[The file {inner.uri} ({media})]"
+        if hasattr(inner, "text"):
+            return f"{head}\n{inner.text}"
+        return f"{head}\n{_decoded(inner.blob, media, pictures)}"
+    if kind == "resource_link":
+        about = filter(None, (part.title, part.description, part.mime_type))
+        told = ", ".join([part.name, str(part.uri), *about])
+        return f"[A link to a file that was not read: {told}]"
+    if kind in ("image", "audio"):
+        return _decoded(part.data, part.mime_type, pictures)
+    return str(msgspec.json.encode(part.model_dump(mode="json")).decode())
+
+
+def _decoded(data: str, media: str, pictures: list[bytes]) -> str:
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return f"[Something of the type {media} that cannot be decoded]"
+    if (kind := image_kind(raw)) is not None and len(raw) <= _PICTURE_BYTES:
+        pictures.append(raw)
+        which = "" if kind == "image/png" else f" of the type {kind}"
+        return f"A picture{which}, which is shown to the user."
+    what = "A picture" if media.startswith("image/") else "Something"
+    if media.startswith("text/") or media.endswith(("json", "xml", "yaml")):
+        with contextlib.suppress(UnicodeDecodeError):
+            return raw.decode()
+    return f"[{what} of the type {media}, {len(raw):,} bytes, which is left out]"

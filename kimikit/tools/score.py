@@ -23,7 +23,7 @@ from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
 from kimikit.shown import Shown, Table
-from kimikit.tools import views
+from kimikit.tools import checks, views
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -267,15 +267,15 @@ def _ask(
 
 
 def _fits(call: ToolCall, schemas: Mapping[str, Any]) -> bool:
-    from jsonschema import Draft202012Validator
-
     if call.name not in schemas:
         return False
     try:
         arguments = call.parsed
     except msgspec.DecodeError:
         return False
-    return bool(Draft202012Validator(schemas[call.name] or {}).is_valid(arguments))
+    if not isinstance(arguments, dict):
+        return False
+    return not checks.problems(checks.validator(schemas[call.name] or {}), arguments)
 
 
 def _rates(outcomes: list[Outcome]) -> dict[str, Rate]:

@@ -13,8 +13,9 @@ from typing import Any, overload
 
 import msgspec
 
-from kimikit import schema
+from kimikit import host_schema, schema
 from kimikit.errors import BadInput, BadTool, nearest
+from kimikit.tools import checks
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
@@ -97,19 +98,17 @@ class Tool:
         Raises:
             BadTool: If the schema is none, or has no form that hosts take.
         """
-        from jsonschema import Draft202012Validator, SchemaError
-
         try:
-            Draft202012Validator.check_schema(parameters)
-            taken = schema.accepted(parameters)
-        except (SchemaError, BadInput) as exc:
-            what = exc.message if isinstance(exc, SchemaError) else exc.what
+            validator = checks.validator(parameters)
+            taken = host_schema.accepted(parameters)
+        except (ValueError, RecursionError) as exc:
+            what = exc.what if isinstance(exc, BadInput) else str(exc)
             raise BadTool(
                 f"The parameters of {name} are no schema for a tool: {what}",
                 "Give a JSON Schema (2020-12) of type object.",
             ) from exc
-        check = functools.partial(_checked, Draft202012Validator(parameters))
-        return cls(name, description, function, taken, check, confirm=confirm)
+        check = functools.partial(_checked, validator, taken)
+        return cls(name, description, function, taken.schema, check, confirm=confirm)
 
     def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Validate a model's arguments and return them as the hinted Python values.
@@ -279,26 +278,32 @@ def _each(some: Any) -> Iterator[Tool]:
 
 
 def _checked(
-    validator: Any, arguments: Mapping[str, Any]
+    validator: Any, taken: host_schema.Rewritten, arguments: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    errors = validator.iter_errors(dict(arguments))
-    return dict(arguments), [f"{e.message} - at `{e.json_path}`" for e in errors]
+    values = dict(taken.original(arguments))
+    return values, checks.problems(validator, values)
 
 
 def _converted(
-    hints: Mapping[str, Any],
+    hints: Mapping[str, tuple[str, Any]],
     parameters: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[str]]:
     required = parameters.get("required", ())
+    own = {key: sent for sent, (key, _) in hints.items()}
+    arguments = {
+        name if name in hints else own.get(name, name): value
+        for name, value in arguments.items()
+    }
     problems = [f"`{name}` is missing" for name in required if name not in arguments]
     values = {}
     for name, value in arguments.items():
         if name not in hints:
             problems.append(f"there is no argument `{name}`{nearest(name, hints)}")
             continue
+        key, hint = hints[name]
         try:
-            values[name] = schema.convert(value, hints[name], at=name)
+            values[key] = schema.convert(value, hint, at=name)
         except BadInput as exc:
             # Models often send null for what they mean to leave out.
             if value is not None or name in required:
@@ -311,8 +316,8 @@ def _converted(
 
 def _parameters(
     function: Callable[..., Any], name: str, texts: Mapping[str, str | None]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return hints and schema of the parameters."""
+) -> tuple[dict[str, tuple[str, Any]], dict[str, Any]]:
+    """Return each parameter's name and hint by the name that is sent; the schema."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as exc:
@@ -321,6 +326,7 @@ def _parameters(
             "Use types that are defined at the top level of the notebook or module.",
         ) from exc
     properties: dict[str, Any] = {}
+    taking: dict[str, str] = {}
     required = []
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters[_takes_self(function) :]:
@@ -337,16 +343,19 @@ def _parameters(
             )
         try:
             form = _property(hints[key], texts.get(key), parameter.default)
-            whole = schema.accepted({"type": "object", "properties": {key: form}})
+            whole = host_schema.accepted({"properties": {key: form}})
         except BadInput as exc:
             raise BadTool(f"Parameter {key} of {name}: {exc.what}", exc.remedy) from exc
-        properties |= whole["properties"]
+        # A name that hosts refuse is another one for them.
+        (sent,) = whole.schema["properties"]
+        properties |= whole.schema["properties"]
+        taking[sent] = key
         if parameter.default is parameter.empty:
-            required.append(key)
+            required.append(sent)
     taken = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         taken["required"] = required
-    return {key: hints[key] for key in properties}, taken
+    return {sent: (key, hints[key]) for sent, key in taking.items()}, taken
 
 
 def _takes_self(function: Callable[..., Any]) -> bool:

@@ -21,9 +21,6 @@ StopReason = Literal[
     "denied",
 ]  # fmt: skip
 
-RESULT_LIMIT = 20_000
-"""Characters of a tool's result that the model gets."""
-
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """One call and what became of it.
@@ -216,35 +213,3 @@ def exact(call: ToolCall, *, indent: int | None = None) -> str:
     return "".join(
         c if c.isprintable() or c in " \n" else json.dumps(c)[1:-1] for c in text
     )
-
-
-def text_of(value: Any) -> str:
-    """Return what the model is told of a tool's value.
-
-    Text goes as it is, tables as CSV, pictures as a mention, the rest as JSON where it
-    has a JSON form and as ``str`` where not; longer than ``RESULT_LIMIT`` it is cut.
-    """
-    if isinstance(value, str):
-        text = value
-    elif views.is_frame(value):
-        text = str(value.to_csv(index=False))
-    elif views.is_picture(value):
-        text = "A picture, which is shown to the user."
-    else:
-        try:
-            text = msgspec.json.encode(value, enc_hook=_plain).decode()
-        except (TypeError, ValueError, RecursionError, OverflowError):
-            text = str(value)
-    # Lone surrogates cannot be sent.
-    text = text.encode("utf-8", "replace").decode()
-    if len(text) <= RESULT_LIMIT:
-        return text
-    kept = f"{RESULT_LIMIT:,} of {len(text):,} characters"
-    return f"{text[:RESULT_LIMIT]}\n[cut here: {kept}]"
-
-
-def _plain(value: Any) -> Any:
-    for method in ("tolist", "model_dump"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    return str(value)

@@ -12,6 +12,8 @@ import msgspec
 
 from kimikit import html
 from kimikit.axes import INK, plain
+from kimikit.tools.results import Content, is_frame, is_picture
+from kimikit.wire.requests import image_kind
 
 if TYPE_CHECKING:
     from kimikit.tools.values import Run, Step, ToolResult
@@ -46,10 +48,10 @@ def run_text(run: Run) -> str:
             lines.append(html.clean(step.reply.text.strip()))
         lines += [
             f"{mark(result)} {call_text(result.call.name, result.call.arguments)}"
-            f" -> {short(result.text, 200)}"
+            f" -> {html.clean(short(result.text, 200))}"
             for result in step.results
         ]
-    return "\n".join([*lines, *run.notes, footer_line(run)])
+    return "\n".join([*lines, *map(html.clean, run.notes), footer_line(run)])
 
 
 def run_html(run: Run) -> str:
@@ -85,19 +87,36 @@ def result_html(result: ToolResult, *, shown: bool = False) -> str:
 
 
 def value_html(result: ToolResult) -> str:
-    """Return a result's value as finished HTML."""
+    """Return a result's value as finished HTML; its text if it has no view."""
+    try:
+        return _value_html(result)
+    # Whatever a tool returned, its view never costs the run.
+    except Exception:
+        return html.pre(short(result.text))
+
+
+def _value_html(result: ToolResult) -> str:
     value = result.value
+    if isinstance(value, Content):
+        pictures = "".join(map(_picture, value.pictures))
+        return pictures + html.pre(short(result.text))
     if is_picture(value):
-        data = base64.b64encode(_png(value)).decode()
-        return f'<img alt="result" src="data:image/png;base64,{data}">'
+        return _picture(_png(value))
     if is_frame(value):
-        rows = value.astype(object).values.tolist()
-        return _table([str(column) for column in value.columns], rows)
+        # With the index where the model was told of it.
+        named = value.reset_index() if value.index.name is not None else value
+        rows = named.astype(object).values.tolist()
+        return _table([str(column) for column in named.columns], rows)
     if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         names = list(value[0])
         if all(isinstance(row, Mapping) and list(row) == names for row in value):
             return _table(names, [list(row.values()) for row in value])
     return html.pre(short(result.text))
+
+
+def _picture(data: bytes) -> str:
+    text = base64.b64encode(data).decode()
+    return f'<img alt="result" src="data:{image_kind(data)};base64,{text}">'
 
 
 def _table(names: list[Any], rows: list[list[Any]]) -> str:
@@ -111,16 +130,6 @@ def _table(names: list[Any], rows: list[list[Any]]) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Number) and not isinstance(value, bool)
-
-
-def is_frame(value: Any) -> bool:
-    """Whether ``value`` is a data frame."""
-    return hasattr(value, "to_csv") and hasattr(value, "columns")
-
-
-def is_picture(value: Any) -> bool:
-    """Whether ``value`` is a figure or an image that can be shown as PNG."""
-    return hasattr(value, "savefig") or hasattr(value, "_repr_png_")
 
 
 def mark(result: ToolResult) -> str:

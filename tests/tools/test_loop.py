@@ -16,16 +16,15 @@ from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, HostError
 from kimikit.tools import Run, run, tool
+from kimikit.tools.results import RESULT_LIMIT, text_of
 from kimikit.tools.task import FINAL_PROMPT
 from kimikit.tools.values import (
-    RESULT_LIMIT,
     CallAsked,
     CallFinished,
     CallStarted,
     RunFinished,
     StepAnswered,
     StepStarted,
-    text_of,
 )
 from kimikit.types import Reply, ToolCall, Usage, Wait
 

@@ -181,8 +181,9 @@ def strange(good: int, bad: complex):
     """Add."""
 
 
-def reserved(required: bool):
+def reserved(required: bool, anyOf: dict[str, int] | None = None):
     """Add."""
+    return required
 
 
 def lazy(a: int):
@@ -207,7 +208,6 @@ class Needy:
         (by_place, "Parameter a of by_place cannot be given by name"),
         (unknown, "hints of unknown cannot be read: name 'Missing'"),
         (strange, "Parameter bad of strange: There is no JSON Schema"),
-        (reserved, "Parameter required of reserved: Moonshot refuses"),
         (lazy, "lazy yields its results"),
         (Needy, "No Needy can be made: .*'needed'"),
         (3, "3 cannot be called"),
@@ -216,6 +216,18 @@ class Needy:
 def test_bad_definitions_fail_at_once_and_name_the_parameter(function, part):
     with pytest.raises(BadTool, match=part):
         tool(function)
+
+
+def test_a_parameter_with_a_name_that_hosts_refuse_has_another_one_for_them():
+    made = tool(reserved)
+    assert set(properties(made)) == {"required_", "anyOf_"}
+    assert made.schema["function"]["parameters"]["required"] == ["required_"]
+    bound = made.bind({"required_": True, "anyOf_": {"required": 1}})
+    assert bound == {"required": True, "anyOf": {"required": 1}}
+    assert made.function(**bound) is True
+    assert made.bind({"required": False}) == {"required": False}
+    with pytest.raises(BadInput, match="`required_` is missing"):
+        made.bind({})
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "naïve", "a.b"])

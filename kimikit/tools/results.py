@@ -1,0 +1,170 @@
+"""Tell the model what a tool returned: all of it, or what was left out."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+RESULT_LIMIT = 20_000
+"""Characters of a tool's result that the model gets."""
+
+_DEPTH = 100
+_METHODS = ("tolist", "to_list", "to_pylist", "model_dump", "to_dict")
+"""How values of numpy, polars, pyarrow and pydantic give themselves as plain ones."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A result in words and pictures.
+
+    Attributes:
+        text: What the model is told, with a mention of each picture.
+        pictures: The files of the pictures, which the views show.
+    """
+
+    text: str
+    pictures: tuple[bytes, ...] = ()
+
+
+def text_of(value: Any) -> str:
+    """Return what the model is told of a tool's value.
+
+    Text goes as it is, tables as CSV with the index that has a meaning, pictures as a
+    mention, the rest as JSON where it has a JSON form and as ``str`` where not; longer
+    than ``RESULT_LIMIT`` it is cut, and says so.
+    """
+    plain = _Plain()
+    text = _whole(value, plain)
+    # Lone surrogates cannot be sent.
+    text = text.encode("utf-8", "replace").decode()
+    if len(text) <= RESULT_LIMIT:
+        return text
+    size = f"more than {len(text):,}" if plain.left <= 0 else f"{len(text):,}"
+    return f"{text[:RESULT_LIMIT]}\n[cut here: {RESULT_LIMIT:,} of {size} characters]"
+
+
+def is_frame(value: Any) -> bool:
+    """Whether ``value`` is a data frame of pandas."""
+    return hasattr(value, "to_csv") and hasattr(value, "columns")
+
+
+def is_picture(value: Any) -> bool:
+    """Whether ``value`` is a figure or an image that can be shown as PNG."""
+    return hasattr(value, "savefig") or hasattr(value, "_repr_png_")
+
+
+def _whole(value: Any, plain: _Plain) -> str:
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return str(value)
+    if isinstance(value, Content):
+        return value.text
+    if is_picture(value):
+        return "A picture, which is shown to the user."
+    try:
+        made = plain.of(value, 0)
+        return made if isinstance(made, str) else msgspec.json.encode(made).decode()
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        with contextlib.suppress(RecursionError):
+            return str(value)
+        return f"[a {type(value).__name__} that is nested too deeply to be told]"
+
+
+class _Plain:
+    """Makes plain values in which nothing loses its meaning on the way to JSON.
+
+    Attributes:
+        left: Values that may still be written; each takes two characters or more, so
+            what comes after them is cut from the text anyway.
+    """
+
+    def __init__(self) -> None:
+        self.left = RESULT_LIMIT
+
+    def of(self, value: Any, depth: int) -> Any:
+        self.left -= 1
+        if depth > _DEPTH:
+            raise RecursionError
+        if isinstance(value, enum.Enum):
+            return self.of(value.value, depth + 1)
+        if value is None or isinstance(value, bool):
+            return value
+        # Of numpy's kinds some are kinds of Python's, which msgspec does not know.
+        if isinstance(value, str):
+            return str(value)
+        if isinstance(value, int):
+            return _number(int(value))
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else str(float(value))
+        if isinstance(value, bytes | bytearray | memoryview):
+            return _text_in(bytes(value))
+        if (table := _table(value)) is not None:
+            return table
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            value = value._asdict()
+        if isinstance(value, Mapping):
+            out: Any = {}
+            for key, one in value.items():
+                if self.left <= 0:
+                    break
+                out[_key(key)] = self.of(one, depth + 1)
+            return out
+        if isinstance(value, list | tuple | set | frozenset):
+            out = []
+            for one in value:
+                if self.left <= 0:
+                    break
+                out.append(self.of(one, depth + 1))
+            return out
+        return self._other(value, depth)
+
+    def _other(self, value: Any, depth: int) -> Any:
+        """Return a date, a dataclass and what others make as plain values."""
+        made = msgspec.to_builtins(value, enc_hook=_given)
+        return self.of(made, depth + 1)
+
+
+def _given(value: Any) -> Any:
+    for method in _METHODS:
+        if callable(getattr(value, method, None)):
+            return getattr(value, method)()
+    table = _table(value)
+    return str(value) if table is None else table
+
+
+def _key(key: Any) -> Any:
+    return key if isinstance(key, str | int) else str(key)
+
+
+def _number(value: int) -> Any:
+    """Return a whole number, one that Python does not write out as its digits."""
+    if value.bit_length() < 14_000:  # about 4,200 digits, below Python's limit
+        return value
+    if value.bit_length() > 4 * RESULT_LIMIT:
+        return f"[a whole number of about {int(value.bit_length() * 0.30103):,} digits]"
+    return format(Decimal(value), "f")
+
+
+def _text_in(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"[{len(data):,} bytes that are no text]"
+
+
+def _table(value: Any) -> str | None:
+    """Return a data frame or a series as CSV, with its index where it has a meaning."""
+    if is_frame(value) and not hasattr(value, "index"):
+        return str(value.to_csv(index=False))
+    if hasattr(value, "to_csv") and hasattr(value, "index"):
+        numbered = type(value.index).__name__ == "RangeIndex"
+        named = getattr(value.index, "name", None) is not None
+        plain = numbered and not named and is_frame(value)
+        return str(value.to_csv(index=not plain))
+    if hasattr(value, "write_csv") and hasattr(value, "columns"):
+        return str(value.write_csv())
+    return None

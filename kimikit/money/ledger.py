@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import json
 import os
 import re
 import sqlite3
@@ -21,9 +23,9 @@ from kimikit.errors import BadInput
 from kimikit.money import views
 from kimikit.money.estimates import ceiling, estimate
 from kimikit.money.prices import PriceBook
-from kimikit.money.records import Records, choice
+from kimikit.money.records import Records, choice, time_zone
 from kimikit.money.rows import Total, outcome
-from kimikit.money.store import COUNTS, dollars, pico
+from kimikit.money.store import COUNTS, LARGEST, dollars, pico
 from kimikit.shown import Section, Shown
 from kimikit.types import Call, Reply, Usage
 from kimikit.wire.requests import as_messages
@@ -108,6 +110,7 @@ class Ledger(Records, Shown):
         self.running: dict[str, Usage] = {}
         self.secrets: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
+        self._zone: tuple[int, str] | None = None
 
     @property
     def failure(self) -> Exception | None:
@@ -128,33 +131,48 @@ class Ledger(Records, Shown):
         row, request = self._row(call), self._json(call, call.body)
         row["reserved"] = row["at_most"] if reserve is None else pico(reserve)
 
+        def insert(db: sqlite3.Connection) -> None:
+            self._note_zone(db)
+            _insert(db, row, request)
+
         def work(db: sqlite3.Connection) -> None:
             if check is not None:
                 check(self._used(call))
-            _insert(db, row, request)
+            insert(db)
 
-        self._store.write(work)
+        self._store.write(work, insert)
         self.progressed(call, Usage())
 
     def hold(self, call: Call, reserve: Decimal, check: Check) -> None:
         """Hold back another amount for an open call, if ``check`` lets it."""
 
-        def work(db: sqlite3.Connection) -> None:
-            check(self._used(call))
+        def update(db: sqlite3.Connection) -> None:
             held = "UPDATE calls SET reserved = ? WHERE id = ?"
             db.execute(held, (pico(reserve), call.id))
 
-        self._store.write(work)
+        def work(db: sqlite3.Connection) -> None:
+            check(self._used(call))
+            update(db)
+
+        self._store.write(work, update)
 
     def _used(self, call: Call) -> Decimal:
-        """Return what other calls of the same day took or hold, in all kernels."""
+        """Return what calls of the same day in UTC took or hold, in all kernels."""
+        day = dt.datetime.fromtimestamp(call.created, dt.UTC).date().isoformat()
         amounts = self._store.read(
-            "SELECT sum(cost) + sum(at_most) FROM daily WHERE day = ? UNION ALL"
-            " SELECT sum(reserved) FROM calls WHERE state = 'open' AND day = ?"
+            "SELECT sum(cost) + sum(at_most) FROM daily WHERE utc_day = ? UNION ALL"
+            " SELECT sum(reserved) FROM calls WHERE state = 'open' AND utc_day = ?"
             " AND id <> ?",
-            [_day(call), _day(call), call.id],
+            [day, day, call.id],
         )
         return dollars(sum(some or 0 for (some,) in amounts))
+
+    def _note_zone(self, db: sqlite3.Connection) -> None:
+        """Write down, once a file, in which time zone its days are."""
+        here = self._store.opened, time_zone()
+        if here != self._zone:
+            db.execute("INSERT OR IGNORE INTO zones VALUES (?)", here[1:])
+            self._zone = here
 
     def progressed(self, call: Call, usage: Usage) -> None:
         """Take note that an answer grows; nothing is written."""
@@ -277,7 +295,11 @@ class Ledger(Records, Shown):
         """Return what is kept of a request or an answer, if texts are."""
         if not self._texts:
             return None
-        return self._safe(call, msgspec.json.encode(value, enc_hook=str).decode())
+        try:
+            text = msgspec.json.encode(value, enc_hook=str).decode()
+        except (ValueError, RecursionError, OverflowError):
+            text = _plain_json(value)  # such as one half of a surrogate pair
+        return self._safe(call, text)
 
     def _safe(self, call: Call, text: str) -> str:
         """Return ``text`` without keys and without the bytes of images."""
@@ -325,7 +347,7 @@ def _day(call: Call) -> str:
 def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     sql = f"INSERT OR IGNORE INTO calls ({names}, state) VALUES ({values}, 'open')"
-    if db.execute(sql, row).rowcount and request is not None:
+    if db.execute(sql, _storable(row)).rowcount and request is not None:
         db.execute("INSERT INTO requests VALUES (last_insert_rowid(), ?)", (request,))
 
 
@@ -333,4 +355,37 @@ def _complete(db: sqlite3.Connection, id: str, end: dict[str, Any]) -> bool:
     """Complete the open row of a call; tell whether there was one."""
     sets = ", ".join(f"{name} = :{name}" for name in end)
     sql = f"UPDATE calls SET {sets} WHERE id = :id AND state = 'open'"
-    return db.execute(sql, {**end, "id": id}).rowcount > 0
+    return db.execute(sql, _storable({**end, "id": id})).rowcount > 0
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as SQLite takes it: a host's odd figures are unknown, not fatal."""
+    kept = dict(row)
+    for name, value in row.items():
+        if isinstance(value, int):
+            if abs(value) > LARGEST:
+                kept[name] = None
+        elif isinstance(value, str):
+            if not value.isascii():
+                kept[name] = value.encode("utf-8", "replace").decode()
+        elif not isinstance(value, float | bytes | None):
+            kept[name] = str(value)
+    return kept
+
+
+def _plain_json(value: Any) -> str:
+    """Return JSON of a value with odd parts; what is no text or figure is left out."""
+    if isinstance(value, Reply):
+        value = msgspec.structs.asdict(value) | {"raw": {}, "alternatives": ()}
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=_part, skipkeys=True)
+    except (ValueError, RecursionError):
+        return "{}"
+    return text.encode("utf-8", "replace").decode()
+
+
+def _part(value: Any) -> Any:
+    """Return what ``json`` can write of a part that it does not know."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    return str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -14,7 +15,7 @@ import msgspec
 from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.money import words
 from kimikit.money.estimates import Sample
-from kimikit.money.rows import COLUMNS, CallRow, Calls, Total
+from kimikit.money.rows import COLUMNS, CallRow, Calls, Total, stored
 from kimikit.money.store import GROUPS, SUMS, Store
 from kimikit.types import Reply
 
@@ -55,11 +56,18 @@ class Records:
         """
         for name in where:
             choice("calls()", name, WHERE)
-        test = " AND ".join(["1", *(f"{name} = ?" for name in where)])
-        values: list[Any] = [*where.values()]
+        tests, values = ["1"], list[Any]()
         if since is not None:
-            test += " AND day >= ? AND created >= ?"
-            values += _moment(since)
+            tests.append("created >= ?")
+            values.append(_moment(since))
+        for name, value in where.items():
+            if name == "day":  # the asker's day, whatever the writer's was
+                tests.append("created >= ? AND created < ?")
+                values += _bounds(value)
+            else:
+                tests.append(f"{name} = ?")
+                values.append(value)
+        test = " AND ".join(tests)
         return self._select(test, values, limit)
 
     def search(self, text: str, limit: int | None = 50) -> Calls:
@@ -94,10 +102,7 @@ class Records:
             [id],
         )
         request, reply = found[0] if found else (None, None)
-        return (
-            msgspec.json.decode(request) if request else None,
-            msgspec.json.decode(reply, type=Reply) if reply else None,
-        )
+        return stored(request), stored(reply, Reply)
 
     def answers(self, key_prefix: str) -> dict[str, Reply]:
         """Return complete replies by the ``meta["key"]`` they were asked with.
@@ -123,7 +128,8 @@ class Records:
             " AND ? AND state = 'complete' AND body IS NOT NULL ORDER BY seq",
             _beginning(key_prefix),
         )
-        return {key: msgspec.json.decode(body, type=Reply) for key, body in rows}
+        found = {key: stored(body, Reply) for key, body in rows}
+        return {key: reply for key, reply in found.items() if reply is not None}
 
     def failed(self, key_prefix: str) -> set[str]:
         """Return the keys that were asked and never got a complete reply.
@@ -153,7 +159,7 @@ class Records:
             " AND endpoint = 'chat' ORDER BY seq DESC LIMIT 200",
             [like],
         )
-        return [(msgspec.json.decode(body), tokens) for body, tokens in rows]
+        return [(body, tokens) for text, tokens in rows if (body := stored(text))]
 
     @overload
     def total(self, by: None = None, since: Since = None) -> Total: ...
@@ -194,20 +200,42 @@ class Records:
         return {key[0] if isinstance(by, str) else key: totals[key] for key in order}
 
     def _sums(self, by: Sequence[str], since: Since) -> list[tuple[Any, ...]]:
-        """Return sums by group, of whole days as far as can be."""
-        day, start = _moment(since)
-        names, group = "".join(f"{name}, " for name in by), ", ".join(by) or "NULL"
+        """Return sums by group, of whole days as far as can be.
+
+        Whole are days in UTC; the asker's days are those of the writers where all have
+        had one time zone, else each call is asked for its own.
+        """
+        start = _moment(since)
+        day, end = "", start
+        if since is not None:
+            first = dt.datetime.fromtimestamp(start, dt.UTC).date()
+            day = first.isoformat()
+            midnight = dt.datetime.combine(first, dt.time(), dt.UTC)
+            end = midnight.timestamp() + 86400
+        own = "day" not in by or self._one_zone()
+        names = "".join(f"{name}, " for name in by)
+        whole = f"SELECT {names}{_DAILY} FROM daily WHERE utc_day > ?"
+        if not own:
+            local = "date(created, 'unixepoch', 'localtime')"
+            names = "".join(f"{local if n == 'day' else n}, " for n in by)
+            whole, end = f"{whole} AND 0", float("inf")
+        group = f" GROUP BY {', '.join(map(str, range(1, len(by) + 1))) or 'NULL'}"
         moved = ", ".join("?" * len(self._moved))
         # Left to itself, SQLite may walk all rows in the order of the groups.
         return self._store.read(
-            f"SELECT {names}{_DAILY} FROM daily WHERE day > ? GROUP BY {group}"
+            f"{whole}{group}"
             f" UNION ALL SELECT {names}{_EACH} FROM calls INDEXED BY calls_by_day"
-            f" WHERE day = ? AND created >= ? AND state <> 'open' GROUP BY {group}"
+            f" WHERE created >= ? AND created < ? AND state <> 'open'{group}"
             f" UNION ALL SELECT {names}{_EACH} FROM calls INDEXED BY calls_open"
-            f" WHERE state = 'open' AND created >= ? AND id NOT IN ({moved})"
-            f" GROUP BY {group}",
-            [day, day, start, start, *self._moved],
+            f" WHERE state = 'open' AND created >= ? AND id NOT IN ({moved}){group}",
+            [day, start, end, start, *self._moved],
         )
+
+    def _one_zone(self) -> bool:
+        """Tell whether all calls were written in the time zone that is here now."""
+        return {zone for (zone,) in self._store.read("SELECT zone FROM zones")} <= {
+            time_zone()
+        }
 
     def session_total(self, session: str) -> Total:
         """Return what the calls of one kernel took."""
@@ -245,7 +273,7 @@ class Records:
         if id is not None:
             test, values = "id = ?", [id]
         elif before is not None:
-            test, values = "created < ?", [_moment(before)[1]]
+            test, values = "created < ?", [_moment(before)]
         elif text is not None:
             test, values = words.matching(self._store, text)
 
@@ -325,23 +353,36 @@ def choice(where: str, name: object, allowed: Sequence[str]) -> None:
         )
 
 
-def _moment(since: Any) -> tuple[str, float]:
-    """Return the local day and the Unix time of a moment; ``None`` is the beginning."""
+def time_zone() -> str:
+    """Return what tells one time zone from another: its names and offsets."""
+    return f"{'/'.join(time.tzname)} {-time.timezone} {-time.altzone}"
+
+
+def _moment(since: Any) -> float:
+    """Return the Unix time of a moment; ``None`` is the beginning."""
     if since is None:
-        return "", float("-inf")
+        return float("-inf")
     today = dt.date.today()
     named = {"today": today, "month": today.replace(day=1)}
     try:
         moment = named.get(since, since)
         if isinstance(moment, str | dt.date):
             moment = dt.datetime.fromisoformat(str(moment)).timestamp()
-        return dt.date.fromtimestamp(moment).isoformat(), float(moment)
+        dt.datetime.fromtimestamp(moment, dt.UTC)  # some days before year 1 are none
+        return float(moment)
     except (ValueError, TypeError, OverflowError, OSError) as exc:
         raise BadInput(
             f"{since!r} is not a moment.",
             "Give 'today', 'month', an ISO date such as '2026-11-23', a date, a "
             "datetime, or Unix time.",
         ) from exc
+
+
+def _bounds(day: str) -> tuple[float, float]:
+    """Return the first moment of a local day and of the one after it."""
+    start = _moment(str(day))
+    after = dt.date.fromtimestamp(start) + dt.timedelta(days=1)
+    return start, _moment(after)
 
 
 def _beginning(prefix: str) -> list[str]:

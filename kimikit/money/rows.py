@@ -7,7 +7,7 @@ import operator
 import time
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_type_hints, overload
 
 import msgspec
 
@@ -17,6 +17,7 @@ from kimikit.money.store import COUNTS, dollars
 from kimikit.shown import Shown, Table
 from kimikit.types import Price, Reply, Usage
 
+T = TypeVar("T")
 State = Literal["open", "complete", "partial", "truncated", "failed", "lost"]
 """``open``: sent, no end seen (a killed kernel leaves it so); ``partial``: stopped by
 the user; ``truncated``: the stream broke off; ``failed``: refused, nothing billed;
@@ -43,6 +44,18 @@ def outcome(reply: Reply | None, error: BaseException | None) -> State:
             return "failed"
         cause = cause.__cause__ or cause.__context__
     return "lost"
+
+
+@overload
+def stored(body: str | None) -> dict[str, Any] | None: ...
+@overload
+def stored(body: str | None, kind: type[T]) -> T | None: ...
+def stored(body: str | None, kind: Any = dict[str, Any]) -> Any:
+    """Return a request or an answer as stored, ``None`` for none or a damaged one."""
+    try:
+        return msgspec.json.decode(body, type=kind) if body else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def token_cells(usage: Usage) -> list[str]:
@@ -73,7 +86,7 @@ class CallRow(msgspec.Struct, frozen=True):
         id: Unique id of the call.
         key: The resume key that it was asked with, or ``None``.
         created: Unix time at which it was asked.
-        day: The same as a day in local time, ISO format.
+        day: The same as a day in local time here and now, ISO format.
         session: Its kernel's own mark.
         endpoint: ``chat``, ``complete``, ``embed`` and so on.
         host: Name of the host profile.
@@ -115,14 +128,22 @@ class CallRow(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, values: tuple[Any, ...]) -> CallRow:
-        """Return the row that a query of ``COLUMNS`` gave."""
+        """Return the row that a query of ``COLUMNS`` gave.
+
+        What a damaged file has in place of a value is left out, not the row.
+        """
         raw = dict(zip(COLUMNS, values, strict=True))
         counts = {name: raw.pop(name) for name in COUNTS}
         raw["usage"] = {k: v for k, v in counts.items() if v is not None} or None
-        raw["price"] = raw["price"] and msgspec.json.decode(raw["price"])
-        for name in ("cost", "at_most"):
-            raw[name] = None if raw[name] is None else dollars(raw[name])
-        return msgspec.convert(raw, cls, strict=False)  # 0 and 1 are False and True
+        try:
+            raw["day"] = time.strftime("%Y-%m-%d", time.localtime(raw["created"]))
+            raw["price"] = raw["price"] and msgspec.json.decode(raw["price"])
+            for name in ("cost", "at_most"):
+                raw[name] = None if raw[name] is None else dollars(raw[name])
+            # 0 and 1 are False and True.
+            return msgspec.convert(raw, cls, strict=False)
+        except (ValueError, TypeError, ArithmeticError, OSError):
+            return cls(**{name: _whole(name, value) for name, value in raw.items()})
 
     def flat(self) -> dict[str, Any]:
         """Return it as a dict without values inside values, for tables and files."""
@@ -168,6 +189,22 @@ class CallRow(msgspec.Struct, frozen=True):
         return breakable(texts)
 
 
+def _whole(name: str, value: Any) -> Any:
+    """Return a damaged row's value if it is of its kind, else what stands for none."""
+    kind = _KINDS[name]
+    try:
+        if name == "price":
+            value = value and msgspec.json.decode(value)
+        elif name in ("cost", "at_most") and value is not None:
+            value = dollars(value)
+        return msgspec.convert(value, kind, strict=False)
+    except (ValueError, TypeError, ArithmeticError):
+        return _NONE.get(kind)
+
+
+_KINDS: dict[str, Any] = get_type_hints(CallRow)
+_NONE: dict[Any, Any] = {str: "", float: 0.0, bool: False, State: "lost"}
+
 COLUMNS = (*(name for name in CallRow.__struct_fields__ if name != "usage"), *COUNTS)
 """Columns of the table ``calls`` that a ``CallRow`` is read from, in their order."""
 
@@ -194,6 +231,8 @@ class Total(msgspec.Struct, frozen=True):
         cached_tokens: Part of ``prompt_tokens`` from the hosts' caches.
         reasoning_tokens: Part of ``completion_tokens`` spent on thinking.
         estimated: Calls whose tokens are a guess.
+        cache_write_tokens: Part of ``prompt_tokens`` put into the hosts' caches.
+        cache_write_1h_tokens: Part of those to be kept for an hour.
         cost_pico: Cost of all calls whose cost is known, in 1e-12 US dollars.
         unpriced: Answered calls for which no price was known.
         unknown: Calls sent whose end was not seen; the host may have billed them.
@@ -207,6 +246,8 @@ class Total(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     cost_pico: int = 0
     unpriced: int = 0
     unknown: int = 0

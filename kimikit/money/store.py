@@ -1,4 +1,4 @@
-"""One SQLite file that many kernels write at once, or memory where none can be had.
+"""One SQLite file that many kernels write; what it cannot take now, it gets later.
 
 Money is kept as integer pico-dollars (1e-12 $): a price of $0.375 per million tokens
 is 375,000 of them a token, so sums are exact and fast, up to nine million dollars.
@@ -7,310 +7,387 @@ is 375,000 of them a token, so sums are exact and fast, up to nine million dolla
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kimikit.errors import KimiWarning
+from kimikit.errors import KimiError, KimiWarning
+from kimikit.money import lifetime, pending
+from kimikit.money.database import (
+    FAULTS,
+    check_owner,
+    connect,
+    identity,
+    is_corrupt,
+    is_ours,
+    use_wal,
+)
+from kimikit.money.migrations import (
+    COUNTS,
+    GROUPS,
+    MIGRATIONS,
+    SUMS,
+    lacking,
+    migrate,
+    transaction,
+)
+
+__all__ = [
+    "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",
+    "pico",
+]  # fmt: skip
 
 T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
 PICO = 10**12
-BUSY_S = 30.0
-"""How long a write waits for other kernels' writes."""
+BUSY_S = 1.0
+"""How long a write waits for other programs' writes; then it is kept for later."""
+AGAIN_S = 1.0
+"""How long to wait before the file is tried again with what was kept for it."""
+HURRY_S = 0.05
+"""How long such a try waits: it stands in the way of calls."""
 TIDY_S = 1.0
 """How long tidying up waits for other kernels' reads."""
 
-CHECKPOINT_PAGES = 4000
-"""16 MB of log before it is worked in: a quarter of the waiting for the disk."""
-
-GROUPS = ("day", "host", "model", "tag", "notebook")
-"""What calls are added up by."""
-
-COUNTS = (
-    "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
-    "estimated",
-)  # fmt: skip
-"""What a row keeps of a ``Usage``."""
-
-_UNSEEN = "{r}.state IN ('open', 'lost') AND NOT {r}.stand_in"
-_ANSWERED = "{r}.state IN ('complete', 'partial', 'truncated') AND NOT {r}.stand_in"
-SUMS = {
-    "calls": "1",
-    **{name: f"ifnull({{r}}.{name}, 0)" for name in (*COUNTS, "cost")},
-    "unpriced": f"({{r}}.cost IS NULL AND {_ANSWERED})",
-    "unknown": f"({_UNSEEN})",
-    "at_most": f"({_UNSEEN}) * ifnull({{r}}.at_most, 0)",
-    "unbounded": f"({{r}}.at_most IS NULL AND {_UNSEEN})",
-}
-"""What a total adds up, and how each term is read from a row ``r`` of ``calls``."""
+LARGEST = 10**15
+"""The largest figure that a row keeps, and 1,000 dollars in pico-dollars. What a host
+names above it is no figure of one call, and sums of it would not fit into a column."""
 
 
-def _rollup(row: str, sign: str) -> str:
-    """Return SQL that adds a row of ``calls`` to its day, or takes it away."""
-    keys = ", ".join(f"{row}.{name}" for name in GROUPS)
-    terms = ", ".join(f"{sign}{term.format(r=row)}" for term in SUMS.values())
-    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
-    return (
-        f"INSERT INTO daily VALUES ({keys}, {terms}) "
-        f"ON CONFLICT ({', '.join(GROUPS)}) DO UPDATE SET {added};"
-    )
-
-
-def _first(db: sqlite3.Connection) -> None:
-    """Version 1: calls, what was said in them, and a running total of each day."""
-    groups = ", ".join(f"{name} TEXT NOT NULL" for name in GROUPS)
-    sums = ", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)
-    for statement in (
-        "CREATE TABLE calls (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
-        f" id TEXT NOT NULL UNIQUE, key TEXT, created REAL NOT NULL, {groups},"
-        " session TEXT NOT NULL, endpoint TEXT NOT NULL, stand_in INTEGER NOT NULL,"
-        " state TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER,"
-        " cached_tokens INTEGER, reasoning_tokens INTEGER, estimated INTEGER,"
-        " cost INTEGER, at_most INTEGER, reserved INTEGER, price TEXT,"
-        " first_token_s REAL, duration_s REAL, finish_reason TEXT, error TEXT)",
-        "CREATE INDEX calls_by_day ON calls (day, created)",
-        "CREATE INDEX calls_by_session ON calls (session)",
-        "CREATE INDEX calls_by_key ON calls (key) WHERE key IS NOT NULL",
-        "CREATE INDEX calls_open ON calls (created) WHERE state = 'open'",
-        "CREATE TABLE requests (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
-        "CREATE TABLE replies (n INTEGER PRIMARY KEY AUTOINCREMENT,"
-        " seq INTEGER NOT NULL UNIQUE, body TEXT)",
-        f"CREATE TABLE daily ({groups}, {sums},"
-        f" PRIMARY KEY ({', '.join(GROUPS)})) WITHOUT ROWID",
-        "CREATE TRIGGER close_call AFTER UPDATE OF state ON calls"
-        f" WHEN old.state = 'open' BEGIN {_rollup('new', '')} END",
-        "CREATE TRIGGER forget_call AFTER DELETE ON calls"
-        f" WHEN old.state <> 'open' BEGIN {_rollup('old', '-')}"
-        " DELETE FROM daily WHERE day = old.day AND calls = 0; END",
-    ):
-        db.execute(statement)
-
-
-def _second(db: sqlite3.Connection) -> None:
-    """Version 2: what the local stand-in costs is known, it is 0."""
-    db.execute(
-        "UPDATE calls SET at_most = 0,"
-        " cost = CASE WHEN state IN ('complete', 'partial', 'truncated') THEN 0 END"
-        " WHERE stand_in"
-    )
-
-
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
-"""Applied in order, each once; one that has landed is never edited."""
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring an open file to the newest schema, in one transaction.
-
-    Raises:
-        sqlite3.DatabaseError: If a newer kimikit wrote the file.
-    """
-    newest = len(MIGRATIONS)
-    with _transaction(db):
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > newest:
-            raise sqlite3.DatabaseError(
-                f"a newer kimikit wrote it, schema {version} where this one knows "
-                f"{newest}; upgrade with: pip install -U kimikit"
-            )
-        for step in MIGRATIONS[version:]:
-            step(db)
-        if version < newest:
-            db.execute(f"PRAGMA user_version = {newest}")
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Write from here on: all of the block or, where it raises, nothing of it."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        db.rollback()
-        raise
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""So that a pipe at the ledger's path is not waited for."""
 
 
 class Store:
     """A SQLite file behind one connection and one lock.
 
+    What the file cannot take (it is locked, the disk is full) is done in memory, where
+    it can be read at once, and done again in the file as soon as that works: at the
+    next write, a second later, and when the kernel ends.
+
     Attributes:
         path: The file.
-        failure: Why rows are kept in memory only, or ``None`` while the file works.
+        failure: Why rows are in memory for now, or ``None`` while the file works.
+        opened: How often a database was opened, in memory too.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # A notebook may change its folder; the ledger stays where it is.
+        self.path = Path(os.path.abspath(path))
         self.failure: Exception | None = None
+        self.opened = 0
         self._db: sqlite3.Connection | None = None
-        self._disk: sqlite3.Connection | None = None
-        self._pid = os.getpid()
+        self._memory: sqlite3.Connection | None = None
+        self._kept: list[Work[Any]] = []
+        self._next_try = 0.0
+        self._retrying: threading.Thread | None = None
+        self._file: tuple[int, int] | None = None
         self._inherited: list[sqlite3.Connection | None] = []
         self._lock = threading.RLock()
+        lifetime.watch(self)
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend the open database to one thread; in a forked child, open it again."""
-        if self._pid != os.getpid():
-            # SQLite must not use, nor close, a connection that a parent opened.
-            self._inherited += [self._db, self._disk]
-            self._db = self._disk = self.failure = None
-            self._pid, self._lock = os.getpid(), threading.RLock()
+    def write(self, work: Work[T], again: Work[Any] | None = None) -> T:
+        """Run ``work`` in one transaction, in memory for now if the file fails.
+
+        Args:
+            work: What to do; it may raise, and nothing is done then.
+            again: What to do in the file later instead of ``work``, which may ask for
+                a permission that it has by then.
+        """
         with self._lock:
-            if self._db is None:
+            if self.failure is not None and time.monotonic() >= self._next_try:
+                self._catch_up(HURRY_S)
+            for _ in range(2):  # a file that was moved aside is begun anew
+                if self.failure is not None:
+                    break
                 try:
-                    self._db = self._open()
-                except (sqlite3.Error, OSError) as exc:
-                    self._fall_back(exc)
-            assert self._db is not None
-            yield self._db
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        self.path.chmod(0o600)
-        db = _connect(self.path)
-        try:
-            _use_wal(db)
-            migrate(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _fall_back(self, cause: Exception) -> None:
-        """Go on in memory, keep the file for reading if it can be read, and say so."""
-        self.failure, self._disk, self._db = cause, self._db, _connect()
-        migrate(self._db)
-        if self._disk is None and "newer kimikit" not in str(cause):
-            self._disk = _read_only(self.path)
-        warnings.warn(
-            f"The ledger {self.path} cannot be written ({cause}). New calls are kept "
-            "in memory until this kernel ends. Free the disk or point KIMIKIT_LEDGER "
-            "at a writable file, then restart the kernel.",
-            KimiWarning,
-            stacklevel=4,
-        )
-
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in one transaction, in memory if the file fails."""
-        with self._connection() as db:
-            try:
-                with _transaction(db):
-                    return work(db)
-            except sqlite3.Error as exc:
-                if self.failure:
+                    db = self._opened()
+                    with transaction(db):
+                        return work(db)
+                except FAULTS as exc:
+                    self._mend(exc)
+                except KeyboardInterrupt:
+                    self._fall_back(RuntimeError("it was interrupted"), quiet=True)
+                    self._keep(work, again)
                     raise
-                self._fall_back(exc)
-            return self.write(work)
+            return self._keep(work, again)
+
+    def _keep(self, work: Work[T], again: Work[Any] | None) -> T:
+        """Do in memory what the file shall take later."""
+        memory = self._in_memory()
+        with transaction(memory):
+            done = work(memory)
+        self._kept.append(again or work)
+        return done
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a query, those kept in memory before those on disk."""
-        with self._connection() as db:
-            rows: list[tuple[Any, ...]] = db.execute(sql, values).fetchall()
-            if self._disk is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    rows += self._disk.execute(sql, values).fetchall()
+        """Return the rows of a query, those kept in memory before those in the file.
+
+        Raises:
+            KimiError: If another program keeps the file from being read.
+        """
+        with self._lock:
+            rows: list[tuple[Any, ...]] = []
+            for _ in range(2):
+                try:
+                    db = self._opened() if self.failure is None else self._readable()
+                except FAULTS as exc:
+                    self._mend(exc)
+                    continue
+                if self._memory is not None:
+                    rows = self._memory.execute(sql, values).fetchall()
+                if db is None:
+                    break
+                try:
+                    return rows + db.execute(sql, values).fetchall()
+                except FAULTS as exc:
+                    corrupt = is_corrupt(exc, self.path)
+                    if corrupt and self.failure is not None:
+                        break
+                    if not corrupt:
+                        raise KimiError(
+                            f"The ledger {self.path} cannot be read ({exc}).",
+                            "Try again when the program that holds it has ended.",
+                        ) from exc
+                    self._mend(exc)
             return rows
 
     def vacuum(self) -> None:
         """Give deleted rows' space back, so that nothing of them is in the file."""
         if why := self.failure or self._tidy():
-            warnings.warn(
+            say(
                 f"What was to be forgotten may still be in {self.path} ({why}). Call "
                 "ledger.forget() again for any row when the file can be written and "
-                "other kernels are idle.",
-                KimiWarning,
-                stacklevel=3,
+                "other kernels are idle."
             )
 
     def _tidy(self) -> str:
         """Write the file anew; return what stood in the way, if anything."""
         try:
-            with contextlib.closing(_connect(self.path, timeout_s=TIDY_S)) as db:
+            with contextlib.closing(connect(self.path, timeout_s=TIDY_S)) as db:
                 db.execute("VACUUM")
                 (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError as exc:
+        except sqlite3.Error as exc:
             return str(exc)
         return "another kernel was using the ledger" if busy else ""
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Write what was kept and close the file; the next use opens it again.
+
+        If the file still cannot take it, it is put beside it, for the next kernel.
+        """
         with self._lock:
-            for db in filter(None, (self._db, self._disk)):
-                db.close()
-            self._db = self._disk = None
+            if self.failure is not None:
+                self._catch_up(BUSY_S)
+            if self._kept and self._memory and pending.save(self._memory, self.path):
+                self._memory.close()
+                self._memory, self.failure, self._kept = None, None, []
+            self._hang_up()
 
-
-class _Database(sqlite3.Connection):
-    """A connection that is closed when nobody holds it any more.
-
-    Python 3.13 warns of one that is not. A ``__del__`` of the store would be too late:
-    where both are part of a cycle, the connection may be collected first.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._pid = os.getpid()
+    def _hang_up(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = self._file = None
 
     def __del__(self) -> None:
-        # A forked child must not close what its parent opened.
-        if getattr(self, "_pid", None) == os.getpid():
+        with contextlib.suppress(Exception):
             self.close()
 
+    # The file.
 
-def _connect(
-    path: Path | None = None, options: str = "", timeout_s: float = BUSY_S
-) -> sqlite3.Connection:
-    """Open a file or, without one, a database in memory."""
-    name = f"{path.absolute().as_uri()}?{options}" if path else ":memory:"
-    return sqlite3.connect(
-        name,
-        timeout=timeout_s,
-        isolation_level=None,
-        check_same_thread=False,
-        uri=True,
-        factory=_Database,
-    )
+    def _opened(self) -> sqlite3.Connection:
+        """Return the open file, opened anew if it was deleted or replaced."""
+        if self._db is not None:
+            now = identity(self.path)
+            if now == self._file:
+                return self._db
+            what = "replaced" if now else "deleted"
+            self._hang_up()
+            say(
+                f"The ledger {self.path} was {what} while it was in use. New calls "
+                "are kept in the file that is there now; those before are in it only "
+                "if it is a copy."
+            )
+        self._db = self._open(BUSY_S)
+        return self._db
 
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    """Let readers and one writer work side by side.
-
-    When two first kernels switch at once, SQLite does not wait by itself.
-    """
-    give_up = time.monotonic() + BUSY_S
-    while True:
+    def _open(self, patience_s: float) -> sqlite3.Connection:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | _NO_WAIT
+            handle = os.open(self.path, flags, 0o600)
+        except ValueError as exc:  # a name that no file can have
+            raise OSError(str(exc)) from exc
+        try:
+            now = os.fstat(handle)
+            if not stat.S_ISREG(now.st_mode):
+                raise OSError("it is no file")
+        finally:
+            os.close(handle)
+        self.path.chmod(0o600)
+        db = connect(self.path, timeout_s=patience_s)
+        try:
+            check_owner(db)
+            use_wal(db, patience_s)
+            migrate(db)
+            tables, statements = lacking(db)
+            if tables:
+                raise sqlite3.DatabaseError(f"malformed: it lacks {', '.join(tables)}")
+            for statement in statements:
+                db.execute(statement)
+            pending.take_in(db, self.path)
+            db.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+        except BaseException:
+            db.close()
+            raise
+        self._file = now.st_dev, now.st_ino
+        self.opened += 1
+        return db
+
+    def _mend(self, cause: Exception) -> None:
+        """Move a corrupt file aside, or note that the file cannot be used for now."""
+        if not is_corrupt(cause, self.path) or not is_ours(self.path):
+            self._fall_back(cause)
             return
-        except sqlite3.OperationalError as exc:
-            if "locked" not in str(exc) or time.monotonic() > give_up:
+        here, self._file = self._file, None
+        self._hang_up()
+        if here is not None and here != identity(self.path):
+            return  # another kernel moved it aside, so this one opens what is new
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        try:
+            for end in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{self.path}{end}").rename(f"{aside}{end}")
+        except OSError as exc:
+            self._fall_back(exc)
+            return
+        say(
+            f"The ledger {self.path} was corrupt ({cause}). It was moved to {aside} "
+            "and a new one was begun; 'sqlite3 FILE .recover' may read what is left "
+            "in the old one."
+        )
+
+    def _fall_back(self, cause: Exception, *, quiet: bool = False) -> None:
+        """Go on in memory, and say so."""
+        self.failure = cause
+        self._next_try = time.monotonic() + AGAIN_S
+        self._hang_up()
+        self._in_memory()
+        if self._retrying is None or not self._retrying.is_alive():
+            self._retrying = threading.Thread(
+                target=_retry, args=(weakref.ref(self),), daemon=True
+            )
+            self._retrying.start()
+        if quiet:
+            return
+        say(
+            f"The ledger {self.path} cannot be written ({cause}). Calls are kept in "
+            "memory and written as soon as it can. End the program that holds it, free "
+            "the disk, or point KIMIKIT_LEDGER at a writable file and restart the "
+            "kernel."
+        )
+
+    def _in_memory(self) -> sqlite3.Connection:
+        if self._memory is None:
+            self._memory = connect()
+            migrate(self._memory)
+            self.opened += 1
+        return self._memory
+
+    def _readable(self) -> sqlite3.Connection | None:
+        """Open a file that cannot be written, or not now, to read it."""
+        for option in ("mode=ro", "mode=ro&immutable=1"):
+            if self._db is not None:
+                break
+            with contextlib.suppress(sqlite3.Error, OSError, ValueError):
+                db = connect(self.path, option)
+                db.execute("SELECT count(*) FROM daily").fetchone()
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version > len(MIGRATIONS):
+                    db.close()
+                    break
+                if version < len(MIGRATIONS):  # a copy in memory is of our version
+                    copy = connect()
+                    with contextlib.closing(db):
+                        db.backup(copy)
+                    migrate(copy)
+                    db = copy
+                self._db = db
+        return self._db
+
+    def _catch_up(self, patience_s: float) -> None:
+        """Do in the file what was done in memory, if the file works again."""
+        self._hang_up()
+        self._next_try = time.monotonic() + AGAIN_S
+        try:
+            db = self._open(patience_s)
+            try:
+                with transaction(db):
+                    for work in self._kept:
+                        work(db)
+            except BaseException:
+                db.close()
                 raise
-            time.sleep(0.01)
+        except FAULTS:
+            return
+        self._db = db
+        self._kept.clear()
+        self.failure = None
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def before_fork(self) -> None:
+        """Wait for the transaction that another thread is in."""
+        self._lock.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; a child begins anew with what the parent did not use."""
+        if child:
+            self._inherited += [self._db, self._memory]
+            self._db = self._memory = self._file = self.failure = None
+            self._kept, self._retrying = [], None
+            self._lock = threading.RLock()
+        else:
+            self._lock.release()
 
 
-def _read_only(path: Path) -> sqlite3.Connection | None:
-    """Open a file that cannot be written; ``immutable`` where WAL needs a folder."""
-    for option in ("mode=ro", "mode=ro&immutable=1"):
-        with contextlib.suppress(sqlite3.Error):
-            db = _connect(path, option)
-            db.execute("SELECT count(*) FROM daily").fetchone()
-            return db
-    return None
+def _retry(ref: weakref.ref[Store]) -> None:
+    """Try a file again until it has taken what was kept for it."""
+    while (store := ref()) is not None and store.failure is not None:
+        with store._lock:
+            if store.failure is not None and time.monotonic() >= store._next_try:
+                store._catch_up(HURRY_S)
+        del store
+        time.sleep(AGAIN_S)
+
+
+def say(text: str) -> None:
+    """Warn; where warnings are made errors, log it: no call may fail of a warning."""
+    try:
+        warnings.warn(text, KimiWarning, stacklevel=5)
+    except Warning:
+        logging.getLogger("kimikit").warning(text)
 
 
 def pico(usd: Decimal | None) -> int | None:
-    """Return a cost in pico-dollars, rounded half to even past twelve decimals."""
-    return None if usd is None else int((usd * PICO).to_integral_value())
+    """Return a cost in pico-dollars, rounded half to even past twelve decimals.
+
+    ``None`` for what is unknown, and for what no call can have cost.
+    """
+    if usd is None or not usd.is_finite() or abs(usd) > LARGEST // PICO:
+        return None
+    return int((usd * PICO).to_integral_value())
 
 
 def dollars(amount: int) -> Decimal:

@@ -7,10 +7,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from kimikit.errors import BadInput
 from kimikit.money.estimates import pieces
+from kimikit.money.rows import stored
 from kimikit.money.store import Store
 
 BATCH = 1000
@@ -76,7 +75,7 @@ def remove(db: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:
 
 def _texts(body: str | None, names: Sequence[str]) -> str:
     """Return the texts under some names of a request or an answer."""
-    said = msgspec.json.decode(body) if body else {}
+    said = stored(body) or {}
     return _spaced("\n".join(pieces([said.get(name) for name in names])))
 
 

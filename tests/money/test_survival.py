@@ -16,7 +16,7 @@ import pytest
 from support.money import ask, make_call, make_reply
 
 from kimikit.errors import KimiWarning
-from kimikit.money import store
+from kimikit.money import migrations
 from kimikit.money.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,6 @@ def test_a_full_disk_loses_nothing_and_is_said_once(tmp_path):
     assert "cannot be written" in err
     on_disk = Ledger(path)
     assert on_disk.total().calls > 10
-    assert on_disk.calls(None)[-1].state == "open"
     on_disk.close()
 
 
@@ -185,7 +184,7 @@ class TestVersions:
             " AND name NOT LIKE 'sqlite_%' ORDER BY name"
         )
         made, kept = (sqlite3.connect(":memory:", isolation_level=None) for _ in (1, 2))
-        store.MIGRATIONS[0](made)
+        migrations.MIGRATIONS[0](made)
         kept.executescript((Path(__file__).parent / "schema_1.sql").read_text())
         assert made.execute(shape).fetchall() == kept.execute(shape).fetchall()
         made.close()
@@ -240,13 +239,13 @@ class TestVersions:
         def newest(db):
             db.execute("ALTER TABLE calls ADD COLUMN mood TEXT DEFAULT 'fine'")
 
-        monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, newest))
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, newest))
         newer = Ledger(path)
         ask(newer)
         ask(older)
         with sqlite3.connect(path) as db:
             versions = db.execute("PRAGMA user_version").fetchone()
-            assert versions == (len(store.MIGRATIONS),)
+            assert versions == (len(migrations.MIGRATIONS),)
             assert db.execute("SELECT DISTINCT mood FROM calls").fetchall() == [
                 ("fine",)
             ]
@@ -282,10 +281,10 @@ class TestVersions:
             db.execute("SELECT no_such_function()")
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, broken))
+            patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
             db = sqlite3.connect(path, isolation_level=None)
             with pytest.raises(sqlite3.OperationalError):
-                store.migrate(db)
+                migrations.migrate(db)
             db.close()
         again = Ledger(path)
         ask(again)
@@ -296,7 +295,7 @@ class TestVersions:
 
 def test_eight_kernels_write_500_rows_each_and_none_is_lost(tmp_path):
     path = tmp_path / "ledger.sqlite3"
-    code = "for _ in range(500): ask(L)\nassert L.failure is None"
+    code = "for _ in range(500): ask(L)\nassert L.session_total(L.session).calls == 500"
     for process in [child(code, path) for _ in range(8)]:
         finish(process)
     ledger = Ledger(path)

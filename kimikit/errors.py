@@ -63,9 +63,10 @@ class KimiError(Exception):
     """
 
     def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what, remedy)
-        self.what = what
-        self.remedy = remedy
+        # A host's words and a model's reach every terminal by these two.
+        self.what = html.clean(what)
+        self.remedy = html.clean(remedy)
+        super().__init__(self.what, self.remedy)
         self.run: Any = None
 
     def __str__(self) -> str:
@@ -88,7 +89,8 @@ class KimiError(Exception):
                 lines.append(f"  in this cell, line {frame.tb_lineno}")
                 break
             frame = frame.tb_next
-        lines += [f"  {note}" for note in getattr(self, "__notes__", ())]
+        notes = getattr(self, "__notes__", ())
+        lines += [f"  {html.clean(str(note))}" for note in notes]
         return [
             "\n".join(textwrap.wrap(line, 100, subsequent_indent="    ")) or line
             for line in lines

@@ -96,7 +96,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         lines += [f"  {name:<12} {value}" for name, value in self._facts()]
         if self.models:
             lines += ["", html.text_table(_COLUMNS, self._kimis())]
-        return "\n".join(lines)
+        return html.clean("\n".join(lines))
 
     def _repr_html_(self) -> str:
         facts = html.table((self.name, self.title), self._facts())

@@ -51,11 +51,20 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]"
     r"|[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]"
+    r"|[\ufdd0-\ufdef\ufffe\uffff]"  # no characters: free for our own marks
 )
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Drop terminal escapes, control characters and text-direction overrides."""
+    """Drop terminal escapes, control characters and text-direction overrides.
+
+    All text that is emitted passes through here, in any form, after its last change.
+    """
+    if "\r" in text:  # which alone would write over its own line
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():  # half a surrogate pair cannot be sent or printed
+        text = _HALF_PAIR.sub("\ufffd", text)
     return _CONTROL.sub("", text)
 
 

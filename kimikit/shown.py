@@ -53,7 +53,8 @@ class Shown:
         text, tables, foot = self._parts()
         blocks = [html.clean(text)] if text else []
         blocks += [table.text for table in tables if table.text]
-        return "\n\n".join([*blocks, foot]).strip("\n")
+        # All of it is cleaned once more: a foot holds names that a host chose.
+        return html.clean("\n\n".join([*blocks, foot]).strip("\n"))
 
     def __repr__(self) -> str:
         return str(self)
@@ -63,3 +64,9 @@ class Shown:
         blocks = [html.pre(text)] if text else []
         blocks += [table.rich for table in tables]
         return html.wrap(*blocks, html.footer(foot) if foot else "")
+
+    def beside(self) -> tuple[str, str]:
+        """Return its tables alone, as text and as finished HTML."""
+        _, tables, _ = self._parts()
+        text = "\n\n".join(table.text for table in tables if table.text)
+        return html.clean(text), "".join(table.rich for table in tables)

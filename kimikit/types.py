@@ -131,7 +131,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     choice: int = 0
 
     def __str__(self) -> str:
-        return self.text
+        return html.clean(self.text)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,11 +11,20 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from kimikit.notebook import density
+
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
 CUT_AT = 4000
 """Characters after which a fence, list or table goes on in a new block."""
+
+LONGEST = 2 * CUT_AT
+"""Characters after which anything goes on in a new block, wherever it is.
+
+What is open is read again for each redraw: without an end to it the work would grow
+with the square of its length.
+"""
 
 _PROBE = "x"
 """A plain line that could come next: a block that it is not part of is finished."""
@@ -26,7 +35,7 @@ _GO_ON = ("bullet_list_open", "ordered_list_open", "blockquote_open", "code_bloc
 _HEAD_LINES = {"fence": 1, "table_open": 2}
 """Lines that are said again where a block was cut."""
 
-_BARE_MARKER = re.compile(r"(?:^|(?<=\n))[ \t>]*(?:[-+*=_#~`|>]+|\d{1,9}[.)]?)[ \t]*\Z")
+_BARE_MARKER = re.compile(r"[-+*=_#~`|>]+|\d{1,9}[.)]?")
 _HALF_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\s]*\Z")
 _SPAN = re.compile(r"\\.|`+|\*\*")
 
@@ -46,12 +55,20 @@ class Splitter:
 
         A long block is cut, and its head stands in each part again.
         """
-        self.open += text
-        if "\n" not in text:
-            return []
-        whole, end, tail = self.open.rpartition("\n")
-        *done, last = _split(whole + end + _PROBE)
-        self.open = last.removesuffix(_PROBE) + tail
+        done: list[str] = []
+        while text:
+            room = max(1, LONGEST - len(self.open))
+            self.open += text[:room]
+            if "\n" in text[:room]:
+                whole, end, tail = self.open.rpartition("\n")
+                *ended, last = _split(whole + end + _PROBE)
+                self.open = last.removesuffix(_PROBE) + tail
+                done += ended
+            if len(self.open) >= LONGEST:
+                whole, end, tail = self.open.rpartition("\n")
+                done.append(whole + end or tail)
+                self.open = tail if whole else ""
+            text = text[room:]
         return done
 
 
@@ -84,6 +101,8 @@ def _ends(lines: list[str]) -> Iterator[tuple[int, str | None]]:
         kind, until = token.type, end
         if size := _HEAD_LINES.get(kind):
             head = "".join(lines[first : first + size])
+            if len(head) > CUT_AT:
+                continue  # each part would be mostly head
             # What closes a fence must not stand alone.
             yield from ((line, head) for line in range(first + size + 1, end - 1))
 
@@ -94,13 +113,18 @@ def preview(text: str) -> str:
     Closes what is open, and holds back marks whose meaning the next character
     decides: a lone ``-`` below a line would make it a heading.
     """
+    if density.marks(text) > density.most(len(text)):
+        return text  # which is shown as it is
     last = next((token for token in reversed(_outline(text)) if token.map), None)
     if last is None or last.map is None or last.type in ("fence", "code_block"):
         return text
     start = sum(map(len, re.split(r"(?<=\n)", text)[: last.map[0]]))
     if last.type == "math_open" and last.level == 0:
         return f"{text[:start]}```latex\n{text[start:]}\n```"
-    text = _HALF_LINK.sub(r"\1", _BARE_MARKER.sub("", text))
+    before, end, line = text.rpartition("\n")
+    if _BARE_MARKER.fullmatch(line.strip(" \t").lstrip("> \t") or "-"):
+        text = before + end
+    text = _HALF_LINK.sub(r"\1", text)
     code, bold = "", False
     for span in _SPAN.findall(text[start:]):
         if span[0] == "`" and code in ("", span):

@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kimikit import html
+from kimikit.notebook import density, tex
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode as Node
 
 _TEXT = re.compile(
-    r"(?P<url>https?://[!-;=?-_a-z{}~]*[/\w&=#%+@-])"
+    # Of other letters only those of scripts that part words by spaces: elsewhere the
+    # next word of the sentence would be taken for a part of the address.
+    r"(?P<url>https?://[A-Za-z0-9\u00c0-\u024f\u0370-\u058f\u0904-\u0939]"
+    r"[!#-;=?-\[\]_a-z{}~\u00c0-\u024f\u0370-\u060b\u0620-\u0963\u0966-\u0dff"
+    r"\u10a0-\u10ff\u1200-\u139f\u1e00-\u1fff]*)"
     r"|(?P<entity>&(?=#?\w+;))"
     r"|(?P<dollar>\$)"
     r"|(?P<backslash>\\(?=[^\w\s]|begin|end|ref|eqref|$))"
@@ -37,20 +42,13 @@ _LINE_START = re.compile(
 # Short enough that small print cannot pass for our footer.
 _TAGS = re.compile(r"&lt;(su[bp]|kbd)>([\w()+=-]{1,12})&lt;/\1>")
 _BREAK = re.compile(r"&lt;br ?/?>")
+_OUTSIDE = re.compile(
+    r"(?ms)^([ >]*(?:(?:[-+*]|\d+[.)]) )*)(`{3,})[^`\n]*\n.*?^[ >]*\2$|`[^`\n]*`"
+)
+"""Fences and code spans as they are written here."""
 _PLAIN_CODE = re.compile(r"(?!\s)(?:[^<$`|\\\n\]]|\](?![(:\[]))+(?<!\s)\Z")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,30}")
-_COMMENT = re.compile(r"(?<!\\)%[^\n]*")
-_SPACING = re.compile(r"\\[hm]space\*?\s*\{[^{}]*\}")
-_LABEL = re.compile(r"\\label\s*\{[^{}]*\}")  # an error when it is drawn again
-_ENVIRONMENT = re.compile(r"\\(begin|end)\{(alignat|align|gather|equation)\*?\}")
-_FORBIDDEN_TEX = re.compile(
-    # What links, styles, loads, defines for the whole page, or leaves its place.
-    r"\\(?:href|url|class|cssId|style|data|html\w*|include\w*|require|unicode|mmlToken"
-    r"|def|[gex]def|let|futurelet|\w*newcommand|providecommand|\w*newenvironment"
-    r"|Declare\w*|Newextarrow|bbox|enclose|toggle|mathtip|texttip|csname|catcode|input"
-    r"|raise|lower|moveleft|moveright|[rR]ule|Space|vspace|[hm]?skip|[hm]space|m?kern"
-    r"|[rlc]lap|math[rlc]lap|smash|(?:eq)?ref)(?![a-zA-Z])"
-)
+_CLOSERS = {")": "(", "]": "[", "}": "{"}
 _APART = frozenset(("fence", "code_block", "math_block", "table"))
 # JupyterLab takes math out before it looks for lists and fences; only an empty line
 # keeps it from reaching across these.
@@ -60,8 +58,7 @@ _ALIGNED = {
     "text-align:center": ":-:",
     "text-align:right": "--:",
 }
-TEX_LIMIT = 5000
-"""Characters beyond which math is shown as source."""
+NOTE = "*Shown as it was written, as it could not be set.*"
 
 
 def safe(text: str, *, images: bool = False) -> str:
@@ -72,11 +69,45 @@ def safe(text: str, *, images: bool = False) -> str:
         images: Whether to load remote images, by which their server learns who reads
             and when; otherwise they become links.
     """
-    # The parser takes 70 ms to import, as long as all the rest of the package.
-    from kimikit.notebook import parser
-
     plain = html.clean(re.sub(r"\r\n?", "\n", text))
-    return _Writer(images=images).blocks(parser.parse(plain).children, tight=False)
+    try:
+        # The parser takes 70 ms to import, as long as all the rest of the package.
+        from kimikit.notebook import parser
+
+        if density.marks(plain) > density.most(len(plain)):
+            return as_written(plain)
+        tree = parser.parse(plain)
+        return _checked(_Writer(images=images).blocks(tree.children, tight=False))
+    except Exception:  # no text may cost the answer, whatever is wrong with it
+        return as_written(plain)
+
+
+def as_written(text: str) -> str:
+    """Return any text as Markdown that shows its characters, and a note."""
+    return f"{_fenced(html.clean(text))}\n\n{NOTE}"
+
+
+def _fenced(code: str, language: str = "") -> str:
+    longest = max(map(len, re.findall("`+", code)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return f"{mark}{language}\n{code}\n{mark}"
+
+
+def _checked(markdown: str) -> str:
+    """Return what is about to be shown, once nothing is left in it that may not be.
+
+    Each piece was checked when it was written; this is all, after its last change.
+
+    Raises:
+        ValueError: If anything is.
+    """
+    if html.clean(markdown) != markdown:
+        raise ValueError("a control character is left")
+    if "$" in markdown:
+        formulas = re.findall(r"\$([^$]+)\$", _OUTSIDE.sub("", markdown))
+        if not all(map(tex.is_harmless, formulas)):
+            raise ValueError("a formula could do more than show")
+    return markdown
 
 
 class _Writer:
@@ -117,7 +148,7 @@ class _Writer:
         if kind == "table":
             return self._table(node)
         if kind == "math_block":
-            return _tex(node.content, display=True)
+            return _math(node.content, display=True)
         if kind == "hr":
             return "***"
         return self._line(node)
@@ -127,10 +158,8 @@ class _Writer:
         if self._quoted and re.search(r"[$\\]", code):
             # Inside a quote there is no empty line to stop JupyterLab's math.
             return f"<pre><code>{_entities(code)}</code></pre>"
-        longest = max(map(len, re.findall("`+", code)), default=0)
-        mark = "`" * max(3, longest + 1)
         language = _LANGUAGE.match(node.info.strip())
-        return f"{mark}{language[0] if language else ''}\n{code}\n{mark}"
+        return _fenced(code, language[0] if language else "")
 
     def _list(self, node: Node) -> str:
         tight = not any(
@@ -186,7 +215,7 @@ class _Writer:
             elif kind in ("softbreak", "hardbreak"):
                 out += "\n" if kind == "softbreak" else "\\\n"
             elif kind == "math":
-                out += _tex(node.content, display=node.markup == "$$", table=table)
+                out += _math(node.content, display=node.markup == "$$", table=table)
             elif kind == "link":
                 url = _url(str(node.attrs["href"]))
                 inner = self._spans(node.children, table=table, link=bool(url))
@@ -203,11 +232,11 @@ def _entities(text: str) -> str:
     return re.sub(r"[!-/:-@[-`{-~]", lambda m: f"&#{ord(m[0])};", text)
 
 
-def _text(text: str, *, table: bool, link: bool) -> str:
+def _text(text: str, *, table: bool = False, link: bool = False) -> str:
     def replace(match: re.Match[str]) -> str:
         kind, found = match.lastgroup, match[0]
         if kind == "url":
-            return _entities(found) if link else f"<{_url(found)}>"
+            return _entities(found) if link else _address(found)
         if kind in ("dollar", "backslash"):
             # GitHub's own advice for a dollar that is not math; the span also keeps
             # MathJax, which reads the finished page, from pairing it with another.
@@ -255,33 +284,28 @@ def _url(url: str) -> str:
     return "" if not html.is_link(url) else quote(url, safe="!#%&'+,-./:=?@_~")
 
 
-def _tex(tex: str, *, display: bool, table: bool = False) -> str:
+def _address(found: str) -> str:
+    """Return an address as a link, and what stands behind it as text.
+
+    It ends where people see its end: before the punctuation of the sentence, and before
+    a bracket that was opened outside.
+    """
+    surplus = {c: found.count(c) - found.count(o) for c, o in _CLOSERS.items()}
+    end = len(found)
+    while found[end - 1] in "?!.,:;*_~'([{$" or surplus.get(found[end - 1], 0) > 0:
+        end -= 1
+        if found[end] in surplus:
+            surplus[found[end]] -= 1
+    url = found[:end]
+    target = _url(url)
+    same = target.replace("%28", "(").replace("%29", ")") == url
+    shown = f"<{url}>" if same else f"[{_entities(url)}]({target})"
+    return shown + (_text(found[end:]) if end < len(found) else "")
+
+
+def _math(source: str, *, display: bool, table: bool = False) -> str:
     """Return math between dollars, or as code where it could do more than show."""
-    body = _LABEL.sub("", _SPACING.sub(r"\\quad ", _COMMENT.sub("", tex)))
-    body = " ".join(body.split())
-    if not body or _FORBIDDEN_TEX.search(body) or not _is_whole(body):
-        return _code(" ".join(tex.split()))
-    body = re.sub(r"\](?=[(\[:])", "] ", body)
-    body = _ENVIRONMENT.sub(_inner_environment, body)
-    body = body.replace("<", "\\lt ").replace(">", "\\gt ")
-    if table:
-        body = body.replace("\\|", "\\Vert ").replace("|", "\\vert ")
+    body = tex.rewritten(source, table=table)
+    if not body or not tex.is_harmless(body):
+        return _code(" ".join(source.split()))
     return f"$$\n{body}\n$$" if display and not table else f"${body}$"
-
-
-def _is_whole(tex: str) -> bool:
-    """Tell whether every renderer will find the end of this math where it is."""
-    rest, before = re.sub(r"\\.", "", tex), ""
-    if len(tex) > TEX_LIMIT or "$" in rest or "\\" in rest or tex.endswith("\\\\"):
-        return False
-    rest = re.sub(r"[^{}]", "", rest)
-    while rest != before:
-        rest, before = rest.replace("{}", ""), rest
-    return not rest
-
-
-def _inner_environment(match: re.Match[str]) -> str:
-    """Turn a display environment into the one that stands inside ``$$``."""
-    inside = {"align": "aligned", "alignat": "alignedat", "gather": "gathered"}
-    inner = inside.get(match[2], "")
-    return f"\\{match[1]}{{{inner}}}" if inner else ""

@@ -1,16 +1,16 @@
 r"""CommonMark with tables, strikethrough and TeX, as models write them.
 
-markdown-it-py does the work. Three rules are added: display math as a block, inline
-math (``$x$``, ``\(x\)``, ``\[x\]``, ``$$x$$`` and environments, with the conditions
-by which pandoc tells math from prices), and emphasis that closes beside Chinese,
-Japanese and Korean punctuation, where CommonMark leaves ``**注意：**这`` unread.
+markdown-it-py does the work. Added are: display math as a block; math in a line;
+emphasis that closes beside Chinese, Japanese and Korean punctuation, where CommonMark
+leaves ``**注意：**这`` unread; bars in the code and math of a table; an end to nesting.
+(The plugins ``dollarmath`` and ``texmath`` know neither prices nor a bound.)
 """
 
 from __future__ import annotations
 
 import functools
-import re
 import unicodedata
+from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
@@ -19,16 +19,23 @@ from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
 from kimikit import html
+from kimikit.notebook import formulas, rows
 
-_BLOCK_OPEN = re.compile(r"\$\$|\\\[|(?=\\begin\{([a-zA-Z]+\*?)\})")
-_INLINE_OPEN = re.compile(r"\$\$?|\\\(|\\\[|(?=\\begin\{([a-zA-Z]+\*?)\})")
-_ENDS = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
-_PROSE = re.compile(r"\d[\d.,]*[kKMB]?\s+[^\\^_={}]*[a-zA-Z]{2}[^\\^_={}]*$")
+DEEPEST = 40
+"""Levels of lists and quotes; what is deeper is text. A list takes two."""
+
+DEEPEST_SPANS = 12
+"""Levels of emphasis in a line; those beyond leave their text."""
 
 
 def parse(text: str) -> SyntaxTreeNode:
     """Return the tree of ``text``; math is in nodes ``math`` and ``math_block``."""
-    return SyntaxTreeNode(_parser().parse(text))
+    tokens = _parser().parse(rows.bars_kept(text))
+    for token in tokens:
+        _tidy(token)
+        if token.children:
+            token.children = _shallow(token.children)
+    return SyntaxTreeNode(tokens)
 
 
 def outline(text: str) -> list[Token]:
@@ -38,61 +45,88 @@ def outline(text: str) -> list[Token]:
     line is a link's address, as the next one could make it a paragraph again.
     """
     md, tokens = _parser(growing=True), list[Token]()
-    md.block.parse(text.replace("\r", " "), md, {}, tokens)
+    md.block.parse(rows.bars_kept(text.replace("\r", " ")), md, {}, tokens)
     return tokens
 
 
 @functools.cache
 def _parser(*, growing: bool = False) -> MarkdownIt:
-    md = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    # Two levels more than are used, as at its own bound markdown-it drops the text.
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST + 2})
+    md.enable(["table", "strikethrough"])
     md.validateLink = html.is_link  # type: ignore[method-assign]
     md.inline.ruler.before("escape", "math", _math)
     md.inline.ruler.at("emphasis", _emphasis)
     interrupts = ["paragraph", "reference", "blockquote", "list"]
     math_block = functools.partial(_math_block, growing=growing)
     md.block.ruler.before("fence", "math_block", math_block, {"alt": interrupts})
+    md.block.ruler.before("table", "deep", _deep)
     return md.disable("reference") if growing else md
 
 
-def _end(opened: re.Match[str]) -> str:
-    return _ENDS.get(opened[0]) or f"\\end{{{opened[1]}}}"
+def _tidy(token: Token) -> None:
+    """Take out what entities brought in, and put the bars of tables back."""
+    token.content = html.clean(rows.bars_back(token.content))
+    token.info = html.clean(rows.bars_back(token.info))
+    for child in token.children or ():
+        _tidy(child)
+        if child.attrs:
+            child.attrs = {
+                key: rows.bars_back(str(value)) for key, value in child.attrs.items()
+            }
 
 
-def _math(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the rule's form
-    opened = _INLINE_OPEN.match(state.src, state.pos, state.posMax)
-    if opened is None:
+def _shallow(spans: list[Token]) -> list[Token]:
+    """Leave out marks that are nested too deep, and keep what they mark."""
+    depth, kept = 0, []
+    for token in spans:
+        depth += token.nesting > 0
+        if not token.nesting or depth <= DEEPEST_SPANS:
+            kept.append(token)
+        depth -= token.nesting < 0
+    return kept
+
+
+def _deep(state: StateBlock, startLine: int, endLine: int, silent: bool) -> bool:  # noqa: FBT001
+    """Take all that is nested too deep as the text of one paragraph."""
+    if silent or state.level < DEEPEST:
         return False
-    end = _end(opened)
-    start = opened.end()
-    stop = state.src.find(end, start, state.posMax)
-    while stop > 0 and end == "$" and state.src[stop - 1] == "\\":
-        stop = state.src.find(end, stop + 1, state.posMax)
-    if stop < 0:
-        return False
-    after = stop + len(end)
-    content = state.src[start : stop if opened[0] else after]
-    if not content.strip() or "`" in content:
-        return False
-    if end == "$" and not _is_math(state.src, opened.start(), content, after):
-        return False
-    if not silent:
-        token = state.push("math", "", 0)
-        token.content = content
-        token.markup = "$" if end in ("$", "\\)") else "$$"
-    state.pos = after
+    line = startLine + 1
+    while line < endLine and (
+        state.isEmpty(line) or state.sCount[line] >= state.blkIndent
+    ):
+        line += 1
+    state.push("paragraph_open", "p", 1).map = [startLine, line]
+    token = state.push("inline", "", 0)
+    token.content = state.getLines(startLine, line, state.blkIndent, False).strip()  # noqa: FBT003
+    token.map, token.children = [startLine, line], []
+    state.push("paragraph_close", "p", -1)
+    state.line = line
     return True
 
 
-def _is_math(source: str, begin: int, content: str, after: int) -> bool:
-    """Tell math from prices, as pandoc's ``tex_math_dollars`` does, and stricter."""
-    before = source[begin - 1] if begin else " "
-    return not (
-        content[0].isspace()
-        or content[-1].isspace()
-        or source[after : after + 1].isdigit()
-        or (before.isascii() and before.isalnum())
-        or _PROSE.match(content)
-    )
+def _environments(state: StateInline | StateBlock) -> dict[int, int]:
+    """Return where the environments of this text end, found once for each text."""
+    known = state.env.get("environments")
+    if known is None or known[0] is not state.src:
+        known = state.src, formulas.environments(state.src)
+        state.env["environments"] = known
+    pairs: dict[int, int] = known[1]
+    return pairs
+
+
+def _math(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the rule's form
+    if state.src[state.pos] not in "$\\":
+        return False
+    found = formulas.find(state.src, state.pos, state.posMax, _environments(state))
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("math", "", 0)
+        token.content = found.content
+        token.markup = "$$" if found.display else "$"
+    state.pos = found.end
+    return True
 
 
 def _math_block(
@@ -106,31 +140,54 @@ def _math_block(
     if state.is_code_block(startLine):
         return False
     begin = state.bMarks[startLine] + state.tShift[startLine]
-    opened = _BLOCK_OPEN.match(state.src, begin, state.eMarks[startLine])
-    if opened is None:
+    mark = formulas.opens(state.src, begin, state.eMarks[startLine])
+    if mark in (None, "$", "\\("):
         return False
-    end, line = _end(opened), startLine
-    pieces = [state.src[opened.end() : state.eMarks[line]].rstrip()]
-    if end in pieces[0] and not pieces[0].endswith(end):
+    # An environment ends where its own end is, whatever is nested in it.
+    stop = 0 if mark else _environments(state).get(begin, 0)
+    end = formulas.closing(mark) if mark else ""
+    pieces = [state.src[begin + len(mark) : state.eMarks[startLine]].rstrip()]
+    if mark and end in pieces[0] and not pieces[0].endswith(end):
         return False
-    indent = min(state.blkIndent, state.sCount[line])
-    while end not in pieces[-1] and line + 1 < endLine:
-        if state.isEmpty(line + 1) or state.sCount[line + 1] < indent:
+    line = startLine
+
+    def is_last() -> bool:
+        return end in pieces[-1] if mark else 0 < stop <= state.eMarks[line]
+
+    for following in _lines_of(state, startLine, endLine):
+        if is_last() or state.eMarks[line] - begin > formulas.LONGEST:
             break
-        line += 1
-        first = state.bMarks[line] + state.tShift[line]
-        pieces.append(state.src[first : state.eMarks[line]].rstrip())
+        first = state.bMarks[following] + state.tShift[following]
+        piece = state.src[first : state.eMarks[following]].rstrip()
+        if mark == "\\[" and mark in piece:
+            break  # or each line that opens one would be read to the end
+        line = following
+        pieces.append(piece)
     content = "\n".join(pieces)
     inner = content.removesuffix(end)
-    is_whole = inner != content and bool(inner.strip()) and end not in inner
-    if not growing and (not is_whole or "`" in inner):
-        return False
+    if mark:
+        is_whole = inner != content and bool(inner.strip()) and end not in inner
+    else:
+        is_whole = is_last() and not state.src[stop : state.eMarks[line]].strip()
+    if not growing:
+        after = state.src[state.eMarks[line] : state.eMarks[line] + 1]
+        if not is_whole or not formulas.is_display(mark, inner, after):
+            return False
     if not silent:
         token = state.push("math_block" if is_whole else "math_open", "", 0)
-        token.content = inner if opened[0] else content
+        token.content = inner
         token.map = [startLine, line + 1]
         state.line = line + 1
     return True
+
+
+def _lines_of(state: StateBlock, startLine: int, endLine: int) -> Iterator[int]:
+    """Give the lines that may belong to a formula which began on this one."""
+    indent = min(state.blkIndent, state.sCount[startLine])
+    for line in range(startLine + 1, endLine):
+        if state.isEmpty(line) or state.sCount[line] < indent:
+            return
+        yield line
 
 
 def _is_wide(char: str) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from kimikit import html
+from kimikit.notebook import density
 from kimikit.notebook.blocks import Splitter, preview
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.screen import Bundle, rich
@@ -45,6 +46,8 @@ class Progress:
         self._room = room
         self._safe = partial(safe, images=images)
         self._splitter = Splitter()
+        self._is_dense = False
+        self._length = self._marks = 0
         self._unit: list[str] = []
         self._units = 0
         self._text: list[str] = []
@@ -99,26 +102,39 @@ class Progress:
         if self._reasoning and not self._pane_finished:
             finished.append(thinking("".join(self._reasoning), self.thought_s))
             self._pane_finished = True
-        fresh = "".join(self._fresh)
-        self._fresh = [fresh[AT_ONCE:]]
-        blocks = self._splitter.feed(fresh[:AT_ONCE])
-        self._unit += filter(None, map(self._safe, blocks))
-        size = sum(map(len, self._unit))
-        if size > _least_size(self._units) and self._units < self._room - 2:
-            finished.append({"text/markdown": "\n\n".join(self._unit)})
-            self._unit = []
-            self._units += 1
-        last = self._safe(preview(self._splitter.open))
-        # Where there is room, what is finished is not sent again with what grows.
-        apart = [[*self._unit, last]] if self._room < 2 else [self._unit, [last]]
-        texts = ("\n\n".join(filter(None, some)) for some in apart)
-        growing: list[Bundle] = [{"text/markdown": text} for text in texts if text]
+        growing = [] if self._is_dense else self._read(finished)
+        if self._is_dense:
+            growing = [so_far("".join(self._text[-CALL_SHOWN:]))]
         if self._calls:
             calls = (call_text(*self._calls[i]) for i in sorted(self._calls))
             growing.append(calls_so_far(calls))
         if now - self._latest > STALLED_S:
             growing.append(status(f"... {now - self._latest:.0f} s without a token"))
         return finished, growing
+
+    def _read(self, finished: list[Bundle]) -> list[Bundle]:
+        """Take fresh text, add what it finished, and return what grows."""
+        fresh = "".join(self._fresh)
+        self._fresh = [fresh[AT_ONCE:]]
+        blocks = self._splitter.feed(fresh[:AT_ONCE])
+        self._length += sum(map(len, blocks))
+        self._marks += sum(map(density.marks, blocks))
+        growing = self._splitter.open
+        most = density.most(self._length + len(growing))
+        self._is_dense = self._marks + density.marks(growing) > most
+        if self._is_dense:
+            return []
+        self._unit += filter(None, map(self._safe, blocks))
+        size = sum(map(len, self._unit))
+        if size > _least_size(self._units) and self._units < self._room - 2:
+            finished.append({"text/markdown": "\n\n".join(self._unit)})
+            self._unit = []
+            self._units += 1
+        last = self._safe(preview(growing))
+        # Where there is room, what is finished is not sent again with what grows.
+        apart = [[*self._unit, last]] if self._room < 2 else [self._unit, [last]]
+        texts = ("\n\n".join(filter(None, some)) for some in apart)
+        return [{"text/markdown": text} for text in texts if text]
 
     def _before_text(self, now: float) -> list[Bundle]:
         if self._wait is not None:
@@ -205,10 +221,14 @@ def call_text(name: str, arguments: str) -> str:
     return "\n".join([f"{name}(", *(f"    {pair}," for pair in pairs), ")"])
 
 
-def calls_so_far(calls: Iterable[str]) -> Bundle:
-    """Return calls that still change, the last of their lines if they are many."""
-    text = "\n".join(calls)
+def so_far(text: str) -> Bundle:
+    """Return text that still changes as it is, the end of it if it is long."""
     if len(text) > CALL_SHOWN:
         text = f"... {text[-CALL_SHOWN:]}"
     shown = f'<pre style="margin:.2em 0">{html.esc(text)}</pre>'
     return {"text/plain": html.clean(text), "text/html": shown}
+
+
+def calls_so_far(calls: Iterable[str]) -> Bundle:
+    """Return calls that still change, one below the other."""
+    return so_far("\n".join(calls))

@@ -96,8 +96,9 @@ class Race:
         ]
 
     def __repr__(self) -> str:
-        texts = [f"{name}:\n{html.clean(r.text)}" for name, r in self.replies.items()]
-        return "\n\n".join([html.text_table(_HEADS, self.rows()), *texts])
+        texts = [f"{name}:\n{r.text}" for name, r in self.replies.items()]
+        table = html.text_table(_HEADS, self.rows())
+        return html.clean("\n\n".join([table, *texts]))
 
     def _repr_html_(self) -> str:
         table = html.table(_HEADS, self.rows(), numeric=range(1, 5))

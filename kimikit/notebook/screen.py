@@ -7,16 +7,18 @@ own, so that reading a stream never waits for the screen.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
+from kimikit.shown import Shown
 from kimikit.types import Reply
 
 Bundle = dict[str, str]
@@ -127,16 +129,31 @@ class Screen:
         self._bytes_per_s = bytes_per_s
         self._fixed = 0
         self._cell = _cell_of(shell)
+        # While another thread looks at what the cell holds, the user's own may print.
+        self._may_clear = threading.current_thread() is threading.main_thread()
         self._shown: list[tuple[str, Bundle]] = []
         self.live = getattr(shell.display_pub, "session", None) is not None
         self.room = 48 if self.live and self._alone() else 1
 
     def _alone(self) -> bool:
         """Tell whether the cell holds nothing that others have put there."""
+        if not self._may_clear or self._elsewhere():
+            return False
         sys.stdout.flush()
         sys.stderr.flush()
         seen = _put_out.get(self._cell)
         return seen is not None and seen <= {key for key, _ in self._shown}
+
+    def _elsewhere(self) -> bool:
+        """Tell whether another cell runs by now, as when a thread outlives its own."""
+        return _cell_of(self._shell) != self._cell
+
+    def _fitted(self, parts: Sequence[Bundle]) -> Sequence[Bundle]:
+        """Return as many parts as may be shown: in another's cell no new ones."""
+        most = len(self._shown)
+        if not most or len(parts) <= most or not self._elsewhere():
+            return parts
+        return [*parts[: most - 1], _together(parts[most - 1 :])]
 
     def put(self, index: int, bundle: Bundle) -> int:
         """Show ``bundle`` at ``index``, if it is not there yet.
@@ -160,8 +177,9 @@ class Screen:
             The seconds to wait before the next time.
         """
         beyond = len(self._shown) - self._fixed - len(finished) - len(growing)
-        parts = [*finished, *growing, *({} for _ in range(beyond))]
-        sizes = [self.put(self._fixed + i, part) for i, part in enumerate(parts)]
+        parts = [bundle for _, bundle in self._shown[: self._fixed]]
+        parts += [*finished, *growing, *({} for _ in range(beyond))]
+        sizes = [self.put(i, part) for i, part in enumerate(self._fitted(parts))]
         self._fixed += len(finished)
         messages = max(1, sum(size > 0 for size in sizes))
         return max(messages / REDRAWS_PER_S, sum(sizes) / self._bytes_per_s)
@@ -176,15 +194,48 @@ class Screen:
         self.draw([], bundles)
 
     def shown_already(self, value: object) -> None:
-        """Keep this cell from showing ``value`` again because it is its last value."""
+        """Keep this cell from showing ``value`` again because it is its last value.
+
+        An answer that was only completed since, as by ``into=``, is still the same; of
+        a result that holds it, such as a ``Report``, the cell shows what is beside it.
+        """
         cell = self._shell.execution_count
 
         def display(other: object) -> None:
-            if other is not value or self._shell.execution_count != cell:
+            if not _same(other, value) or self._shell.execution_count != cell:
                 raise NotImplementedError  # IPython then shows it in the usual way
+
+        def beside(other: Shown) -> None:
+            display(getattr(other, "reply", None))
+            text, shown = other.beside()
+            if text:
+                self._shell.display_pub.publish(rich(text, shown))
 
         formatter = self._shell.display_formatter.ipython_display_formatter
         formatter.for_type(type(value), display)
+        if isinstance(value, Reply):
+            formatter.for_type(Shown, beside)
+
+
+def _same(one: object, other: object) -> bool:
+    """Tell whether two values say the same: one answer, whatever was noted since."""
+    if not isinstance(one, Reply) or not isinstance(other, Reply):
+        return one is other
+
+    def said(reply: Reply) -> tuple[object, ...]:
+        return reply.created, reply.text, reply.reasoning, reply.usage, reply.cost
+
+    return one is other or (bool(one.created) and said(one) == said(other))
+
+
+def _together(parts: Sequence[Bundle]) -> Bundle:
+    """Return several displays as one."""
+    plain = "\n".join(part.get("text/plain", "") for part in parts)
+    if not any("text/markdown" in part for part in parts):
+        shown = "".join(part.get("text/html", "") for part in parts)
+        return {"text/plain": plain, "text/html": shown}
+    texts = (part.get("text/markdown") or part.get("text/html", "") for part in parts)
+    return {"text/plain": plain, "text/markdown": "\n\n".join(filter(None, texts))}
 
 
 class View:
@@ -207,6 +258,50 @@ class View:
 
     def fail(self, error: BaseException) -> None:
         """Show how far it came before ``error``, which goes on its way."""
+
+    def fall_back(self, value: Any, fault: Exception) -> None:
+        """Show ``value`` as text alone, as the view of it failed with ``fault``."""
+
+
+class Guarded(View):
+    """A view whose own faults cost nothing: they end the view, not the question.
+
+    Args:
+        view: What shows.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._fault: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self._try(None, self._view.__enter__)
+        return self
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        ended = getattr(error, "reply", None) or getattr(error, "run", None)
+        self._try(ended, self._view.__exit__, kind, error, trace)
+
+    def __call__(self, step: Any) -> None:
+        """Take one step, unless an earlier one could not be shown."""
+        ended = getattr(step, "run", None)
+        if self._fault is None or ended is not None:
+            self._try(ended, self._view, step)
+
+    def finish(self, reply: Reply) -> None:
+        """Show the whole answer, if need be as plain text."""
+        self._try(reply, self._view.finish, reply)
+
+    def _try(self, value: Any, show: Callable[..., object], *args: Any) -> None:
+        try:
+            show(*args)
+        except Exception as exc:
+            self._fault = exc
+            if value is not None:
+                with contextlib.suppress(Exception):
+                    self._view.fall_back(value, exc)
 
 
 class LiveView(View):
@@ -254,6 +349,11 @@ class LiveView(View):
             self._take(self._steps.popleft(), time.monotonic())
 
     def _until_over(self) -> None:
+        # What cannot be drawn now is left to the end, which falls back to text.
+        with contextlib.suppress(Exception):
+            self._draw_until_over()
+
+    def _draw_until_over(self) -> None:
         pause = 0.0
         while not self._over.wait(pause):
             self._awake.wait(QUIET_S)
@@ -269,3 +369,13 @@ class LiveView(View):
         if self._thread.ident is not None:
             self._thread.join()
         self._take_all()
+
+    def fall_back(self, value: Any, fault: Exception) -> None:
+        """Leave the text in the cell as it came, and say that it is only that."""
+        with contextlib.suppress(Exception):
+            self._stop()
+        note = f"Shown as plain text, as its view failed: {type(fault).__name__}."
+        text = value.text
+        parts = html.pre(text), html.footer(note)
+        self._screen.settle([rich(f"{text}\n{note}", *parts)])
+        self._screen.shown_already(value)

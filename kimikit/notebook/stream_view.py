@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from kimikit import html
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import Progress, below, call_text, thinking
-from kimikit.notebook.screen import Bundle, LiveView, View, place
+from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place
 from kimikit.types import Delta, Reply, Wait
 
 BYTES_PER_S = 5_500
@@ -53,8 +53,8 @@ def answer_view(
 
     shell, stream = place(show, out)
     if shell is not None:
-        return NotebookView(shell, footer, images=images)
-    return View() if stream is None else TextView(stream, footer)
+        return Guarded(NotebookView(shell, footer, images=images))
+    return View() if stream is None else Guarded(TextView(stream, footer))
 
 
 class TextView(View):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from kimikit import html
 from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import Progress, calls_so_far
-from kimikit.notebook.screen import Bundle, LiveView, View, place, rich
+from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place, rich
 from kimikit.tools import views
 from kimikit.tools.values import (
     CallAsked,
@@ -42,8 +42,8 @@ def trace_view(
     """
     shell, stream = place(show, out)
     if shell is not None:
-        return NotebookTrace(shell)
-    return View() if stream is None else TextTrace(stream)
+        return Guarded(NotebookTrace(shell))
+    return View() if stream is None else Guarded(TextTrace(stream))
 
 
 class TextTrace(View):
@@ -61,7 +61,7 @@ class TextTrace(View):
         elif not isinstance(event, StepEvent | CallAsked):
             start = "\n" if self._open else ""
             self._open = False
-            self._out.write(start + _line(event) + "\n")
+            self._out.write(html.clean(f"{start}{_line(event)}\n"))
         self._out.flush()
 
 

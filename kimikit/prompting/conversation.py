@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from kimikit import html
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
 from kimikit.plain import plain
 from kimikit.prompting.history import (
@@ -285,7 +286,7 @@ class Conversation:
                     self._record(turn, partial, "failed")
                 raise
         if turn.notes and params.get("show") is not False:
-            print(*turn.notes)  # noqa: T201 - the view of the answer is closed
+            print(*map(html.clean, turn.notes))  # noqa: T201 - the view of the answer is closed
         reply = replace(reply, notes=(*reply.notes, *turn.notes))
         self._record(turn, reply, _ending(reply))
         return reply

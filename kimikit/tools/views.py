@@ -45,13 +45,13 @@ def run_text(run: Run) -> str:
     lines = []
     for step in run.steps:
         if step.reply.text.strip():
-            lines.append(html.clean(step.reply.text.strip()))
+            lines.append(step.reply.text.strip())
         lines += [
             f"{mark(result)} {call_text(result.call.name, result.call.arguments)}"
-            f" -> {html.clean(short(result.text, 200))}"
+            f" -> {short(result.text, 200)}"
             for result in step.results
         ]
-    return "\n".join([*lines, *map(html.clean, run.notes), footer_line(run)])
+    return html.clean("\n".join([*lines, *run.notes, footer_line(run)]))
 
 
 def run_html(run: Run) -> str:

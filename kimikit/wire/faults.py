@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kimikit import errors
+from kimikit import errors, html
 from kimikit.types import Call
 from kimikit.wire.loose import as_dict
 
@@ -102,7 +102,7 @@ def logs() -> bool:
 def log(line: object, key: str) -> None:
     """Write a line of the wire to standard error if asked to, keys redacted."""
     if logs():
-        sys.stderr.write(redact(f"kimikit {line}", key)[:LOG_LIMIT] + "\n")
+        sys.stderr.write(html.clean(redact(f"kimikit {line}", key))[:LOG_LIMIT] + "\n")
 
 
 def decode(body: bytes | bytearray) -> str:

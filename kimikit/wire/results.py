@@ -29,7 +29,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply = msgspec.field(default_factory=Reply)
 
     def __repr__(self) -> str:
-        return f"{self._words()}\n{self._foot()}"
+        return html.clean(f"{self._words()}\n{self._foot()}")
 
     def _repr_html_(self) -> str:
         return html.wrap(self._view(), html.footer(self._foot()))

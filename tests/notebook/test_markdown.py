@@ -118,7 +118,7 @@ EXACT = {
     "math beside prices": ("$x$ for $5", "$x$ for <span>&#36;</span>5"),
     "prose between dollars": ("$5 for two, 3 for US$ more", None),
     "escaped dollar": (r"\$5", "<span>&#36;</span>5"),
-    "brackets of LaTeX": (r"\( a < b \) and \[ c \]", "$a \\lt  b$ and $$\nc\n$$"),
+    "brackets of LaTeX": (r"\( a < b \) and \[ c \]", "$a \\lt b$ and $$\nc\n$$"),
     "display over lines": ("\\[\na\n- b\n\\]", "$$\na - b\n$$"),
     "aligned": (
         "\\begin{align*}\na &= b\n\\end{align*}",
@@ -129,7 +129,7 @@ EXACT = {
     "spaces and labels": (r"$$a \hspace{1cm} b \tag{1} \label{x}$$", "$$\na \\quad b \\tag{1}\n$$"),
     "forbidden math": (r"$\href{u}{x}$", "<code>&#92;href&#123;u&#125;&#123;x&#125;</code>"),
     "unbalanced math": ("$a}{b$", "`a}{b`"),
-    "math in a table": ("|a|\n|-|\n|$\\|x\\|$|", "| a |\n| --- |\n| $\\vert x\\vert $ |"),
+    "math in a table": ("|a|\n|-|\n|$\\|x\\|$|", "| a |\n| --- |\n| $\\vert x\\vert$ |"),
     "nested fence": (
         "- a\n  ```sh\n  echo $HOME\n  ```\n- b",
         "- a\n\n  ```sh\n  echo $HOME\n  ```\n\n- b",

@@ -14,7 +14,6 @@ from kimikit.errors import KimiError
 from kimikit.notebook.screen import View
 from kimikit.notebook.trace_view import (
     NotebookTrace,
-    TextTrace,
     trace_view,
 )
 from kimikit.tools import ToolResult, run, tool
@@ -233,4 +232,6 @@ def test_a_pipe_gets_nothing_unless_it_asks():
         with view:
             run(Scripted(Reply(text="x")), "go", [add], watch=view)
     assert out.getvalue() == ""
-    assert isinstance(trace_view(True), TextTrace)
+    with trace_view(True, out=out) as view:
+        run(Scripted(Reply(text="x")), "go", [add], watch=view)
+    assert out.getvalue()

@@ -1,0 +1,158 @@
+"""Hostile texts: work grows with their size, and none costs the answer.
+
+Work is the processor's time for a text, compared with that for half of it: the ratio does
+not depend on the machine, and includes what is done in C.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from kimikit import html
+from kimikit.notebook.blocks import preview
+from kimikit.notebook.markdown import NOTE, safe
+from kimikit.notebook.progress import Progress
+from kimikit.types import Delta
+
+SIZE = 50_000
+NOISE_S = 0.02
+
+
+def rep(piece: str) -> Callable[[int], str]:
+    return lambda size: piece * (size // len(piece))
+
+
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "quotes": lambda n: ">" * n + "x",
+    "quotes apart": rep("> "),
+    "lists": rep("- "),
+    "numbers": rep("1. "),
+    "lists down": lambda n: "".join(" " * min(i, 500) + "- a\n" for i in range(n // 300)),
+    "items": rep("- a\n"),
+    "loose items": rep("- a\n\n"),
+    "lazy lines": lambda n: "> a\n" + "b\n" * (n // 2),
+    "stars": rep("*"),
+    "open emphasis": rep("*a "),
+    "closed emphasis": lambda n: "a*" * (n // 4) + "*b" * (n // 4),
+    "nested emphasis": lambda n: "*a **b " * (n // 14) + "b** a*" * (n // 14),
+    "tildes": rep("~"),
+    "brackets": rep("["),
+    "links": rep("[a]("),
+    "link in link": lambda n: "[" * (n // 6) + "a" + "](b)" * (n // 6),
+    "images": rep("!["),
+    "image in image": lambda n: "![" * (n // 6) + "a" + "](b)" * (n // 6),
+    "references": lambda n: "[a]: b\n\n" + "[a] " * (n // 4),
+    "labels": rep("[a\n"),
+    "backticks": lambda n: "".join("`" * i + " " for i in range(1, int((2 * n) ** 0.5))),
+    "code": rep("`a"),
+    "dollars": rep("$a "),
+    "escaped dollars": lambda n: "$" + "\\$" * (n // 2),
+    "round": rep("\\(a "),
+    "square": rep("\\[a "),
+    "square lines": rep("\\[a\n"),
+    "round and code": lambda n: "\\(" * (n // 4) + "`" + "\\)" * (n // 4),
+    "environments": rep("\\begin{a}"),
+    "environment lines": rep("\\begin{a}\n"),
+    "environments in each other": lambda n: "\\begin{a}" * (n // 17) + "\\end{a}" * (n // 17),
+    "braces": lambda n: "$" + "{" * (n // 2) + "}" * (n // 2) + "$",
+    "entities": rep("&#1;"),
+    "tags": rep("<a "),
+    "addresses": rep("http://a"),
+    "address and brackets": lambda n: "http://a" + ")" * n,
+    "addresses and wide letters": rep("https://a.b了"),
+    "columns": lambda n: "|" + "a|" * (n // 6) + "\n|" + "-|" * (n // 6) + "\n|" + "b|" * (n // 6),
+    "rows": lambda n: "|a|\n|-|\n" + "|b|\n" * (n // 4),
+    "rows without cells": lambda n: "|" + "a|" * 999 + "\n|" + "-|" * 999 + "\n" + "b\n" * (n // 50),
+    "bars in code": lambda n: "|a|\n|-|\n|" + "`|" * (n // 2),
+    "spaces before rows": lambda n: "|a|\n" + " " * n + "x",
+    "fences": rep("```\na\n```\n"),
+    "open fences": lambda n: "".join("`" * i + "\n" for i in range(int((2 * n) ** 0.5), 2, -1)),
+    "setext": rep("a\n=\n"),
+    "breaks": rep("\\\n"),
+    "lines": rep("word\n"),
+    "escapes": rep("\x1b]"),
+    "wide emphasis": rep("**注意：**这"),
+}  # fmt: skip
+
+
+def streamed(text: str) -> None:
+    progress = Progress(0.0, 48)
+    progress.take(Delta(text), 0.0)
+    for _ in range(0, len(text) + 6000, 6000):
+        progress.parts(0.0)
+
+
+VIEWS = {"safe": safe, "preview": preview, "streamed": streamed, "pre": html.pre}
+
+
+def seconds(view: Callable[[str], object], text: str) -> float:
+    """Return the processor's time for a view of ``text``."""
+    begun = time.process_time()
+    view(text)
+    return time.process_time() - begun
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_twice_the_text_is_twice_the_work(name: str, view: str) -> None:
+    small, large = HOSTILE[name](SIZE), HOSTILE[name](2 * SIZE)
+    VIEWS[view]("warm")
+    ratios = []
+    for _ in range(3):  # a quadratic search needs four times as much, each time
+        once, twice = seconds(VIEWS[view], small), seconds(VIEWS[view], large)
+        ratios.append(twice / (once + NOISE_S))
+        if ratios[-1] < 3:
+            return
+    pytest.fail(f"twice the text took {ratios} times the work")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_follows_is_shown_whatever_came_before(name: str) -> None:
+    for size in (3_000, 120_000):
+        assert "kernel" in safe(HOSTILE[name](size) + "\n\nkernel")
+
+
+@pytest.mark.parametrize("depth", [5, 50, 123, 500, 5_000])
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ("*a **b ", "b** a*"),
+        ("*", "*"),
+        ("~~**", "**~~"),
+        ("> ", ""),
+        ("- ", ""),
+        ("[", "](http://x.y)"),
+    ],
+)
+def test_no_depth_is_too_deep(marks: tuple[str, str], depth: int) -> None:
+    shown = safe(marks[0] * depth + "kernel" + marks[1] * depth)
+    assert "kernel" in shown
+
+
+def test_a_list_deeper_than_the_parser_goes_keeps_its_words() -> None:
+    text = "\n".join(f"{'  ' * i}- level {i}" for i in range(60))
+    shown = safe(text + "\n\nafter")
+    for i in range(60):
+        assert f"level {i}" in shown
+    assert "after" in shown
+
+
+def test_a_text_of_nothing_but_marks_is_shown_as_it_was_written() -> None:
+    text = "- a\n" * 25_000
+    shown = safe(text)
+    assert shown.endswith(NOTE)
+    assert shown.startswith("```\n- a\n- a")
+
+
+def test_a_long_answer_is_set_as_ever() -> None:
+    section = (
+        "## Part\n\nSome **bold** words, `code` and $x^2$, as one writes them, and a few "
+        "more of them.\n\n- one item\n- another item of a list\n\n| a | b |\n|---|---|\n"
+        "| 1 | 2 |\n\n```python\nx = [a * b for a, b in [(1, 2)]]\n```\n\n"
+    )
+    shown = safe(section * 500)
+    assert not shown.endswith(NOTE)
+    assert shown.count("## Part") == 500

@@ -82,6 +82,7 @@ def sweep(
     from tqdm.auto import tqdm
 
     from kimikit.sweeps.engine import Engine
+    from kimikit.sweeps.judge import Judge
     from kimikit.sweeps.lanes import Orders
 
     asked = make_grid(prompt, repeats, grid)
@@ -99,7 +100,9 @@ def sweep(
         estimate=estimate,
         dry_run=dry_run,
     )
-    engine = Engine(orders)
+    errors: dict[str, list[str]] = {}
+    judge = Judge(metrics, errors) if metrics else None
+    engine = Engine(orders, judge)
     silent = dry_run or progress is not True
     with tqdm(leave=False, bar_format="{desc} {bar:20}", disable=silent) as bar:
 
@@ -111,6 +114,9 @@ def sweep(
 
         engine.run(tell)
     found = _found(engine, metrics or {}, embed)
+    found.__dict__["metric_errors"] = errors
+    if judge is not None:
+        found.__dict__["judge"] = judge
     if engine.error is not None:
         engine.error.sweep = found  # type: ignore[attr-defined]
         if found.trials:

@@ -18,10 +18,15 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import KimiError
+from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.lanes import Cell, Lane, Orders, lay_out, price, showing
 from kimikit.sweeps.record import Record
 from kimikit.sweeps.values import Progress
 from kimikit.types import Delta, Reply, Wait
+from kimikit.wire.quota import is_used_up
+
+TELL_S = 0.25
+"""Seconds between two lines of progress."""
 
 TRIES = 5
 """Times a call that met a rate limit is asked, beyond the client's own retries."""
@@ -58,9 +63,10 @@ class Engine:
         stop_reason: ``done``, ``interrupted`` or ``max_cost``.
     """
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, judge: Judge | None = None) -> None:
         self.orders = orders
-        self.record = Record()
+        self.judge = judge
+        self.record = Record(judge)
         self.lanes: dict[str | None, Lane] = {}
         self.error: BaseException | None = None
         self.stop_reason = "done"
@@ -74,6 +80,8 @@ class Engine:
     def run(self, tell: Callable[[Progress], None]) -> None:
         """Work through the grid; on Stop, cancel the crew and keep what is finished.
 
+        Answers are judged here as they come, in the user's own thread.
+
         Args:
             tell: Called about four times a second, in the caller's thread.
         """
@@ -86,13 +94,22 @@ class Engine:
         try:
             crew.start()  # the first call may be on its way before this returns
             # A wait without a time limit cannot be interrupted on Windows.
-            while not self._finished.wait(0.25):
+            while not self._finished.wait(0 if self._judge() else TELL_S):
+                tell(self.record.progress())
+            while self.error is None and self._judge():
                 tell(self.record.progress())
             tell(self.record.progress())
         except BaseException as error:
             self._stop()
             if not isinstance(error, KeyboardInterrupt):
                 raise
+
+    def _judge(self) -> bool:
+        """Judge answers for a moment; tell whether some are left to judge."""
+        if self.judge is None:
+            return False
+        self.judge.judge_for(TELL_S)
+        return bool(self.judge.waiting)
 
     def _stop(self) -> None:
         """Cancel the crew and give it a moment to close its connections."""
@@ -175,7 +192,7 @@ class Engine:
 
     async def _probe(self, lane: Lane, model: str) -> None:
         """Ask cells of a model until one is answered, or has failed for good."""
-        while not self._stopping:
+        while not self._over(lane):
             mine = [cell for cell in lane.cells if cell.model == model]
             # Hosts that pin a temperature pin it at 1 or 0.6: another value tells.
             mine.sort(key=lambda cell: cell.params.get("temperature") in (1, 0.6))
@@ -187,13 +204,17 @@ class Engine:
         lane.heard[model].set()
 
     async def _work(self, lane: Lane, number: int) -> None:
-        while lane.cells and not self._stopping and lane.dead is None:
+        while lane.cells and not self._over(lane):
             await self._turn(lane, number)
+
+    def _over(self, lane: Lane) -> bool:
+        """Tell whether a host is asked no more."""
+        return self._stopping or lane.dead is not None
 
     async def _turn(self, lane: Lane, number: int, cell: Cell | None = None) -> None:
         """Ask ``cell``, or the lane's next one, when its turn comes."""
-        await lane.pace.turn()
-        if not lane.cells or self._stopping or not self._affordable():
+        await lane.pace.turn(lambda: self._over(lane))
+        if not lane.cells or self._over(lane) or not self._affordable():
             return
         cell = cell or lane.cells[0]
         lane.cells.remove(cell)
@@ -240,9 +261,11 @@ class Engine:
             wait_s = getattr(error, "retry_after_s", None) or 0.0
             lane.pace.slow(wait_s, f"{error.host_message} {error.what}")
             cell.tries += 1
-            if wait_s > LONGEST_WAIT_S:
-                return self._end(error)
-            if cell.tries < TRIES:
+            used_up = is_used_up(f"{error.host_message} {error.what}")
+            last = cell.tries >= TRIES
+            if wait_s > LONGEST_WAIT_S or (used_up and (last or not wait_s)):
+                self._give_up(lane, error)
+            elif not last:
                 return self._put_back(lane, cell)
         elif isinstance(error, errors.FixedTemperature):
             sent = cell.params.get(error.parameter) is not None
@@ -259,6 +282,12 @@ class Engine:
         if isinstance(error, OF_THE_SWEEP) or everywhere:
             return self._end(error)
         return self.record.fail(lane, cell, error)
+
+    def _give_up(self, lane: Lane, error: KimiError) -> None:
+        """Ask a host no more today; where it is the only one, the sweep ends."""
+        lane.dead = error
+        self.record.notes[f"{lane.title or 'the host'} has no quota left for now"] = 1
+        error.add_note("Ask for the rest by the sweep's name when its quota is back.")
 
     def _put_back(self, lane: Lane, cell: Cell) -> None:
         self._under_way.remove(cell.key)

@@ -31,6 +31,9 @@ AT_ONCE = 8
 LOOK_S = 0.05
 """Seconds after which a worker that waits for its turn looks again."""
 
+LONGEST_LOOK_S = 0.5
+"""Seconds after which it looks again whether the host is asked at all."""
+
 # Moonshot names the limit of the account's tier in its 429: "request reached
 # organization max RPM: 3" or "max concurrency: 1".
 _TOLD_RPM = re.compile(r"\bRPM\b\D{0,12}(\d+)", re.IGNORECASE)
@@ -98,14 +101,14 @@ class Pace:
         self._ready = 0.0
         self._calm_at = 0.0
 
-    async def turn(self) -> None:
-        """Wait until a call may begin.
+    async def turn(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Wait until a call may begin, or until ``ended`` says that none will.
 
         Who has finished a call takes the next turn at once, so that those who wait
         need only look now and then.
         """
-        while (wait_s := self._wait_s()) > 0:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(wait_s)
+        while (wait_s := self._wait_s()) > 0 and not ended():  # noqa: ASYNC110
+            await asyncio.sleep(min(wait_s, LONGEST_LOOK_S))
 
     def _wait_s(self) -> float:
         hold_s = self._ready - time.monotonic()

@@ -12,6 +12,7 @@ import msgspec
 
 from kimikit.errors import ConnectionFailed, KimiError, Overloaded, TimedOut
 from kimikit.sweeps.grid import Grid
+from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.lanes import Cell, Lane
 from kimikit.sweeps.values import Plan, Progress, Trial
 from kimikit.types import Reply
@@ -30,9 +31,13 @@ class Record:
         pinned: Whether a parameter was left out because a host pins it.
         spent: US dollars of this run.
         dearest: The highest cost of a call.
+
+    Args:
+        judge: Who is to judge the answers, if there are metrics.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge | None = None) -> None:
+        self.judge = judge
         self.trials: dict[str, Trial] = {}
         self.plan = Plan()
         self.notes: Counter[str] = Counter()
@@ -53,6 +58,7 @@ class Record:
             cost=self.spent,
             seconds_left=left_s,
             upper_usd=self.plan.upper_usd,
+            judged=self.judge.judged if self.judge else None,
         )
 
     def keep(
@@ -62,7 +68,10 @@ class Record:
         lane.take(cell, reply)
         raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
         reply = msgspec.structs.replace(reply, raw=raw)
-        self.notes.update(oddities(cell.params, reply))
+        try:
+            self.notes.update(oddities(cell.params, reply))
+        except Exception as error:  # what is odd about an answer never costs it
+            self.notes[f"an answer could not be checked ({type(error).__name__})"] += 1
         if reply.partial or reply.truncated:
             end = "stopped before its end" if reply.partial else "cut off, no finish"
             self._put(cell, error=end, partial=reply)
@@ -82,6 +91,8 @@ class Record:
     def _put(self, cell: Cell, **came: Any) -> None:
         trial = Trial(params=cell.labels, repeat=cell.repeat, **came)
         self.trials[cell.key] = trial
+        if self.judge is not None:
+            self.judge.waiting.append(trial)
         self._failed += trial.reply is None
         paid = trial.reply or trial.partial
         if paid is not None and paid.cost is not None and not trial.stored:

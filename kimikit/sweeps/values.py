@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import math
 from collections.abc import Callable, Hashable, Iterable
 from decimal import Decimal
 from typing import Any, Literal, TypeVar, cast
@@ -12,6 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
+from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,6 +96,7 @@ class Progress(msgspec.Struct, frozen=True):
         cost: US dollars spent in this run.
         seconds_left: ``None`` before the first answer.
         upper_usd: The most it can cost, if known.
+        judged: Trials that all metrics have judged, ``None`` where there is none.
     """
 
     done: int
@@ -105,6 +105,7 @@ class Progress(msgspec.Struct, frozen=True):
     cost: Decimal
     seconds_left: float | None = None
     upper_usd: Decimal | None = None
+    judged: int | None = None
 
     def __str__(self) -> str:
         left, most = self.seconds_left, self.upper_usd
@@ -116,6 +117,7 @@ class Progress(msgspec.Struct, frozen=True):
             [
                 f"{self.done} of {self.calls} done",
                 f"{self.failed} failed" if self.failed else "",
+                "" if self.judged is None else f"{self.judged} judged",
                 f"{cost} of at most {html.money(most)}" if most else cost,
                 wait,
             ]
@@ -179,32 +181,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @functools.cached_property
     def scores(self) -> dict[str, list[float | bool | None]]:
-        """For each metric its value of each trial, ``None`` where it has none."""
-        return {
-            name: [self._score(name, metric, trial) for trial in self.trials]
-            for name, metric in self.metrics.items()
-        }
+        """For each metric its value of each trial, ``None`` where it has none.
 
-    def _score(
-        self, name: str, metric: Metric | None, trial: Trial
-    ) -> float | bool | None:
-        if trial.reply is None or metric is None:
-            return None
-        try:
-            wanted = inspect.signature(metric).parameters.values()
-            both = sum(each.default is each.empty for each in wanted) > 1
-            given = (trial.reply, trial.params) if both else (trial.reply,)
-            value: Any = metric(*given)
-            value = value.item() if hasattr(value, "item") else value  # numpy's own
-            if value is None or isinstance(value, bool):
-                return value
-            figure = float(value)
-            if not math.isfinite(figure):
-                raise ValueError(f"{figure} is no figure")
-            return figure
-        except Exception as error:  # a user's code: one bad answer must not end it all
-            self.blame(name, error)
-            return None
+        Most are known by the end of the sweep; a metric is asked about the others now.
+        """
+        judge = self.__dict__.get("judge")
+        if judge is None:
+            judge = self.__dict__["judge"] = Judge(self.metrics, self.metric_errors)
+        return judge.all(self.trials)
 
     def blame(self, name: str, error: Exception) -> None:
         """Note what a user's function raised."""

@@ -146,10 +146,16 @@ def test_a_metric_that_raises_is_missing_and_named():
 
 
 def test_a_metric_that_gives_no_number_is_missing_and_named():
-    values = iter([math.nan, math.inf, 1, "2.5", "many", None])
-    found = ask(repeats=6, metrics={"score": lambda r: next(values)})
-    assert found.scores["score"] == [None, None, 1.0, 2.5, None, None]
-    assert "score raised 3 times, first ValueError: nan is no figure." in str(found)
+    values = {"a": math.nan, "b": math.inf, "c": 1, "d": "2.5", "e": "many", "f": None}
+    texts = iter(values)
+    metrics = {"score": lambda r: values[r.text]}
+    found = ask(lambda prompt, **p: next(texts), repeats=6, metrics=metrics)
+    scores = dict(
+        zip([r.text for r in found.replies], found.scores["score"], strict=True)
+    )
+    assert scores == {"a": None, "b": None, "c": 1.0, "d": 2.5, "e": None, "f": None}
+    assert "score raised 3 times, first ValueError: " in str(found)
+    assert "ValueError: nan is no figure" in found.metric_errors["score"]
 
 
 def test_no_metric_may_take_the_name_of_a_figure():

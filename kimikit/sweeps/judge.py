@@ -1,0 +1,145 @@
+"""The user's metrics: each is asked once about each answer, and what it said is kept.
+
+A metric may be another model that is paid for. So answers are judged as they arrive, in
+the user's own thread, where Stop ends a judgement and loses none of the others.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kimikit.errors import BadInput
+
+if TYPE_CHECKING:
+    from kimikit.sweeps.values import Metric, Trial
+
+Score = float | bool | None
+
+BAR_AFTER_S = 1.0
+"""Seconds of judging at a display after which a bar is shown."""
+
+
+class Judge:
+    """Asks metrics about trials.
+
+    Args:
+        metrics: By name; ``None`` for one whose values were saved without it.
+        errors: Where to note what a metric raised, by its name.
+
+    Attributes:
+        waiting: Trials that have arrived and are not judged yet.
+        judged: How many trials are.
+    """
+
+    def __init__(
+        self, metrics: Mapping[str, Metric | None], errors: dict[str, list[str]]
+    ) -> None:
+        self.waiting: deque[Trial] = deque()
+        self.judged = 0
+        self._errors = errors
+        self._metrics = {
+            name: None if metric is None else callable_with_both(name, metric)
+            for name, metric in metrics.items()
+        }
+        self._said: dict[int, dict[str, Score]] = {}
+
+    def judge_for(self, seconds: float) -> None:
+        """Judge trials that wait, and go on no longer than so many seconds."""
+        end = time.monotonic() + seconds
+        while self.waiting:
+            self.judge(self.waiting[0])
+            self.waiting.popleft()
+            if time.monotonic() > end:
+                return
+
+    def judge(self, trial: Trial) -> dict[str, Score]:
+        """Return what each metric says of a trial, asking those that have not yet."""
+        said = self._said.setdefault(id(trial), {})
+        if len(said) < len(self._metrics):
+            for name in self._metrics.keys() - said.keys():
+                said[name] = self._score(name, trial)
+            self.judged += 1
+        return said
+
+    def all(self, trials: Sequence[Trial]) -> dict[str, list[Score]]:
+        """Return for each metric its value of each trial; a bar shows long work."""
+        from tqdm.auto import tqdm
+
+        options = {"desc": "judging answers", "leave": False, "delay": BAR_AFTER_S}
+        if self._metrics:
+            for trial in tqdm(trials, **options):
+                self.judge(trial)
+        return {
+            name: [self._said[id(trial)][name] for trial in trials]
+            for name in self._metrics
+        }
+
+    def _score(self, name: str, trial: Trial) -> Score:
+        metric = self._metrics[name]
+        if trial.reply is None or metric is None:
+            return None
+        try:
+            value: Any = metric(trial.reply, trial.params)
+            value = value.item() if hasattr(value, "item") else value  # numpy's own
+            if value is None or isinstance(value, bool):
+                return value
+            figure = float(value)
+            if not math.isfinite(figure):
+                raise ValueError(f"{figure} is no figure")
+            return figure
+        except Exception as error:  # a user's code: one bad answer must not end it all
+            said = f"{type(error).__name__}: {error}"
+            self._errors.setdefault(name, []).append(said)
+            return None
+
+
+def callable_with_both(name: str, metric: Metric) -> Callable[[Any, Any], Any]:
+    """Return a metric as a function of a reply and its parameters.
+
+    It is given the parameters if it has a second place for them that must be filled
+    or is called ``params``; other options of it keep their defaults.
+
+    Raises:
+        BadInput: If it can be called with neither, or is to be awaited.
+    """
+    if inspect.iscoroutinefunction(metric):
+        raise BadInput(
+            f"metrics[{name!r}] is async, so that its answer would never be awaited.",
+            "Give a plain function, which may call asyncio.run(...).",
+        )
+    try:
+        signature = inspect.signature(metric)
+    except (ValueError, TypeError):  # some built-in functions do not tell
+        return lambda reply, _: metric(reply)
+    places = [
+        each
+        for each in signature.parameters.values()
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    second = places[1] if len(places) > 1 else None
+    wanted = second is not None and second.default is second.empty
+    if wanted or (second is not None and second.name == "params"):
+        if _takes(signature, None, None):
+            return metric
+    elif _takes(signature, None):
+        return lambda reply, _: metric(reply)
+    elif _takes(signature, None, params=None):
+        return lambda reply, params: metric(reply, params=params)
+    raise BadInput(
+        f"metrics[{name!r}] cannot be called with a reply, nor with a reply and "
+        f"params: it takes {signature}.",
+        "Give fn(reply) or fn(reply, params); functools.partial fills in the rest.",
+    )
+
+
+def _takes(signature: inspect.Signature, *given: None, **named: None) -> bool:
+    try:
+        signature.bind(*given, **named)
+    except TypeError:
+        return False
+    return True

@@ -65,9 +65,22 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(XDIST) -m 'not notebook and not release' $(COVER) $(PYTEST_FLAGS)
 
 # What another Python or other versions of libraries could change: no browser, no notebooks.
+QUICK := $(XDIST) -m 'not browser and not notebook and not archives and not release'
 test-python: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest $(XDIST) -m 'not browser and not notebook and not archives and not release' $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(QUICK) $(PYTEST_FLAGS)
+
+# Each in an environment of its own, made anew from the same Python.
+UV_INSTALL := uv pip install --quiet --group build
+lowest: $(VENV)/dev.stamp
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/$(UV_INSTALL) --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest $(QUICK) $(PYTEST_FLAGS)
+
+latest: $(VENV)/dev.stamp
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-latest
+	$(BIN)/$(UV_INSTALL) --python $(VENV)-latest/bin/python --upgrade -e '.[dev]'
+	$(VENV)-latest/bin/python -m pytest $(QUICK) $(PYTEST_FLAGS)
 
 notebooks: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch

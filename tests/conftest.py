@@ -42,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda i: (first[i.path], order[i.path], _in_browser(i)))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text by its length: workers must agree on a name, and people read it."""
+    long = isinstance(val, str | bytes) and len(val) > 200
+    return f"{argname} of {len(val)}" if long else None
+
+
 def _fixtures(item: pytest.Item) -> list[str]:
     return getattr(item, "fixturenames", [])
 

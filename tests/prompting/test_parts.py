@@ -3,7 +3,7 @@
 import base64
 import copy
 import json
-import os
+import random
 import shutil
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_a_picture_needs_a_question(client, chart):
     assert client.calls == []
 
 
-BIG = base64.b64encode(os.urandom(600_000)).decode()
+BIG = base64.b64encode(random.Random(7).randbytes(600_000)).decode()
 URL = f"data:image/png;base64,{BIG}"
 PARTS = {
     "picture": {"type": "image_url", "image_url": {"url": URL}},

@@ -1,7 +1,7 @@
 """Feed an answer nonsense that a coverage-guided fuzzer makes, and hold it to its word.
 
-Run: ``python tests/wire/fuzz_answer.py -max_total_time=600 -len_control=0``, in an
-environment with atheris and this package. Findings become cases in ``support.answers``.
+Run: ``make fuzz``, or ``python tests/wire/fuzz_answer.py -max_total_time=600``. Where
+atheris is installed it guides the search. Findings become cases in ``support.answers``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import atheris
-
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-with atheris.instrument_imports(include=["kimikit.wire"]):
+from support import fuzzing  # noqa: E402
+
+with fuzzing.watching("kimikit.wire"):
     from kimikit.wire import answer as _answer
     from kimikit.wire.answer import Answer
 
@@ -171,7 +171,7 @@ def fold(pieces: list[bytes]) -> tuple[list[Delta], Reply, str]:
 
 
 def once(data: bytes) -> None:
-    fdp = atheris.FuzzedDataProvider(data)
+    fdp = fuzzing.provider(data)
     cuts = [fdp.ConsumeIntInRange(0, 4000) for _ in range(fdp.ConsumeIntInRange(0, 8))]
     whole = stream(fdp) if fdp.ConsumeBool() else fdp.ConsumeBytes(2000)
     places = sorted({cut for cut in cuts if cut < len(whole)})
@@ -194,5 +194,4 @@ def once(data: bytes) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("error")
     assert _answer.PROGRESS_S > 0
-    atheris.Setup(sys.argv, once)
-    atheris.Fuzz()
+    fuzzing.main(once)

@@ -1,11 +1,19 @@
-"""Intervals of shares, for whoever shows a share."""
+"""Intervals of shares, means and costs, for whoever shows one."""
 
 from __future__ import annotations
 
+import functools
 import math
+import statistics
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
 
 Z_95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
+
+TAIL = 0.025
+"""The chance that a 95 % interval misses on one side."""
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -30,4 +38,130 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     # With none or all the limit is 0 or 1 exactly; rounding would miss it.
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == n else min(1.0, middle + half)
+    return low, high
+
+
+def exact(successes: float, n: float) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share.
+
+    It never covers less than 95 %, while Wilson's does so on average over all shares
+    (Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404).
+    """
+    if n == 0:
+        return 0.0, 1.0
+    from scipy import special
+
+    failures = n - successes
+    low = special.betaincinv(successes, failures + 1, TAIL) if successes > 0 else 0.0
+    high = special.betaincinv(successes + 1, failures, 1 - TAIL) if failures > 0 else 1
+    return float(low), float(high)
+
+
+def student(df: float) -> float:
+    """Return the 97.5 % point of Student's t."""
+    from scipy import special
+
+    return float(special.stdtrit(df, 1 - TAIL))
+
+
+def around(
+    value: float, error: float, n: int, *, positive: bool = False
+) -> tuple[float, float]:
+    """Return Student's interval of a mean of ``n`` values with its standard error.
+
+    What cannot be negative, such as words, seconds and cost, is skewed: few large
+    values make up much of the mean. There the upper limit is that of the mean's
+    logarithm where it is higher, without which 95 % would be 86 % for seconds that
+    spread by a factor of two.
+    """
+    half = student(n - 1) * error
+    low, high = value - half, value + half
+    if positive and value > 0:
+        return max(0.0, low), max(high, value * math.exp(half / value))
+    return low, high
+
+
+class RightPrice(NamedTuple):
+    """US dollars paid for each right answer, with a 95 % interval.
+
+    Attributes:
+        value: All that was paid, divided by the right answers; ``None`` if none is.
+        low: Lower limit, known even where no answer is right.
+        high: Upper limit, ``None`` where there is none.
+    """
+
+    value: Decimal | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+    def money(self, text: Callable[[object], str]) -> list[str]:
+        """Return value and limits as text, no limits where there are none."""
+        if self.low is None or self.high is None:
+            return [text(self.value)]
+        return [text(end) for end in self]
+
+
+def right_price(
+    costs: Sequence[Decimal | None],
+    right: int,
+    share: tuple[float, float] | None = None,
+    mean: tuple[float, float] | None = None,
+) -> RightPrice:
+    """Return what a right answer costs, all that was paid counted.
+
+    The lower limit is the least an answer costs on average for the highest share of
+    right ones, the upper one the reverse: both may be off at once, as long answers
+    cost more and may be right more often or less.
+
+    Args:
+        costs: What each answer took that was asked for, also wrong and broken ones.
+        right: How many are right.
+        share: Limits of the share of right ones; Wilson's unless given.
+        mean: Limits of the mean cost; Student's unless given.
+    """
+    known = [cost for cost in costs if cost is not None]
+    n, total = len(costs), sum(known, Decimal(0))
+    if not n or len(known) < n:
+        return RightPrice()
+    value = total / right if right else None
+    if n < 3:
+        return RightPrice(value)
+    low, high = share or wilson(right, n)
+    if mean is None:
+        each = [float(cost) for cost in known]
+        error = statistics.stdev(each) / math.sqrt(n)
+        mean = around(statistics.fmean(each), error, n, positive=True)
+    ends = [mean[0] / high if high else math.inf, mean[1] / low if low else math.inf]
+    least, most = (Decimal(f"{end:.6g}") if end < math.inf else None for end in ends)
+    return RightPrice(value, least, most if right else None)
+
+
+@functools.lru_cache(maxsize=4096)
+def chosen(count: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the share of an answer chosen for its count.
+
+    Wilson's is for an answer that was named before asking. The most frequent of many
+    answers looks more frequent than it is, whichever it turns out to be: of 16 equally
+    likely ones the first of 5 answers has 30 % on average. So the lower limit is the
+    share p at which the chance of such a count is 2.5 % of p, not 2.5 %. Shares add up
+    to 1, so the lower limits of all answers hold together 97.5 % of the time. The
+    upper limit is that of ``exact``.
+
+    Args:
+        count: How often the answer was given.
+        n: Answers in all; with 0 the interval is (0, 1).
+    """
+    from scipy import special
+
+    high = exact(count, n)[1]
+    if count < 2:  # an answer that was seen once may be one of any number
+        return 0.0, high
+    low, end = 0.0, count / n
+    for _ in range(50):
+        p = (low + end) / 2
+        # The chance of this count or more, at the share p.
+        if special.betainc(count, n - count + 1, p) > TAIL * p:
+            end = p
+        else:
+            low = p
     return low, high

@@ -1,15 +1,18 @@
-"""95 % intervals: Wilson for rates, bootstrap for means, jackknife for sets.
+"""95 % intervals of a sweep's figures, of the answers to one prompt and of several.
 
 Answers are resampled, never pairs of them, since pairs that share an answer are not
-independent. With three prompts or more the prompts are what is resampled, as
-answers to one prompt are alike (Miller 2024, Adding Error Bars to Evals,
-arXiv 2411.00640).
+independent. With three prompts or more the interval follows from how the prompts
+differ, as answers to one prompt are alike (Miller 2024, Adding Error Bars to Evals,
+arXiv 2411.00640). How often each kind of interval holds the truth is measured by
+``tests/bench/bench_coverage.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,12 +22,20 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from kimikit.intervals import Z_95 as Z
-from kimikit.intervals import wilson
+from kimikit.intervals import around, student, wilson
 
 Array = npt.NDArray[Any]
 
+Limits = tuple[float, float]
+"""The lower and the upper end of an interval, or of what a figure can be."""
+
+SHARE: Limits = (0.0, 1.0)
+
 LEAST = 3
 """Fewer answers than this get no interval."""
+
+FEW = 5
+"""Fewer answers than this have too few pairs to resample."""
 
 ALIKE = 1e-5
 """Figures nearer to each other than this are equal: similarities have single precision
@@ -33,8 +44,17 @@ and many terms."""
 DRAWS = 1000
 """Bootstrap replicates."""
 
-GROUPS = 10
-"""Groups of the jackknife."""
+HALVES = 64
+"""Halves of a set that its interval looks at."""
+
+RAREFIED = 16
+"""Sets of fewer answers than there are whose figures are averaged."""
+
+REPETITIONS = 3
+"""Repeated words of a set that chance alone may bring or take."""
+
+SINGLES = 16
+"""Answers, the first so many, that tell what one answer adds to a set."""
 
 
 @contextlib.contextmanager
@@ -49,50 +69,98 @@ def one_thread() -> Iterator[None]:
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A figure and its 95 % interval, ``None`` where n is too small for one."""
+    """A figure and its 95 % interval, ``None`` where there is none.
+
+    ``high`` is infinite where answers not seen yet may add any amount.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
 
 
-class Part(msgspec.Struct, frozen=True, eq=False):
-    """A figure of the answers to one prompt, and what its interval follows from.
+class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """A figure of the answers to one prompt.
 
     Attributes:
         value: The figure.
         n: Answers it is of.
         hits: For a rate, how many of them.
-        draws: For a mean, its bootstrap replicates.
-        error: For a figure of a set, its jackknife standard error.
+        least: A value that errs low where ``value`` errs high.
+        unbounded: Whether answers not seen yet may add any amount.
+        find: From what the figure can be to its interval, worked out when asked for:
+            with three prompts or more it never is.
     """
 
     value: float
     n: int
     hits: float | None = None
-    draws: Array | None = None
-    error: float | None = None
+    least: float | None = None
+    unbounded: bool = False
+    find: Callable[[Limits], Limits | None] | None = None
+
+    def limits(self, bounds: Limits) -> Limits | None:
+        """Return the interval of this part alone, ``None`` where it has none."""
+        if self.n < LEAST or self.find is None:
+            return None
+        if "_limits" not in self.__dict__:
+            self.__dict__["_limits"] = self.find(bounds)
+        found: Limits | None = self.__dict__["_limits"]
+        return found
 
     def complement(self) -> Part:
-        """Return 1 minus a bootstrapped figure."""
-        draws = None if self.draws is None else 1 - self.draws
-        return Part(1 - self.value, self.n, draws=draws)
+        """Return 1 minus the figure."""
+
+        def find(bounds: Limits) -> Limits | None:
+            ends = self.limits(bounds)
+            return None if ends is None else (1 - ends[1], 1 - ends[0])
+
+        return Part(1 - self.value, self.n, find=find)
 
 
 Prompts = Mapping[Any, Sequence[Part]]
 """For each prompt the parts of one figure."""
 
 
-def student(df: float) -> float:
-    """Return the 97.5 % point of Student's t (Cornish-Fisher, within 1 % from 2 on)."""
-    z3, z5, z7, z9 = (Z**power for power in (3, 5, 7, 9))
-    return (
-        Z
-        + (z3 + Z) / (4 * df)
-        + (5 * z5 + 16 * z3 + 3 * Z) / (96 * df**2)
-        + (3 * z7 + 19 * z5 + 17 * z3 - 15 * Z) / (384 * df**3)
-        + (79 * z9 + 776 * z7 + 1482 * z5 - 1920 * z3 - 945 * Z) / (92160 * df**4)
-    )
+def unseen(value: float, n: int, bounds: Limits) -> Limits | None:
+    """Return the interval of what came out the same ``n`` times.
+
+    The share of what would come out otherwise is at most Wilson's upper limit of 0 in
+    n, and that may be anything within the bounds. Without bounds there is no interval.
+    """
+    if not all(map(math.isfinite, bounds)):
+        return None
+    share = wilson(0, n)[1]
+    return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+
+
+def of_mean(values: Array, bounds: Limits) -> Limits | None:
+    """Return Student's interval of a mean, ``None`` where all values are alike."""
+    value, n = float(values.mean()), len(values)
+    if float(np.ptp(values)) <= ALIKE * max(1.0, abs(value)):
+        return unseen(value, n, bounds)
+    error = float(values.std(ddof=1)) / n**0.5
+    low, high = around(value, error, n, positive=bounds[0] == 0)
+    return max(bounds[0], low), min(bounds[1], high)
+
+
+def of_shares(values: Array, most: float = math.inf) -> Limits:
+    """Return the interval of the mean of shares, one a prompt.
+
+    It is Wilson's of an effective number of answers, as answers to one prompt are
+    alike, with Student's factor for few prompts (Korn and Graubard 1998).
+
+    Args:
+        values: A share of each prompt.
+        most: The effective number is no larger.
+    """
+    value, count = min(max(float(values.mean()), 0.0), 1.0), len(values)
+    variance = float(values.var(ddof=1)) / count
+    effective = float(count)
+    if variance > ALIKE**2:
+        effective = value * (1 - value) / variance * (Z / student(count - 1)) ** 2
+    effective = min(effective, most)
+    return wilson(value * effective, effective)
 
 
 @functools.lru_cache(maxsize=16)
@@ -106,11 +174,29 @@ def resamples(n: int) -> Array:
     return np.bincount(drawn.ravel(), minlength=DRAWS * n).reshape(DRAWS, n)
 
 
+@functools.lru_cache(maxsize=64)
+def subsets(n: int, size: int, draws: int) -> Array:
+    """Return which of ``n`` answers are taken, ``size`` in each row.
+
+    All rows there are if they are no more than ``draws``, else as many by chance; the
+    seed is fixed.
+    """
+    if math.comb(n, size) <= draws:
+        rows = list(itertools.combinations(range(n), size))
+    else:
+        rng = np.random.default_rng(n)
+        rows = [tuple(rng.permutation(n)[:size]) for _ in range(draws)]
+    taken = np.zeros((len(rows), n), dtype=bool)
+    taken[np.arange(len(rows))[:, None], np.array(rows)] = True
+    return taken
+
+
 def mean(values: Sequence[float]) -> Part:
-    """Return the mean, to be bootstrapped (Efron 1979)."""
+    """Return the mean of a figure that each answer has of its own."""
     data = np.asarray(values, dtype=np.float64)
-    draws = resamples(len(data)) @ data / len(data)
-    return Part(float(data.mean()), len(data), draws=draws)
+    return Part(
+        float(data.mean()), len(data), find=lambda bounds: of_mean(data, bounds)
+    )
 
 
 def pairwise(alike: Array) -> Part:
@@ -122,36 +208,92 @@ def pairwise(alike: Array) -> Part:
         alike: Similarity of each pair, shape (n, n).
     """
     n = len(alike)
-    weights = resamples(n).astype(np.float32)
     off = np.array(alike, dtype=np.float32)
     np.fill_diagonal(off, 0.0)
-    pairs = n * n - (weights**2).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        draws = ((weights @ off) * weights).sum(axis=1) / pairs
-    return Part(float(off.sum() / (n * (n - 1))), n, draws=draws)
+    value = float(off.sum(dtype=np.float64) / (n * (n - 1)))
+
+    def find(_: Limits) -> Limits:
+        weights = resamples(n).astype(np.float32)
+        pairs = n * n - (weights**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            draws = ((weights @ off) * weights).sum(axis=1) / pairs
+        low, high = np.nanpercentile(draws, [2.5, 97.5])
+        # The percentile interval is too short for small n (Hesterberg 2015), and knows
+        # nothing of an answer of another kind that did not come, or came once.
+        wider = student(n - 1) / Z * (n / (n - 1)) ** 0.5
+        below, above = (value - float(low)) * wider, (float(high) - value) * wider
+        below, above = (
+            math.hypot(below, 2 * value / n),
+            math.hypot(above, 2 * (1 - value) / n),
+        )
+        ends = max(0.0, value - below), min(1.0, value + above)
+        if high - low < ALIKE or n < FEW:
+            other = _unseen_pairs(value, n)
+            ends = min(ends[0], other[0]), max(ends[1], other[1])
+        return ends
+
+    return Part(value, n, find=find)
 
 
-def jackknife(figure: Callable[[Array], float], n: int) -> Part:
-    """Return a figure of a set of answers, with its grouped jackknife error.
+def _unseen_pairs(value: float, n: int) -> Limits:
+    """Return the interval of the mean similarity where all pairs are equally alike.
+
+    Answers of another kind are at most Wilson's limit of 0 in n, so that pairs without
+    them are at least the square of the rest. Repetitions of one answer are at most
+    Wilson's limit of 1 in n, and pairs of them its square.
+    """
+    other, same = wilson(0, n)[1], wilson(1, n)[1]
+    return value * (1 - other) ** 2, value + (1 - value) * same**2
+
+
+def of_set(
+    figure: Callable[[Array], Array],
+    n: int,
+    size: int,
+    *,
+    step: float,
+    unbounded: bool = False,
+) -> Part:
+    """Return a share of a set of answers, which depends on how many there are.
 
     The bootstrap repeats answers, and a repeated answer is a duplicate: it would make
-    every set look less varied than it is. Leaving groups out does not (Quenouille
-    1956, Tukey 1958).
+    every set look less varied than it is. Halves of the set do not, and show more of
+    how it saturates than leaving one answer out (Shao and Wu 1989, the delete-d
+    jackknife). No half shows a kind of answer that did not come: the upper limit takes
+    in one such answer, and where all halves are alike as many as may be unseen.
 
     Args:
-        figure: From the places of some answers to the figure of these.
+        figure: From rows of which answers are taken to the figure of each row.
         n: Answers in all.
+        size: Answers that the figure is of; with fewer than ``n`` it is the mean over
+            sets of so many of them.
+        step: What one more repetition changes; chance makes some more or fewer.
+        unbounded: Whether answers not seen yet may add any amount.
     """
-    places, groups = np.arange(n), min(n, GROUPS)
-    left = np.array([figure(places[places % groups != g]) for g in range(groups)])
-    error = ((groups - 1) / groups * ((left - left.mean()) ** 2).sum()) ** 0.5
-    wider = student(max(groups - 1, 2)) / Z
-    return Part(figure(places), n, error=float(error) * wider)
+    value = float(figure(subsets(n, size, RAREFIED)).mean())
+
+    def find(bounds: Limits) -> Limits:
+        kept = (size + 1) // 2
+        taken = subsets(size, kept, HALVES)
+        half = np.zeros((len(taken), n), dtype=bool)
+        half[:, :size] = taken
+        variance = kept / (size - kept) * float(figure(half).var())
+        wide = student(size - 1) * variance**0.5
+        alike = wide < ALIKE
+        wide = math.hypot(wide, REPETITIONS * step)
+        low, high = value - wide, math.inf
+        if not unbounded:
+            one = float(figure(np.eye(n, dtype=bool)[:SINGLES]).mean()) / size
+            high = value + math.hypot(wide, one)
+        if alike:
+            end = (bounds[0], value) if unbounded else SHARE
+            low, high = unseen(value, size, end) or (low, high)
+        return low, math.inf if unbounded else high
+
+    return Part(value, size, unbounded=unbounded, find=find)
 
 
-def pool(
-    prompts: Sequence[Sequence[Part]], bounds: tuple[float, float] = (0.0, 1.0)
-) -> Estimate:
+def pool(prompts: Sequence[Sequence[Part]], bounds: Limits = SHARE) -> Estimate:
     """Join the figures of several prompts into their mean and its interval.
 
     Args:
@@ -161,74 +303,77 @@ def pool(
     parts = [part for prompt in prompts for part in prompt]
     values = np.array([_mean_of(some) for some in prompts])
     value, count = float(values.mean()), len(values)
-    n, least = sum(part.n for part in parts), min(part.n for part in parts)
-    if count < LEAST and least < LEAST:
-        return Estimate(value)
-    if all(part.hits is not None for part in parts):
-        effective = float(n)
-        if count >= LEAST:  # answers to one prompt count less (Korn and Graubard 1998)
-            variance = float(values.var(ddof=1)) / count
-            effective = value * (1 - value) / variance if variance > 0 else count
-            effective = min(max(effective, count), n)
-        return Estimate(value, *wilson(value * effective, effective))
+    hits = all(part.hits is not None for part in parts)
+    n, fewest = sum(part.n for part in parts), min(part.n for part in parts)
+    ends: Limits | None = None
     if count >= LEAST:
-        return _expanded(value, resamples(count) @ values / count, count, bounds)
-    draws = [part.draws for part in parts if part.draws is not None]
-    if draws:
-        # Cells of one size share their resamples; shifted against each other they
-        # are drawn apart, as they were asked apart.
-        apart = [np.roll(some, place) for place, some in enumerate(draws)]
-        return _expanded(value, np.mean(apart, axis=0), least, bounds)
-    errors = np.array([part.error or 0.0 for part in parts])
-    half = Z * float((errors**2).sum() ** 0.5) / len(parts)
-    if half == 0:
+        ends = _over_prompts(prompts, values, bounds, n if hits else math.inf)
+    elif fewest >= LEAST and hits:
+        ends = wilson(min(max(value, 0.0), 1.0) * n, n)
+    elif fewest >= LEAST:
+        ends = _joined(prompts, value, bounds)
+    if ends is None:
         return Estimate(value)
-    return Estimate(value, max(bounds[0], value - half), min(bounds[1], value + half))
+    # Rounding, and Chen's pass@k, may leave what follows from another formula.
+    return Estimate(value, min(ends[0], value), max(ends[1], value))
 
 
-def minus(
-    mine: Prompts, yours: Prompts, bounds: tuple[float, float]
-) -> Estimate | None:
+def _over_prompts(
+    prompts: Sequence[Sequence[Part]], values: Array, bounds: Limits, most: float
+) -> Limits | None:
+    """Return the interval that follows from how prompts differ."""
+    ends = of_shares(values, most) if bounds == SHARE else of_mean(values, bounds)
+    parts = [part for prompt in prompts for part in prompt]
+    if ends is not None and all(part.least is not None for part in parts):
+        least = [np.mean([part.least for part in some]) for some in prompts]
+        ends = min(ends[0], of_shares(np.array(least))[0]), ends[1]
+    if all(part.unbounded for part in parts):
+        low = unseen(float(values.mean()), len(values), (0.0, float(values.mean())))
+        ends = (ends or low or bounds)[0], math.inf
+    return ends
+
+
+def _joined(
+    prompts: Sequence[Sequence[Part]], value: float, bounds: Limits
+) -> Limits | None:
+    """Join intervals by square-and-add (Zou and Donner 2008)."""
+    below = above = 0.0
+    for some in prompts:
+        for part in some:
+            ends = part.limits(bounds)
+            if ends is None:
+                return None
+            weight = 1 / (len(prompts) * len(some))
+            below += (weight * (part.value - min(ends[0], part.value))) ** 2
+            above += (weight * (max(ends[1], part.value) - part.value)) ** 2
+    return max(bounds[0], value - below**0.5), min(bounds[1], value + above**0.5)
+
+
+def minus(mine: Prompts, yours: Prompts, bounds: Limits) -> Estimate | None:
     """Return the mean difference over the prompts of both, ``None`` if there are none.
 
-    From three prompts on the differences are what is resampled. Below, the intervals
-    of both sides are joined by square-and-add (Newcombe 1998; Zou and Donner 2008).
+    From three prompts on it is Student's interval of the differences. Below, the
+    intervals of both sides are joined by square-and-add (Newcombe 1998; Zou and Donner
+    2008), and there is none where a side has no upper limit.
     """
     pairs = [(mine[prompt], yours[prompt]) for prompt in mine if prompt in yours]
     if not pairs:
         return None
     gaps = np.array([_mean_of(a) - _mean_of(b) for a, b in pairs])
     value, count = float(gaps.mean()), len(gaps)
+    widest = bounds[1] - bounds[0]
     if count >= LEAST:
-        draws = resamples(count) @ gaps / count
-        return _expanded(value, draws, count, (-np.inf, np.inf))
+        ends = of_mean(gaps, (-widest, widest))
+        return Estimate(value) if ends is None else Estimate(value, *ends)
     a, b = (pool(side, bounds) for side in zip(*pairs, strict=True))
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(value)
     below = ((a.value - a.low) ** 2 + (b.high - b.value) ** 2) ** 0.5
     above = ((a.high - a.value) ** 2 + (b.value - b.low) ** 2) ** 0.5
+    if math.isinf(below + above):
+        return Estimate(value)
     return Estimate(value, value - below, value + above)
 
 
 def _mean_of(parts: Sequence[Part]) -> float:
     return float(np.mean([part.value for part in parts]))
-
-
-def _expanded(
-    value: float, draws: Array, n: int, bounds: tuple[float, float]
-) -> Estimate:
-    """Return the percentile interval, widened for small n (Hesterberg 2015).
-
-    Where all answers are alike there is nothing to resample, and no interval; but at
-    the end of a share, such as no diversity at all, Wilson's of 0 in n holds.
-    """
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    if high - low < ALIKE:
-        end = bounds == (0.0, 1.0) and min(abs(value), abs(1 - value)) < ALIKE
-        return Estimate(value, *wilson(round(value) * n, n)) if end else Estimate(value)
-    wider = student(n - 1) / Z * (n / (n - 1)) ** 0.5
-    return Estimate(
-        value,
-        float(max(bounds[0], value - (value - low) * wider)),
-        float(min(bounds[1], value + (high - value) * wider)),
-    )

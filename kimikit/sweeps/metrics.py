@@ -12,19 +12,28 @@ import math
 import re
 import unicodedata
 import zlib
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
-from kimikit.sweeps.intervals import Array, Part, jackknife, mean, pairwise
+from kimikit.intervals import chosen, exact, wilson
+from kimikit.sweeps.intervals import (
+    Array,
+    Limits,
+    RAREFIED,
+    Part,
+    mean,
+    of_set,
+    pairwise,
+    subsets,
+)
 from kimikit.types import Reply
 
 PIECE = 4
 """Characters of the pieces that lexical similarity compares."""
 
-BUCKETS = 8192
-"""Pieces are hashed into this many; two of 1,000 share a bucket one time in eight."""
+COLUMNS = 8192
+"""Pieces that go through one matrix product."""
 
 PAIR_ANSWERS = 256
 """Answers of a point that are compared with each other, the first so many."""
@@ -62,7 +71,11 @@ def cut(text: str, length: int) -> str:
 
 
 def variety(
-    cut: list[str], tokens: list[list[str]], vectors: Array | None, bleu_answers: int
+    cut: list[str],
+    tokens: list[list[str]],
+    vectors: Array | None,
+    bleu_answers: int,
+    size: int | None = None,
 ) -> dict[str, Part]:
     """Return every figure of how two or more answers differ.
 
@@ -71,39 +84,76 @@ def variety(
         tokens: The words of these.
         vectors: Embeddings of the answers, one row each, or ``None``.
         bleu_answers: Answers that self-BLEU compares, the first so many.
+        size: Answers that the figures are of which depend on how many there are; all
+            of them unless given.
     """
     alike = pairwise(lexical(cut[:PAIR_ANSWERS]))
-    out = distinct(tokens) | {
+    out = distinct(tokens, size) | {
         "self_bleu": self_bleu(tokens[:bleu_answers]),
-        "compression_ratio": compression(cut[:PAIR_ANSWERS]),
+        "compression_ratio": compression(cut[:PAIR_ANSWERS], size),
         "similarity": alike,
     }
     if vectors is not None:
         near = cosine(vectors[:PAIR_ANSWERS])
         alike = out["semantic_similarity"] = pairwise(near)
-        out["semantic_entropy"] = entropy(meanings(near))
+        out["semantic_entropy"] = entropy(meanings(near), size)
     return out | {"diversity": alike.complement()}
 
 
-def agreement(texts: Sequence[str]) -> dict[str, Part]:
+def agreement(texts: Sequence[str], size: int | None = None) -> dict[str, Part]:
     """Return how far the answers agree, word for word but for case and full stops.
 
     ``unique_share`` is the share of different answers, ``agreement`` that of the most
     frequent one (self-consistency, Wang et al. 2022, arXiv 2203.11171), ``entropy``
     that of the answers in nats, ``exact_match`` the share of pairs that are equal to
-    the letter. Wilson's interval is somewhat wide for ``unique_share``.
+    the letter. All but ``exact_match`` depend on how many answers there are, so they
+    are of ``size`` answers, all unless given.
+
+    The interval of ``agreement`` is of the share among all answers the model would
+    give; it holds that of n answers too, which is higher.
     """
-    same = [normal(text) for text in texts]
-    counts, n = Counter(same), len(texts)
+    same = codes(normal(text) for text in texts)
+    n, owner = len(texts), np.arange(len(texts))
+    kept = min(size or n, n)
+    counts = np.sort(np.bincount(same))[::-1]
+
+    def unique(counts: Array, total: Array) -> Array:
+        return np.asarray((counts > 0).sum(axis=0) / total)
+
+    def modal(counts: Array, total: Array) -> Array:
+        return np.asarray(counts.max(axis=0) / total)
+
+    different = _of_counts(unique, same, owner, np.ones(n), kept).value
+    share = _of_counts(modal, same, owner, np.ones(n), kept).value
+
+    def find(_: Limits) -> Limits:
+        low = chosen(int(counts[0]), n)[0]
+        return low, exact(share * kept, kept)[1]
+
     out = {
-        "unique_share": Part(len(counts) / n, n, hits=len(counts)),
-        "agreement": Part(max(counts.values()) / n, n, hits=max(counts.values())),
+        "unique_share": Part(
+            different, kept, find=lambda _: exact(different * kept, kept)
+        ),
+        "agreement": Part(share, kept, least=_next_modal(counts) / n, find=find),
     }
     if n > 1:
         numbers = codes(texts[:PAIR_ANSWERS])
         out["exact_match"] = pairwise(numbers[:, None] == numbers[None, :])
-        out["entropy"] = entropy(same)
+        out["entropy"] = entropy(same.tolist(), kept)
     return out
+
+
+def _next_modal(counts: Array) -> float:
+    """Return how many answers are the most frequent one of the others.
+
+    Their share is on average at most that of the most frequent answer of all that the
+    model would give, while ``agreement`` is on average at least that.
+    """
+    first, second = (int(counts[0]), int(counts[1]) if len(counts) > 1 else 0)
+    if first - 1 > second:
+        return float(first)
+    tied = int((counts == second).sum()) + 1
+    return first / tied if first - 1 == second and second else 0.0
 
 
 def codes(items: Iterable[Hashable]) -> Array:
@@ -114,29 +164,78 @@ def codes(items: Iterable[Hashable]) -> Array:
     )
 
 
-def distinct(tokens: Sequence[Sequence[str]]) -> dict[str, Part]:
-    """Return distinct-1 and distinct-2: different n-grams among all.
+def distinct(
+    tokens: Sequence[Sequence[str]], size: int | None = None
+) -> dict[str, Part]:
+    """Return distinct-1 and distinct-2: different n-grams for each word.
 
-    Li et al. 2016, A Diversity-Promoting Objective Function (N16-1014).
+    Li et al. 2016, A Diversity-Promoting Objective Function (N16-1014), scale both by
+    the number of words. Where no answer has two words there is no distinct-2.
     """
+    lengths = np.array([len(some) for some in tokens])
     numbers = codes(word for some in tokens for word in some)
-    owner = np.repeat(np.arange(len(tokens)), [len(some) for some in tokens])
+    owner = np.repeat(np.arange(len(tokens)), lengths)
     pairs = numbers[:-1] * (len(numbers) + 1) + numbers[1:]
     inside = owner[:-1] == owner[1:]
-    return {
-        "distinct_1": _distinct(numbers, owner, len(tokens)),
-        "distinct_2": _distinct(pairs[inside], owner[:-1][inside], len(tokens)),
-    }
+    size = min(size or len(tokens), len(tokens))
+
+    def share(counts: Array, total: Array) -> Array:
+        return np.asarray((counts > 0).sum(axis=0) / np.maximum(total, 1))
+
+    out = {"distinct_1": _of_counts(share, numbers, owner, lengths, size)}
+    if inside.any():
+        grams, whose = _numbered(pairs[inside]), owner[:-1][inside]
+        out["distinct_2"] = _of_counts(share, grams, whose, lengths, size)
+    return out
 
 
-def _distinct(grams: Array, owner: Array, n: int) -> Part:
-    numbers = np.unique(grams, return_inverse=True)[1]
+def _numbered(values: Array) -> Array:
+    """Return equal numbers from 0 for equal values."""
+    return np.unique(values, return_inverse=True)[1].ravel()
 
-    def share(kept: Array) -> float:
-        some = numbers[np.isin(owner, kept)]
-        return float(np.count_nonzero(np.bincount(some)) / max(len(some), 1))
 
-    return jackknife(share, n)
+def _of_counts(
+    figure: Callable[[Array, Array], Array],
+    numbers: Array,
+    owner: Array,
+    weights: Array,
+    size: int,
+    *,
+    unbounded: bool = False,
+) -> Part:
+    """Return a figure of how often each thing occurs in a set of answers.
+
+    Args:
+        figure: From the counts, one row a thing and one column a set, and the weight
+            of each set to the figure of each set.
+        numbers: Which thing occurs, from 0.
+        owner: In which answer.
+        weights: The weight of each answer, such as its words.
+        size: Answers that the figure is of.
+        unbounded: Whether answers not seen yet may add any amount.
+    """
+    from scipy import sparse
+
+    n, things = len(weights), int(numbers.max(initial=-1)) + 1
+
+    def of(taken: Array) -> Array:
+        total = taken @ weights
+        if taken.all():
+            counts = np.bincount(numbers, minlength=1)[:, None]
+            return figure(counts, total[:1])
+        ones = np.ones(len(numbers), dtype=np.int32)
+        table = sparse.csr_array((ones, (numbers, owner)), shape=(max(things, 1), n))
+        # A few sets at a time: long answers have very many different words.
+        return np.concatenate(
+            [
+                figure(table @ some.T.astype(np.int32), total[at : at + 16])
+                for at in range(0, len(taken), 16)
+                for some in [taken[at : at + 16]]
+            ]
+        )
+
+    step = n / (size * max(float(weights.sum()), 1.0))
+    return of_set(of, n, size, step=step, unbounded=unbounded)
 
 
 def self_bleu(tokens: Sequence[Sequence[str]]) -> Part:
@@ -158,42 +257,66 @@ def self_bleu(tokens: Sequence[Sequence[str]]) -> Part:
     return pairwise(np.array([[alike(one, two) for two in joined] for one in joined]))
 
 
-def compression(texts: Sequence[str]) -> Part:
+def compression(texts: Sequence[str], size: int | None = None) -> Part:
     """Return how far zlib shrinks all answers together (Shaib et al. 2024).
 
-    See arXiv 2403.00553: a high ratio means that answers repeat each other.
+    See arXiv 2403.00553: a high ratio means that answers repeat each other. Of one or
+    two prompts it has no interval: no way to make one was found that holds for a few
+    short answers.
     """
-
-    def ratio(kept: Array) -> float:
-        data = "\n".join(texts[i] for i in kept).encode()
-        # The error needs no more than the quick level.
-        level = 6 if len(kept) == len(texts) else 1
-        return len(data) / len(zlib.compress(data, level))
-
-    return jackknife(ratio, len(texts))
+    size = min(size or len(texts), len(texts))
+    some = subsets(len(texts), size, RAREFIED)
+    joined = ["\n".join(itertools.compress(texts, row)).encode() for row in some]
+    ratios = [len(data) / len(zlib.compress(data)) for data in joined]
+    return Part(sum(ratios) / len(ratios), size)
 
 
 def lexical(texts: Sequence[str]) -> Array:
     """Return for each pair the Jaccard index of their pieces of four characters.
 
-    It needs no corpus, so values of two sweeps compare, unlike TF-IDF.
+    It needs no corpus, so values of two sweeps compare, unlike TF-IDF. Pieces are
+    compared themselves and not by a hash, so it is exact at any length.
     """
-    padded = [f" {' '.join(text.casefold().split())} ".ljust(PIECE) for text in texts]
+    from scipy import sparse
+
+    once = codes(texts)
+    different = list(dict.fromkeys(texts))
+    n = len(different)
+    padded = [
+        f" {' '.join(text.casefold().split())} ".ljust(PIECE) for text in different
+    ]
     lengths = np.array([len(text) for text in padded])
     joined = "".join(padded).encode("utf-32-le", "surrogatepass")
-    letters = np.frombuffer(joined, dtype=np.uint32).astype(np.uint64)
-    pieces = np.zeros(len(letters) - PIECE + 1, dtype=np.uint64)
-    for offset in range(PIECE):
-        pieces = pieces * np.uint64(1_000_003) + letters[offset:][: len(pieces)]
-    # Fibonacci hashing spreads the pieces over the buckets.
-    bucket = (pieces * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(51)).astype(np.intp)
-    row = np.repeat(np.arange(len(texts)), lengths)[: len(pieces)]
+    pieces = _numbered(np.frombuffer(joined, dtype=np.uint32)).astype(np.int64)
+    for half in (1, 2):  # a piece is two pairs, and a pair is two characters
+        pieces = pieces[:-half] * (int(pieces.max()) + 1) + pieces[half:]
+        pieces = _numbered(pieces) if half == 1 else pieces
+    row = np.repeat(np.arange(n), lengths)[: len(pieces)]
     # A piece that begins in one text and ends in the next belongs to neither.
     inside = np.arange(len(pieces)) + PIECE <= np.cumsum(lengths)[row]
-    sets = np.zeros((len(texts), BUCKETS), dtype=np.float32)
-    sets[row[inside], bucket[inside]] = 1
-    shared, sizes = sets @ sets.T, sets.sum(axis=1)
-    return np.asarray(shared / (sizes[:, None] + sizes[None, :] - shared))
+    numbers = _numbered(pieces[inside])
+    found = np.unique(numbers * n + row[inside])
+    sizes = np.bincount(found % n, minlength=n)
+    texts_of = np.bincount(found // n)
+    # What one text alone has is shared by none; what many have goes faster by BLAS.
+    shared = np.zeros((n, n), dtype=np.float32)
+    some = found[(texts_of[found // n] > 1) & (texts_of[found // n] <= max(n // 8, 1))]
+    if len(some):
+        ones = np.ones(len(some), dtype=np.float32)
+        few = sparse.csr_array((ones, (some % n, _numbered(some // n))))
+        few.resize((n, few.shape[1]))
+        shared += (few @ few.T).toarray()
+    many = found[(texts_of[found // n] > max(n // 8, 1))]
+    column, row = _numbered(many // n), many % n
+    for first in range(0, int(column.max(initial=-1)) + 1, COLUMNS):
+        own = (column >= first) & (column < first + COLUMNS)
+        block = np.zeros((n, COLUMNS), dtype=np.float32)
+        block[row[own], column[own] - first] = 1
+        shared += block @ block.T
+    np.fill_diagonal(shared, sizes)
+    alike = shared / (sizes[:, None] + sizes[None, :] - shared)
+    out: Array = alike[np.ix_(once, once)]
+    return out
 
 
 def cosine(vectors: Array) -> Array:
@@ -215,34 +338,44 @@ def meanings(alike: Array) -> list[int]:
     return out
 
 
-def entropy(clusters: Sequence[Hashable]) -> Part:
+def entropy(clusters: Sequence[Hashable], size: int | None = None) -> Part:
     """Return the discrete entropy of clusters in nats.
 
     Over clusters of one meaning it is semantic entropy (Kuhn et al. 2023, arXiv
-    2302.09664; Farquhar et al. 2024, Nature 630).
+    2302.09664; Farquhar et al. 2024, Nature 630). Of n answers it is at most ln n and
+    on average less than that of all answers the model would give, which has a lower
+    limit and no upper one: answers not seen yet may be any number.
     """
     numbers, n = codes(clusters), len(clusters)
 
-    def of(kept: Array) -> float:
-        counts = np.bincount(numbers[kept])
-        shares = counts[counts > 0] / len(kept)
-        return abs(float((shares * np.log(shares)).sum()))
+    def of(counts: Array, total: Array) -> Array:
+        shares = counts / total
+        terms = shares * np.log(np.where(shares > 0, shares, 1.0))
+        return np.abs(terms.sum(axis=0))
 
-    return jackknife(of, n)
+    size = min(size or n, n)
+    return _of_counts(of, numbers, np.arange(n), np.ones(n), size, unbounded=True)
 
 
 def pass_at(k: int, right: Part) -> Part:
     """Return the unbiased chance that one of ``k`` answers is right (Chen et al. 2021).
 
-    See arXiv 2107.03374: 1 - C(n - c, k) / C(n, k).
+    See arXiv 2107.03374: 1 - C(n - c, k) / C(n, k). The interval of one prompt follows
+    from that of its rate.
     """
-    n = right.n
-    chance = 1.0 - math.comb(n - int(right.hits or 0), k) / math.comb(n, k)
-    return Part(chance, n, hits=chance * n)
+    n, hits = right.n, int(right.hits or 0)
+    value = 1.0 - math.comb(n - hits, k) / math.comb(n, k)
+
+    def find(_: Limits) -> Limits:
+        low, high = (1 - (1 - end) ** k for end in wilson(hits, n))
+        return min(low, value), max(high, value)
+
+    return Part(value, n, find=find)
 
 
 def of_metric(values: Sequence[float | bool]) -> Part:
     """Return a user's metric: a rate where all values are true or false."""
     if all(isinstance(value, bool) for value in values):
-        return Part(sum(values) / len(values), len(values), hits=sum(values))
+        n, hits = len(values), sum(values)
+        return Part(hits / n, n, hits=hits, find=lambda _: wilson(hits, n))
     return mean([float(value) for value in values])

@@ -7,7 +7,7 @@ from typing import Any
 from kimikit import html
 from kimikit.axes import INK, plain
 from kimikit.errors import BadInput
-from kimikit.sweeps.summary import summarise
+from kimikit.sweeps.summary import common_answers, summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import recommend
 from kimikit.sweeps.views import BARS, is_number, label_text
@@ -51,6 +51,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
             "Give the four axes of plt.subplots(2, 2), or none.",
         )
     note = f"{len(sweep.replies)} answers, {sweep.repeats} a point, 95 % intervals."
+    note += f" Agreement is of {common_answers(sweep)} answers."
     for ax, name in zip(panels, ("diversity", "agreement", "words", last), strict=True):
         _panel(ax, series, x_name, name)
     _name_series(panels[0], len(series))

@@ -37,7 +37,12 @@ class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
 
         Returns:
             Rows with the axes, ``n failed missing tokens seconds cost words`` and
-            the figures, each with ``_low`` and ``_high`` (``None`` where n < 3).
+            the figures, each with ``_low`` and ``_high`` (``None`` where n < 3 or where
+            nothing varied in a figure without bounds; ``entropy_high`` is infinite, as
+            answers not seen yet may be any number). Figures that depend on the number
+            of answers are of as many at every point. ``cost``, and ``NAME_usd`` for a
+            right answer by the metric ``NAME``, count all that was paid, also for
+            answers that broke off.
         """
         from kimikit.sweeps.summary import summarise
 
@@ -56,6 +61,28 @@ class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.verdict import recommend
 
         return recommend(self)
+
+    def recommend(self, *, margin: float | None = None) -> Recommendation:
+        """Return which temperature to take, by the first metric.
+
+        Args:
+            margin: How much of the metric may be given away for more varied answers,
+                such as 0.05: then it is the most varied temperature that is sure to
+                lose no more against the best, by the lower limit of its 95 % interval.
+                Without it, it is the best one.
+
+        Raises:
+            BadInput: If the margin is no number from 0.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2,
+            ...                    metrics={"short": lambda r: len(r.text) < 20})
+            >>> sweep.recommend(margin=0.05).temperature in (0, 1)
+            True
+        """
+        from kimikit.sweeps.verdict import recommend
+
+        return recommend(self, margin)
 
     def diff(self, other: Outcome) -> Page:
         """Compare with another sweep, paired by prompt: ``other`` minus this one.

@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from kimikit.errors import BadInput
+from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (
     LEAST,
+    SHARE,
     Estimate,
+    Limits,
     Part,
     mean,
     minus,
+    of_shares,
     one_thread,
     pool,
 )
@@ -31,6 +36,9 @@ BLEU_PAIRS = 1500
 
 LEAST_BLEU = 4
 """Answers of a group that it looks at however many groups there are."""
+
+ENDS = ("", "_low", "_high")
+"""What a row calls a figure and the limits of its interval."""
 
 PASS_AT = (2, 5, 10, 100)
 """The k of pass@k: the largest of these that every prompt has answers for."""
@@ -49,6 +57,7 @@ class Group(msgspec.Struct, frozen=True, eq=False):
         labels: All parameters they were asked with.
         places: Where they stand in the sweep.
         replies: The answers among them.
+        paid: These, and what had come of answers that broke off.
         texts: The texts of these.
         words: Each of these in words.
     """
@@ -56,6 +65,7 @@ class Group(msgspec.Struct, frozen=True, eq=False):
     labels: dict[str, Any]
     places: list[int]
     replies: list[Reply]
+    paid: list[Reply]
     texts: list[str]
     words: list[list[str]]
 
@@ -94,12 +104,15 @@ def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
     rows = []
     for point, some in points(sweep, by).items():
         row = dict(zip(by, point, strict=True))
-        yours = figures(other, theirs.get(point, []), length)
-        for name, mine in figures(sweep, some, length).items():
-            gap = minus(yours.get(name, {}), mine, _bounds(sweep, name))
+        both = [*some, *theirs.get(point, [])]
+        size = min((len(group.texts) for group in both if group.texts), default=0)
+        yours = figures(other, theirs.get(point, []), length, size)
+        for name, mine in figures(sweep, some, length, size).items():
+            gap = minus(yours.get(name, {}), mine, bounds(sweep, name))
             if gap is not None:
                 _put(row, name, gap)
                 row["prompts"] = len(mine.keys() & yours[name].keys())
+                row["n"] = size
         rows += [row] if "prompts" in row else []
     if not rows:
         raise BadInput(
@@ -129,11 +142,13 @@ def groups(sweep: Outcome) -> list[Group]:
     out = []
     for at, places in found.items():
         labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
-        tried = [sweep.trials[place].reply for place in places]
-        replies = [reply for reply in tried if reply is not None]
+        trials = [sweep.trials[place] for place in places]
+        replies = [trial.reply for trial in trials if trial.reply is not None]
+        both = (trial.reply or trial.partial for trial in trials)
+        paid = [reply for reply in both if reply is not None]
         texts = [metrics.text_of(reply) for reply in replies]
         words = [metrics.words(text) for text in texts]
-        out.append(Group(labels, places, replies, texts, words))
+        out.append(Group(labels, places, replies, paid, texts, words))
     return out
 
 
@@ -156,31 +171,50 @@ def common_length(sweep: Outcome) -> int:
     return max(1, int(min((np.median(some) for some in lengths if some), default=1)))
 
 
+@kept
+def common_answers(sweep: Outcome) -> int:
+    """Return how many answers the figures are of that depend on how many there are.
+
+    It is the smallest number that any group has, so that no point looks less varied for
+    the answers it lacks. Groups too small for an interval do not count.
+    """
+    counts = [len(group.texts) for group in groups(sweep)]
+    return min((n for n in counts if n >= LEAST), default=max(counts, default=0))
+
+
 def figures(
-    sweep: Outcome, some: Sequence[Group], length: int
+    sweep: Outcome, some: Sequence[Group], length: int, size: int
 ) -> dict[str, dict[Any, list[Part]]]:
     """Return for each figure and prompt the parts of these groups."""
     out: dict[str, dict[Any, list[Part]]] = {}
     for group in some:
-        for name, part in measured(sweep, group, length).items():
+        for name, part in measured(sweep, group, length, size).items():
             prompts = out.setdefault(name, {})
             prompts.setdefault(group.labels.get("prompt"), []).append(part)
     return out
 
 
 @kept
-def measured(sweep: Outcome, group: Group, length: int) -> dict[str, Part]:
-    """Return the figures of a group, wording measured on so many words an answer."""
+def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, Part]:
+    """Return the figures of a group.
+
+    Args:
+        sweep: What it is of.
+        group: The group.
+        length: Words of each answer that wording is measured on.
+        size: Answers that figures are of which depend on how many there are.
+    """
     texts, meaning = group.texts, vectors(sweep)
     if not texts:
         return {}
-    parts = metrics.agreement(texts)
+    parts = metrics.agreement(texts, size)
     if len(texts) > 1:
         parts |= metrics.variety(
             [metrics.cut(text, length) for text in texts],
             [words[:length] for words in group.words],
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),
+            size,
         )
     parts["words"] = mean([len(words) for words in group.words])
     parts["tokens"] = mean([r.usage.completion_tokens for r in group.replies])
@@ -208,31 +242,57 @@ def vectors(sweep: Outcome) -> dict[str, Any]:
 
 
 def _counts(sweep: Outcome, some: Sequence[Group]) -> dict[str, Any]:
-    replies = [reply for group in some for reply in group.replies]
+    answers = sum(len(group.replies) for group in some)
     asked = sum(len(group.places) for group in some)
     return {
-        "n": len(replies),
-        "failed": asked - len(replies),
+        "n": answers,
+        "failed": asked - answers,
         "missing": 0 if sweep.pinned else len(some) * sweep.repeats - asked,
-        "cost": total_cost(replies),
+        "cost": total_cost(reply for group in some for reply in group.paid),
     }
 
 
 def _pooled(sweep: Outcome, some: Sequence[Group]) -> dict[str, Any]:
     """Return each figure over all prompts; for a rate also pass@k and its price."""
     row: dict[str, Any] = {}
-    replies = [reply for group in some for reply in group.replies]
-    priced = all(reply.cost is not None for reply in replies)
-    for name, prompts in figures(sweep, some, common_length(sweep)).items():
+    size = common_answers(sweep)
+    for name, prompts in figures(sweep, some, common_length(sweep), size).items():
         parts = list(prompts.values())
-        _put(row, name, pool(parts, _bounds(sweep, name)))
-        hits = [part.hits for each in parts for part in each if part.hits is not None]
-        if name in sweep.scores and len(hits) == sum(map(len, parts)):
+        _put(row, name, pool(parts, bounds(sweep, name)))
+        if name in sweep.scores and all(p.hits is not None for e in parts for p in e):
             _put_pass(row, name, parts)
-            cost, right = total_cost(replies), int(sum(hits))
-            known = priced and right
-            row[f"{name}_usd"] = cost / right if cost is not None and known else None
+            _put_price(row, name, sweep.scores[name], some)
+    if "distinct_1" in row and "distinct_2" not in row:  # no answer has two words
+        row |= {f"distinct_2{end}": None for end in ENDS}
     return row
+
+
+def _put_price(
+    row: dict[str, Any], name: str, scores: Sequence[Any], some: Sequence[Group]
+) -> None:
+    """Add what a right answer costs; all count that were asked for and paid."""
+    prompts: dict[Any, list[Group]] = {}
+    for group in some:
+        if group.places:
+            prompts.setdefault(group.labels.get("prompt"), []).append(group)
+    costs: list[Decimal | None] = []
+    hits, means, shares = 0, [], []
+    for own in prompts.values():
+        places = [place for group in own for place in group.places]
+        paid = [reply.cost for group in own for reply in group.paid]
+        right = sum(scores[place] is True for place in places)
+        # What failed before it gave anything took nothing that is known of.
+        costs += [*paid, *[Decimal(0)] * (len(places) - len(paid))]
+        hits += right
+        shares.append(right / len(places))
+        means.append(float(sum(cost or 0 for cost in paid)) / len(places))
+    share = mean_cost = None
+    if len(shares) >= LEAST:
+        share = of_shares(np.array(shares), len(costs))
+        error = float(np.std(means, ddof=1)) / len(means) ** 0.5
+        mean_cost = around(float(np.mean(means)), error, len(means), positive=True)
+    found = right_price(costs, hits, share, mean_cost)
+    row |= {f"{name}_usd{end}": usd for end, usd in zip(ENDS, found, strict=True)}
 
 
 def _put_pass(
@@ -240,28 +300,27 @@ def _put_pass(
 ) -> None:
     """Add pass@k.
 
-    Of one or two prompts its interval follows from that of the rate. Of more it is
-    that of a rate over prompts: answers to one prompt are alike, so k of them are
-    fewer than k chances.
+    It is the mean of each prompt's estimate, and its interval is of the same: of one
+    or two prompts it follows from their rates, of more from how prompts differ, as k
+    answers to one prompt are alike and so fewer than k chances.
     """
     least = min(part.n for parts in prompts for part in parts)
     for k in [k for k in PASS_AT if k <= least][-1:]:
-        found = pool(
-            [[metrics.pass_at(k, part) for part in parts] for parts in prompts]
-        )
-        if len(prompts) < LEAST:
-            ends = [row[f"{name}_low"], row[f"{name}_high"]]
-            low, high = (None if end is None else 1 - (1 - end) ** k for end in ends)
-            found = Estimate(found.value, low, high)
-        _put(row, f"{name}_pass@{k}", found)
+        found = [[metrics.pass_at(k, part) for part in parts] for parts in prompts]
+        _put(row, f"{name}_pass@{k}", pool(found))
 
 
-def _bounds(sweep: Outcome, name: str) -> tuple[float, float]:
+@kept
+def bounds(sweep: Outcome, name: str) -> Limits:
+    """Return what a figure cannot leave."""
     if name in SHARES:
-        return 0.0, 1.0
-    return (-math.inf if name in sweep.scores else 0.0), math.inf
+        return SHARE
+    if name not in sweep.scores:
+        return 0.0, math.inf
+    values = [value for value in sweep.scores[name] if value is not None]
+    return SHARE if all(isinstance(v, bool) for v in values) else (-math.inf, math.inf)
 
 
 def _put(row: dict[str, Any], name: str, estimate: Estimate) -> None:
-    row[name] = estimate.value
-    row[f"{name}_low"], row[f"{name}_high"] = estimate.low, estimate.high
+    ends = (estimate.value, estimate.low, estimate.high)
+    row |= {f"{name}{end}": value for end, value in zip(ENDS, ends, strict=True)}

@@ -6,25 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
+from kimikit.errors import BadInput
 from kimikit.sweeps import summary
 from kimikit.sweeps.intervals import (
-    Array,
     Estimate,
+    Limits,
     Prompts,
     minus,
     one_thread,
     pool,
 )
-from kimikit.sweeps.metrics import lexical
+from kimikit.sweeps.permutation import holm, permutation_test, permutation_tests
 from kimikit.sweeps.values import Outcome, kept
-
-SHUFFLES = 1999
-"""Permutations; the smallest p is one in 2,000."""
-
-BATCH = 100
-"""Permutations that go through one matrix product."""
 
 LEVEL = 0.05
 """A p below this counts as a change."""
@@ -33,15 +27,22 @@ MOST = 300
 """Answers that the test looks at, the first ones of each point."""
 
 
+__all__ = ["Recommendation", "Verdict", "permutation_test", "recommend", "verdict"]
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What a sweep says about temperature; ``str`` of it is a sentence.
 
     Attributes:
-        changed: Whether the answers changed with temperature; ``None`` if untested.
-        p: Chance of a trend this strong if temperature did nothing.
+        changed: Whether the answers changed with temperature, in how varied they are or
+            in what they are; ``None`` if untested.
+        p: Chance of a trend in how varied they are as strong as this one, if
+            temperature did nothing; corrected for all tests of the sweep (Holm 1979).
+        p_answers: Likewise, of answers that are so much others at another temperature.
         low: Lowest temperature asked.
         high: Highest.
-        n: Answers the test looked at.
+        n: Answers the tests looked at.
+        tests: Tests of the sweep that were corrected for.
         gain: Diversity at the highest temperature minus at the lowest.
         noise_floor: Share of pairs equal to the letter at the lowest temperature.
         sentence: All of this in words.
@@ -50,9 +51,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
     changed: bool | None = None
     p: float | None = None
+    p_answers: float | None = None
     low: float | None = None
     high: float | None = None
     n: int = 0
+    tests: int = 0
     gain: Estimate | None = None
     noise_floor: float | None = None
     sentence: str = ""
@@ -69,7 +72,12 @@ Stratum = dict[float, summary.Group]
 @kept
 @one_thread()
 def verdict(sweep: Outcome) -> Verdict:
-    """Return the verdict of a sweep, one part for each host and model."""
+    """Return the verdict of a sweep, one part for each host and model.
+
+    Each part takes two tests, and of many tests one in twenty finds something by
+    chance; so every p is corrected for all of them together (Holm 1979, A Simple
+    Sequentially Rejective Multiple Test Procedure, Scand. J. Statist. 6).
+    """
     if len(sweep.axes.get("temperature", ())) < 2 and not sweep.pinned:
         return Verdict(sentence="Temperature was not swept.")
     hosts: dict[summary.Point, dict[summary.Point, Stratum]] = {}
@@ -80,11 +88,23 @@ def verdict(sweep: Outcome) -> Verdict:
         temperature = group.labels.get("temperature")
         if temperature is not None and len(group.texts) >= 2:
             stratum[float(temperature)] = group
+    each = {
+        host: [stratum for stratum in strata.values() if len(stratum) >= 2]
+        for host, strata in hosts.items()
+    }
+    tested = [host for host, strata in each.items() if strata]
+    found = [_tested(each[host], 2 * len(tested)) for host in tested]
+    corrected = holm([p for spread, answers, _ in found for p in (spread, answers)])
+    chances = {
+        host: (corrected[2 * place], corrected[2 * place + 1], found[place][2])
+        for place, host in enumerate(tested)
+    }
     parts = []
-    for host, strata in hosts.items() or [((), {})]:
+    for host, strata in each.items() or [((), [])]:
         start = f"On {' '.join(map(str, host))}, " if host else ""
-        part = _judge(sweep, [s for s in strata.values() if len(s) >= 2])
-        said = start + part.sentence
+        part = _judge(sweep, strata, *chances[host]) if strata else Verdict()
+        part = msgspec.structs.replace(part, tests=len(corrected))
+        said = start + (part.sentence or UNTESTED)
         said = said[:1].upper() + said[1:]
         parts.append(msgspec.structs.replace(part, sentence=said))
     if len(parts) == 1:
@@ -92,92 +112,86 @@ def verdict(sweep: Outcome) -> Verdict:
     changed = {part.changed for part in parts}
     agreed = changed.pop() if len(changed) == 1 else None
     sentence = " ".join(part.sentence for part in parts)
-    return Verdict(changed=agreed, sentence=sentence, parts=tuple(parts))
-
-
-def _judge(sweep: Outcome, strata: Sequence[Stratum]) -> Verdict:
-    """Return the verdict on strata of two temperatures or more."""
-    if not strata:
-        why = "temperature could not be tested: it needs two answers at two values."
-        return Verdict(sentence=why)
-    low, high = min(map(min, strata)), max(map(max, strata))
-    most = max(2, MOST // sum(map(len, strata)))
-    length = summary.common_length(sweep)
-    p, n = permutation_test(
-        [{t: group.texts[:most] for t, group in sorted(s.items())} for s in strata]
+    sentence += f" All p are corrected for the {len(corrected)} tests (Holm)."
+    return Verdict(
+        changed=agreed, tests=len(corrected), sentence=sentence, parts=tuple(parts)
     )
+
+
+UNTESTED = "temperature could not be tested: it needs two answers at two values."
+
+
+def _tested(strata: Sequence[Stratum], tests: int) -> tuple[float, float, int]:
+    """Return both p of the strata of one host, and how many answers they are of."""
+    most = max(2, MOST // sum(map(len, strata)))
+    return permutation_tests(
+        [{t: group.texts[:most] for t, group in sorted(s.items())} for s in strata],
+        tests=tests,
+    )
+
+
+def _judge(
+    sweep: Outcome, strata: Sequence[Stratum], p: float, p_answers: float, n: int
+) -> Verdict:
+    """Return the verdict on strata of two temperatures or more."""
+    low, high = min(map(min, strata)), max(map(max, strata))
+    length = summary.common_length(sweep)
+    size = summary.common_answers(sweep)
 
     def at(end: float, name: str) -> Prompts:
         return {
-            place: [summary.measured(sweep, stratum[end], length)[name]]
+            place: [summary.measured(sweep, stratum[end], length, size)[name]]
             for place, stratum in enumerate(strata)
             if end in stratum
         }
 
     gain = minus(at(high, "diversity"), at(low, "diversity"), (0.0, 1.0))
     floor = pool(list(at(low, "exact_match").values())).value
-    chance = f"p {'<' if p <= 0.001 else '='} {max(p, 0.001):.2g}, n = {n}"
-    if p < LEVEL:
-        what = f"temperature changed how varied the answers are ({chance})"
-    else:
-        what = (
-            f"no change with temperature was seen ({chance}): the answers at {low:g} "
-            f"and {high:g} may come from one distribution, so the host may ignore it, "
-            "or the prompt leaves no choice, or n is too small"
-        )
+    what = _said(p, p_answers, n, low, high)
     if gain is not None and gain.low is not None:
         ends_of = f"[{gain.low:+z.2f}, {gain.high:+z.2f}]"
         what += f"; diversity {gain.value:+z.2f} {ends_of} from {low:g} to {high:g}"
     said = f"{what}; at {low:g}, {floor:.0%} of pairs were equal to the letter."
-    return Verdict(p < LEVEL, p, low, high, n, gain, floor, said)
+    return Verdict(
+        changed=min(p, p_answers) < LEVEL,
+        p=p,
+        p_answers=p_answers,
+        low=low,
+        high=high,
+        n=n,
+        gain=gain,
+        noise_floor=floor,
+        sentence=said,
+    )
 
 
-def permutation_test(
-    strata: Sequence[Mapping[float, Sequence[str]]], *, seed: int = 0
-) -> tuple[float, int]:
-    """Test whether the spread of answers goes with temperature.
-
-    The statistic is the covariance of temperature with the mean lexical distance
-    between answers of one temperature, all temperatures taking part: what a rising
-    temperature promises. Labels are shuffled within strata (prompts and other
-    parameters alike), so the test is exact whatever the answers look like (Phipson
-    and Smyth 2010 for the added one). In simulation with 8 answers at each of five
-    temperatures it finds a change twice as often as comparing the two ends alone.
-
-    Args:
-        strata: For each temperature its answers, all else equal.
-        seed: Of the shuffles.
-
-    Returns:
-        The two-sided p and the number of answers.
-    """
-    rng = np.random.default_rng(seed)
-    total, shuffled, n = 0.0, np.zeros(SHUFFLES), 0
-    for stratum in strata:
-        texts = [text for some in stratum.values() for text in some]
-        groups = np.repeat(np.arange(len(stratum)), [*map(len, stratum.values())])
-        distance = 1.0 - lexical(texts)
-        np.fill_diagonal(distance, 0.0)
-        sizes = np.bincount(groups)
-        slope = np.array([*stratum])
-        weight = (slope - slope.mean()) / (sizes * (sizes - 1))
-        orders = np.array([rng.permutation(groups) for _ in range(SHUFFLES)])
-        total += float(_within(distance, groups[None, :], weight)[0])
-        for first in range(0, SHUFFLES, BATCH):
-            some = slice(first, first + BATCH)
-            shuffled[some] += _within(distance, orders[some], weight)
-        n += len(texts)
-    extreme = int((np.abs(shuffled) >= abs(total) - 1e-6).sum())
-    return (1 + extreme) / (1 + SHUFFLES), n
-
-
-def _within(distance: Array, orders: Array, weight: Array) -> Array:
-    """Return the weighted sum of distances within groups, for each order of labels."""
-    member = (orders[:, :, None] == np.arange(len(weight))).astype(np.float32)
-    batch, n, groups = member.shape
-    flat = member.transpose(1, 0, 2).reshape(n, batch * groups)
-    sums = ((distance @ flat) * flat).sum(axis=0)
-    return np.asarray(sums.reshape(batch, groups) @ weight)
+def _said(p: float, p_answers: float, n: int, low: float, high: float) -> str:
+    """Return what both tests say, each named by what it looked at."""
+    varied, others = (
+        f"p {'<' if chance <= 0.001 else '='} {max(chance, 0.001):.2g}"
+        for chance in (p, p_answers)
+    )
+    if p < LEVEL and p_answers < LEVEL:
+        return (
+            f"temperature changed how varied the answers are ({varied}, n = {n}) and "
+            f"what they are ({others})"
+        )
+    if p < LEVEL:
+        return (
+            f"temperature changed how varied the answers are ({varied}, n = {n}); "
+            f"no change in what they are was seen ({others})"
+        )
+    if p_answers < LEVEL:
+        return (
+            f"temperature changed what the answers are ({others}, n = {n}); no change "
+            f"in how varied they are was seen ({varied})"
+        )
+    return (
+        "no change with temperature was seen, neither in how varied the answers are "
+        f"({varied}, n = {n}) nor in what they are ({others}): those at {low:g} and "
+        f"{high:g} may come from one distribution, so the host may ignore it, or the "
+        "prompt leaves no choice, or n is too small"
+    )
 
 
 class Recommendation(msgspec.Struct, frozen=True):
@@ -185,46 +199,60 @@ class Recommendation(msgspec.Struct, frozen=True):
 
     Attributes:
         temperature: The value, or ``None``.
-        reason: A sentence.
+        reason: A sentence or two.
+        gap: The metric at this temperature minus at the best one, where it is another.
     """
 
     temperature: float | None
     reason: str
+    gap: Estimate | None = None
 
     def __str__(self) -> str:
         return self.reason
 
 
 @kept
-def recommend(sweep: Outcome) -> Recommendation:
+@one_thread()
+def recommend(sweep: Outcome, margin: float | None = None) -> Recommendation:
     """Return the temperature to take, as far as the sweep can say.
 
-    Diversity alone has no best value. With a metric, it is the most varied of the
-    temperatures whose difference from the best, paired by prompt, has an interval
-    that holds 0; without one, it is the value the model's maker gives, if it lies
-    within the sweep.
+    Diversity alone has no best value. With a metric, it is the temperature at which
+    that is highest; with a margin, the most varied of those which, compared by prompt,
+    lose no more than that against it at the lower limit of the 95 % interval
+    (non-inferiority). Without a metric, it is the value the model's maker gives, if it
+    lies within the sweep.
+
+    Args:
+        sweep: The sweep.
+        margin: How much of the metric may be given away for more varied answers.
+
+    Raises:
+        BadInput: If the margin is no number from 0.
     """
+    number = isinstance(margin, float | int) and not isinstance(margin, bool)
+    if margin is not None and not (number and 0 <= margin < math.inf):
+        raise BadInput(
+            f"margin is {margin!r}.",
+            "Give how much of the metric may be lost, such as 0.05.",
+        )
     values = [v for v in sweep.axes.get("temperature", ()) if v is not None]
     if len(values) < 2 or sweep.pinned:
         return Recommendation(None, "Temperature was not swept.")
-    rows = {row["temperature"]: row for row in summary.summarise(sweep, "temperature")}
-    length = summary.common_length(sweep)
+    length, size = summary.common_length(sweep), summary.common_answers(sweep)
     parts = {
-        temperature: summary.figures(sweep, some, length)
+        temperature: summary.figures(sweep, some, length, size)
         for (temperature,), some in summary.points(sweep, ["temperature"]).items()
     }
     for name in sweep.metrics:
-        scored = [t for t in values if rows[t].get(f"{name}_low") is not None]
-        if not scored:
-            continue
-        best = max(scored, key=lambda t: float(rows[t][name]))
-        level = [t for t in scored if not _beats(parts[best][name], parts[t][name])]
-        taken = max(level, key=lambda t: float(rows[t].get("diversity") or 0.0))
-        return Recommendation(
-            taken,
-            f"{taken:g}: the most varied answers among the temperatures "
-            f"whose {name} cannot be told from the best (at {best:g}).",
-        )
+        scored = {t: parts[t][name] for t in values if name in parts.get(t, {})}
+        if len(scored) > 1:
+            varied = {
+                t: pool([*parts[t].get("diversity", {}).values()]).value
+                for t in scored
+                if parts[t].get("diversity")
+            }
+            bounds = summary.bounds(sweep, name)
+            return _best(name, scored, varied, bounds, margin)
     made = sweep.maker_temperature
     if made is not None and min(values) <= made <= max(values):
         return Recommendation(
@@ -237,7 +265,52 @@ def recommend(sweep: Outcome) -> Recommendation:
     )
 
 
-def _beats(mine: Prompts, yours: Prompts) -> bool:
-    """Tell whether a metric is higher on the same prompts, beyond chance."""
-    gap = minus(mine, yours, (-math.inf, math.inf))
-    return gap is not None and (gap.value if gap.low is None else gap.low) > 0
+def _best(
+    name: str,
+    scored: Mapping[float, Prompts],
+    varied: Mapping[float, float],
+    bounds: Limits,
+    margin: float | None,
+) -> Recommendation:
+    """Return the best temperature by a metric, or a more varied one that fits."""
+    found = {t: pool([*prompts.values()], bounds) for t, prompts in scored.items()}
+    # Of those that are level the most varied one, which costs nothing.
+    best = max(found, key=lambda t: (found[t].value, varied.get(t, 0.0)))
+    told = f"{name} is highest there, {_figure(found[best])}"
+    many = f"the best of {len(found)}, so that chance flatters it"
+    gaps = {t: minus(scored[t], scored[best], bounds) for t in found if t != best}
+    level = [t for t, e in found.items() if e.value == found[best].value]
+    if margin is None:
+        rest = " Others may be as good: margin= lets a more varied one be taken."
+        if len(level) > 1:
+            many += f", and the most varied of the {len(level)} that are level"
+        return Recommendation(best, f"{best:g}: {told}, {many}.{rest}")
+    fit = {
+        t: gap
+        for t, gap in gaps.items()
+        if gap is not None and gap.low is not None and gap.low >= -margin
+    }
+    taken = max([best, *fit], key=lambda t: varied.get(t, 0.0))
+    if taken == best:
+        return Recommendation(
+            best,
+            f"{best:g}: {told}, {many}. No more varied temperature is sure to lose at "
+            f"most {margin:g}.",
+        )
+    gap = fit[taken]
+    assert gap.low is not None
+    lost = max(0.0, -gap.low)
+    return Recommendation(
+        taken,
+        f"{taken:g}: the most varied answers of those that lose at most {margin:g} of "
+        f"{name} against the best (at {best:g}, {many}): {_figure(gap, '+z')}, so up "
+        f"to {lost:.2g} may be lost.",
+        gap,
+    )
+
+
+def _figure(estimate: Estimate, sign: str = "z") -> str:
+    """Return a figure with its interval, where it has one."""
+    values = (estimate.value, estimate.low, estimate.high)
+    value, *ends = (f"{v:{sign}.2f}" for v in values if v is not None)
+    return f"{value} [{', '.join(ends)}]" if len(ends) == 2 else value

@@ -14,6 +14,7 @@ import msgspec
 from kimikit import html
 from kimikit.shown import Shown, Table
 from kimikit.sweeps import summary
+from kimikit.sweeps.intervals import LEAST
 from kimikit.sweeps.metrics import normal, text_of
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
@@ -87,7 +88,11 @@ def label_text(value: Any, most: int = 40) -> str:
 def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     """Return a figure with its interval, where it has one."""
     values = [row.get(name + end) for end in ("", "_low", "_high")]
-    shown = [f"{v:z.{DIGITS.get(name, 2)}f}" for v in values if v is not None]
+    if name.endswith("_usd"):
+        return _price(values)
+    digits = DIGITS.get(name, 2)
+    texts = [f"{v:z.{digits}f}" for v in values if v is not None]
+    shown = [text.replace("inf", "∞") for text in texts]
     if not shown:
         return html.Cell("", "")
     text, rich = html.interval(*shown) if len(shown) == 3 else (shown[0], shown[0])
@@ -95,10 +100,26 @@ def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     return html.Cell(text, drawn + rich)
 
 
+def _price(values: Sequence[Any]) -> html.Cell:
+    """Return what a right answer cost; where none is right, the least it costs."""
+    value, low, high = values
+    if low is None:
+        text = "" if value is None else html.money(value)
+        return html.Cell(text, html.esc(text))
+    if value is None:
+        text = f"none right, at least {html.money(low)}"
+        return html.Cell(text, html.esc(text))
+    most = "∞" if high is None else html.money(high)
+    return html.interval(html.money(value), html.money(low), most)
+
+
 def _line(rows: Rows, name: str, *, bars: bool = False) -> list[object]:
     """Return the head of an axis, count, cost or figure, and its cell of each point."""
     if any(f"{name}_low" in row for row in rows):
-        head = HEADS.get(name, name.replace("_", " "))
+        plain = name.replace("_", " ")
+        if name.endswith("_usd"):
+            plain = f"US$ for each {plain.removesuffix(' usd')}"
+        head = HEADS.get(name, plain)
         return [head, *(figure(row, name, bars=bars) for row in rows)]
     shown = html.money if name == "cost" else label_text
     return [name, *(shown(row[name]) for row in rows)]
@@ -123,9 +144,22 @@ def _short(sweep: Outcome) -> list[str]:
 
 def caption(sweep: Outcome) -> str:
     """Return what a reader must know to read the figures."""
+    size = summary.common_answers(sweep)
+    fewest = min((len(g.texts) for g in summary.groups(sweep) if g.texts), default=0)
+    fewer = " (points with fewer do not compare in these)" if fewest < size else ""
+    prompts = len(sweep.axes.get("prompt", ("",)))
+    few = (
+        "Intervals are for prompts like these"
+        if prompts >= LEAST
+        else "Intervals are for these prompts; the compression ratio has none"
+    )
     return (
         f"{len(sweep.replies)} answers, {sweep.repeats} asked a point. In brackets "
-        "95 % intervals; none where n < 3. Wording is measured on the first "
+        "95 % intervals; none where n < 3, and none where nothing varied in a figure "
+        f"that has no upper end. {few}. Agreement, unique share, entropy, distinct-1 "
+        "and -2 and compression depend on the number of answers, and are of "
+        f"{size} answers{fewer}; entropy of so many is at most {math.log(size or 1):.2f}"
+        ", of all it has no upper limit. Wording is measured on the first "
         f"{summary.common_length(sweep)} words of each answer. Seed {sweep.seed}."
     )
 
@@ -204,12 +238,15 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
     rows = summary.differences(sweep, other)
     axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
     prompts = rows[0]["prompts"]
+    many = sum(value is not None for r in rows for k, value in r.items() if "_low" in k)
     note = (
         f"{other.name or 'other'} minus {sweep.name or 'this'}, paired over {prompts} "
-        f"prompt{'s' if prompts > 1 else ''}, 95 % intervals. An interval without 0 "
-        "tells them apart; of many figures one in twenty does so by chance."
+        f"prompt{'s' if prompts > 1 else ''}, 95 % intervals; figures that depend on "
+        "the number of answers are of n on both sides. An interval without 0 tells "
+        f"them apart; of {many} intervals about {many / 20:.0f} do so by chance alone."
     )
-    return Page([_across(rows, [*axes, "prompts", *_figures(sweep, rows)])], note, rows)
+    names = [*axes, "prompts", "n", *_figures(sweep, rows)]
+    return Page([_across(rows, names)], note, rows)
 
 
 def compare(sweep: Outcome, most: int) -> Page:

@@ -13,15 +13,7 @@ from support.sweeps import pick
 
 from kimikit.intervals import wilson
 from kimikit.sweeps import metrics
-from kimikit.sweeps.intervals import (
-    Part,
-    jackknife,
-    mean,
-    minus,
-    pairwise,
-    pool,
-    student,
-)
+from kimikit.sweeps.intervals import Part, mean, minus, pairwise, pool
 from kimikit.sweeps.verdict import permutation_test
 from kimikit.types import Reply, ToolCall
 

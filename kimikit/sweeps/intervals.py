@@ -218,6 +218,8 @@ def pairwise(alike: Array) -> Part:
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = ((weights @ off) * weights).sum(axis=1) / pairs
         low, high = np.nanpercentile(draws, [2.5, 97.5])
+        if high - low < ALIKE:
+            return _unseen_pairs(value, n)
         # The percentile interval is too short for small n (Hesterberg 2015), and knows
         # nothing of an answer of another kind that did not come, or came once.
         wider = student(n - 1) / Z * (n / (n - 1)) ** 0.5
@@ -227,7 +229,7 @@ def pairwise(alike: Array) -> Part:
             math.hypot(above, 2 * (1 - value) / n),
         )
         ends = max(0.0, value - below), min(1.0, value + above)
-        if high - low < ALIKE or n < FEW:
+        if n < FEW:
             other = _unseen_pairs(value, n)
             ends = min(ends[0], other[0]), max(ends[1], other[1])
         return ends

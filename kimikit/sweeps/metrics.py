@@ -18,9 +18,9 @@ import numpy as np
 
 from kimikit.intervals import chosen, exact, wilson
 from kimikit.sweeps.intervals import (
+    RAREFIED,
     Array,
     Limits,
-    RAREFIED,
     Part,
     mean,
     of_set,
@@ -351,7 +351,8 @@ def entropy(clusters: Sequence[Hashable], size: int | None = None) -> Part:
     def of(counts: Array, total: Array) -> Array:
         shares = counts / total
         terms = shares * np.log(np.where(shares > 0, shares, 1.0))
-        return np.abs(terms.sum(axis=0))
+        out: Array = np.abs(terms.sum(axis=0))
+        return out
 
     size = min(size or n, n)
     return _of_counts(of, numbers, np.arange(n), np.ones(n), size, unbounded=True)

@@ -158,8 +158,9 @@ def caption(sweep: Outcome) -> str:
         "95 % intervals; none where n < 3, and none where nothing varied in a figure "
         f"that has no upper end. {few}. Agreement, unique share, entropy, distinct-1 "
         "and -2 and compression depend on the number of answers, and are of "
-        f"{size} answers{fewer}; entropy of so many is at most {math.log(size or 1):.2f}"
-        ", of all it has no upper limit. Wording is measured on the first "
+        f"{size} answers{fewer}; entropy of so many is at most "
+        f"{math.log(size or 1):.2f}, of all it has no upper limit. Wording is measured "
+        "on the first "
         f"{summary.common_length(sweep)} words of each answer. Seed {sweep.seed}."
     )
 

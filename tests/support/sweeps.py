@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+from kimikit.sweeps import Sweep, Trial
 from kimikit.types import Host, Reply, Usage
 
 WORDS = "blue red green teal ochre pink mauve grey gold jade".split()  # noqa: SIM905
@@ -35,6 +36,40 @@ def reply(text: str, **fields: Any) -> Reply:
         **fields,
     }
     return Reply(text=text, **given)
+
+
+def of_texts(
+    points: dict[Any, list[Any]],
+    *,
+    axes: tuple[str, ...] = ("temperature",),
+    **fields: Any,
+) -> Sweep:
+    """Return a sweep with these answers at each point, in which nothing was asked.
+
+    A text is an answer, a ``Reply`` is one too, ``None`` failed, and a list of one
+    reply is what had come before it broke off.
+    """
+    trials = []
+    places = [point if isinstance(point, tuple) else (point,) for point in points]
+    for at, answers in zip(places, points.values(), strict=True):
+        for repeat, given in enumerate(answers):
+            broken = given[0] if isinstance(given, list) else None
+            lost = given is None or broken is not None
+            whole = reply(given) if isinstance(given, str) else given
+            trials.append(
+                Trial(
+                    params=dict(zip(axes, at, strict=True)),
+                    repeat=repeat,
+                    reply=None if lost else whole,
+                    partial=broken,
+                    error="It broke." if lost else None,
+                )
+            )
+    labels = [tuple(dict.fromkeys(some)) for some in zip(*places, strict=True)]
+    fields = {"repeats": max(map(len, points.values())), **fields}
+    return Sweep(
+        trials=tuple(trials), axes=dict(zip(axes, labels, strict=True)), **fields
+    )
 
 
 class FakeClient:

@@ -57,6 +57,22 @@ def exact(successes: float, n: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def most_unseen(seen: int, n: int) -> float:
+    """Return the largest share of what came at most once in ``n`` tries.
+
+    At a larger one it would come more often, 95 % of the time.
+
+    Args:
+        seen: 0 or 1.
+        n: Tries.
+    """
+    if seen == 0:
+        return 1 - (2 * TAIL) ** (1 / n)
+    from scipy import special
+
+    return float(special.betaincinv(seen + 1, n - seen, 1 - 2 * TAIL))
+
+
 def student(df: float) -> float:
     """Return the 97.5 % point of Student's t."""
     from scipy import special

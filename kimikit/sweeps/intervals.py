@@ -22,7 +22,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from kimikit.intervals import Z_95 as Z
-from kimikit.intervals import around, student, wilson
+from kimikit.intervals import around, most_unseen, student, wilson
 
 Array = npt.NDArray[Any]
 
@@ -125,12 +125,12 @@ Prompts = Mapping[Any, Sequence[Part]]
 def unseen(value: float, n: int, bounds: Limits) -> Limits | None:
     """Return the interval of what came out the same ``n`` times.
 
-    The share of what would come out otherwise is at most Wilson's upper limit of 0 in
-    n, and that may be anything within the bounds. Without bounds there is no interval.
+    A share of what would come out is otherwise, and that may be anything within the
+    bounds. Without bounds there is no interval.
     """
     if not all(map(math.isfinite, bounds)):
         return None
-    share = wilson(0, n)[1]
+    share = most_unseen(0, n)
     return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
 
 
@@ -240,11 +240,11 @@ def pairwise(alike: Array) -> Part:
 def _unseen_pairs(value: float, n: int) -> Limits:
     """Return the interval of the mean similarity where all pairs are equally alike.
 
-    Answers of another kind are at most Wilson's limit of 0 in n, so that pairs without
-    them are at least the square of the rest. Repetitions of one answer are at most
-    Wilson's limit of 1 in n, and pairs of them its square.
+    Pairs without an answer that never came are at least the square of the rest. Of all
+    that came once, the most frequent one may have the share that can come once, and
+    pairs of it the square.
     """
-    other, same = wilson(0, n)[1], wilson(1, n)[1]
+    other, same = most_unseen(0, n), most_unseen(1, n)
     return value * (1 - other) ** 2, value + (1 - value) * same**2
 
 

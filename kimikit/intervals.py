@@ -67,7 +67,7 @@ def most_unseen(seen: int, n: int) -> float:
         n: Tries.
     """
     if seen == 0:
-        return 1 - (2 * TAIL) ** (1 / n)
+        return 1 - math.exp(math.log(2 * TAIL) / n)
     from scipy import special
 
     return float(special.betaincinv(seen + 1, n - seen, 1 - 2 * TAIL))

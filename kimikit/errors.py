@@ -25,6 +25,7 @@ is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.
             ├── ModelNotFound            has ``.available``
             ├── RateLimited              has ``.retry_after_s``
             ├── Overloaded
+            ├── EndpointNotServed        also ``NotSupported``: 501, not tried again
             └── BadRequest
                 ├── FixedTemperature     has ``.allowed``
                 ├── ContextTooLong
@@ -356,6 +357,10 @@ class RateLimited(StatusError):
 
 class Overloaded(StatusError):
     """The host has no capacity just now (5xx, ``engine_overloaded_error``)."""
+
+
+class EndpointNotServed(StatusError, NotSupported):
+    """The server knows the endpoint and does not serve it (501)."""
 
 
 class BadRequest(StatusError):

@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -15,7 +15,11 @@ from kimikit import errors
 from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
+from kimikit.wire.loose import mend
+from kimikit.wire.reports import read_report
+from kimikit.wire.secrets import redact
 from kimikit.wire.sse import BOM, Decoder
+from kimikit.wire.unpack import BadPacking, Unpacker, is_packed, unpacker
 from kimikit.wire.usage import estimate_prompt, weigh
 
 PROGRESS_S = 0.2
@@ -24,11 +28,35 @@ FINISH_S = 10.0
 """Seconds to wait, after the finish of an answer, for its usage and its end."""
 
 
+MOST_BYTES = 512 * 2**20
+"""Bytes of an answer in one piece beyond which nobody can want it."""
+NAME_LIMIT = 200
+"""Characters of a model's name, an id or a reason that are kept of a host's words."""
+
+
+class Request(NamedTuple):
+    """What is sent, as no observer sees it.
+
+    Attributes:
+        body: The JSON of the request.
+        headers: Its own headers.
+        timeouts: Its patience: ``connect``, ``first_byte`` and ``gap``.
+        keys: What must not show: the key, and secrets in body and headers.
+    """
+
+    body: dict[str, Any]
+    headers: dict[str, str]
+    timeouts: dict[str, float]
+    keys: tuple[str, ...]
+
+
 class Answer:
     """What a stream is made of, whoever pulls its bytes; entered while it runs.
 
     Attributes:
-        call: The request.
+        call: The request, as it may be shown and stored.
+        sent: The request as it is sent.
+        tries: How often it was sent again.
         watch: The live view.
         headers: Those of the host's last response.
         ended: Whether nothing more is wanted from the connection.
@@ -38,28 +66,21 @@ class Answer:
     def __init__(
         self,
         call: Call,
+        sent: Request | None = None,
         *,
         observers: Iterable[Observer] = (),
         pricer: Pricer | None = None,
         watch: Watch | None = None,
-        key: str = "",
-        patience: tuple[float, float] = (600.0, 300.0),
     ) -> None:
+        limits = {"first_byte": 600.0, "gap": 300.0}
         self.call = call
+        self.sent = sent or Request(call.body, {}, limits, ())
+        self.tries = 0
         self.watch = watch
-        self.headers: Mapping[str, str] = {}
-        self.ended = False
-        self.patience, self._gap_s = patience
         self._observers = observers
         self._told: list[Observer] = []
         self._pricer = pricer
-        self._key = key
         self._logs = faults.logs()
-        self._decoder = Decoder()
-        self._folder = Folder(call)
-        self._streams: bool | None = None  # not known until the first bytes
-        self._body = bytearray()
-        self._whole: dict[str, Any] | None = None
         self._start = time.perf_counter()
         self._next_progress = self._start + PROGRESS_S
         self._first_token_s: float | None = None
@@ -68,6 +89,19 @@ class Answer:
         self._watched = True
         self._stopped = False
         self._final: Reply | None = None
+        self.begin({})
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """Expect a response with these headers; what came before it is no answer."""
+        self.headers = headers
+        self.ended = False
+        self.patience = self.sent.timeouts["first_byte"]
+        self._unpack: Unpacker | None = unpacker(headers)
+        self._decoder = Decoder()
+        self._folder = Folder(self.call)
+        self._streams: bool | None = None  # not known until the first bytes
+        self._body = bytearray()
+        self._whole: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
         """Tell the observers; one that refuses ends the call before it is sent."""
@@ -85,12 +119,14 @@ class Answer:
 
     def feed(self, data: bytes) -> list[Delta]:
         """Take bytes of the answer, cut anywhere; return the steps they make."""
+        if self._unpack is not None:
+            data = self._unpack.feed(data)
         if not self._streams:
             data = self._sniff(data)
         events = self._decoder.feed(data)
         if self._logs:
             for event in events:
-                faults.log(f"< {faults.decode(event)}", self._key)
+                faults.log(f"< {faults.decode(event)}", *self.sent.keys)
         deltas = self._folder.feed(events)
         if deltas:
             if self._watched:
@@ -104,13 +140,20 @@ class Answer:
     def _sniff(self, data: bytes) -> bytes:
         """Keep a body that is no event stream whole: plain JSON, or a page of HTML."""
         self._body += data
+        if len(self._body) > MOST_BYTES:
+            raise BadPacking(f"more than {MOST_BYTES:,} bytes in one piece")
         if self._streams is None:
+            if is_packed(self._body[:2]) and self._unpack is None:
+                # It is packed and no header says so.
+                self._unpack = Unpacker("gzip")
+                packed, self._body = bytes(self._body), bytearray()
+                return self._sniff(self._unpack.feed(packed))
             start = self._body.removeprefix(BOM).lstrip()
             if start.startswith((b"{", b"<", b"[")):
                 self._streams = False
             elif not BOM.startswith(start):
                 self._streams = True
-                self.patience = self._gap_s
+                self.patience = self.sent.timeouts["gap"]
                 return bytes(self._body)
         return b""
 
@@ -118,6 +161,7 @@ class Answer:
         """Take the JSON of an endpoint that answers in one piece."""
         if isinstance(found, dict):
             kept = {k: v for k, v in found.items() if k not in ("data", "results")}
+            kept = mend(kept)
             self._whole = kept
             self._folder.take(kept)
         self._shown = True
@@ -128,7 +172,7 @@ class Answer:
             deltas = self._folder.feed(self._decoder.finish())
         else:
             found = read_objects(bytes(self._body).removeprefix(BOM))
-            self._whole = found[0] if found else None
+            self._whole = mend(found[0]) if found else None
             deltas = [step for value in found for step in self._folder.take(value)]
         deltas += self._folder.finish()
         if deltas:
@@ -137,8 +181,8 @@ class Answer:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of the answer itself has arrived."""
-        return self._shown or bool(self._folder.head or self._folder.tally.raw)
+        """Whether anything of the answer itself was shown, so that it is not redone."""
+        return self._shown
 
     @property
     def complete(self) -> bool:
@@ -162,30 +206,43 @@ class Answer:
 
     def check(self) -> None:
         """Raise what the host reported inside its answer, or that it gave none."""
-        reported, said = self._folder.error, self._decoder.error
+        folder, said = self._folder, self._decoder.error
+        reported = folder.error
         if said:
             (reported, *_) = read_objects(said) or [{"error": faults.decode(said)}]
         if reported is not None:
-            cause = self.refused(faults.read_report(reported).code, reported)
-            raise self.broken(cause) if self._streams else cause
-        if not self.begun:
-            raise self.no_answer(self._decoder.stray if self._streams else self._body)
+            cause = self.refused(read_report(reported).code, reported)
+            raise self.broken(cause) if self._shown else cause
+        if self._shown:
+            return
+        if not folder.answered:
+            odd = self._whole or folder.odd
+            if odd is not None:
+                raise self.refused(200, odd)
+            body = self._decoder.stray if self._streams else self._body
+            raise self.no_answer(body)
+        if self._streams and not self._decoder.done:
+            raise self._silent("broke off before its first token")
 
     def refused(self, status: int, body: bytes | dict[str, Any]) -> errors.StatusError:
         """Return the error of what the host sent in place of an answer."""
-        return faults.status_error(status, self.headers, body, self.call, self._key)
+        keys = self.sent.keys
+        return faults.status_error(status, self.headers, body, self.call, *keys)
 
     def no_answer(self, body: bytes | bytearray) -> errors.HostError:
         """Return the error of a success that is no answer, such as a page of HTML."""
         if body.strip():
             return self.refused(200, bytes(body))
+        return self._silent("ended without an answer")
+
+    def _silent(self, how: str) -> errors.ConnectionFailed:
         host = self.call.host
         return errors.ConnectionFailed(
-            f"{host.title or host.name} ended without an answer.",
+            f"{host.title or host.name} {how}.",
             f"Run it again, or check the address: base_url is {host.base_url}.",
             status=200,
             host=host.name,
-            request_id=faults.request_id(self.headers),
+            request_id=faults.request_id(self.headers, *self.sent.keys),
         )
 
     def broken(self, cause: errors.HostError) -> errors.StreamError:
@@ -243,8 +300,9 @@ class Answer:
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(
             main,
-            model=str(folder.head.get("model") or call.model),
-            id=str(folder.head.get("id") or ""),
+            finish_reason=self._name(main.finish_reason) or None,
+            model=self._name(folder.head.get("model")) or call.model,
+            id=self._name(folder.head.get("id")),
             usage=usage,
             first_token_s=self._first_token_s,
             duration_s=self._duration_s or time.perf_counter() - self._start,
@@ -257,6 +315,11 @@ class Answer:
         return msgspec.structs.replace(
             main, notes=tuple(notes), cost=replies.cost(main, call, self._pricer)
         )
+
+    def _name(self, said: object) -> str:
+        """Return a short word of the host as it may be shown and stored."""
+        text = said if isinstance(said, str) else "" if said is None else str(said)
+        return redact(text[: 2 * NAME_LIMIT], *self.sent.keys)[:NAME_LIMIT]
 
     @functools.cached_property
     def _prompt_tokens(self) -> int:

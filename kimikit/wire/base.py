@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeVar
 from kimikit import errors
 from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
-from kimikit.wire import hosts, requests
-from kimikit.wire.answer import Answer
+from kimikit.wire import hosts, options, requests, secrets
+from kimikit.wire.answer import Answer, Request
+from kimikit.wire.secrets import Key
 from kimikit.wire.streams import AsyncStream, Stream
 
 CONNECT_S = 20.0
@@ -24,20 +25,6 @@ FREE = ("models", "balance", "count_tokens")
 """Endpoints that cost nothing, so no observer is told of them."""
 
 _S = TypeVar("_S", Stream, AsyncStream)
-
-
-class _Key:
-    """A key that no repr shows."""
-
-    def __init__(self, value: str) -> None:
-        self.value = value.strip() if isinstance(value, str) else ""
-        if not self.value.isascii() or any(c.isspace() for c in self.value):
-            raise errors.BadInput(
-                "The key has characters that no key has.", "Copy it again, alone."
-            )
-
-    def __repr__(self) -> str:
-        return "***"
 
 
 class Base(Generic[_S]):
@@ -54,6 +41,7 @@ class Base(Generic[_S]):
         timeout: Seconds of silence to bear, instead of each phase's default; or a dict
             of ``connect``, ``first_byte`` and ``gap``.
         max_retries: Tries after the first, for errors that pass.
+        extra_headers: HTTP headers of every request, as a call takes them too.
         transport: An httpx transport: the one test seam.
         observers: Who is told of every call.
         pricer: What knows the price of a call.
@@ -83,25 +71,35 @@ class Base(Generic[_S]):
         max_tokens: int | None = None,
         timeout: float | Mapping[str, float] | None = None,
         max_retries: int = 2,
+        extra_headers: Mapping[str, Any] | None = None,
         transport: Any = None,
         observers: Sequence[Observer] = (),
         pricer: Pricer | None = None,
         **defaults: Any,
     ) -> None:
-        self.host = hosts.resolve(host, base_url=base_url, model=model)
+        # Wrapped before anything can fail: a traceback shows what is local here.
+        api_key = Key.of(api_key)
+        headers = options.headers(extra_headers)
+        del extra_headers
+        self.host: Host = hosts.resolve(host, base_url=base_url, model=model)
         if not self.host.base_url:
             raise errors.BadInput(
                 f"The host {self.host.name!r} has no address of its own.",
                 "Use kimikit.Kimi(), which starts it, or run 'kimikit serve' and pass "
                 "the base_url= and api_key= that it prints.",
             )
-        self.key = _Key(hosts.key_of(self.host) if api_key is None else api_key)
-        self.timeouts = _timeouts(timeout)
-        self.retries = max_retries
+        self.key: Key = (
+            hosts.key_of(self.host) if api_key is None else api_key
+        ).check()
+        self.timeouts = _timeouts(timeout, _LIMITS)
+        self.headers: dict[str, str | None] = headers
+        self.retries: int = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer
-        given = {**defaults, "temperature": temperature, "max_tokens": max_tokens}
-        self.defaults = {k: v for k, v in given.items() if v is not None}
+        options.refuse(defaults)
+        given = {"temperature": temperature, "max_tokens": max_tokens}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.defaults = {**defaults, **given}
         requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)
 
@@ -133,7 +131,8 @@ class Base(Generic[_S]):
             stream: Whether the host shall stream; if not, it answers in one piece.
             watch: A live view, called with each ``Delta`` and each ``Wait``.
             meta: What observers shall remember with the call; never sent.
-            **params: Any parameter of the API; one that is ``None`` is left out.
+            **params: Any parameter of the API; one that is ``None`` is left out. Also
+                ``timeout``, ``extra_headers`` and ``extra_body`` of this call.
 
         Raises:
             BadInput: If the request is impossible; nothing was sent then.
@@ -161,6 +160,7 @@ class Base(Generic[_S]):
         meta: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> _S:
+        own, params = options.options(params)
         model = plain(params.pop("model", None), "model") or self.host.model
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
@@ -172,9 +172,9 @@ class Base(Generic[_S]):
             host=self.host,
             model=model,
             stream=stream,
-            params={**self.defaults, **params},
+            params=options.joined(self.defaults, params),
         )
-        return self._stream(self, self.answer(endpoint, body, watch, meta))
+        return self._stream(self, self.answer(endpoint, body, watch, meta, own))
 
     def path(self, endpoint: str) -> str:
         """Return the URL of ``endpoint``.
@@ -196,6 +196,7 @@ class Base(Generic[_S]):
         body: dict[str, Any],
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
+        own: options.Options = options.NONE,
     ) -> Answer:
         """Return a call, not sent yet; it is observed and priced unless it is free.
 
@@ -203,33 +204,41 @@ class Base(Generic[_S]):
             NotSupported: If this host is not known to have the endpoint.
         """
         self.path(endpoint)
+        sent: dict[str, str] = options.sent_headers(self.headers, own.headers)
+        hidden: tuple[str, ...] = (*secrets.secrets_in(sent), *secrets.secrets_in(body))
         call = Call(
             id=uuid.uuid4().hex,
             endpoint=endpoint,
             host=self.host,
             model=str(body.get("model", "")),
-            body=body,
+            body=secrets.masked(body) if hidden else body,
             created=time.time(),
             meta=dict(meta or {}),
         )
+        limits = _timeouts(own.timeout, self.timeouts)
         return Answer(
             call,
+            Request(body, sent, limits, (self.key, *map(Key, hidden))),
             observers=() if endpoint in FREE else self._observers,
             pricer=self.pricer,
             watch=watch,
-            key=self.key.value,
-            patience=(self.timeouts["first_byte"], self.timeouts["gap"]),
         )
 
 
-def _timeouts(timeout: float | Mapping[str, float] | None) -> dict[str, float]:
-    limits = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
+_LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
+
+
+def _timeouts(
+    timeout: float | Mapping[str, float] | None, limits: dict[str, float]
+) -> dict[str, float]:
+    if timeout is None:
+        return limits
     given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
     for name, value in given.items():
         known = name in limits and (value is None or requests.is_number(value, 0))
         if not known or value == 0:
             raise errors.BadInput(
-                f"timeout has {name}={value!r}.",
+                f"timeout has {name}={value!r:.80}.",
                 "Pass seconds above 0, or a dict of connect, first_byte and gap.",
             )
-    return limits | {name: value for name, value in given.items() if value is not None}
+    return limits | {n: float(v) for n, v in given.items() if v is not None}

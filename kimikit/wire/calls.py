@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kimikit.types import CallPart, ToolCall
-from kimikit.wire.loose import as_dict, as_list, as_str
+from kimikit.wire.loose import as_count, as_dict, as_list, as_str, mend
 from kimikit.wire.usage import weigh
 
 _BRACKET = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
@@ -119,9 +119,8 @@ class Assembler:
         """Return the call that a piece belongs to, a new one if to none so far."""
         call: _Open | None = None
         last = self.calls[-1] if self.calls else None
-        if isinstance(index, str) and index.isdecimal() and len(index) < 10:
-            index = int(index)
-        if isinstance(index, int) and not isinstance(index, bool):
+        index = as_count(index)
+        if index is not None:
             call = self._by_index.get(index)
         elif id_:
             call = self._by_id.get(id_)
@@ -137,7 +136,7 @@ class Assembler:
         elif call is None and last is not None and self._is_more(last, id_, name, text):
             call = last
         if call is None:
-            number = index if isinstance(index, int) else len(self.calls)
+            number = len(self.calls) if index is None else index
             call = self._by_index[number] = _Open(number, len(self.calls))
             self.calls.append(call)
         call.id = call.id or id_
@@ -301,7 +300,7 @@ def decoded(text: str) -> Any:
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(mend(value)).decode()
 
 
 def name_ids(calls: list[ToolCall], *, count: int, kimi: bool) -> list[ToolCall]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,34 +10,49 @@ import msgspec
 
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
+from kimikit.wire.extras import Extras
 from kimikit.wire.leaks import calls_in, tools_in
-from kimikit.wire.loose import as_dict, as_list, as_str
+from kimikit.wire.loose import as_dict, as_list, as_str, mend, read_json
 from kimikit.wire.markers import Filter
+from kimikit.wire.reports import reports_error
 from kimikit.wire.surrogates import Halves
 from kimikit.wire.usage import Tally
 
 
-class _FastDelta(msgspec.Struct, gc=False):
+class _FastDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    role: str | None = None
     tool_calls: None = None
+    function_call: None = None
+    refusal: None = None
     reasoning_details: None = None
+    annotations: None = None
+    audio: None = None
+    images: None = None
+    name: None = None
 
 
-class _FastChoice(msgspec.Struct, gc=False):
+class _FastChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     delta: _FastDelta
     index: int = 0
     finish_reason: None = None
     usage: None = None
     logprobs: None = None
+    error: None = None
+    message: None = None
+    stop_reason: None = None
+    native_finish_reason: None = None
+    matched_stop: None = None
+    token_ids: None = None
 
 
 class _FastChunk(msgspec.Struct, gc=False):
     """The shape of nearly all chunks: one choice that goes on with its text.
 
-    Whatever may carry more than text must be null here; a chunk that does not fit
-    takes the slow way, which knows every shape.
+    Whatever may carry more than text must be null here; a chunk that does not fit, or
+    that has a field of another name, takes the slow way, which loses nothing.
     """
 
     choices: tuple[_FastChoice]
@@ -74,6 +88,8 @@ class Choice:
         unclosed: Whether the text is what a think tag held that never closed.
         finish_reason: The host's first word for its end.
         logprobs: What the host sent of them.
+        extras: All other fields of its messages.
+        beside: All other fields beside its messages.
     """
 
     def __init__(
@@ -92,6 +108,8 @@ class Choice:
         self.unclosed = False
         self.finish_reason: str | None = None
         self.logprobs: list[Any] = []
+        self.extras = Extras()
+        self.beside = Extras()
 
 
 class Folder:
@@ -105,6 +123,8 @@ class Folder:
         tally: The usage seen.
         error: The first object that reports an error, as it came.
         unreadable: How many events were not JSON.
+        answered: Whether a choice came: an object without any is no answer.
+        odd: The last object without a choice and without usage, as it came.
     """
 
     def __init__(self, call: Call) -> None:
@@ -124,6 +144,8 @@ class Folder:
         self.tally = Tally()
         self.error: dict[str, Any] | None = None
         self.unreadable = 0
+        self.answered = False
+        self.odd: dict[str, Any] | None = None
 
     def feed(self, events: Iterable[bytes]) -> list[Delta]:
         """Take the data of events; return the steps that they make."""
@@ -241,15 +263,20 @@ class Folder:
         """Take one decoded chunk, or a whole completion, of any shape."""
         for key, value in chunk.items():
             if key not in ("choices", "usage", "error") and value is not None:
-                self.head.setdefault(key, value)
+                grown = len(as_list(value)) > len(as_list(self.head.get(key)))
+                if key not in self.head or grown:  # such as a list of sources
+                    self.head[key] = mend(value)
         self.tally.add(as_dict(chunk.get("x_groq")).get("usage"))
         self.tally.add(chunk.get("usage"))
         if reports_error(chunk):
             self.error = self.error or chunk
         deltas = []
-        for position, choice in enumerate(as_list(chunk.get("choices"))):
-            if isinstance(choice, dict):
-                deltas += self._choice(choice, position)
+        choices = [c for c in as_list(chunk.get("choices")) if isinstance(c, dict)]
+        for position, choice in enumerate(choices):
+            deltas += self._choice(choice, position)
+        self.answered = self.answered or bool(choices)
+        if not choices and not chunk.get("usage"):
+            self.odd = chunk
         return deltas
 
     def _choice(self, found: dict[str, Any], position: int) -> list[Delta]:
@@ -258,9 +285,15 @@ class Folder:
         index = index if self._many else 0  # some hosts count from 1
         choice = self._choice_of(index)
         self.tally.add(found.get("usage"), index)
-        choice.logprobs += as_list(as_dict(found.get("logprobs")).get("content"))
+        logprobs = as_dict(found.get("logprobs"))
+        choice.logprobs += as_list(logprobs.get("content"))
+        if logprobs and "content" not in logprobs:  # the shape of /completions
+            choice.beside.keep("logprobs", logprobs)
         choice.streamed = choice.streamed or "delta" in found
         part = as_dict(found.get("delta" if choice.streamed else "message", found))
+        choice.extras.add(part)
+        if part is not found:
+            choice.beside.add(found)
         text = _text(part.get("content")) or _text(part.get("text"))
         calls = choice.calls.add(part.get("tool_calls"))
         reason = as_str(found.get("finish_reason")) or None
@@ -285,7 +318,7 @@ def _objects(event: bytes) -> tuple[list[dict[str, Any]], bool]:
         for line in event.split(b"\n"):
             with contextlib.suppress(ValueError, RecursionError):
                 line = line.removeprefix(b"data:")  # some proxies mark it once more
-                values.append(json.loads(_decoded(line), strict=False))
+                values.append(read_json(_decoded(line)))
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
     return [value for value in values if isinstance(value, dict)], clean
@@ -296,16 +329,6 @@ def _decoded(line: bytes) -> str:
         return line.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return line.decode("utf-8", "replace")
-
-
-def reports_error(chunk: dict[str, Any]) -> bool:
-    """Say whether a chunk inside a 200 stream reports an error, in any host's shape."""
-    if chunk.get("error") or chunk.get("object") == "error":
-        return True
-    if "choices" not in chunk:
-        return chunk.get("success") is False or "detail" in chunk
-    choices = map(as_dict, as_list(chunk["choices"]))
-    return any(choice.get("finish_reason") == "error" for choice in choices)
 
 
 def _thought(part: dict[str, Any]) -> str:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
-import ssl
+import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 import msgspec
 
 from kimikit import errors
-from kimikit.types import Reply, Wait
-from kimikit.wire import endpoints, faults
+from kimikit.types import Reply
+from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
+from kimikit.wire.bodies import REDIRECTS
+from kimikit.wire.secrets import redact
 from kimikit.wire.streams import AsyncStream, Stream, at_once
+from kimikit.wire.tries import ERROR_BYTES, Tries
+from kimikit.wire.unpack import BadPacking
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "Stream"]
 
-LOOK_S = 5.0
-"""What looking up the live models may take when one was not found."""
 IDLE_S = 60.0
 """How long an unused connection is kept for the next question."""
 
@@ -32,7 +34,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
-class _Wire(Base[_S]):
+class _Wire(Tries, Base[_S]):
     """When a request is sent again and what a failed connection means.
 
     All I/O is written once, as coroutines over three steps that each client takes in
@@ -40,127 +42,114 @@ class _Wire(Base[_S]):
     runs them to their end.
     """
 
-    lost = (httpx.HTTPError, httpx.StreamError)
+    lost = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, BadPacking)
+    unsent, cut = httpx.ConnectTimeout, httpx.RemoteProtocolError
     _http: Any
     _send: Callable[..., Awaitable[httpx.Response]]
-    _save: Callable[[httpx.Response, BinaryIO], Awaitable[None]]
     _sleep: Callable[[float], Awaitable[None]]
+    _transport: Any = None
+    _closed = False
+    _pid = 0
 
-    def _settings(self, transport: Any) -> dict[str, Any]:
-        headers = {"user-agent": "kimikit"}
-        if self.key.value:
+    def _connect(self, transport: Any) -> None:
+        self._transport = transport
+        self._open()
+
+    def _open(self) -> None:
+        """Make connections of this process's own."""
+        self._pid = os.getpid()
+
+    def _settings(self, url: str = "") -> dict[str, Any]:
+        """Return what an httpx client is made with; for another ``url``, no key."""
+        headers = {"user-agent": "kimikit", "accept-encoding": "gzip, deflate"}
+        if self.key and not url:
             headers["authorization"] = f"Bearer {self.key.value}"
-        first, connect = self.timeouts["first_byte"], self.timeouts["connect"]
+        url = url or self.host.base_url
+        if url.startswith("https:"):
+            network.check_certificates()
         settings: dict[str, Any] = {
             "headers": headers,
-            "timeout": httpx.Timeout(first, connect=connect, pool=None),
+            "timeout": _limits(self.timeouts),
             "limits": httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S),
-            "transport": transport,
+            "transport": self._transport,
+            "verify": network.trust(*map(os.environ.get, network.CERTIFICATES)),
+            "trust_env": False,  # what it says is read in network.py
         }
-        if self.host.base_url.startswith("http://"):
-            # Loading certificates takes longer than a call to this machine; a context
-            # without any refuses every TLS peer, so nothing is weakened.
-            settings["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if httpx.URL(self.host.base_url).host in ("localhost", "127.0.0.1", "::1"):
-            settings["trust_env"] = False  # no proxy leads to this machine
+        if self._transport is None:
+            settings["proxy"] = self._proxy(url)
         return settings
+
+    def _proxy(self, url: str) -> httpx.Proxy | None:
+        named = network.proxy_for(url)
+        try:
+            return None if named is None else httpx.Proxy(named)
+        except (ValueError, httpx.InvalidURL) as exc:
+            raise errors.BadInput(
+                "The proxy that the environment names for this host is no address.",
+                "Correct or unset HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+            ) from exc
 
     async def sending(self, answer: Answer, **content: Any) -> httpx.Response:
         """Send a call, again where that can help; return the open response."""
-        call = answer.call
-        url = self.path(call.endpoint)
-        if self._http.is_closed:
+        if self._closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
-        if call.body and not content:
-            content["content"] = msgspec.json.encode(call.body)
-            content["headers"] = {"content-type": "application/json"}
-        method = "POST" if call.body else "GET"
-        request = self._http.build_request(method, url, **content)
-        tries = 0
+        call, sent = answer.call, answer.sent
+        url = self.path(call.endpoint)
+        headers = dict(sent.headers)
+        if sent.body and not content:
+            content["content"] = msgspec.json.encode(sent.body)
+            headers.setdefault("content-type", "application/json")
+        method = "POST" if sent.body else "GET"
+        limits = _limits(sent.timeouts)
+        http = self._http
         while True:
-            faults.log(f"> {method} {url} {call.body}", self.key.value)
+            faults.log(f"> {method} {url} {call.body}", *sent.keys)
+            request = http.build_request(
+                method, url, headers=headers, timeout=limits, **content
+            )
             try:
                 return await self._sent(request, answer)
             except errors.HostError as error:
-                tries += 1
-                wait = self._wait(error, answer, tries)
-                if wait is None:
-                    if isinstance(error, errors.ModelNotFound):
-                        faults.name_models(error, call.model, await self._live())
-                    raise
-            if answer.watch is not None:
-                answer.watch(wait)
-            await self._sleep(wait.seconds)
+                await self.again(error, answer)
 
     async def _sent(self, request: httpx.Request, answer: Answer) -> httpx.Response:
         """Send a request once; return the open response of a success."""
-        answer.headers = {}
-        response = await self._named(self._send(request))
-        answer.headers = response.headers
-        faults.log(f"< {response.status_code} {response.headers}", self.key.value)
+        answer.begin({})
+        for _ in range(REDIRECTS):
+            response = await self._named(self._send(request), answer)
+            answer.begin(response.headers)
+            status = response.status_code
+            faults.log(f"< {status} {response.headers}", *answer.sent.keys)
+            following = response.next_request
+            if following is None or not _same_site(request, following, status):
+                break
+            await self.read(response, most=ERROR_BYTES)
+            request = following
         if response.is_success:
             return response
         said = b""
         with contextlib.suppress(errors.HostError):
-            said = await self.read(response)
+            said = await self.read(response, most=ERROR_BYTES)
         raise answer.refused(response.status_code, said)
 
-    def _wait(self, error: errors.HostError, answer: Answer, tries: int) -> Wait | None:
-        """Return the pause before the next try, if one is right and left."""
-        if tries > self.retries:
-            return None
-        asked = faults.retry_after(answer.headers, error.host_message)
-        unsent = isinstance(error.__cause__, httpx.ConnectTimeout)
-        seconds = faults.pause(error, tries - 1, asked, again=unsent)
-        return None if seconds is None else Wait(seconds, error.what, tries)
-
-    async def _live(self) -> list[str]:
-        """Look at the models that the host serves now; this never fails."""
-        if "models" not in self.host.endpoints:
-            return []
-        url = self.path("models")
-        request = self._http.build_request("GET", url, timeout=LOOK_S)
-        return endpoints.model_ids(await self._found(request))
-
-    async def fetching(self, url: str) -> bytes:
-        """Return a file of the web; empty if it cannot be had.
-
-        It may lie anywhere, so the request is bare: it carries no key.
-        """
-        limits = httpx.Timeout(LOOK_S, read=60.0).as_dict()
-        try:
-            request = httpx.Request("GET", url, extensions={"timeout": limits})
-        except httpx.InvalidURL:
-            return b""
-        return await self._found(request)
-
-    async def _found(self, request: httpx.Request) -> bytes:
-        try:
-            response = await self._send(request, follow_redirects=True)
-            said = await self.read(response)
-        except (*self.lost, errors.HostError):
-            return b""
-        return said if response.is_success else b""
-
-    async def read(self, response: httpx.Response) -> bytes:
-        """Return a whole body."""
-        said = io.BytesIO()
-        await self.save(response, said)
-        return said.getvalue()
-
-    async def save(self, response: httpx.Response, file: BinaryIO) -> None:
-        """Write a whole body into ``file``."""
-        await self._named(self._save(response, file))
-
-    async def _named(self, step: Awaitable[_T]) -> _T:
+    async def _named(self, step: Awaitable[_T], answer: Answer | None = None) -> _T:
         """Take a step; what fails on the way to the host becomes an error of ours."""
         try:
             return await step
         except self.lost as exc:
-            raise self._failed(exc) from exc
+            raise self._failed(exc, answer) from exc
+        except BaseException as exc:
+            # The frames of other libraries hold the key: no traceback shows them.
+            raise exc.with_traceback(None)  # noqa: B904 - it is the same one
 
-    def _failed(self, exc: Exception) -> errors.HostError:
-        where, connect = self.host.title or self.host.name, self.timeouts["connect"]
+    def _failed(self, exc: Exception, answer: Answer | None) -> errors.HostError:
+        """Return a failure of the network as an error, without its frames."""
+        link: BaseException | None = exc
+        while link is not None:
+            link.__traceback__, link = None, link.__cause__ or link.__context__
+        timeouts = self.timeouts if answer is None else answer.sent.timeouts
+        keys = (self.key,) if answer is None else answer.sent.keys
+        where, connect = self.host.title or self.host.name, timeouts["connect"]
         remedy = f"Check the network and the address: {self.host.base_url}."
         kind: type[errors.HostError] = errors.TimedOut
         if isinstance(exc, httpx.ConnectTimeout):
@@ -168,28 +157,49 @@ class _Wire(Base[_S]):
         elif isinstance(exc, httpx.TimeoutException):
             what = f"{where} was silent for too long."
             remedy = "Run it again, or allow more seconds with timeout=."
+        elif isinstance(exc, BadPacking):
+            what, kind = f"{where} sent {exc}.", errors.ConnectionFailed
         else:
-            said = faults.redact(str(exc), self.key.value) or type(exc).__name__
+            said = redact(str(exc), *keys) or type(exc).__name__
             what = f"The connection to {where} failed: {said.rstrip('.')}."
             kind = errors.ConnectionFailed
         return kind(what, remedy, host=self.host.name)
 
-    def check_end(self, answer: Answer, exc: Exception) -> None:
-        """Raise what a failed connection means here, unless it is just the end."""
-        bare_end = isinstance(exc, httpx.RemoteProtocolError)
-        if answer.complete or (bare_end and answer.begun):
-            return
-        error = self._failed(exc)
-        error.__cause__ = exc
-        raise answer.broken(error) if answer.begun else error
 
-    def body(self, response: httpx.Response) -> Any:
-        """Return the chunks of a response; unpacked only where the host packed them."""
-        if "content-encoding" not in response.headers:
-            return response.stream
-        if isinstance(response.stream, httpx.AsyncByteStream):
-            return response.aiter_bytes()
-        return response.iter_bytes()
+_INHERITED: list[Any] = []
+"""Connections of a parent process: closing one here would end it there too."""
+
+
+def _loop() -> Any:
+    """Return the running event loop; this function itself where there is none."""
+    import asyncio  # loaded by now; at the top, it would slow every import
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return _loop  # the loop of another library
+
+
+def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
+    first, connect = timeouts["first_byte"], timeouts["connect"]
+    return httpx.Timeout(first, connect=connect, pool=None)
+
+
+def _same_site(request: httpx.Request, following: httpx.Request, status: int) -> bool:
+    """Say whether a redirect stays on the site, so that it may be sent the key.
+
+    Those that would turn a question into a look at a page are never followed.
+    """
+    if following.method != request.method:
+        return False
+    if request.method == "POST" and status not in (307, 308):
+        return False
+    old, new = request.url, following.url
+    if old.host != new.host:
+        return False
+    if old.scheme == new.scheme:
+        return bool(old.port == new.port)
+    return (old.scheme, new.scheme) == ("http", "https")
 
 
 def _blocking(
@@ -213,9 +223,20 @@ class Client(_Wire[Stream]):
         'The capital of Germany is Berlin.'
     """
     _stream = Stream
+    _made: httpx.Client
 
-    def _connect(self, transport: Any) -> None:
-        self._http = httpx.Client(**self._settings(transport))
+    def _open(self) -> None:
+        if self._pid:
+            _INHERITED.append(self._made)
+        self._made = httpx.Client(**self._settings())
+        super()._open()
+
+    @property
+    def _http(self) -> httpx.Client:
+        """The connections; in a forked child, not those of its parent."""
+        if self._pid != os.getpid():
+            self._open()
+        return self._made
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +246,9 @@ class Client(_Wire[Stream]):
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._closed = True
+        if self._pid == os.getpid():
+            self._made.close()
 
     def chat(self, messages: Any, **options: Any) -> Reply:
         """Ask and wait for the whole answer; arguments as of ``stream``.
@@ -256,13 +279,27 @@ class Client(_Wire[Stream]):
     count_tokens = _blocking(endpoints.count_tokens)
     fetch = _blocking(_Wire.fetching)
 
-    async def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        response: httpx.Response = self._http.send(request, stream=True, **options)
-        return response
+    async def _send(
+        self, request: httpx.Request, *, http: httpx.Client | None = None
+    ) -> httpx.Response:
+        return (http or self._http).send(request, stream=True)
 
-    async def _save(self, response: httpx.Response, file: BinaryIO) -> None:
-        for chunk in response.iter_bytes():
-            file.write(chunk)
+    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        for data in response.iter_raw():
+            yield data
+
+    @contextlib.asynccontextmanager
+    async def _closing(self, response: httpx.Response) -> AsyncIterator[None]:
+        with contextlib.closing(response):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _bare(self, url: str) -> AsyncIterator[httpx.Client]:
+        if self._transport is not None:
+            yield self._http
+            return
+        with httpx.Client(**self._settings(url)) as http:
+            yield http
 
     async def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - no event loop runs this
@@ -282,9 +319,26 @@ class AsyncClient(_Wire[AsyncStream]):
         'The capital of Germany is Berlin.'
     """
     _stream = AsyncStream
+    _made: weakref.WeakKeyDictionary[Any, httpx.AsyncClient]
 
-    def _connect(self, transport: Any) -> None:
-        self._http = httpx.AsyncClient(**self._settings(transport))
+    def _open(self) -> None:
+        if self._pid:
+            _INHERITED.append(self._made)
+        self._made = weakref.WeakKeyDictionary()
+        self._settings()  # refuses what is wrong in the environment
+        super()._open()
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        """The connections of this event loop: none can be used in another."""
+        if self._pid != os.getpid():
+            self._open()
+        loop = _loop()
+        if loop not in self._made:
+            for other in [o for o in self._made if getattr(o, "is_closed", bool)()]:
+                del self._made[other]
+            self._made[loop] = httpx.AsyncClient(**self._settings())
+        return self._made[loop]
 
     async def __aenter__(self) -> Self:
         return self
@@ -293,8 +347,10 @@ class AsyncClient(_Wire[AsyncStream]):
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close all connections of this event loop, and use no others."""
+        self._closed = True
+        if self._pid == os.getpid() and (http := self._made.pop(_loop(), None)):
+            await http.aclose()
 
     async def chat(self, messages: Any, **options: Any) -> Reply:
         """Ask and wait for the whole answer; arguments as of ``stream``."""
@@ -320,14 +376,27 @@ class AsyncClient(_Wire[AsyncStream]):
     count_tokens = endpoints.count_tokens
     fetch = _Wire.fetching
 
-    async def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        response: httpx.Response
-        response = await self._http.send(request, stream=True, **options)
-        return response
+    async def _send(
+        self, request: httpx.Request, *, http: httpx.AsyncClient | None = None
+    ) -> httpx.Response:
+        return await (http or self._http).send(request, stream=True)
 
-    async def _save(self, response: httpx.Response, file: BinaryIO) -> None:
-        async for chunk in response.aiter_bytes():
-            file.write(chunk)
+    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        async for data in response.aiter_raw():
+            yield data
+
+    @contextlib.asynccontextmanager
+    async def _closing(self, response: httpx.Response) -> AsyncIterator[None]:
+        async with contextlib.aclosing(response):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _bare(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
+        if self._transport is not None:
+            yield self._http
+            return
+        async with httpx.AsyncClient(**self._settings(url)) as http:
+            yield http
 
     async def _sleep(self, seconds: float) -> None:
         import asyncio  # loaded by now; at the top, it would slow every import

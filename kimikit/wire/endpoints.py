@@ -8,45 +8,56 @@ import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.types import Reply
-from kimikit.wire import requests, results
+from kimikit.wire import options, requests, results
+from kimikit.wire.loose import mend, read_json
 
 _T = TypeVar("_T")
+
+
+class _Asked(NamedTuple):
+    """A request and what its call says of its way."""
+
+    body: dict[str, Any]
+    own: options.Options = options.NONE
 
 
 async def _asked(
     wire: Any,
     endpoint: str,
-    body: dict[str, Any],
+    asked: _Asked,
     read: Callable[[Any], _T],
     **content: Any,
 ) -> tuple[_T, Reply]:
     """Make one call; return what ``read`` makes of its JSON, and its reply."""
-    with wire.answer(endpoint, body) as answer:
-        said = await wire.read(await wire.sending(answer, **content))
+    with wire.answer(endpoint, asked.body, own=asked.own) as answer:
+        said = await wire.whole(answer, **content)
         try:
-            found = msgspec.json.decode(said)
+            found = mend(read_json(said))
             value = read(found)
-        except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError) as exc:
+            raise answer.no_answer(said) from exc
+        except (TypeError, ValueError) as exc:
             raise answer.no_answer(said) from exc
         answer.take(found)
     return value, answer.reply
 
 
-def _body(wire: Any, model: str | None, **fields: Any) -> dict[str, Any]:
+def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:
     """Return a request; only the stand-in, which has one of each, needs no model."""
     if model is None and not wire.host.stand_in:
         raise BadInput(
             "No model is named, and chat models do nothing but chat.",
             "Pass model=, one of the ids that client.models() lists.",
         )
-    fields["model"] = model
-    return {name: value for name, value in fields.items() if value is not None}
+    own, fields = options.options(given)
+    fields |= fields.pop("extra_body", None) or {}
+    return _Asked(options.fields(**{**fields, "model": model}), own)
 
 
 def _texts(name: str, values: Any) -> list[str]:
@@ -153,11 +164,12 @@ async def speak(
     body = _body(
         wire, model, input=requests.as_text("text", text), voice=voice, **params
     )
-    with wire.answer("speak", body) as answer, _whole(path) as file:
+    made = wire.answer("speak", body.body, own=body.own)
+    with made as answer, _whole(path) as file:
         response = await wire.sending(answer)
         if "json" in response.headers.get("content-type", ""):
             raise answer.no_answer(await wire.read(response))
-        await wire.save(response, file)
+        await wire.save(response, file, answer)
     return results.Speech(path=path, reply=answer.reply)
 
 
@@ -202,7 +214,9 @@ async def transcribe(
     def read(found: Any) -> dict[str, Any]:
         return {**found, "text": found["text"].strip()}
 
-    found, reply = await _asked(wire, "transcribe", body, read, data=body, files=files)
+    found, reply = await _asked(
+        wire, "transcribe", body, read, data=body.body, files=files
+    )
     return results.Transcript(
         text=found["text"],
         language=found.get("language") or language or "",
@@ -215,7 +229,7 @@ async def transcribe(
 
 async def models(wire: Any, /) -> results.Models:
     """List the models that the host serves now."""
-    raw, reply = await _asked(wire, "models", {}, _by_id)
+    raw, reply = await _asked(wire, "models", _Asked({}), _by_id)
     kimi = list(filter(_is_kimi, raw))
     ids = [*kimi, *(name for name in raw if name not in kimi)]
     return results.Models(ids=ids, kimi=kimi, raw=raw, reply=reply)
@@ -247,7 +261,7 @@ async def balance(wire: Any, /) -> results.Balance:
         kinds = ("available", "cash", "voucher")
         return {k: Decimal(str(found["data"][f"{k}_balance"])) for k in kinds}
 
-    found, reply = await _asked(wire, "balance", {}, read)
+    found, reply = await _asked(wire, "balance", _Asked({}), read)
     currency = "CNY" if wire.host.name == "moonshot-cn" else "USD"
     return results.Balance(**found, currency=currency, reply=reply)
 
@@ -255,7 +269,7 @@ async def balance(wire: Any, /) -> results.Balance:
 async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None) -> int:
     """Return how many tokens a chat has, as Moonshot's own estimate (it is free)."""
     turns = requests.as_messages(messages, system=None, image=None)
-    body = {"model": model or wire.host.model, "messages": turns}
+    body = _Asked(options.fields(model=model or wire.host.model, messages=turns))
 
     def read(found: Mapping[str, Any]) -> int:
         return int(found["data"]["total_tokens"])

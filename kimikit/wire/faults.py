@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -10,62 +9,39 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from kimikit import errors, html
 from kimikit.types import Call
-from kimikit.wire.loose import as_dict
+from kimikit.wire.reports import WORDS_LIMIT, Report, read_report
+from kimikit.wire.rules import matching
+from kimikit.wire.secrets import redact
 
 LONGEST_WAIT_S = 60.0
 """The longest pause before a new try, whatever the host asks for."""
 FIRST_WAIT_S = 0.5
+LONGEST_SENSE_S = 400 * 86400.0
+"""A wait beyond this is a misread figure, not a wish."""
 LOG_LIMIT = 4000
 """Characters of a line in the log; pictures would fill it."""
 
 # Patterns are compiled at their first use: most sessions never need them.
-_KEYS = (
-    r"(?i)\b(Bearer|Basic)\s+(?=\S*\d)[\w.~+/=*-]{6,}"
-    r"|\bsk-[\w.*-]{6,}|\b(?:gsk|hf|nvapi|fw|tgp|r8)[-_][A-Za-z0-9*]{16,}"
-)
 _PINS = "temperature|top_p|top_k|n|presence_penalty|frequency_penalty"
+_NUMBER = r"-?\d{1,18}(?:\.\d{1,18})?"
 _FIXED = (
     rf"(?i)\b({_PINS})\b\W{{0,4}}(?:must be|should be|is fixed (?:to|at)|only)\s+"
-    r"(?:exactly |equal to )?(-?\d+(?:\.\d+)?)(?! ?(?:or|to|and|,))"
-    rf"|\b({_PINS})\b\W? does not support .{{0,60}}?only the default \((-?[\d.]+)\)"
+    rf"(?:exactly |equal to )?({_NUMBER})(?![\d.]*\d)(?! ?(?:or|to|and|,))"
+    rf"|\b({_PINS})\b\W? does not support .{{0,60}}?only the default \(({_NUMBER})\)"
 )
-_SIGNS: dict[type[errors.StatusError], str] = {
-    errors.ContentFiltered: r"content[_ ]filter|high risk|moderation|flagged",
-    errors.ContextTooLong: (
-        r"^(?:0|400|413|422|5\d\d) .*(?:context_length|context (?:length|window)"
-        r"|maximum context|prompt is too long|input token length|token limit"
-        r"|too many (?:input )?tokens|reduce the length)"
-    ),
-    errors.NoBalance: (
-        r"^402|^(?:0|403|429) .*(?:exceeded_current_quota"
-        r"|insufficient[_ ](?:quota|balance|credits|funds)"
-        r"|exceeded your current quota|more credits|billing|balance|suspended)"
-    ),
-    errors.Overloaded: r"^5|overloaded|at capacity|no capacity|server is busy",
-    errors.RateLimited: r"^429",
-    errors.ModelNotFound: (
-        r"^404 .*model|^(?:0|400|403|404|410|422) .*(?:model\b.{0,80}?"
-        r"(?:not found|does not exist|is not (?:currently )?"
-        r"(?:supported|available|a valid)|no longer|retired|deprecated|decommissioned)"
-        r"|not found the model|(?:unknown|invalid) model|not a valid model"
-        r"|no endpoints found for|model_not_(?:found|available)|resource_not_found)"
-    ),
-    errors.AuthenticationFailed: (
-        r"^40[13]|invalid_authentication|incorrect_api_key|invalid api.?key"
-    ),
-    errors.BadRequest: r"^4(?:00|13|22)|tool_use_failed",
-}
-"""What shows each error in status, kind and message; the first that fits holds."""
 
 _REMEDIES = {
     errors.ContentFiltered: "Rephrase the prompt.",
     errors.ContextTooLong: "Shorten the prompt, or lower max_tokens.",
     errors.NoBalance: "Top the account up{at_page}, or use another host.",
     errors.Overloaded: "Wait a minute and run it again, or use another host.",
+    errors.EndpointNotServed: (
+        "Start the server so that it serves this endpoint, or use another host."
+    ),
     errors.RateLimited: "Wait, send fewer requests at once, or set rpm=.",
     errors.ModelNotFound: "Name another model than {model!r}.",
     errors.AuthenticationFailed: "Check {variable}{or_page}.{twin}",
@@ -76,22 +52,12 @@ _REMEDIES = {
     ),
 }
 _ASK_AGAIN = "The model wrote a call that fits no tool; ask again."
+_BLOCKED = (
+    "A proxy or firewall before the host refused it, not the host itself: look at its "
+    "page in this error's .body, and try another network or HTTPS_PROXY."
+)
 _TWINS = {"moonshot": "moonshot-cn", "moonshot-cn": "moonshot"}
 _UNIT_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class Report(NamedTuple):
-    """What a host's error body says.
-
-    Attributes:
-        message: Its own words, the innermost cause first.
-        kind: Its types and codes, joined.
-        code: A status named inside the body, or 0.
-    """
-
-    message: str
-    kind: str
-    code: int
 
 
 def logs() -> bool:
@@ -99,10 +65,11 @@ def logs() -> bool:
     return os.environ.get("KIMIKIT_LOG", "").lower() == "debug"
 
 
-def log(line: object, key: str) -> None:
+def log(line: object, *keys: str) -> None:
     """Write a line of the wire to standard error if asked to, keys redacted."""
     if logs():
-        sys.stderr.write(html.clean(redact(f"kimikit {line}", key))[:LOG_LIMIT] + "\n")
+        shown = html.clean(redact(f"kimikit {line}", *keys))
+        sys.stderr.write(shown[:LOG_LIMIT] + "\n")
 
 
 def decode(body: bytes | bytearray) -> str:
@@ -110,59 +77,12 @@ def decode(body: bytes | bytearray) -> str:
     return body.decode("utf-8", "replace")
 
 
-def redact(text: str, key: str) -> str:
-    """Replace the key in use, and whatever looks like one, by ``***``."""
-    if key:
-        text = text.replace(key, "***")
-    return re.sub(_KEYS, lambda m: f"{m[1]} ***" if m[1] else "***", text)
-
-
-def read_report(body: object) -> Report:
-    """Read the error body of any host: OpenAI's shape, FastAPI's, a gateway's HTML."""
-    if isinstance(body, str):
-        with contextlib.suppress(ValueError, RecursionError):
-            body = json.loads(body, strict=False)
-    if not isinstance(body, dict):
-        title = re.search(r"<title>(.*?)</title>", str(body), re.I | re.S)
-        return Report((title[1] if title else str(body)).strip()[:500], "", 0)
-    error = body.get("error") or body
-    if not isinstance(error, dict):
-        error = {"message": error}
-    metadata = as_dict(error.get("metadata"))
-    said = [error.get(name) for name in ("message", "detail", "msg")]
-    message = _words(next(filter(None, said), body.get("detail")))
-    names = [error.get("type"), error.get("code"), error.get("error_type")]
-    names += [body.get("error_type"), metadata.get("error_type")]
-    code = next((n for n in map(_status, [*names, error.get("status_code")]) if n), 0)
-    if metadata.get("raw"):
-        inner = read_report(metadata["raw"])
-        provider = metadata.get("provider_name")
-        message = f"{provider or 'upstream'}: {inner.message} ({message})"
-        names.append(inner.kind)
-    return Report(message, " ".join(str(n) for n in names if n), code)
-
-
-def _words(value: object) -> str:
-    if isinstance(value, list):
-        return "; ".join(
-            _words(v.get("msg") if isinstance(v, dict) else v) for v in value
-        )
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _status(value: object) -> int:
-    text = str(value)
-    return int(text) if text.isdigit() and 400 <= int(text) <= 599 else 0
-
-
 def status_error(
     status: int,
     headers: Mapping[str, str],
     body: bytes | dict[str, Any],
     call: Call,
-    key: str = "",
+    *keys: str,
 ) -> errors.StatusError:
     """Return the typed error of an answer, or of an error inside a stream.
 
@@ -172,33 +92,61 @@ def status_error(
         headers: The answer's headers, names in lower case.
         body: The raw body, or the object that reports the error.
         call: What was asked.
-        key: The key in use, which must not appear.
+        keys: The keys in use, which must not appear.
     """
     raw = json.dumps(body) if isinstance(body, dict) else decode(body)
     report = read_report(raw)
-    message = redact(report.message, key)
+    message = redact(report.message, *keys)
     details: dict[str, Any] = {
         "status": status or None,
         "host": call.host.name,
-        "request_id": request_id(headers),
+        "request_id": request_id(headers, *keys),
         "host_message": message,
-        "body": redact(raw, key),
+        "body": redact(raw[: 2 * errors.BODY_LIMIT], *keys),
     }
     said = f": {message.rstrip('.')}." if message else "."
     verbs = {0: "reported an error", 200: "sent no answer"}
     verb = verbs.get(status, f"answered {status}")
     what = f"{call.host.title or call.host.name} {verb}{said}"
-    fixed = re.search(_FIXED, report.message) if status in (0, 400, 422) else None
+    if status in (301, 302, 303, 307, 308):
+        return _moved(what, redact(headers.get("location", ""), *keys), details)
+    text = report.message[:WORDS_LIMIT]
+    fixed = re.search(_FIXED, text) if status in (0, 400, 422) else None
     if fixed:
+        log(f"! FixedTemperature by {fixed[0]!r}", *keys)
         name, allowed = fixed[1] or fixed[3], float(fixed[2] or fixed[4])
         return pinned(what, name.lower(), allowed, call.body, **details)
-    text = f"{status} {report.kind} {report.message}".lower()
-    fitting = (kind for kind, sign in _SIGNS.items() if re.search(sign, text, re.S))
-    kind = next(fitting, errors.StatusError)
+    kind, shown = matching(status, report, call.model)
+    log(f"! {kind.__name__} by {shown}", *keys)
     if kind is errors.RateLimited:
-        details["retry_after_s"] = retry_after(headers, report.message)
-    remedy = _REMEDIES[kind] if "tool_use_failed" not in text else _ASK_AGAIN
-    return kind(what, _filled(remedy, call), **details)
+        details["retry_after_s"] = retry_after(headers, raw[:WORDS_LIMIT])
+    return kind(what, _filled(_remedy(kind, status, report), call), **details)
+
+
+def _remedy(kind: type[errors.StatusError], status: int, report: Report) -> str:
+    if "tool_use_failed" in report.kind:
+        return _ASK_AGAIN
+    if kind is errors.StatusError and status in (403, 407):
+        return _BLOCKED
+    return _REMEDIES[kind]
+
+
+def _moved(what: str, location: str, details: dict[str, Any]) -> errors.StatusError:
+    """Return the error of a redirect that is not followed: it would take the key."""
+    base = re.sub(
+        r"/(?:chat/completions|completions|models|embeddings)/*(?:\?.*)?\Z",
+        "",
+        location,
+    )
+    if not location:
+        return errors.StatusError(
+            what, "Check the address given as base_url.", **details
+        )
+    return errors.StatusError(
+        f"{what.rstrip('.')}: it points to {location[:300]}.",
+        f"If you trust that address, make a client with base_url={base[:300]!r}.",
+        **details,
+    )
 
 
 def _filled(remedy: str, call: Call) -> str:
@@ -245,50 +193,110 @@ def name_models(
         error.args = (error.what, error.remedy)
 
 
-def request_id(headers: Mapping[str, str]) -> str | None:
+def request_id(headers: Mapping[str, str], *keys: str) -> str | None:
     """Return the id to quote to the host's support, under any of its names."""
     names = ("x-request-id", "request-id", "x-trace-id", "cf-ray")
-    return next(filter(None, map(headers.get, names)), None)
+    found = next(filter(None, map(headers.get, names)), None)
+    return None if found is None else redact(found[:200], *keys)
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     """Return the wait that a host asks for, in seconds, in whatever form it does.
 
-    Forms: seconds, an HTTP date, a Unix time, ``1.2s``, ``42ms``, ``2m59.56s``.
+    Forms: seconds, an HTTP or ISO date, a Unix time in seconds, milliseconds or less,
+    ``1.2s``, ``42ms``, ``2m59.56s``, ``PT1.5S``, ``2 minutes``.
     """
-    for name in ("retry-after", "x-ratelimit-reset"):
+    if headers.get("retry-after-ms"):
+        wait = seconds(f"{headers['retry-after-ms']}ms")
+        if wait is not None:
+            return wait
+    for name in ("retry-after", "x-ratelimit-reset", "ratelimit-reset"):
         if headers.get(name):
             return seconds(headers[name])
     waits = [
-        seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
+        seconds(headers.get(f"{prefix}-reset{what}", "") or reset)
+        for prefix in ("x-ratelimit", "anthropic-ratelimit", "ratelimit")
+        for what in ("-requests", "-tokens", "-input-tokens", "-output-tokens")
+        for reset in (headers.get(f"{prefix}{what}-reset", ""),)
+        if "0"
+        in (
+            headers.get(f"{prefix}-remaining{what}"),
+            headers.get(f"{prefix}{what}-remaining"),
+        )
     ]
     known = [wait for wait in waits if wait is not None]
     if known:
         return max(known)
-    said = re.search(
-        r"try again (?:in|after) ([\d.]+ ?[dhms]*(?:[\d.]+[ms]+)?)", message
-    )
-    return seconds(said[1]) if said else None
+    said = re.search(_SAID, message[:WORDS_LIMIT], re.I)
+    return seconds(said[1].rstrip(" .,")) if said else None
+
+
+_SAID = (
+    r"(?:(?:try|retry|wait)(?: again)? ?(?:in|after|for)?"
+    r"|retry[_-]?(?:delay|after)\W{1,5}"
+    r"|\breset\w* in) {0,2}((?:\d{1,10}(?:\.\d{1,9})? ?[a-z]{0,12}[., ]{0,2}){1,4})"
+)
+_PART = re.compile(
+    r"(\d{1,20}(?:\.\d{1,20})?) ?(milliseconds?|msecs?|ms|seconds?|secs?|s"
+    r"|minutes?|mins?|m|hours?|hrs?|h|days?|d)?(?![a-z])[ ,]{0,2}(?:and )?",
+    re.I,
+)
+"""A number and its unit; the letters of a unit must end there or at a digit."""
 
 
 def seconds(text: str) -> float | None:
     """Read a wait in any of the forms of ``retry_after``; ``None`` if it is none."""
-    text = text.strip().lower().replace(" ", "") if "," not in text else text.strip()
-    if re.fullmatch(r"(?:\d+(?:\.\d+)?(?:ms|[smhd])?)+", text):
-        total = sum(
-            float(number) * _UNIT_S[unit]
-            for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])?", text)
-        )
-        return max(total - time.time(), 0.0) if total > 1e9 else total
+    text = text.strip()[:100]
+    length = _length(text)
+    if length is None:
+        when = _moment(text)
+        length = None if when is None else max(when - time.time(), 0.0)
+    elif 1e9 < length < 1e20:  # a moment, in seconds, milli-, micro- or nanoseconds
+        while length > 1e11:
+            length /= 1000
+        length = max(length - time.time(), 0.0)
+    return length if length is not None and length <= LONGEST_SENSE_S else None
+
+
+def _length(text: str) -> float | None:
+    """Read a number of seconds, or numbers with units."""
+    iso = re.fullmatch(r"(?i)P(?:(\d{1,9})D)?T?(.*)", text)
+    if iso and text[-1:].isalpha():
+        days = f"{iso[1]}d" if iso[1] else ""
+        text = days + iso[2]
+    total, place = 0.0, 0
+    while place < len(text):
+        part = _PART.match(text, place)
+        if part is None or not text.isascii():
+            return None
+        total += float(part[1]) * _UNIT_S[_unit(part[2] or "")]
+        place = part.end()
+    return total if place else None
+
+
+def _unit(name: str) -> str:
+    name = name.lower()
+    return "ms" if name.startswith(("ms", "milli")) else name[:1]
+
+
+def _moment(text: str) -> float | None:
+    """Read an HTTP or ISO date as Unix time."""
+    import datetime
     import email.utils
 
     try:
         when = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
+        try:
+            when = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            return None
+    try:
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.UTC)
+        return when.timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(when.timestamp() - time.time(), 0.0)
 
 
 def pause(

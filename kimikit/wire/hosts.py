@@ -16,6 +16,7 @@ import msgspec
 
 from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
 from kimikit.types import Host, HostModel
+from kimikit.wire.secrets import Key, redact
 
 TABLE = Path(__file__).parent.parent / "data" / "hosts.json"
 LOCAL = "local"
@@ -43,7 +44,7 @@ def resolve(
     *,
     base_url: str | None = None,
     model: str | None = None,
-    env: Mapping[str, str] = os.environ,
+    env: Mapping[str, str] | None = None,
 ) -> Host:
     """Choose a host, and the model to use there.
 
@@ -52,10 +53,11 @@ def resolve(
             ``KIMIKIT_HOST``, else the first profile whose key variable is set, else
             ``local``.
         base_url: Replaces the profile's address; alone, or with a name that no profile
-            has, it makes a profile of its own.
+            has, it makes a profile of its own, with the rules of the known host that
+            has this address.
         model: A model id; without one, K2 Instruct where the host still serves it,
             else its newest served Kimi.
-        env: The environment.
+        env: The environment, if it is not this process's.
 
     Returns:
         The host; ``local`` has no ``base_url`` until its server runs.
@@ -66,20 +68,45 @@ def resolve(
     """
     if base_url is not None:
         base_url = _checked(base_url)
-    known, name = profiles(), name or (None if base_url else env.get("KIMIKIT_HOST"))
-    host = name if isinstance(name, Host) else known.get(str(name).strip().lower())
+    known, chosen = profiles(), name
+    if name is None and base_url is None:
+        # No local name for the environment: a traceback would show all its keys.
+        chosen = (os.environ if env is None else env).get("KIMIKIT_HOST")
+    own = "" if isinstance(chosen, Host) else str(chosen or "").strip()
+    host = chosen if isinstance(chosen, Host) else known.get(own.lower())
     if host is None and base_url:
-        own = str(name or "").strip() or urlsplit(base_url).netloc
-        host = Host(name=own, base_url=base_url, endpoints=PLAIN_ENDPOINTS)
-    elif host is None and name:
+        twin = _at(base_url) or Host(
+            name=urlsplit(base_url).netloc,
+            base_url=base_url,
+            endpoints=PLAIN_ENDPOINTS,
+        )
+        host = msgspec.structs.replace(twin, name=own or twin.name)
+    elif host is None and own:
+        shown = redact(own)
+        if shown != own:
+            raise UnknownHost(
+                f"No host is called {shown!r}; it looks like a key.",
+                "Pass the key as api_key=, or set the host's environment variable.",
+            )
         raise UnknownHost(
-            f"No host is called {name!r}.{nearest(str(name), known)}",
+            f"No host is called {own[:80]!r}.{nearest(own[:80], known)}",
             f"Use one of {', '.join(known)}, or pass base_url= for any other.",
         )
     elif host is None:
-        host = known[_first_with_key(env)]
+        host = known[_first_with_key(os.environ if env is None else env)]
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
+
+
+def _at(base_url: str) -> Host | None:
+    """Return the known host of an address on the web, whatever its path."""
+    address = urlsplit(base_url.lower())
+    for host in profiles().values():
+        own = urlsplit(host.base_url)
+        if (own.scheme, own.hostname) == ("https", address.hostname):
+            same = address.scheme == "https" and address.port in (None, 443)
+            return host if same else None
+    return None
 
 
 def newest(host: Host) -> str:
@@ -107,13 +134,13 @@ def model_facts(host: Host, model: str) -> HostModel:
     return HostModel(id=model)
 
 
-def key_of(host: Host) -> str:
+def key_of(host: Host) -> Key:
     """Return the key of ``host`` from the environment, empty where none is needed.
 
     Raises:
         MissingKey: If the host needs a key and its variable is not set.
     """
-    key = os.environ.get(host.key_variable, "").strip()
+    key = Key(os.environ.get(host.key_variable))
     if host.key_variable and not key:
         raise MissingKey(
             f"The host {host.name!r} needs a key and {host.key_variable} is not set.",
@@ -133,15 +160,33 @@ def _first_with_key(env: Mapping[str, str]) -> str:
 
 
 def _checked(base_url: str) -> str:
-    parts = urlsplit(base_url) if isinstance(base_url, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    text = base_url.strip() if isinstance(base_url, str) else ""
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+        fits = fits and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        fits = False
+    if not fits:
         raise BadInput(
-            f"base_url is {base_url!r}, which is not an HTTP address.",
+            f"base_url is {_shown(base_url)}, which is not an HTTP address.",
             "Pass one such as 'http://localhost:8000/v1'.",
         )
-    if parts.username or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise BadInput(
             f"base_url for {parts.hostname} holds more than an address.",
             "Pass the address alone, and the key as api_key=.",
         )
-    return re.sub(r"/(chat/completions)?/*$", "", base_url)
+    return re.sub(r"/(chat/completions)?/*$", "", text)
+
+
+def _shown(base_url: object) -> str:
+    """Return what was given as an address, without what may be a key in it."""
+    if not isinstance(base_url, str):
+        return f"of type {type(base_url).__name__}"
+    text = re.sub(r"[?#].*", "", base_url.strip()[:500], flags=re.S)
+    text = re.sub(r"[^/]*@", "***@", text)
+    text = re.sub(r":(?!//)(?!\d{1,5}(?:/|\Z))[^/\]]*(?=/|\Z)", ":***", text)
+    if re.fullmatch(r"[\w-]{16,}", text) and re.search(r"\d", text):
+        text = "***"
+    return repr(redact(text)[:80])

@@ -13,6 +13,7 @@ from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.leaks import name_in
+from kimikit.wire.loose import mend
 
 
 def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
@@ -44,6 +45,10 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
         )
     if choice.unclosed:
         notes.append("A think tag never closed, so what it held is the answer.")
+    if unknown := choice.extras.unknown():
+        notes.append(f"Fields that are not known here are in .raw: {unknown}.")
+    if refusal := choice.extras.merged().get("refusal"):
+        notes.append(f"The model refused: {refusal!s:.300}")
     if choice.content.unopened:
         notes.append("Thinking had come as text, with no opening tag, and was moved.")
     before = sum(
@@ -117,19 +122,23 @@ def raw(replies: list[Reply], folder: Folder) -> dict[str, Any]:
     for reply, choice in zip(replies, folder.in_order(), strict=True):
         message: dict[str, Any] = {"role": "assistant"}
         message["content"] = choice.said.decode()
+        message |= choice.extras.merged()
         if choice.told:
             message["reasoning_content"] = reply.reasoning
         if choice.calls.calls:
             message["tool_calls"] = [call.to_dict() for call in reply.tool_calls]
         entry: dict[str, Any] = {"index": choice.index, "message": message}
+        entry |= choice.beside.merged()
         if choice.logprobs:
             entry["logprobs"] = {"content": choice.logprobs}
         choices.append(entry | {"finish_reason": choice.finish_reason})
     head = {**folder.head, "object": "chat.completion"}
-    used = {"usage": folder.tally.raw} if folder.tally.raw else {}
+    used = {"usage": mend(folder.tally.raw)} if folder.tally.raw else {}
     return {**head, "choices": choices, **used}
 
 
 def short_name(model: str) -> str:
     """Return a model id without what gateways put around it."""
-    return model.rpartition("/")[2].partition(":")[0].lower()
+    name = model.rpartition("/")[2].partition(":")[0]
+    # ``transformers serve`` answers as NAME@main.
+    return name.partition("@")[0].lower() or name.lower()

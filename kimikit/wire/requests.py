@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, BadTool, nearest
+from kimikit.plain import plain
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects
 from kimikit.wire.hosts import model_facts
@@ -294,20 +295,25 @@ def build(
     """
     for name in params:
         _check_name(name)
-    params = {**params, **(params.get("extra_body") or {}), "extra_body": None}
+    given = {**params, **(params.get("extra_body") or {}), "extra_body": None}
+    params = {name: plain(value, name) for name, value in given.items()}
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):
         raise BadInput(
             "tool_choice is 'required' and no tool is offered.", "Pass tools=."
         )
-    body: dict[str, Any] = {"model": model}
-    body |= {name: value for name, value in subject.items() if value}
+    body: dict[str, Any] = {"model": plain(model)}
+    body |= {name: plain(value, name) for name, value in subject.items() if value}
     facts = model_facts(host, model)
     if "temperature" not in params and facts.temperature is not None:
         body["temperature"] = facts.temperature
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    body |= {name: value for name, value in params.items() if value is not None}
+    for name, value in params.items():
+        if value is None:
+            body.pop(name, None)  # what is added here by default, too
+        else:
+            body[name] = value
     if "messages" in body:
         body = dialects.adapt(body, host)
     _json(body, "the request")

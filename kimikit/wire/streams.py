@@ -108,25 +108,31 @@ class Stream(_Stream):
 
     def _run(self) -> Generator[Delta, None, None]:
         answer, client = self._answer, self._client
-        with (
-            answer,
-            contextlib.closing(at_once(client.sending(answer))) as response,
-            _patience(response, answer),
-        ):
-            body = iter(client.body(response))
-            try:
-                for data in body:
-                    yield from answer.feed(data)
-                    if answer.ended:
-                        break
-            except client.lost as exc:
-                client.check_end(answer, exc)
-            yield from answer.finish()
-            answer.check()
-            answer.patience = DRAIN_S
-            with contextlib.suppress(*client.lost):
-                for _ in itertools.islice(body, _DRAINED):
-                    pass
+        again = True
+        with answer:
+            while again:
+                with (
+                    contextlib.closing(at_once(client.sending(answer))) as response,
+                    _patience(response, answer),
+                ):
+                    body, failed = iter(response.stream), None
+                    try:
+                        for data in body:
+                            yield from answer.feed(data)
+                            if answer.ended:
+                                break
+                    except client.lost as exc:
+                        failed = exc
+                    except KeyboardInterrupt as exc:
+                        # Frames of other libraries hold the key.
+                        raise exc.with_traceback(None)  # noqa: B904
+                    yield from answer.finish()
+                    # Before the first token, a broken answer is asked for again.
+                    again = at_once(client.settle(answer, failed))
+                    answer.patience = DRAIN_S
+                    with contextlib.suppress(*client.lost):
+                        for _ in itertools.islice(body, 0 if again else _DRAINED):
+                            pass
 
 
 class AsyncStream(_Stream):
@@ -158,22 +164,25 @@ class AsyncStream(_Stream):
 
     async def _run(self) -> AsyncGenerator[Delta, None]:
         answer, client = self._answer, self._client
+        again = True
         with answer:
-            async with contextlib.aclosing(await client.sending(answer)) as response:
-                with _patience(response, answer):
-                    body = aiter(client.body(response))
-                    try:
-                        async for data in body:
-                            for delta in answer.feed(data):
-                                yield delta
-                            if answer.ended:
-                                break
-                    except client.lost as exc:
-                        client.check_end(answer, exc)
-                    for delta in answer.finish():
-                        yield delta
-                    answer.check()
-                    answer.patience = DRAIN_S
-                    with contextlib.suppress(*client.lost, StopAsyncIteration):
-                        for _ in range(_DRAINED):
-                            await anext(body)
+            while again:
+                sent = contextlib.aclosing(await client.sending(answer))
+                async with sent as response:
+                    with _patience(response, answer):
+                        body, failed = aiter(response.stream), None
+                        try:
+                            async for data in body:
+                                for delta in answer.feed(data):
+                                    yield delta
+                                if answer.ended:
+                                    break
+                        except client.lost as exc:
+                            failed = exc
+                        for delta in answer.finish():
+                            yield delta
+                        again = await client.settle(answer, failed)
+                        answer.patience = DRAIN_S
+                        with contextlib.suppress(*client.lost, StopAsyncIteration):
+                            for _ in range(0 if again else _DRAINED):
+                                await anext(body)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from kimikit.types import Usage
-from kimikit.wire.loose import as_dict
+from kimikit.wire.loose import as_count, as_decimal, as_dict
 
+MOST_TOKENS = 10**12
+"""Tokens of one call beyond which a host's figure is not believed."""
+MOST_USD, LEAST_USD = Decimal(1_000_000), Decimal("1e-12")
+"""Dollars of one call beyond which a host's figure is not believed."""
 _WIDE = r"[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
 
@@ -72,21 +76,29 @@ class Tally:
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage | None:
-    """Read one ``usage`` object of any host; ``None`` if it holds no token count."""
+    """Read one ``usage`` object of any host.
+
+    Returns:
+        ``None`` if it holds no token count, or one that cannot be right: a figure that
+        is not believed makes the others doubtful too, so all are unknown then.
+    """
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
+    if None in (prompt, completion, total):
+        return None
     if not (prompt or completion or total):
         return None
     inside = {
         **as_dict(usage.get("prompt_tokens_details")),
         **as_dict(usage.get("completion_tokens_details")),
     }
-    cached = _count(usage, "cached_tokens", "prompt_cache_hit_tokens")
-    cached = max(cached, _count(inside, "cached_tokens"))
-    reasoning = _count(usage, "reasoning_tokens")
-    reasoning = max(reasoning, _count(inside, "reasoning_tokens"))
-    prompt = prompt or max(total - completion, 0)
+    cached = _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
+    cached = max(cached, _part(inside, "cached_tokens"))
+    reasoning = _part(usage, "reasoning_tokens")
+    reasoning = max(reasoning, _part(inside, "reasoning_tokens"))
+    prompt, completion = prompt or 0, completion or 0
+    prompt = prompt or max((total or 0) - completion, 0)
     # Baseten has reported more reasoning than answer; a part never exceeds its whole.
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
     return Usage(prompt, completion, cached, reasoning, _cost(usage))
@@ -98,25 +110,31 @@ def _cost(usage: Mapping[str, Any]) -> Decimal | None:
     if usage.get("is_byok"):
         details = as_dict(usage.get("cost_details"))
         parts.append(details.get("upstream_inference_cost"))
-    try:
-        known = [Decimal(str(p)) for p in parts if isinstance(p, int | float | str)]
-    except InvalidOperation:
-        return None
-    sane = bool(known) and all(p.is_finite() and p >= 0 for p in known)
-    return sum(known, Decimal(0)) if sane else None
+    known = [as_decimal(part, MOST_USD) for part in parts if part is not None]
+    usd = [p for p in known if p is not None and (not p or p >= LEAST_USD)]
+    return sum(usd, Decimal(0)) if usd and len(usd) == len(known) else None
 
 
-def _count(usage: Mapping[str, Any], *names: str) -> int:
-    """Return the largest count of these names, 0 without any."""
-    return max(_whole(usage.get(name)) for name in names)
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    """Return the largest count of these names, 0 without any.
+
+    ``None`` means that there is a number which cannot be a count of tokens.
+    """
+    counts = [as_count(v, MOST_TOKENS) for v in map(usage.get, names) if _number(v)]
+    return None if None in counts else max((c for c in counts if c), default=0)
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
+def _part(usage: Mapping[str, Any], *names: str) -> int:
+    return max(as_count(usage.get(name), MOST_TOKENS) or 0 for name in names)
+
+
+def _number(value: object) -> bool:
+    """Say whether a value says a number above 0, however absurd a one."""
+    if isinstance(value, str):
+        return value.strip()[:1].isdigit() and as_decimal(value) != 0
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return max(int(value), 0) if math.isfinite(value) else 0
+        return False
+    return value > 0 and (isinstance(value, int) or math.isfinite(value))
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,0 +1,102 @@
+"""Whole bodies: those of answers, and files of the web that answers point to."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from kimikit import errors
+from kimikit.types import Host
+from kimikit.wire import network
+from kimikit.wire.answer import MOST_BYTES, Answer
+from kimikit.wire.unpack import unpacker
+
+FILE_BYTES = 64 * 2**20
+"""Bytes of a file of the web that are read."""
+REDIRECTS = 5
+"""How often an answer may point elsewhere."""
+
+
+class Bodies:
+    """Reading, for both clients: their steps are coroutines; see ``client``."""
+
+    host: Host
+    lost: tuple[type[Exception], ...]
+    _transport: Any
+    _send: Callable[..., Awaitable[Any]]
+    _pieces: Callable[[Any], AsyncIterator[bytes]]
+    _bare: Callable[[str], AbstractAsyncContextManager[Any]]
+    _closing: Callable[[Any], AbstractAsyncContextManager[None]]
+    _named: Callable[..., Awaitable[None]]
+
+    async def fetching(self, url: str, *, most: int = FILE_BYTES) -> bytes:
+        """Return a file of the web; empty if it cannot be had.
+
+        It may lie anywhere that the public can reach, or on the host itself, so the
+        request is bare: it carries no key.
+
+        Args:
+            url: Its address.
+            most: Bytes beyond which it is left.
+        """
+        try:
+            for _ in range(REDIRECTS):
+                if not self._may_fetch(url):
+                    break
+                said, url = await self._fetched(url, most)
+                if not url:
+                    return said
+        except self.lost:
+            return b""
+        except (ValueError, OSError, errors.KimiError):
+            return b""
+        return b""
+
+    async def _fetched(self, url: str, most: int) -> tuple[bytes, str]:
+        """Return a file, or the address that it has moved to."""
+        async with self._bare(url) as http:
+            request = http.build_request("GET", url)
+            request.headers.pop("authorization", None)
+            response = await self._send(request, http=http)
+            following = response.next_request
+            said = await self.read(response, most=most)
+            if following is not None:
+                return b"", str(following.url)
+            return said if response.is_success else b"", ""
+
+    def _may_fetch(self, url: str) -> bool:
+        """Say whether an address that an answer names may be asked."""
+        there, host = urlsplit(url), urlsplit(self.host.base_url)
+        if there.scheme not in ("http", "https") or not there.hostname:
+            return False
+        own = (there.hostname, there.port) == (host.hostname, host.port)
+        return own or self._transport is not None or network.is_public(there.hostname)
+
+    async def read(self, response: Any, *, most: int = MOST_BYTES) -> bytes:
+        """Return a whole body, as far as ``most`` bytes."""
+        said = io.BytesIO()
+        await self.save(response, said, most=most)
+        return said.getvalue()[:most]
+
+    async def save(
+        self,
+        response: Any,
+        file: BinaryIO,
+        answer: Answer | None = None,
+        *,
+        most: int = MOST_BYTES,
+    ) -> None:
+        """Write a body into ``file`` and close it, at the latest at ``most`` bytes."""
+        await self._named(self._save(response, file, most), answer)
+
+    async def _save(self, response: Any, file: BinaryIO, most: int) -> None:
+        unpack, written = unpacker(response.headers), 0
+        async with self._closing(response):
+            async for data in self._pieces(response):
+                data = data if unpack is None else unpack.feed(data)
+                written += file.write(data)
+                if written > most:
+                    break

@@ -1,0 +1,195 @@
+"""The way out of this machine: proxies and certificates, as the environment says.
+
+httpx reads the environment too, but one entry that it does not understand (``socks:``,
+a network in ``NO_PROXY``, a file of certificates that is gone) makes it fail as a whole
+and unnamed, and it takes either all of the environment or none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import os
+import socket
+import ssl
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from kimikit.errors import BadInput
+
+_SCHEMES = {
+    "http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h",
+    "socks": "socks5",  # what VPN clients write
+}  # fmt: skip
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this machine."""
+    host = host.strip("[]").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that leads to ``url``, with a scheme; ``None`` for none.
+
+    Raises:
+        BadInput: If the environment names one that cannot be used.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return None  # no proxy leads to this machine
+    known = urllib.request.getproxies()
+    value = (known.get(parts.scheme) or known.get("all") or "").strip()
+    if not value or _bypassed(host, parts.port, known.get("no", "")):
+        return None
+    scheme, mark, rest = value.partition("://")
+    scheme, rest = (scheme.lower(), rest) if mark else ("http", value)
+    wrong = scheme not in _SCHEMES
+    with contextlib.suppress(ValueError):
+        made = f"{_SCHEMES.get(scheme, 'http')}://{rest}"
+        wrong = wrong or not urlsplit(made).hostname or urlsplit(made).port == 0
+        if not wrong:
+            return made
+    raise BadInput(
+        f"{_variable(parts.scheme, value)} names a proxy that cannot be used: "
+        f"{scheme[:20]}://...",
+        "Set it to an address such as http://127.0.0.1:7890 or socks5://127.0.0.1:1080,"
+        " or unset it.",
+    )
+
+
+def _variable(scheme: str, value: str) -> str:
+    names = (f"{scheme}_proxy", f"{scheme}_PROXY".upper(), "all_proxy", "ALL_PROXY")
+    found = (name for name in names if os.environ.get(name, "").strip() == value)
+    return next(found, "The system's settings")
+
+
+def _bypassed(host: str, port: int | None, exceptions: str) -> bool:
+    """Say whether ``NO_PROXY`` has a host: by name, domain, address or network."""
+    host = host.rstrip(".").lower()
+    address = _address(host)
+    for entry in exceptions.lower().replace(" ", ",").split(","):
+        entry = entry.partition("://")[2] or entry
+        if entry == "*":
+            return True
+        name, own_port = _split(entry)
+        if not name or (own_port and own_port != str(port or "")):
+            continue
+        if address is not None:
+            with contextlib.suppress(ValueError):
+                if address in ipaddress.ip_network(name, strict=False):
+                    return True
+            continue
+        domain = name.removeprefix("*").lstrip(".")
+        if domain and (host == domain or host.endswith(f".{domain}")):
+            return True
+    return False
+
+
+def _split(entry: str) -> tuple[str, str]:
+    """Return an entry's name or network and its port; IPv6 has colons of its own."""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        return name + (rest if rest.startswith("/") else ""), rest.lstrip(":/")
+    name, _, port = entry.partition(":")
+    return (entry, "") if ":" in port or "/" in entry else (name, port)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_public(host: str) -> bool:
+    """Say whether a host lies on the public internet, by all its addresses.
+
+    A picture's address comes from a host's answer: what it names must not be a machine
+    that only this one can reach.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    addresses = [_address(str(entry[4][0])) for entry in found]
+    return bool(addresses) and all(a is not None and a.is_global for a in addresses)
+
+
+def check_certificates() -> None:
+    """Check what the environment says of certificates.
+
+    Raises:
+        BadInput: If it names a file or folder that is not there.
+    """
+    for name in CERTIFICATES:
+        path = os.environ.get(name)
+        if path and not os.path.exists(path):
+            raise BadInput(
+                f"{name} names {path!r}, which is not there.",
+                f"Set {name} to a file of certificates that exists, or unset it.",
+            )
+
+
+class Trust(ssl.SSLContext):
+    """A TLS context that loads its certificates when the first peer must show one.
+
+    Loading them takes longer than a call to this machine, which needs none.
+    """
+
+    _loaded = False
+
+    def __new__(cls) -> Trust:
+        """Make a context that verifies, and trusts nobody yet."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        check_certificates()
+        file, folder = map(os.environ.get, CERTIFICATES)
+        if not file and not folder:
+            import certifi  # comes with httpx
+
+            file = certifi.where()
+        try:
+            self.load_verify_locations(file or None, folder or None)
+        except (ssl.SSLError, OSError) as exc:
+            raise BadInput(
+                f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {exc}.",
+                "Set it to a file of certificates in PEM form, or unset it.",
+            ) from exc
+        self._loaded = True
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin TLS on a socket."""
+        self._load()
+        return super().wrap_socket(*args, **kwargs)
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin TLS in memory, as event loops do."""
+        self._load()
+        return super().wrap_bio(*args, **kwargs)
+
+    def get_ca_certs(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the authorities that are trusted."""
+        self._load()
+        return super().get_ca_certs(*args, **kwargs)
+
+    def cert_store_stats(self) -> dict[str, int]:
+        """Count them."""
+        self._load()
+        return super().cert_store_stats()
+
+
+@functools.cache
+def trust(file: str | None, folder: str | None) -> Trust:
+    """Return the context for these settings; all clients share it, and its loading."""
+    return Trust()

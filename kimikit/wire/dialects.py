@@ -111,11 +111,17 @@ def _shaped(
         message = dict(message)
         if "inline_images" in host.quirks:
             _check_images(message.get("content"), host)
+        if message["role"] == "assistant" and not _takes_reasoning(host, model):
+            message.pop("reasoning_content", None)
         if calls := message.get("tool_calls"):
-            if not str(message.get("content") or "").strip():
-                message.pop("content", None)
+            message.setdefault("content", "")
+            blank = not str(message["content"] or "").strip()
+            if blank and "no_blank_content" in host.quirks:
+                del message["content"]
             if "needs_reasoning_content" in host.quirks:
                 message.setdefault("reasoning_content", "")
+            elif not message.get("reasoning_content"):
+                message.pop("reasoning_content", None)
             if wants_kimi_ids(host, model):
                 ids = {
                     call["id"]: f"functions.{call['function']['name']}:{next(numbers)}"
@@ -129,6 +135,16 @@ def _shaped(
             message = {k: v for k, v in message.items() if k in _PLAIN_KEYS}
         out.append(message)
     return out
+
+
+def _takes_reasoning(host: Host, model: str) -> bool:
+    """Say whether a host takes back what its model thought.
+
+    Kimi goes on from it. Of other models on hosts without a profile nothing is known,
+    and strict ones (Mistral, Cerebras) refuse the whole history for it.
+    """
+    known = bool(host.models) or host.stand_in
+    return known or re.search(r"kimi|moonshot|\bk[23]\b", model, re.I) is not None
 
 
 def wants_kimi_ids(host: Host, model: str) -> bool:

@@ -63,7 +63,8 @@ def test_a_reply_goes_into_the_next_question(sent: Any) -> None:
     reply = Reply(text="", tool_calls=(ToolCall("call_1", "add", "{}"),))
     messages = sent(["hi", reply, ANSWERED])["messages"]
     assert messages[1]["role"] == "assistant"
-    assert "content" not in messages[1]
+    assert messages[1]["content"] == ""
+    assert "reasoning_content" not in messages[1]
 
 
 def test_system_goes_first(sent: Any) -> None:
@@ -369,10 +370,13 @@ def test_1c_reasoning_goes_back_where_it_is_demanded(sent: Any) -> None:
     assert "reasoning_content" not in sent(TALK)["messages"][1]
 
 
-def test_1c_no_blank_content_beside_calls(sent: Any) -> None:
-    assert "content" not in sent(TALK)["messages"][1]
+def test_1c_no_blank_content_beside_calls_where_it_is_refused(sent: Any) -> None:
+    assert "content" not in sent(TALK, host="moonshot")["messages"][1]
     said = [TALK[0], {**ASKED, "content": "Let me add."}, ANSWERED]
-    assert sent(said)["messages"][1]["content"] == "Let me add."
+    assert sent(said, host="moonshot")["messages"][1]["content"] == "Let me add."
+    bare = [TALK[0], {k: v for k, v in ASKED.items() if k != "content"}, ANSWERED]
+    assert sent(bare)["messages"][1]["content"] == "", "vLLM wants the key"
+    assert sent(TALK, host="together")["messages"][1]["content"] == ""
 
 
 def test_1c_schema_marks_are_left_out(sent: Any) -> None:
@@ -408,7 +412,7 @@ def test_1c_k3_takes_tools_in_a_system_message(server: FaultServer, both: Both) 
 def test_groq_gets_only_the_fields_it_knows(sent: Any) -> None:
     talk = [TALK[0], {**ASKED, "reasoning_content": "", "cache": 1}, ANSWERED]
     called, answered = sent(talk, host="groq", model="x")["messages"][1:]
-    assert set(called) == {"role", "tool_calls"}
+    assert set(called) == {"role", "content", "tool_calls"}
     assert answered["content"] == "3"
 
 

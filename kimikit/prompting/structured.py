@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any, Literal
 
@@ -9,11 +10,15 @@ import msgspec
 
 from kimikit import errors
 from kimikit import schema as schemas
-from kimikit.prompting.extract import find_json
+from kimikit.prompting.extract import find_fitting, json_roots
 from kimikit.prompting.history import as_messages
 from kimikit.prompting.totals import together
 from kimikit.types import ChatClient, Reply, Wait
 
+_SCHEMA = {
+    "properties", "type", "required", "title", "description", "additionalProperties",
+    "$defs", "$schema",
+}  # fmt: skip
 WRAPPED = "answer"
 """Hosts take only objects at the root, so a list or a number is asked for under it."""
 
@@ -57,21 +62,20 @@ def structured(
             f"retries={retries!r}, schema={schema!r} cannot be done.",
             "Give retries of 0 or more, and the schema 'auto', 'host' or 'prompt'.",
         )
-    root = schemas.of(into)
-    wrapped = root.get("type") != "object"
-    if wrapped:
-        root = {
+    root = asked = schemas.of(into)
+    if root.get("type") != "object":
+        asked = {
             "type": "object",
             "properties": {WRAPPED: root},
             "required": [WRAPPED],
             "additionalProperties": False,
         }
-    turns, params = _told(as_messages(messages), params, root)
-    ask = partial(_repaired, client, turns, into, retries=retries, wrapped=wrapped)
+    turns, params = _told(as_messages(messages), params, asked)
+    ask = partial(_repaired, client, turns, into, retries=retries, root=root)
     if schema == "prompt":
         return ask(params)
     # Without "strict": the hosts that know it refuse optional fields with it.
-    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": root}}
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": asked}}
     try:
         return ask({**params, "response_format": form})
     except (errors.ContentFiltered, errors.ContextTooLong, errors.FixedTemperature):
@@ -108,7 +112,7 @@ def _repaired(
     params: dict[str, Any],
     *notes: str,
     retries: int,
-    wrapped: bool,
+    root: dict[str, Any],
 ) -> Reply:
     """Ask until an answer fits, at most ``retries`` times with the error fed back."""
     replies: list[Reply] = []
@@ -116,7 +120,7 @@ def _repaired(
         reply = client.chat(turns, **params)
         replies.append(reply)
         try:
-            value, place = _parsed(reply, into, wrapped=wrapped)
+            value, place = _parsed(reply, into, root)
             taken = [f"The JSON was taken out of {place}."] if place else []
             return _total(replies, value, *notes, *taken)
         except ValueError as exc:
@@ -141,13 +145,58 @@ def _repaired(
         ]
 
 
-def _parsed(reply: Reply, into: Any, *, wrapped: bool) -> tuple[Any, str]:
+def _parsed(reply: Reply, into: Any, root: dict[str, Any]) -> tuple[Any, str]:
+    """Return the value of an answer and where in it that was found.
+
+    Raises:
+        ValueError: If nothing in it is an answer of the type.
+    """
     if reply.truncated:
         raise ValueError("the answer broke off")
-    value, place = find_json(reply.text)
-    if wrapped and isinstance(value, dict) and set(value) == {WRAPPED}:
-        value = value[WRAPPED]
-    return schemas.convert(value, into), place
+    if reply.finish_reason == "length":
+        # What is whole in an answer that was cut is a part of what was meant.
+        whole = json_roots(reply.text)[-1]
+        if whole.place or whole.problem:
+            raise errors.BadInput("The answer was cut.", "Raise max_tokens.")
+    wrapped = root.get("type") != "object"
+    if wrapped:
+        # A list after the answer may be one of sources.
+        with contextlib.suppress(ValueError):
+            return find_fitting(reply.text, partial(_unwrapped, into=into))
+    return find_fitting(reply.text, partial(_fitted, into=into, root=root))
+
+
+def _unwrapped(value: Any, *, into: Any) -> Any:
+    if not isinstance(value, dict) or set(value) != {WRAPPED}:
+        raise ValueError(f"it has no {WRAPPED!r} alone")
+    return schemas.convert(value[WRAPPED], into)
+
+
+def _fitted(value: Any, *, into: Any, root: dict[str, Any]) -> Any:
+    """Convert a value that is an answer, and not the schema or something else."""
+    branches = root.get("anyOf", [root])
+    fields = {name for branch in branches for name in branch.get("properties", ())}
+    if isinstance(value, dict) and value:
+        if value == root or (fields and _is_schema(value, fields)):
+            what = "It repeats the schema instead of an answer to it."
+            raise errors.BadInput(what, "Answer with a value of it.")
+        known = {*fields, *getattr(into, "model_fields", ())}
+        given = {*value, *(key.rstrip("_") for key in value)}
+        free = any(branch.get("additionalProperties") for branch in branches)
+        # Where every field has a default, any object would fit.
+        if fields and not free and not known & given:
+            what = f"It has none of the fields {', '.join(sorted(fields))}."
+            raise errors.BadInput(what, "Answer with a value of the schema.")
+    return schemas.convert(value, into)
+
+
+def _is_schema(value: dict[str, Any], fields: set[str]) -> bool:
+    inner = value.get("properties")
+    return (
+        "properties" not in fields
+        and isinstance(inner, dict)
+        and value.keys() <= _SCHEMA
+    )
 
 
 def _remedy(reply: Reply) -> str:

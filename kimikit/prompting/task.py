@@ -21,7 +21,7 @@ from kimikit.prompting.answers import (
     one_of,
     true_or_false,
 )
-from kimikit.prompting.extract import find_json
+from kimikit.prompting.extract import find_fitting
 
 MOST_LABELS = 12
 """More different answers than this are free text."""
@@ -119,7 +119,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         if labels := get_args(hint):
             return one_of(text, labels)
         try:
-            return schema.convert(find_json(text)[0], hint)
+            return find_fitting(text, lambda value: schema.convert(value, hint))[0]
         except (ValueError, RecursionError):
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,19 @@ import msgspec
 from kimikit import errors, html
 from kimikit.axes import INK, plain
 from kimikit.crew import CrewClient, run_all
-from kimikit.intervals import wilson
+from kimikit.intervals import RightPrice, right_price, wilson
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
-from kimikit.prompting.totals import share, together, total_cost, total_usage, where
+from kimikit.prompting.totals import (
+    Meter,
+    each_right,
+    share,
+    together,
+    total_cost,
+    total_usage,
+    where,
+)
 from kimikit.prompting.vote import vote
 from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
@@ -89,6 +98,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         right: Whether that is right; ``None`` where the host failed.
         reply: The reply, ``None`` where the host failed.
         error: What failed.
+        paid: What came of every call it took, also of those that broke off.
     """
 
     pattern: str
@@ -97,6 +107,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     right: bool | None = None
     reply: Reply | None = None
     error: str = ""
+    paid: tuple[Reply, ...] = ()
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Dollars of all calls, ``None`` when one is unpriced; 0 where none began."""
+        whole = (self.reply,) if self.reply is not None else ()
+        return total_cost(self.paid or whole)
 
 
 class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
@@ -107,19 +124,23 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         patterns: Their names; the first is what the others are compared with.
         outcomes: One for each question and pattern that was finished.
         reused: How many answers had been paid for before.
+        stopped: Questions that were begun and not finished; they count by their cost.
     """
 
     task: Task
     patterns: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     reused: int = 0
+    stopped: tuple[Outcome, ...] = ()
 
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict a pattern.
 
         ``accuracy`` has its 95 % Wilson interval in ``low`` and ``high``; ``tokens``
-        and ``seconds`` are a question's mean and median; ``cost`` is of all, in US
-        dollars, ``None`` where unpriced.
+        and ``seconds`` are a question's mean and median. ``cost`` is of all that was
+        asked, in US dollars, also of what broke off, ``None`` where unpriced;
+        ``cost_per_right`` is that for each right answer, with its 95 % interval in
+        ``cost_per_right_low`` and ``cost_per_right_high``.
         """
         return [self._point(pattern) for pattern in self.patterns]
 
@@ -128,7 +149,10 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         replies = [o.reply for o in own if o.reply is not None]
         n, good = len(replies), sum(o.right is True for o in own)
         low, high = wilson(good, n)
-        cost = total_cost(replies)
+        asked = [*own, *(o for o in self.stopped if o.pattern == pattern)]
+        costs = [o.cost for o in asked]
+        known = [cost for cost in costs if cost is not None]
+        price = right_price(costs, good)
         return {
             "pattern": pattern,
             "n": n,
@@ -139,8 +163,10 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             "high": high,
             "tokens": total_usage(replies).total_tokens / n if n else None,
             "seconds": statistics.median(r.duration_s for r in replies) if n else None,
-            "cost": cost,
-            "cost_per_right": cost / good if cost is not None and good else None,
+            "cost": sum(known, Decimal(0)) if len(known) == len(costs) else None,
+            "cost_per_right": price.value,
+            "cost_per_right_low": price.low,
+            "cost_per_right_high": price.high,
         }
 
     @property
@@ -172,8 +198,11 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         columns += ["seconds a question", "cost", "per right answer"]
         rows = []
         for point in self.summary():
+            ends = ("", "_low", "_high")
+            price = RightPrice(*(point[f"cost_per_right{end}"] for end in ends))
             none = point["cost"] is not None and not point["right"]
-            each = "none right" if none else html.money(point["cost_per_right"])
+            few = none and price.low is None
+            each = "none right" if few else each_right(price)
             row = [point["pattern"], share(point["right"], point["n"]), point["n"]]
             row += [f"{point['tokens'] or 0:,.0f}", f"{point['seconds'] or 0:.1f}"]
             rows.append([*row, html.money(point["cost"]), each])
@@ -199,9 +228,11 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             reply, (question, truth) = o.reply or Reply(), self.task.rows[o.row]
             row = msgspec.structs.asdict(o)
             row |= {"question": question, "truth": truth, "text": reply.text}
-            row |= {"seconds": reply.duration_s, "cost": reply.cost}
+            row |= {"seconds": reply.duration_s, "cost": o.cost}
             rows.append(row | msgspec.structs.asdict(reply.usage))
-        return pd.DataFrame(rows).drop(columns=["reply", "cost_usd"], errors="ignore")
+        return pd.DataFrame(rows).drop(
+            columns=["reply", "paid", "cost_usd"], errors="ignore"
+        )
 
     def plot(self, ax: Any = None) -> Any:
         """Draw each pattern's share of right answers with its interval.
@@ -245,6 +276,41 @@ def _mcnemar(gains: int, losses: int) -> float:
     tail = sum(math.comb(n, i) for i in range(min(gains, losses) + 1))
     p: float = 2 * tail / 2**n
     return min(1.0, p)
+
+
+def _ask(
+    crew: CrewClient,
+    task: Task,
+    params: dict[str, Any],
+    stopped: list[Outcome],
+    way: tuple[str, Pattern],
+    row: int,
+) -> Outcome | None:
+    """Ask one question in one way; what Stop ended is no outcome, but has its cost."""
+    (name, pattern), (question, truth) = way, task.rows[row]
+    meter = Meter(crew)
+    # Part of the key: step by step and a vote ask the same, and share no answers.
+    meta = {**params.get("meta", {}), "pattern": name, "row": row}
+
+    def made(**fields: Any) -> Outcome:
+        return Outcome(pattern=name, row=row, paid=tuple(meter.paid), **fields)
+
+    try:
+        reply = pattern(meter, task, question, **{**params, "meta": meta})
+    except errors.InvalidAnswer as exc:
+        return made(right=False, reply=exc.reply)
+    except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
+        raise
+    except errors.HostError as exc:
+        return made(error=f"{type(exc).__name__}: {exc.what}")
+    except KeyboardInterrupt:
+        stopped.append(made())
+        raise
+    if reply.partial:
+        stopped.append(made())
+        return None
+    answer = task.extract(reply.text) if reply.parsed is None else reply.parsed
+    return made(answer=answer, right=is_right(answer, truth), reply=reply)
 
 
 def lab(
@@ -293,29 +359,23 @@ def lab(
         )
     crew = CrewClient(client, "lab", store=store, name=name)
 
-    def ask(way: str, row: int) -> Outcome | None:
-        question, truth = task.rows[row]
-        made = partial(Outcome, pattern=way, row=row)
-        # Part of the key: step by step and a vote ask the same, and share no answers.
-        meta = {**params.get("meta", {}), "pattern": way, "row": row}
-        try:
-            reply = ways[way](crew, task, question, **{**params, "meta": meta})
-        except errors.InvalidAnswer as exc:
-            return made(right=False, reply=exc.reply)
-        except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
-            raise
-        except errors.HostError as exc:
-            return made(error=f"{type(exc).__name__}: {exc.what}")
-        if reply.partial:
-            return None
-        answer = task.extract(reply.text) if reply.parsed is None else reply.parsed
-        return made(answer=answer, right=is_right(answer, truth), reply=reply)
-
+    stopped: list[Outcome] = []
+    ask = partial(_ask, crew, task, params, stopped)
     came = run_all(
-        [partial(ask, way, row) for way in ways for row in range(len(task.rows))],
+        [
+            partial(ask, way, row)
+            for way in ways.items()
+            for row in range(len(task.rows))
+        ],
         stop=crew.stop,
         concurrency=concurrency,
         progress=task.name if progress else None,
     )
     outcomes = tuple(one for one in came if one is not None)
-    return Lab(task=task, patterns=tuple(ways), outcomes=outcomes, reused=crew.reused)
+    return Lab(
+        task=task,
+        patterns=tuple(ways),
+        outcomes=outcomes,
+        reused=crew.reused,
+        stopped=tuple(stopped),
+    )

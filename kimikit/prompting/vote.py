@@ -12,9 +12,16 @@ import msgspec
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
-from kimikit.intervals import wilson
+from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.prompting.extract import final_answer
-from kimikit.prompting.totals import share, spent, total_cost, total_usage, where
+from kimikit.prompting.totals import (
+    each_right,
+    share,
+    spent,
+    total_cost,
+    total_usage,
+    where,
+)
 from kimikit.shown import Shown, Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -31,6 +38,7 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
         replies: The answers that came, in order.
         truth: The right answer, where it was given.
         reused: How many answers had been paid for before.
+        broken: What came of answers that were stopped; they have no vote, and cost.
     """
 
     counts: tuple[tuple[Any, int], ...]
@@ -38,6 +46,7 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Reply, ...]
     truth: Any = None
     reused: int = 0
+    broken: tuple[Reply, ...] = ()
 
     @property
     def answer(self) -> Any:
@@ -56,11 +65,11 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the agreement.
+        """95 % interval of the agreement, of an answer that was chosen for its votes.
 
-        The answer was chosen for its votes, so with few of them this flatters it.
+        Its lower limit is below Wilson's, which is for an answer named before asking.
         """
-        return wilson(self.counts[0][1] if self.counts else 0, self.votes)
+        return chosen(self.counts[0][1] if self.counts else 0, self.votes)
 
     @property
     def tied(self) -> bool:
@@ -69,35 +78,48 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all answers."""
-        return total_usage(self.replies)
+        """Tokens of all answers, also stopped ones."""
+        return total_usage(self._paid)
 
     @property
     def cost(self) -> Decimal | None:
-        """Dollars of all answers, ``None`` when one is unpriced."""
-        return total_cost(self.replies)
+        """Dollars of all answers, also stopped ones; ``None`` when one is unpriced."""
+        return total_cost(self._paid)
 
     @property
     def cost_per_right(self) -> Decimal | None:
         """Dollars for each reply that is right by itself, ``None`` if none is."""
+        return self.right_price.value
+
+    @property
+    def right_price(self) -> RightPrice:
+        """``cost_per_right`` with its 95 % interval; all that was paid counts."""
         good = sum(count for value, count in self.counts if value == self.truth)
-        return None if self.cost is None or not good else self.cost / good
+        return right_price([reply.cost for reply in self._paid], good)
+
+    @property
+    def _paid(self) -> tuple[Reply, ...]:
+        return self.replies + self.broken
 
     def _parts(self) -> tuple[str, list[Table], str]:
         rows = []
         for value, votes in self.counts:
             mark = " (right)" if self.truth is not None and value == self.truth else ""
-            rows.append([f"{value}{mark}", votes, share(votes, self.votes)])
+            ends = chosen(votes, self.votes)
+            rows.append([f"{value}{mark}", votes, share(votes, self.votes, ends)])
         missing, mute = self.n - len(self.replies), len(self.replies) - self.votes
-        each = self.cost_per_right
+        price = self.right_price
+        right = "" if price.value is None else f"{each_right(price)} a right answer"
+        if price.value is None and self.truth is not None and price.low is not None:
+            right = str(each_right(price))
         remarks = [
             f"n = {self.votes}",
             "a tie" if self.tied else "",
             f"{mute} without an answer" if mute else "",
             f"{missing} not asked: stopped" if missing else "",
             f"{self.reused} paid before" if self.reused else "",
-            spent(self.replies),
-            "" if each is None else f"{html.money(each)} a right answer",
+            spent(self._paid),
+            right,
         ]
         caption = html.footer_line(remarks)
         table = Table(["answer", "votes", "share [95 %]"], rows, (1, 2), caption)
@@ -151,6 +173,7 @@ def vote(
     job = partial(crew.chat, prompt, **params)
     came = run_all([job] * n, stop=crew.stop, concurrency=concurrency)
     replies = tuple(reply for reply in came if reply and not reply.partial)
+    broken = tuple(reply for reply in came if reply and reply.partial)
     values = [extract(reply.text) for reply in replies]
     given = [value for value in values if value is not None]
     # Compared one by one: answers such as dicts have no hash.
@@ -162,4 +185,5 @@ def vote(
         replies=replies,
         truth=truth,
         reused=crew.reused,
+        broken=broken,
     )

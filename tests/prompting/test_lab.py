@@ -11,7 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 from support.prompting import FakeClient, FakeStore, answer, last
 
-from kimikit.errors import AuthenticationFailed, BadInput, MissingDependency, TimedOut
+from kimikit.errors import (
+    AuthenticationFailed,
+    BadInput,
+    MissingDependency,
+    StreamError,
+    TimedOut,
+)
 from kimikit.prompting import PATTERNS, Lab, Task, lab
 from kimikit.prompting.lab import Outcome
 from kimikit.prompting.task import is_right
@@ -135,6 +141,48 @@ def test_an_answer_of_no_type_is_wrong_and_paid():
     result = lab(FakeClient(lambda m, p: "hm"), task(2), ways, progress=False)
     (point,) = result.summary()
     assert (point["n"], point["right"], point["cost"]) == (2, 0, Decimal("0.006"))
+
+
+def test_what_broke_off_is_paid_too():
+    """Two of five answers of a vote break off: four whole ones and their parts cost."""
+    seen = iter(range(99))
+
+    def chat(messages, params):
+        if next(seen) in (1, 6):
+            half = answer("Answer:", cost=Decimal("0.0004"))
+            return StreamError("It broke.", "Again.", reply=half)
+        return solve(messages, params)
+
+    ways = {"vote": PATTERNS["vote of 5"]}
+    result = lab(FakeClient(chat), task(4), ways, progress=False, concurrency=1)
+    (point,) = result.summary()
+    assert (point["n"], point["failed"], point["right"]) == (2, 2, 2)
+    whole, halves = 2 * 5 + 1 + 4, 2
+    paid = whole * Decimal("0.001") + halves * Decimal("0.0004")
+    assert point["cost"] == paid
+    assert point["cost_per_right"] == paid / 2
+
+
+def test_the_price_of_a_right_answer_has_an_interval():
+    ways = {name: PATTERNS[name] for name in ("zero-shot", "few-shot")}
+    result = lab(FakeClient(solve), task(), ways, progress=False)
+    none, all_right = result.summary()
+    assert none["cost_per_right"] is none["cost_per_right_high"] is None
+    # Of 0 of 10 up to 27.75 % may be right, of 10 of 10 as few as 72.25 %.
+    assert float(none["cost_per_right_low"]) == pytest.approx(0.001 / 0.2775, rel=1e-3)
+    low, high = (all_right[f"cost_per_right_{end}"] for end in ("low", "high"))
+    assert low <= all_right["cost_per_right"] == Decimal("0.001") <= high
+    assert float(high) == pytest.approx(0.001 / 0.7225, rel=1e-3)
+    assert "none right, at least $0.0036" in str(result)
+    assert "$0.0010 [$0.0010, $0.0014]" in str(result)
+
+
+def test_a_question_that_was_stopped_counts_by_its_cost():
+    client = FakeClient(lambda m, p: answer("Answer: 2", partial=True))
+    result = lab(client, task(2), {"vote": PATTERNS["vote of 5"]}, progress=False)
+    (point,) = result.summary()
+    assert point["n"] == 0
+    assert point["cost"] == len(client.calls) * Decimal("0.001")
 
 
 def test_a_wrong_key_ends_it_at_once():

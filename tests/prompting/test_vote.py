@@ -10,7 +10,7 @@ import pytest
 from support.prompting import FakeClient, FakeStore, answer
 
 from kimikit.errors import BadInput, TimedOut
-from kimikit.intervals import wilson
+from kimikit.intervals import chosen, wilson
 from kimikit.prompting import last_number, vote
 from kimikit.types import Delta
 
@@ -24,7 +24,8 @@ def test_the_majority_wins():
     assert dict(won.counts) == {"paris": 3, "lyon": 1}
     assert (won.votes, won.n) == (4, 5)
     assert won.agreement == 0.75
-    assert won.interval == wilson(3, 4)
+    assert won.interval == chosen(3, 4)
+    assert won.interval[0] < wilson(3, 4)[0]
     assert not won.tied
     assert won.cost == Decimal("0.005")
     assert won.cost_per_right == Decimal("0.005") / 3
@@ -46,9 +47,10 @@ def test_a_vote_at_temperature_0_is_refused_wherever_it_was_set():
 def test_it_is_shown_with_its_interval_and_n():
     won = vote(FakeClient(["1", "1", "<2>"]), "?", 3, truth="1", concurrency=1)
     text = str(won)
-    assert "1 (right)  2      67% [21%, 94%]" in text
+    assert "1 (right)  2      67% [1%, 99%]" in text
     assert "n = 3" in text
-    assert "$0.0015 a right answer" in text
+    low, high = won.right_price[1:]
+    assert f"$0.0015 [${low:.4f}, ${high:.4f}] a right answer" in text
     page = won._repr_html_()
     assert "&lt;2&gt;" in page
     assert "fake-1" in page
@@ -84,6 +86,24 @@ def test_stopped_answers_do_not_vote():
     won = vote(client, "?", 3)
     assert dict(won.counts) == {"a": 2}
     assert "1 not asked: stopped" in str(won)
+
+
+def test_stopped_answers_cost():
+    client = FakeClient(["a", answer("b", partial=True), "a"])
+    won = vote(client, "?", 3, truth="a")
+    assert won.cost == Decimal("0.003")
+    assert won.cost_per_right == Decimal("0.0015")
+    assert won.usage.prompt_tokens == 30
+    assert len(won.broken) == 1
+    unpriced = FakeClient(["a", answer("b", partial=True, cost=None), "a"])
+    assert vote(unpriced, "?", 3, truth="a").cost_per_right is None
+
+
+def test_a_vote_that_is_never_right_has_a_least_price():
+    won = vote(FakeClient(["a", "b", "a", "a", "b"]), "?", 5, truth="c")
+    assert won.right_price.value is won.right_price.high is None
+    assert float(won.right_price.low) == pytest.approx(0.001 / 0.4345, rel=1e-3)
+    assert "none right, at least $0.0023" in str(won)
 
 
 def test_an_interrupt_ends_the_calls_under_way():

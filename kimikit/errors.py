@@ -35,6 +35,7 @@ is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,23 @@ class KimiError(Exception):
 
 class KimiWarning(UserWarning):
     """Something works less well than it should, and what to do about it."""
+
+
+def warn(message: str, stacklevel: int = 2) -> None:
+    """Warn; where the user's project makes warnings errors, log the message instead.
+
+    What warns has better things to do than to fail: an answer to return, a row to keep.
+
+    Args:
+        message: What works less well, and what to do about it.
+        stacklevel: Whose line to name, as in ``warnings.warn``.
+    """
+    try:
+        warnings.warn(message, KimiWarning, stacklevel + 1)
+    except Warning:
+        import logging
+
+        logging.getLogger("kimikit").warning(message)
 
 
 class BadInput(KimiError, ValueError):

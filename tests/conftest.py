@@ -93,6 +93,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KIMIKIT_LEDGER", str(tmp_path / "ledger.db"))
 
 
+@pytest.fixture(autouse=True)
+def no_unexpected_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test that made kimikit warn: warnings are errors here, and it logs those."""
+    yield
+    logged = [r for r in caplog.get_records("call") if r.funcName == "warn"]
+    assert [r.getMessage() for r in logged if r.module == "errors"] == []
+
+
 @pytest.fixture(scope="session")
 def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Running]:
     """A local host of the test run's own, on the machine's model cache."""

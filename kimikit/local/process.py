@@ -47,7 +47,18 @@ _START = (
     "from kimikit.local import server; server.run_shared()"
 )
 
-_children: dict[int, subprocess.Popen[bytes]] = {}
+
+class _Child(subprocess.Popen[bytes]):
+    """A host that this process started, and that may live longer on purpose.
+
+    So it is no leak to warn of if it runs on when this process ends.
+    """
+
+    def __del__(self) -> None:
+        self.poll()
+
+
+_children: dict[int, _Child] = {}
 # Kept so that those that end are reaped, and none is collected while it runs.
 
 
@@ -180,7 +191,7 @@ def _start() -> Running:
         "KIMIKIT_LOCAL_MODEL": str(models.chat_model().path),
     }
     with open(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
-        child = subprocess.Popen(
+        child = _Child(
             [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1])],
             cwd=folder,
             env=env,

@@ -7,20 +7,18 @@ is 375,000 of them a token, so sums are exact and fast, up to nine million dolla
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 import stat
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kimikit.errors import KimiError, KimiWarning
+from kimikit.errors import KimiError, warn
 from kimikit.money import lifetime, pending
 from kimikit.money.database import (
     FAULTS,
@@ -164,7 +162,7 @@ class Store:
     def vacuum(self) -> None:
         """Give deleted rows' space back, so that nothing of them is in the file."""
         if why := self.failure or self._tidy():
-            say(
+            warn(
                 f"What was to be forgotten may still be in {self.path} ({why}). Call "
                 "ledger.forget() again for any row when the file can be written and "
                 "other kernels are idle."
@@ -212,7 +210,7 @@ class Store:
                 return self._db
             what = "replaced" if now else "deleted"
             self._hang_up()
-            say(
+            warn(
                 f"The ledger {self.path} was {what} while it was in use. New calls "
                 "are kept in the file that is there now; those before are in it only "
                 "if it is a copy."
@@ -271,7 +269,7 @@ class Store:
         except OSError as exc:
             self._fall_back(exc)
             return
-        say(
+        warn(
             f"The ledger {self.path} was corrupt ({cause}). It was moved to {aside} "
             "and a new one was begun; 'sqlite3 FILE .recover' may read what is left "
             "in the old one."
@@ -290,7 +288,7 @@ class Store:
             self._retrying.start()
         if quiet:
             return
-        say(
+        warn(
             f"The ledger {self.path} cannot be written ({cause}). Calls are kept in "
             "memory and written as soon as it can. End the program that holds it, free "
             "the disk, or point KIMIKIT_LEDGER at a writable file and restart the "
@@ -370,14 +368,6 @@ def _retry(ref: weakref.ref[Store]) -> None:
                 store._catch_up(HURRY_S)
         del store
         time.sleep(AGAIN_S)
-
-
-def say(text: str) -> None:
-    """Warn; where warnings are made errors, log it: no call may fail of a warning."""
-    try:
-        warnings.warn(text, KimiWarning, stacklevel=5)
-    except Warning:
-        logging.getLogger("kimikit").warning(text)
 
 
 def pico(usd: Decimal | None) -> int | None:

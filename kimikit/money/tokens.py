@@ -8,7 +8,6 @@ import json
 import os
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 import platformdirs
 
-from kimikit.errors import BadInput, KimiError, KimiWarning, MissingDependency
+from kimikit.errors import BadInput, KimiError, MissingDependency, warn
 from kimikit.money.estimates import OPENING, Sample, TokenCount, estimate, pieces
 from kimikit.wire.requests import as_messages
 
@@ -125,11 +124,9 @@ def fits(count: TokenCount, max_tokens: int, context: int) -> Fit:
         context: The window in tokens.
     """
     if count.tokens > SLOW_TOKENS:
-        warnings.warn(
+        warn(
             f"The prompt has {count}. Past {SLOW_TOKENS:,} answers slow down; send "
-            "less, or put a short brief of what matters into the last message.",
-            KimiWarning,
-            stacklevel=2,
+            "less, or put a short brief of what matters into the last message."
         )
     return Fit(count, max_tokens, context)
 

@@ -10,7 +10,6 @@ import hashlib
 import io
 import re
 import tempfile
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.errors import BadInput, KimiError, MissingDependency
+from kimikit.errors import BadInput, KimiError, MissingDependency, warn
 from kimikit.tools.calls import background_loop
 from kimikit.tools.checks import mended
 from kimikit.tools.results import Content
@@ -68,7 +67,7 @@ class McpTools(list[Tool]):
                 "Check that the command or URL starts an MCP server.",
             ) from exc
         for name, why in self.left_out.items():
-            warnings.warn(
+            warn(
                 f"The MCP server {label} has a tool that cannot be used, {name!r}: "
                 f"{html.clean(why)}",
                 stacklevel=3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -278,7 +277,10 @@ class Answer:
                 observer.closed(self.call, kept, failed)
             except Exception as exc:
                 # The answer is paid for and must not be lost with its record.
-                warnings.warn(f"{observer!r} failed: {exc}", RuntimeWarning, 2)
+                errors.warn(
+                    f"The observer {observer!r} failed: {exc}. The answer is kept; "
+                    "correct or remove that observer."
+                )
 
     @property
     def reply(self) -> Reply:

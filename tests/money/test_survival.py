@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
@@ -296,8 +297,9 @@ class TestVersions:
 def test_eight_kernels_write_500_rows_each_and_none_is_lost(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     code = "for _ in range(500): ask(L)\nassert L.session_total(L.session).calls == 500"
-    for process in [child(code, path) for _ in range(8)]:
-        finish(process)
+    with ExitStack() as stack:
+        for process in [stack.enter_context(child(code, path)) for _ in range(8)]:
+            finish(process)
     ledger = Ledger(path)
     assert ledger.total().calls == 4000
     assert ledger.total().cost == 4000 * COST

@@ -693,7 +693,7 @@ def test_a_failing_observer_costs_no_answer(server: FaultServer, both: Both) -> 
             raise OSError("disk full")
 
     server.play(GOOD)
-    with pytest.warns(RuntimeWarning, match="disk full"):
+    with pytest.warns(errors.KimiWarning, match="disk full"):
         assert both.chat(server.url, client={"observers": [Broken()]}).text == "fine"
 
 

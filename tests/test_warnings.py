@@ -1,0 +1,122 @@
+"""Where a user's project makes warnings errors, kimikit goes on and says the same."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.answers import STOP, text
+from support.fault_server import FaultServer, sse
+
+from kimikit import errors
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "kimikit").rglob("*.py"))
+
+
+def run(code, *arguments, **environment):
+    """Run code where every warning is an error; also those that are hidden otherwise."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("COV", "KIMIKIT"))}
+    cache = {n: v for n, v in os.environ.items() if n == "KIMIKIT_CACHE"}
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *map(str, arguments)],
+        env={**kept, **cache, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_one_function_warns_and_it_never_raises():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func) == "warnings.warn"
+        and path.name != "errors.py"
+    ]
+    assert found == [], "errors.warn"
+
+
+def test_a_warning_names_the_line_that_caused_it():
+    def careless():
+        errors.warn("Something is slow; do less.")
+
+    with pytest.warns(errors.KimiWarning, match="do less") as seen:
+        careless()
+    assert seen[0].filename == __file__
+
+
+def test_where_warnings_are_errors_it_is_logged(caplog):
+    errors.warn("Something is slow; do less.")  # they are errors in all tests
+    assert caplog.messages == ["Something is slow; do less."]
+    caplog.clear()  # else the test fails for it, as any does that warns unexpectedly
+
+
+IMPORTS = """
+import importlib, pkgutil, kimikit
+for module in pkgutil.walk_packages(kimikit.__path__, "kimikit."):
+    if "__main__" not in module.name:
+        importlib.import_module(module.name)
+"""
+
+
+def test_nothing_that_is_imported_is_deprecated():
+    done = run(IMPORTS)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Warning" not in done.stderr
+
+
+CHATS = """
+import gc, sys
+from kimikit import Kimi
+kimi = Kimi(base_url=sys.argv[1], api_key="sk-none", model="m")
+assert kimi.chat("Hello").text == "fine"
+assert kimi.chat("Hello", stream=False).text == "fine"
+assert kimi.sweep("Hello", temperature=[0, 1], repeats=1).summary()
+assert kimi.ledger.total().calls == 4
+del kimi
+gc.collect()
+"""
+
+
+@pytest.fixture
+def host():
+    with FaultServer() as server:
+        server.play(sse(*text("fine"), *STOP))
+        yield server
+
+
+def test_chats_and_sweeps_leave_nothing_open(host, tmp_path):
+    done = run(CHATS, host.url, KIMIKIT_LEDGER=str(tmp_path / "ledger.db"))
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_a_ledger_that_cannot_be_written_costs_no_answer(host, tmp_path):
+    (tmp_path / "file").touch()
+    done = run(CHATS, host.url, KIMIKIT_LEDGER=str(tmp_path / "file" / "ledger.db"))
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stderr
+
+
+STARTS = """
+from kimikit import local
+print(local.ensure().pid)
+"""
+
+
+def test_a_host_that_outlives_who_started_it_is_no_leak(local_host, tmp_path):
+    there = {"KIMIKIT_RUNTIME": str(tmp_path)}
+    done = run(STARTS, **there)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+        again = run(STARTS, **there)
+        assert again.stdout == done.stdout, "it runs on"
+    finally:
+        run("from kimikit import local; local.stop()", **there)

@@ -13,12 +13,14 @@ import msgspec
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
+from kimikit.plain import short
 from kimikit.prompting.documents import (
     RULES,
     Documents,
     Part,
     Report,
     check_citations,
+    is_question,
     request,
     split,
 )
@@ -104,7 +106,8 @@ def map_reduce(
 
     Args:
         client: Anything with ``chat``.
-        documents: A text, a ``Path`` to read, a list of these, or texts by title.
+        documents: A text, a ``Path`` to read, a list of these, these by title, or a
+            data frame, each row of which is a document.
         question: What is to be found out.
         instructions: For the final answer: the reader, the form, the length.
         part_tokens: The most tokens in a part.
@@ -132,9 +135,9 @@ def map_reduce(
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """
-    if not question.strip() or window_tokens < 2 * NOTE_TOKENS:
+    if not is_question(question) or window_tokens < 2 * NOTE_TOKENS:
         raise BadInput(
-            f"question={question!r}, window_tokens={window_tokens} cannot be done.",
+            f"question={short(question)}, window_tokens={window_tokens!r} are no use.",
             f"Give a question, and a window of {2 * NOTE_TOKENS} tokens or more.",
         )
     parts = split(documents, part_tokens=part_tokens, count=count)

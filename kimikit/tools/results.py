@@ -48,6 +48,13 @@ def text_of(value: Any) -> str:
     return f"{text[:RESULT_LIMIT]}\n[cut here: {RESULT_LIMIT:,} of {size} characters]"
 
 
+def whole_text_of(value: Any, limit: int) -> str | None:
+    """Return all that ``text_of`` would tell of a value, ``None`` if it is longer."""
+    plain = _Plain(limit)
+    text = _whole(value, plain)
+    return None if plain.left <= 0 or len(text) > limit else text
+
+
 def is_frame(value: Any) -> bool:
     """Whether ``value`` is a data frame of pandas."""
     return hasattr(value, "to_csv") and hasattr(value, "columns")
@@ -82,8 +89,8 @@ class _Plain:
             what comes after them is cut from the text anyway.
     """
 
-    def __init__(self) -> None:
-        self.left = RESULT_LIMIT
+    def __init__(self, left: int = RESULT_LIMIT) -> None:
+        self.left = left
 
     def of(self, value: Any, depth: int) -> Any:
         self.left -= 1

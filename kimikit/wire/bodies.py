@@ -6,7 +6,7 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from kimikit import errors
 from kimikit.types import Host
@@ -44,9 +44,10 @@ class Bodies:
         """
         try:
             for _ in range(REDIRECTS):
-                if not self._may_fetch(url):
+                address = self._may_fetch(url)
+                if address is None:
                     break
-                said, url = await self._fetched(url, most)
+                said, url = await self._fetched(url, address, most)
                 if not url:
                     return said
         except self.lost:
@@ -55,25 +56,36 @@ class Bodies:
             return b""
         return b""
 
-    async def _fetched(self, url: str, most: int) -> tuple[bytes, str]:
+    async def _fetched(self, url: str, address: str, most: int) -> tuple[bytes, str]:
         """Return a file, or the address that it has moved to."""
         async with self._bare(url) as http:
             request = http.build_request("GET", url)
             request.headers.pop("authorization", None)
+            if address and network.proxy_for(url) is None:
+                # To where the name was looked up; a proxy looks it up by itself.
+                request.extensions["sni_hostname"] = request.url.host
+                request.url = request.url.copy_with(host=address)
             response = await self._send(request, http=http)
-            following = response.next_request
+            moved = response.headers.get("location") if response.is_redirect else None
             said = await self.read(response, most=most)
-            if following is not None:
-                return b"", str(following.url)
+            if moved is not None:
+                return b"", urljoin(url, moved)
             return said if response.is_success else b"", ""
 
-    def _may_fetch(self, url: str) -> bool:
-        """Say whether an address that an answer names may be asked."""
+    def _may_fetch(self, url: str) -> str | None:
+        """Return the public address of a file that an answer names.
+
+        Returns:
+            Empty where it needs none, on the host itself; ``None`` if it may not be
+            asked.
+        """
         there, host = urlsplit(url), urlsplit(self.host.base_url)
         if there.scheme not in ("http", "https") or not there.hostname:
-            return False
+            return None
         own = (there.hostname, there.port) == (host.hostname, host.port)
-        return own or self._transport is not None or network.is_public(there.hostname)
+        if own or self._transport is not None:
+            return ""
+        return network.public_address(there.hostname) or None
 
     async def read(self, response: Any, *, most: int = MOST_BYTES) -> bytes:
         """Return a whole body, as far as ``most`` bytes."""

@@ -142,8 +142,11 @@ async def image(
             # Hosts delete their copies soon; a saved notebook must keep the picture.
             data = await wire.fetching(url)
         kind = requests.image_kind(data) or ""
+        # What is no picture is not kept: an address may lead to anything.
         pictures.append(
-            results.Picture(data=data, media_type=kind, url=url, reply=reply)
+            results.Picture(
+                data=data if kind else b"", media_type=kind, url=url, reply=reply
+            )
         )
     return msgspec.structs.replace(pictures[0], others=tuple(pictures[1:]))
 

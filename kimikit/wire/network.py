@@ -23,6 +23,7 @@ _SCHEMES = {
     "http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h",
     "socks": "socks5",  # what VPN clients write
 }  # fmt: skip
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -109,18 +110,35 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def is_public(host: str) -> bool:
-    """Say whether a host lies on the public internet, by all its addresses.
+def public_address(host: str) -> str:
+    """Return an address of a host on the public internet; empty if it is not there.
 
     A picture's address comes from a host's answer: what it names must not be a machine
-    that only this one can reach.
+    that only this one can reach. The request goes to the address that was looked at,
+    since a name may stand for another one a moment later.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False
+        return ""
     addresses = [_address(str(entry[4][0])) for entry in found]
-    return bool(addresses) and all(a is not None and a.is_global for a in addresses)
+    public = bool(addresses) and all(a is not None and _is_public(a) for a in addresses)
+    # Those of IPv4 first: not every machine has a way to the others.
+    first = min(addresses, key=lambda a: a.version if a else 0, default=None)
+    return str(first) if public else ""
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Also looks through the forms of IPv6 that carry an address of IPv4."""
+    inner: Any = None
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        inner = inner or (address.teredo[1] if address.teredo else None)
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if inner is not None:
+        return _is_public(inner)
+    return address.is_global and not address.is_multicast
 
 
 def check_certificates() -> None:

@@ -191,7 +191,10 @@ def file_bytes(path: str | Path, what: str) -> bytes:
 
 def image_kind(image: bytes) -> str | None:
     """Return the media type of a picture by its first bytes, if it is a known one."""
-    return next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
+    kind = next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
+    if kind == "image/webp" and image[8:12] != b"WEBP":
+        return None  # sound and film begin with the same letters
+    return kind
 
 
 def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kimikit.errors import BadInput, KimiError
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
+from kimikit.wire.secrets import Key, secrets_in
 
 if TYPE_CHECKING:
     from kimikit.local import Running
@@ -38,6 +39,7 @@ class Connection:
         embedded: bool,
     ) -> None:
         self.embedded = profile.stand_in and embedded
+        api_key = Key.of(api_key)
         self.key = hosts.key_of(profile) if api_key is None else api_key
         self._options = options
         self._client = self._connect(profile)
@@ -62,6 +64,12 @@ class Connection:
     def host(self) -> Host:
         """The host; holds no key."""
         return self._client.host
+
+    @property
+    def secrets(self) -> set[str]:
+        """The key, and what the headers of every request hold that must not show."""
+        headers = {n: v for n, v in self._client.headers.items() if v is not None}
+        return {self.key, *map(Key, secrets_in(headers))}
 
     @property
     def key_state(self) -> str:
@@ -106,12 +114,12 @@ def _running() -> Running:
     return local.ensure()
 
 
-def _started(profile: Host) -> tuple[Host, str]:
+def _started(profile: Host) -> tuple[Host, Key]:
     """Return the local host as it runs now, and its key."""
     running = _running()
     model = profile.model or running.model
     host = hosts.resolve(profile.name, base_url=running.base_url, model=model)
-    return host, running.api_key
+    return host, Key(running.api_key)
 
 
 def why(host: str | None, base_url: str | None, profile: Host) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit import sweeps
 from kimikit.connection import Connection, why
+from kimikit.errors import BadInput
 from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
@@ -18,6 +20,7 @@ from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Host, Reply
 from kimikit.wire import Client, Stream, hosts, results
+from kimikit.wire.secrets import Key
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +49,7 @@ class Kimi:
         max_tokens: Default limit of every answer.
         timeout: Seconds of silence to bear, instead of each phase's default.
         max_retries: Tries after the first, for errors that pass.
+        extra_headers: HTTP headers of every request; a call takes them too.
         ledger: A ``Ledger``, or the path of its file.
         show: ``True`` or ``False`` forces or forbids the display of answers.
         transport: An httpx transport: the one test seam.
@@ -80,6 +84,7 @@ class Kimi:
         max_tokens: int | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
+        extra_headers: Mapping[str, Any] | None = None,
         ledger: Ledger | str | Path | None = None,
         show: bool | None = None,
         remote_images: bool = False,
@@ -87,7 +92,14 @@ class Kimi:
         budget: Decimal | float | None = None,
         **defaults: Any,
     ) -> None:
+        # Wrapped before anything can fail: a traceback shows what is local here.
+        api_key = Key.of(api_key)
         profile = hosts.resolve(host, base_url=base_url, model=model)
+        if not isinstance(ledger, Ledger | str | Path | None):
+            raise BadInput(
+                f"ledger is of type {type(ledger).__name__}.",
+                "Pass a Ledger, or the path of its file.",
+            )
         self.ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         always = () if budget is None else (Budget(budget),)
         self._show = show
@@ -98,6 +110,7 @@ class Kimi:
             "max_tokens": max_tokens,
             "timeout": timeout,
             "max_retries": max_retries,
+            "extra_headers": extra_headers,
             "transport": transport,
             "observers": (Budgets(self.ledger, always),),
             "pricer": self.ledger.prices,
@@ -106,7 +119,7 @@ class Kimi:
         self._connection = Connection(
             profile, api_key, options, embedded=base_url is None
         )
-        self.ledger.secrets.add(self._connection.key)
+        self.ledger.secrets.update(self._connection.secrets)
         self.why = why(host, base_url, profile)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
@@ -433,6 +446,8 @@ class Kimi:
 
     def openai_kwargs(self) -> dict[str, str]:
         """Return ``base_url`` and ``api_key`` for another SDK of the same host.
+
+        The key is a text whose repr hides it, so that a cell's value never shows it.
 
         Example:
             >>> from openai import OpenAI

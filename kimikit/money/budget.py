@@ -31,6 +31,16 @@ _STACK: ContextVar[tuple[Budget, ...]] = ContextVar("kimikit_budgets", default=(
 _LOCK = threading.Lock()
 """Guards the figures of all budgets: nested ones are checked and charged as one."""
 
+
+def _new_lock() -> None:
+    """Begin with an open lock in a forked child: no thread is left to open the old."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
 _TOLD = {
     "usd": ("budget of ${}", "${:.6f}", "Raise the limit (usd=...)"),
     "tokens": ("budget of {:,.0f} tokens", "{:,} tokens",

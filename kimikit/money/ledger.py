@@ -29,14 +29,12 @@ from kimikit.money.store import COUNTS, LARGEST, dollars, pico
 from kimikit.shown import Section, Shown
 from kimikit.types import Call, Reply, Usage
 from kimikit.wire.requests import as_messages
+from kimikit.wire.secrets import redact, without
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 
-_MARKS = ("sk-", "tgp_v", "hf_", "gsk_", "nvapi-", "fw_", "Bearer ", ";base64,")
-_SECRET = re.compile(
-    rf"(?:{'|'.join(_MARKS[:-1])})[\w.-]{{16,}}|{_MARKS[-1]}[A-Za-z0-9+/=]{{2000,}}"
-)
-"""What is not stored: keys pasted into a prompt, and the bytes of images."""
+_PICTURE = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
+"""What is not stored: the bytes of images."""
 
 _OF_REPLY = ("first_token_s", "duration_s", "finish_reason")
 LIKELY_TOKENS = 300
@@ -128,7 +126,7 @@ class Ledger(Records, Shown):
             check: Told what all kernels spend and hold back today; if it raises, no
                 row is left.
         """
-        row, request = self._row(call), self._json(call, call.body)
+        row, request = self._row(call), self._request(call)
         row["reserved"] = row["at_most"] if reserve is None else pico(reserve)
 
         def insert(db: sqlite3.Connection) -> None:
@@ -185,13 +183,13 @@ class Ledger(Records, Shown):
         """Complete the row of a call with its usage, its cost and its answer."""
         self.running.pop(call.id, None)
         end = self._end(call, reply, error)
-        kept = reply and self._json(call, msgspec.structs.replace(reply, parsed=None))
+        kept = reply and self._reply(call, reply)
 
         def work(db: sqlite3.Connection) -> None:
             if not _complete(db, call.id, end):
                 # Opened on a disk that failed since: the whole row goes to memory.
                 self._moved.add(call.id)
-                _insert(db, self._row(call), self._json(call, call.body))
+                _insert(db, self._row(call), self._request(call))
                 _complete(db, call.id, end)
             if self._texts:
                 db.execute(
@@ -291,23 +289,32 @@ class Ledger(Records, Shown):
         name = type(error).__name__
         return f"{name}: {self._safe(call, str(error))[:500]}" if self._texts else name
 
-    def _json(self, call: Call, value: Any) -> str | None:
-        """Return what is kept of a request or an answer, if texts are."""
+    def _request(self, call: Call) -> str | None:
+        """Return what is kept of a request, if texts are."""
         if not self._texts:
             return None
-        try:
-            text = msgspec.json.encode(value, enc_hook=str).decode()
-        except (ValueError, RecursionError, OverflowError):
-            text = _plain_json(value)  # such as one half of a surrogate pair
-        return self._safe(call, text)
+        return _pictureless(redact(_json(call.body), *self._keys(call)))
+
+    def _reply(self, call: Call, reply: Reply) -> str | None:
+        """Return what is kept of an answer, if texts are.
+
+        It goes back to who resumes by name, so nothing is taken out but keys that are
+        in use, and pictures from the host's own record of it.
+        """
+        if not self._texts:
+            return None
+        raw = _pictureless(_json(reply.raw)).encode()
+        kept = msgspec.structs.replace(reply, parsed=None, raw=msgspec.Raw(raw))
+        return without(_json(kept), self._keys(call))
+
+    def _keys(self, call: Call) -> list[str]:
+        """Return the keys in use, which no row may hold."""
+        own = os.environ.get(call.host.key_variable or "-", "")
+        return [*self.secrets, own]
 
     def _safe(self, call: Call, text: str) -> str:
-        """Return ``text`` without keys and without the bytes of images."""
-        for key in (*self.secrets, os.environ.get(call.host.key_variable or "-", "")):
-            if len(key) >= 8:
-                text = text.replace(key, "***")
-        # Looking for the marks first costs a hundredth of the pattern.
-        return _SECRET.sub("***", text) if any(m in text for m in _MARKS) else text
+        """Return a host's words without keys."""
+        return _pictureless(redact(text, *self._keys(call)))
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` at each step of each call; return what ends that.
@@ -371,6 +378,17 @@ def _storable(row: dict[str, Any]) -> dict[str, Any]:
         elif not isinstance(value, float | bytes | None):
             kept[name] = str(value)
     return kept
+
+
+def _json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (ValueError, RecursionError, OverflowError):
+        return _plain_json(value)  # such as one half of a surrogate pair
+
+
+def _pictureless(text: str) -> str:
+    return _PICTURE.sub("***", text) if ";base64," in text else text
 
 
 def _plain_json(value: Any) -> str:

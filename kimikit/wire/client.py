@@ -37,9 +37,8 @@ _P = ParamSpec("_P")
 class _Wire(Tries, Base[_S]):
     """When a request is sent again and what a failed connection means.
 
-    All I/O is written once, as coroutines over three steps that each client takes in
-    its own way. Those of ``Client`` block, so its coroutines never wait: ``at_once``
-    runs them to their end.
+    All I/O is written once, as coroutines over steps that each client takes in its own
+    way. Those of ``Client`` block, so its coroutines never wait: see ``at_once``.
     """
 
     lost = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, BadPacking)
@@ -93,9 +92,8 @@ class _Wire(Tries, Base[_S]):
         """Send a call, again where that can help; return the open response."""
         if self._closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
-        call, sent = answer.call, answer.sent
+        call, sent, headers = answer.call, answer.sent, dict(answer.sent.headers)
         url = self.path(call.endpoint)
-        headers = dict(sent.headers)
         if sent.body and not content:
             content["content"] = msgspec.json.encode(sent.body)
             headers.setdefault("content-type", "application/json")
@@ -130,7 +128,7 @@ class _Wire(Tries, Base[_S]):
         said = b""
         with contextlib.suppress(errors.HostError):
             said = await self.read(response, most=ERROR_BYTES)
-        raise answer.refused(response.status_code, said)
+        raise answer.refused(status, said)
 
     async def _named(self, step: Awaitable[_T], answer: Answer | None = None) -> _T:
         """Take a step; what fails on the way to the host becomes an error of ours."""
@@ -186,10 +184,7 @@ def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
 
 
 def _same_site(request: httpx.Request, following: httpx.Request, status: int) -> bool:
-    """Say whether a redirect stays on the site, so that it may be sent the key.
-
-    Those that would turn a question into a look at a page are never followed.
-    """
+    """Say whether a redirect stays on the site and asks the same question."""
     if following.method != request.method:
         return False
     if request.method == "POST" and status not in (307, 308):
@@ -399,6 +394,6 @@ class AsyncClient(_Wire[AsyncStream]):
             yield http
 
     async def _sleep(self, seconds: float) -> None:
-        import asyncio  # loaded by now; at the top, it would slow every import
+        import asyncio  # as in _loop
 
         await asyncio.sleep(seconds)

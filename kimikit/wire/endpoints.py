@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import mimetypes
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +17,8 @@ import msgspec
 from kimikit.errors import BadInput
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results
-from kimikit.wire.loose import mend, read_json
+from kimikit.wire.loose import as_count, as_decimal, as_list, as_str, mend, read_json
+from kimikit.wire.secrets import redact
 
 _T = TypeVar("_T")
 
@@ -78,13 +81,40 @@ async def embed(
 
     def read(found: Any) -> list[list[float]]:
         rows = sorted(found["data"], key=lambda row: row["index"])
-        vectors: list[list[float]] = [row["embedding"] for row in rows]
+        vectors = [_vector(row["embedding"]) for row in rows]
         if len(vectors) != len(listed):
             raise ValueError
         return vectors
 
     vectors, reply = await _asked(wire, "embed", body, read)
     return results.Embeddings(vectors=vectors, reply=reply)
+
+
+def _vector(found: Any) -> list[float]:
+    """Return a vector that came as numbers, or packed as base64 of 32-bit floats."""
+    if isinstance(found, str):
+        data = base64.b64decode(found, validate=True)
+        found = list(struct.unpack(f"<{len(data) // 4}f", data))
+    numbers = msgspec.convert(found, list[float])
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError
+    return numbers
+
+
+def _place(found: Any, listed: list[str]) -> int:
+    place = as_count(found, len(listed) - 1)
+    if place is None:
+        raise ValueError
+    return place
+
+
+def _amount(found: Any) -> Decimal:
+    """Return an amount of money, which may be a debt."""
+    text = str(found)
+    amount = Decimal(text) if len(text) <= 40 else Decimal("nan")
+    if not amount.is_finite() or abs(amount.adjusted()) > 20:
+        raise ValueError
+    return amount
 
 
 async def rerank(
@@ -103,10 +133,12 @@ async def rerank(
     body = _body(wire, model, query=query, documents=listed, top_n=top_n, **params)
 
     def read(found: Any) -> list[results.Ranked]:
-        ranked = [
-            results.Ranked(r["index"], float(r["relevance_score"]), listed[r["index"]])
-            for r in found["results"]
-        ]
+        ranked = []
+        for row in found["results"]:
+            place, score = _place(row["index"], listed), float(row["relevance_score"])
+            if not math.isfinite(score):
+                raise ValueError
+            ranked.append(results.Ranked(place, score, listed[place]))
         return sorted(ranked, key=lambda r: -r.score)
 
     ranked, reply = await _asked(wire, "rerank", body, read)
@@ -141,6 +173,8 @@ async def image(
         if url and not data:
             # Hosts delete their copies soon; a saved notebook must keep the picture.
             data = await wire.fetching(url)
+            if requests.image_kind(data) is None:
+                data = b""  # a host may name any address; only pictures are kept
         kind = requests.image_kind(data) or ""
         # What is no picture is not kept: an address may lead to anything.
         pictures.append(
@@ -220,21 +254,24 @@ async def transcribe(
     found, reply = await _asked(
         wire, "transcribe", body, read, data=body.body, files=files
     )
+    lasts = as_decimal(found.get("duration"))
     return results.Transcript(
         text=found["text"],
-        language=found.get("language") or language or "",
-        duration_s=found.get("duration"),
-        segments=found.get("segments") or [],
-        words=found.get("words") or [],
+        language=as_str(found.get("language")) or language or "",
+        duration_s=None if lasts is None else float(lasts),
+        segments=as_list(found.get("segments")),
+        words=as_list(found.get("words")),
         reply=reply,
     )
 
 
 async def models(wire: Any, /) -> results.Models:
     """List the models that the host serves now."""
-    raw, reply = await _asked(wire, "models", _Asked({}), _by_id)
+    found, reply = await _asked(wire, "models", _Asked({}), _by_id)
+    raw = {redact(name, wire.key)[:300]: entry for name, entry in found.items()}
     kimi = list(filter(_is_kimi, raw))
-    ids = [*kimi, *(name for name in raw if name not in kimi)]
+    first = set(kimi)
+    ids = [*kimi, *(name for name in raw if name not in first)]
     return results.Models(ids=ids, kimi=kimi, raw=raw, reply=reply)
 
 
@@ -247,8 +284,8 @@ def _by_id(found: Any) -> dict[str, dict[str, Any]]:
 def model_ids(said: bytes) -> list[str]:
     """Return the ids of Kimi in the body of a model list, all ids if it has none."""
     try:
-        ids = list(_by_id(msgspec.json.decode(said)))
-    except (msgspec.MsgspecError, LookupError, TypeError):
+        ids = list(_by_id(mend(read_json(said))))
+    except (ValueError, LookupError, TypeError, RecursionError):
         return []
     return list(filter(_is_kimi, ids)) or ids
 
@@ -262,7 +299,7 @@ async def balance(wire: Any, /) -> results.Balance:
 
     def read(found: Mapping[str, Any]) -> dict[str, Decimal]:
         kinds = ("available", "cash", "voucher")
-        return {k: Decimal(str(found["data"][f"{k}_balance"])) for k in kinds}
+        return {k: _amount(found["data"][f"{k}_balance"]) for k in kinds}
 
     found, reply = await _asked(wire, "balance", _Asked({}), read)
     currency = "CNY" if wire.host.name == "moonshot-cn" else "USD"
@@ -275,7 +312,10 @@ async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None)
     body = _Asked(options.fields(model=model or wire.host.model, messages=turns))
 
     def read(found: Mapping[str, Any]) -> int:
-        return int(found["data"]["total_tokens"])
+        tokens = as_count(found["data"]["total_tokens"])
+        if tokens is None:
+            raise ValueError
+        return tokens
 
     tokens, _ = await _asked(wire, "count_tokens", body, read)
     return tokens

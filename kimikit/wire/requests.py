@@ -33,11 +33,21 @@ PARAMETERS = {
 }  # fmt: skip
 """Parameters that some host takes; others are sent too, unless they look mistyped."""
 _IMAGES = {
-    b"\x89PNG": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
+    rb"\x89PNG": "image/png",
+    rb"\xff\xd8\xff": "image/jpeg",
+    rb"GIF8[79]a": "image/gif",
+    rb"RIFF.{4}WEBP": "image/webp",
 }
+_OTHERS = {
+    rb"%PDF-": "a PDF document", rb"BM": "a BMP picture",
+    rb"II\*\0|MM\0\*": "a TIFF picture", rb".{4}ftypavif": "an AVIF picture",
+    rb".{4}ftyp(?:heic|heix|mif1)": "a HEIC picture", rb".{4}ftyp": "a video",
+    rb"PK\x03\x04": "a ZIP archive or Office document",
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg": "an SVG drawing",
+    rb"\s*<": "HTML or XML", rb"\s*[{\[]": "JSON", rb"\Z": "empty",
+    rb"[\x20-\x7e\r\n\t]{1,64}(?:\Z|.{0}(?<=.{64}))": "text",
+}  # fmt: skip
+"""What else may be given as a picture, by its first bytes."""
 _ASK = "Pass a question as text, or a list of messages such as {'role': 'user', ...}."
 
 
@@ -158,20 +168,45 @@ def image_url(image: str | bytes | Path) -> str:
     Raises:
         BadInput: If there is no such file, or it is no PNG, JPEG, GIF or WebP.
     """
-    if isinstance(image, str) and re.match(r"(https?|data|ms):", image):
-        return image
+    if isinstance(image, str):
+        image = str.__str__(image).strip()
+        if re.match(r"(?:https?|ms):", image):
+            return image
+        text = re.match(r"data:[^,]{0,200};base64,", image[:300])
+        made = _unbase64(image[text.end() :]) if text else None
+        if image.startswith("data:") and (made is None or image_kind(made) is None):
+            return image  # a host may know what it is
+        image = made or _base64_text(image) or image
     if isinstance(image, str | Path):
         image = file_bytes(image, "picture")
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
     if not isinstance(image, bytes):
         raise BadInput(
             f"image is of type {type(image).__name__}.", "Pass a path, bytes or URL."
         )
     kind = image_kind(image)
     if kind is None:
+        start = image[:256]
+        others = (w for p, w in _OTHERS.items() if re.match(p, start, re.S))
         raise BadInput(
-            "The picture is no PNG, JPEG, GIF or WebP.", "Convert it to one of them."
+            f"The picture is no PNG, JPEG, GIF or WebP but {next(others, 'unknown')}.",
+            "Convert it to one of them.",
         )
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def _base64_text(text: str) -> bytes | None:
+    """Return what a text is in base64, if that is a picture and no path."""
+    made = _unbase64(text) if len(text) >= 32 else None
+    return made if made is not None and image_kind(made) else None
+
+
+def _unbase64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return None
 
 
 def file_bytes(path: str | Path, what: str) -> bytes:
@@ -182,19 +217,19 @@ def file_bytes(path: str | Path, what: str) -> bytes:
     """
     try:
         return Path(path).expanduser().read_bytes()
-    except OSError as exc:
+    except (OSError, ValueError, RuntimeError) as exc:
+        why = getattr(exc, "strerror", None) or "it is no path"
+        shown = str(path) if len(str(path)) <= 100 else f"{str(path)[:60]}..."
         raise BadInput(
-            f"The {what} {str(path)!r} cannot be read: {exc.strerror}.",
+            f"The {what} {shown!r} cannot be read: {why}.",
             "Pass the path of a file that exists, or its bytes.",
         ) from exc
 
 
 def image_kind(image: bytes) -> str | None:
     """Return the media type of a picture by its first bytes, if it is a known one."""
-    kind = next((k for start, k in _IMAGES.items() if image.startswith(start)), None)
-    if kind == "image/webp" and image[8:12] != b"WEBP":
-        return None  # sound and film begin with the same letters
-    return kind
+    found = (k for start, k in _IMAGES.items() if re.match(start, image[:16], re.S))
+    return next(found, None)
 
 
 def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:

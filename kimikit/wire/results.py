@@ -14,6 +14,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.types import Reply
+from kimikit.wire.loose import as_count, as_dict
 
 AUDIO_SHOWN = 5_000_000
 """Bytes of speech that a saved notebook carries; more, and it only names the file."""
@@ -127,7 +128,7 @@ class Picture(Result, frozen=True, kw_only=True):
         return f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
 
     def _view(self) -> str:
-        if not self.data:
+        if not self.data or not self.media_type:
             return html.pre(self._words())
         source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
         return f'<img alt="generated picture" src="{source}" style="max-width:100%">'
@@ -162,8 +163,13 @@ class Transcript(Result, frozen=True, kw_only=True):
         return self.text
 
 
-_WINDOWS = ("context_length", "max_model_len", "context_window")
-"""Names that hosts have for a model's context window."""
+_WINDOWS = (
+    "context_length", "max_model_len", "context_window", "max_context_length",
+    "max_input_tokens", "context_size", "n_ctx", "max_seq_len", "inputTokenLimit",
+)  # fmt: skip
+"""Names that hosts have for a model's context window, the first that says one."""
+_WITHIN = ("meta", "top_provider", "model_info", "limits", "capabilities")
+"""Objects in which some hosts have it: llama.cpp, OpenRouter, LiteLLM."""
 
 
 class Models(Free, frozen=True, kw_only=True):
@@ -187,8 +193,15 @@ class Models(Free, frozen=True, kw_only=True):
 
     def context(self, model: str) -> int:
         """Return a model's context window in tokens, 0 where the host does not say."""
-        said = (self.raw.get(model, {}).get(name) for name in _WINDOWS)
-        return next((size for size in said if size and isinstance(size, int)), 0)
+        entry = self.raw.get(model) or self._named(model)
+        places = [entry, *(as_dict(entry.get(name)) for name in _WITHIN)]
+        said = (as_count(p.get(name)) for p in places for name in _WINDOWS)
+        return next((size for size in said if size), 0)
+
+    def _named(self, model: str) -> dict[str, Any]:
+        """Return the entry of a model that is listed with its revision: NAME@main."""
+        names = (name for name in self.raw if name.partition("@")[0] == model)
+        return self.raw.get(next(names, ""), {})
 
     def _rows(self) -> list[list[object]]:
         windows = [self.context(name) for name in self.ids]

@@ -1,14 +1,23 @@
-"""How plots look: no background, and ink for light and dark pages alike."""
+"""How plots look: no background, ink for any page, and names as they are."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
+
+from kimikit import html
 
 INK = "#767676"
 _TICKS = {"x": INK, "y": "#808080"}
 # Were the tick labels of both axes as light, Jupyter would put a box behind the figure
 # on pages of the other kind.
+
+NAME_SHOWN = 40
+"""Characters of a name in a plot."""
+
+_WIDELY_SPREAD = ("CJK", "Han", "Hei", "Gothic", "PingFang", "YaHei", "Noto", "Unicode")
+"""Parts of the names of fonts that have many letters: these are asked first."""
 
 
 def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
@@ -18,12 +27,115 @@ def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
         axes: Of matplotlib.
         sides: Which lines around the axes stay.
     """
+    from matplotlib.ticker import FixedLocator
+
     axes.patch.set_alpha(0)
     for side, grey in _TICKS.items():
         axes.tick_params(axis=side, colors=grey)
     for part in (axes.xaxis, axes.yaxis):
         part.label.set_color(INK)
         part.get_offset_text().set_color(INK)
+        as_text(part.label)
+        if isinstance(part.get_major_locator(), FixedLocator):  # names
+            as_text(*part.get_ticklabels())
     axes.title.set_color(INK)
+    if axes.get_legend() is not None:
+        as_text(*axes.get_legend().get_texts())
     for side, spine in axes.spines.items():
         spine.set(color=INK, visible=side in sides)
+
+
+def name(text: str, most: int = NAME_SHOWN) -> str:
+    """Return a name for a plot: on one line, short, and never hidden.
+
+    matplotlib leaves what begins with an underscore out of its legends.
+    """
+    line = " ".join(html.clean(text).split())
+    line = line if len(line) <= most else f"{line[: most - 1]}…"
+    return f" {line}" if line.startswith("_") else line
+
+
+def as_text(*texts: Any) -> None:
+    """Draw texts as they are: a dollar is no TeX, and letters find a font with them.
+
+    Args:
+        *texts: ``Text``s of matplotlib.
+    """
+    for text in texts:
+        if text.get_wrap():  # which measures its lines as TeX, whatever is set
+            text.set_text(text.get_text().replace("$", "\\$"))
+        else:
+            text.set_parse_math(False)
+        text.set_usetex(False)
+        others = frozenset(c for c in text.get_text() if c > "\xff" and c.isprintable())
+        if others and (more := _families(others, *text.get_fontfamily())):
+            text.set_fontfamily([*text.get_fontfamily(), *more])
+
+
+@functools.lru_cache(256)
+def _families(characters: frozenset[str], *first: str) -> tuple[str, ...]:
+    """Return fonts for those characters that the first ones lack, as few as do."""
+    from matplotlib import font_manager
+
+    # Of the Chinese, Japanese and Korean faces of one font, the one of the language.
+    kana = any("\u3040" <= c <= "\u30ff" for c in characters)
+    hangul = any("\uac00" <= c <= "\ud7af" for c in characters)
+    face = "JP" if kana else "KR" if hangul else "SC"
+    fonts = sorted(_installed(), key=lambda font: not font[0].endswith(face))
+    looks = [font_manager.FontProperties(family=[family]) for family in first]
+    files = [font_manager.findfont(look) for look in looks]
+    left = {c for c in characters if not any(_has(file, c) for file in files)}
+    found = []
+    for family, file in fonts:
+        if not left:
+            break
+        if had := {c for c in left if _has(file, c)}:
+            found.append(family)
+            left -= had
+    return tuple(found)
+
+
+@functools.cache
+def _installed() -> list[tuple[str, str]]:
+    """Return this system's upright fonts by family, those of many letters first."""
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    known = {font.fname for font in manager.ttflist}
+    for path in font_manager.findSystemFonts():
+        # Fonts that came after matplotlib made its list.
+        if path not in known and any(part in path for part in _WIDELY_SPREAD):
+            _add(manager, path)
+    upright = [
+        font
+        for font in manager.ttflist
+        if font.style == "normal" and font.weight == 400 and "Last" not in font.name
+    ]
+    return sorted({f.name: f.fname for f in upright}.items(), key=_order)
+
+
+def _add(manager: Any, path: str) -> None:
+    try:
+        manager.addfont(path)
+    except Exception:  # a broken file of the system is no matter of a plot
+        return
+
+
+def _order(font: tuple[str, str]) -> tuple[bool, bool, str]:
+    family, _ = font
+    return not any(part in family for part in _WIDELY_SPREAD), "Serif" in family, family
+
+
+@functools.cache
+def _font(file: str) -> Any:
+    from matplotlib import font_manager
+
+    try:
+        return font_manager.get_font(file)
+    except Exception:
+        return None
+
+
+def _has(file: str, character: str) -> bool:
+    font = _font(file)
+    return font is not None and font.get_char_index(ord(character)) != 0

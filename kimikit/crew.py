@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from kimikit.bars import progress_bar
 from kimikit.errors import BadInput
 from kimikit.types import (
     AnswerStore,
@@ -189,11 +190,9 @@ def _follow(
     running: Sequence[futures.Future[None]], stop: threading.Event, label: str | None
 ) -> None:
     """Wait until all are done or stopped, with a progress bar if it has a label."""
-    from tqdm.auto import tqdm
-
     pending = set(running)
     total = len(running)
-    with tqdm(total=total, desc=label, disable=label is None, leave=False) as bar:
+    with progress_bar(total=total, desc=label, disable=label is None) as bar:
         while pending and not stop.is_set():
             # Waiting in short steps keeps an interrupt quick on Windows too.
             done, pending = futures.wait(

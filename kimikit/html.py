@@ -18,6 +18,9 @@ PALETTE = (
 )  # fmt: skip
 """Okabe and Ito's colours for colour-blind readers (jfly.uni-koeln.de/color, 2008)."""
 
+PART_SHOWN = 300
+"""Characters of a part of a footer."""
+
 ROWS_SHOWN = 10
 """Rows of a table before the rest is folded."""
 
@@ -88,8 +91,15 @@ def wrap(*parts: str) -> str:
 
 
 def footer_line(parts: Sequence[str]) -> str:
-    """Join the parts of a footer, leaving empty ones out."""
-    return " · ".join(clean(part) for part in parts if part)
+    """Join the parts of a footer on one line, leaving empty ones out.
+
+    A host or a server chose some of them: none is longer than a line.
+    """
+    short = (" ".join(clean(part).split()) for part in parts if part)
+    return " · ".join(
+        part if len(part) <= PART_SHOWN or " · " in part else part[:PART_SHOWN] + "…"
+        for part in short
+    )
 
 
 def footer(line: str) -> str:

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
-from kimikit.axes import INK, plain
+from kimikit.axes import INK, as_text, plain
+from kimikit.axes import name as axes_name
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
 from kimikit.money.rows import STAND_IN_NOTE, TOKEN_HEADS, Total, breakable, some
 from kimikit.shown import Section, Table
@@ -115,7 +116,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     base = [0.0] * len(days)
     stacks = _stacks(ledger, list(days), height)
     for (name, heights), colour in zip(stacks.items(), html.PALETTE, strict=False):
-        label = (name or "no model named") if any(heights) else None
+        label = axes_name(name or "no model named") if any(heights) else None
         axes[0].bar(when, heights, bottom=base, color=colour, label=label, width=0.8)
         base = [low + more for low, more in zip(base, heights, strict=True)]
     title = "cost by model" if priced else "tokens by model, no call has a cost"
@@ -127,7 +128,8 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
     if ax is None:
         if named:
             place = {"loc": "outside upper left", "ncols": 2}
-            axes[0].figure.legend(**place, **look)
+            legend = axes[0].figure.legend(**place, **look)
+            as_text(*legend.get_texts())
         sums = list(itertools.accumulate(base))
         axes[1].plot(when, sums, color=html.PALETTE[0], marker=".")
         axes[1].set(ylabel=f"{unit} so far", ylim=(0, None))

@@ -133,7 +133,10 @@ class Lanes:
         threading.Thread(target=run, args=(self._run,), daemon=True).start()
 
     def _drawn(self) -> None:
-        self._next = self._loop.call_later(self._draw(), self._drawn)
+        pause = 1.0
+        with contextlib.suppress(Exception):  # what cannot be drawn is not asked less
+            pause = self._draw()
+        self._next = self._loop.call_later(pause, self._drawn)
 
     def _run(self) -> None:
         async def all_of_them() -> None:

@@ -7,6 +7,7 @@ so that this room need not know it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import shlex
 import string
@@ -81,6 +82,28 @@ class _Filler(string.Formatter):
         return format(shown, format_spec) if format_spec else told(shown)
 
 
+def _words(line: str) -> list[str]:
+    """Return the words of a magic's line, as a shell would.
+
+    Raises:
+        BadInput: If a quote has no end.
+    """
+    try:
+        return shlex.split(line)
+    except ValueError as exc:
+        # shlex tells which of the two is open by its state alone.
+        words: Any = shlex.shlex(line, posix=True)
+        words.whitespace_split, words.commenters = True, ""
+        with contextlib.suppress(ValueError):
+            list(words)
+        mark = words.state or "quote"
+        other = '"' if mark == "'" else "'"
+        raise BadInput(
+            f"The line of %%kimi has a {mark} without its end: {line.strip()}.",
+            f"End it, or put the text around it between {other}: -S {other}...{other}.",
+        ) from exc
+
+
 def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
@@ -137,7 +160,7 @@ class KimiMagics(Magics):
         ``{variable}``, ``{In[3]}``, ``{Out[3]}`` and ``{Err[3]}`` are filled in.
         Several temperatures or models, or ``-n``, make a sweep; ``--tools`` a run.
         """
-        options = self.ask.parser.parse_args(shlex.split(line))
+        options = self.ask.parser.parse_args(_words(line))
         into = options.into
         if into is None:
             return self._ask(options, cell.strip())

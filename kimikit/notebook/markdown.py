@@ -87,6 +87,15 @@ def as_written(text: str) -> str:
     return f"{_fenced(html.clean(text))}\n\n{NOTE}"
 
 
+def small_print(line: str) -> str:
+    """Return a footer as it stands below a text in one Markdown display.
+
+    An empty line or a mark in a model's name would end the tag and be Markdown again.
+    """
+    text = _entities(" ".join(html.clean(line).split()))
+    return f'<div class="muted"><small>{text}</small></div>'
+
+
 def _fenced(code: str, language: str = "") -> str:
     longest = max(map(len, re.findall("`+", code)), default=0)
     mark = "`" * max(3, longest + 1)

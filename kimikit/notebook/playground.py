@@ -25,6 +25,7 @@ from kimikit.notebook.screen import (
     BYTES_PER_S,
     REDRAWS_PER_S,
     Bundle,
+    emitted,
     kernel_shell,
     rich,
 )
@@ -208,6 +209,19 @@ class Playground:
         return max(1 / REDRAWS_PER_S, size / BYTES_PER_S)
 
     def _finish(self, lanes: Mapping[str, Lane], params: dict[str, Any]) -> None:
+        self.replies += [
+            lane.reply
+            for lane in lanes.values()
+            if lane.reply.text or lane.error is None
+        ]
+        try:
+            self._show_answers(lanes, params)
+        except Exception as exc:
+            self._put([_error(exc)])
+        self.status.value = ""
+        self.run_button.disabled, self.stop_button.disabled = False, True
+
+    def _show_answers(self, lanes: Mapping[str, Lane], params: dict[str, Any]) -> None:
         shown: list[Bundle] = []
         for name, lane in lanes.items():
             reply = lane.reply
@@ -217,7 +231,6 @@ class Playground:
             if lane.error is not None:
                 shown.append(_error(lane.error))
             if reply.text or lane.error is None:
-                self.replies.append(reply)
                 shown.append(below(reply, reply.footer()))
             self._history.insert(0, self._row(lane, params))
         heads = ("asked", "host", "model", "temperature", "tokens", "cost", "ended")
@@ -225,8 +238,6 @@ class Playground:
         past = html.fold(f"history: {len(self._history)}", table)
         shown.append(rich("", past))
         self._show(shown)
-        self.status.value = ""
-        self.run_button.disabled, self.stop_button.disabled = False, True
 
     def _row(self, lane: Lane, params: dict[str, Any]) -> tuple[object, ...]:
         reply = lane.reply
@@ -267,7 +278,8 @@ class Playground:
 
     def _put(self, bundles: list[Bundle]) -> None:
         self.output.outputs = tuple(
-            {"output_type": "display_data", "metadata": {}, "data": b} for b in bundles
+            {"output_type": "display_data", "metadata": {}, "data": emitted(bundle)}
+            for bundle in bundles
         )
 
     # What a saved notebook keeps.
@@ -287,7 +299,7 @@ class Playground:
         if self._shell is not None:
             where = {"display_id": self._id}
             self._shell.display_pub.publish(
-                self._static(), transient=where, update=update
+                emitted(self._static()), transient=where, update=update
             )
 
     def _ipython_display_(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -67,11 +68,14 @@ def race(
     refused = [e for e in result.errors.values() if isinstance(e, BadInput)]
     if len(refused) == len(lanes):
         raise refused[0]
-    if screen is not None:
-        screen.settle([{"text/plain": repr(result), "text/html": result._repr_html_()}])
-        screen.shown_already(result)
-    elif stream is not None:
-        print(result, file=stream)
+    # Whatever happens to the view, the answers are paid for.
+    with contextlib.suppress(Exception):
+        if screen is not None:
+            text, shown = repr(result), result._repr_html_()
+            screen.settle([{"text/plain": text, "text/html": shown}])
+            screen.shown_already(result)
+        elif stream is not None:
+            print(result, file=stream)
     return result
 
 

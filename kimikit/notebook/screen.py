@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
+from kimikit.notebook.markdown import safe
 from kimikit.shown import Shown
 from kimikit.types import Reply
 
@@ -161,7 +162,7 @@ class Screen:
         Returns:
             About how many bytes were sent.
         """
-        new = index >= len(self._shown)
+        new, bundle = index >= len(self._shown), emitted(bundle)
         if not new and self._shown[index][1] == bundle:
             return 0
         key = f"kimikit-{uuid.uuid4().hex[:12]}" if new else self._shown[index][0]
@@ -209,7 +210,7 @@ class Screen:
             display(getattr(other, "reply", None))
             text, shown = other.beside()
             if text:
-                self._shell.display_pub.publish(rich(text, shown))
+                self._shell.display_pub.publish(emitted(rich(text, shown)))
 
         formatter = self._shell.display_formatter.ipython_display_formatter
         formatter.for_type(type(value), display)
@@ -234,8 +235,18 @@ def _together(parts: Sequence[Bundle]) -> Bundle:
     if not any("text/markdown" in part for part in parts):
         shown = "".join(part.get("text/html", "") for part in parts)
         return {"text/plain": plain, "text/html": shown}
-    texts = (part.get("text/markdown") or part.get("text/html", "") for part in parts)
+    texts = (
+        part.get("text/markdown") or safe(part.get("text/plain", "")) for part in parts
+    )
     return {"text/plain": plain, "text/markdown": "\n\n".join(filter(None, texts))}
+
+
+def emitted(bundle: Bundle) -> Bundle:
+    """Return a display as it goes out: every text of it is cleaned here, at last."""
+    return {
+        kind: html.clean(text) if isinstance(text, str) else text
+        for kind, text in bundle.items()
+    }
 
 
 class View:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from kimikit import html
-from kimikit.notebook.markdown import safe
+from kimikit.notebook.markdown import safe, small_print
 from kimikit.notebook.progress import Progress, calls_so_far
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place, rich
 from kimikit.tools import views
@@ -124,7 +124,7 @@ def _answered(reply: Reply) -> Bundle:
     footer = reply.footer()
     if not reply.text.strip():
         return rich(footer, html.footer(footer))
-    markdown = f"{safe(reply.text)}\n\n{html.footer(footer)}"
+    markdown = f"{safe(reply.text)}\n\n{small_print(footer)}"
     plain = html.clean(f"{reply.text}\n{footer}")
     return {"text/plain": plain, "text/markdown": markdown}
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kimikit import errors, html
-from kimikit.axes import INK, plain
+from kimikit.axes import INK, as_text, name, plain
 from kimikit.crew import CrewClient, run_all
 from kimikit.intervals import RightPrice, right_price, wilson
 from kimikit.prompting.few_shot import few_shot
@@ -265,7 +265,7 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
         ax.set_yticks(range(len(points)), [point["pattern"] for point in points])
         ax.set(xlim=(-2, 102), ylim=(-0.5, len(points) - 0.3))
         ax.set_xlabel("Right answers (%), 95 % interval")
-        ax.set_title(self.task.name, fontsize=10)
+        as_text(ax.set_title(name(self.task.name), fontsize=10))
         plain(ax)
         return ax
 

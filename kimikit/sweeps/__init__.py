@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kimikit.bars import progress_bar
 from kimikit.errors import BadInput
 from kimikit.sweeps.grid import Grid, Shelf, label, make_grid
 from kimikit.sweeps.result import Sweep
@@ -79,8 +80,6 @@ def sweep(
             error's ``sweep``.
     """
     # asyncio is not for every import of kimikit to pay.
-    from tqdm.auto import tqdm
-
     from kimikit.sweeps.engine import Engine
     from kimikit.sweeps.judge import Judge
     from kimikit.sweeps.lanes import Orders
@@ -104,7 +103,7 @@ def sweep(
     judge = Judge(metrics, errors) if metrics else None
     engine = Engine(orders, judge)
     silent = dry_run or progress is not True
-    with tqdm(leave=False, bar_format="{desc} {bar:20}", disable=silent) as bar:
+    with progress_bar(bar_format="{desc} {bar:20}", disable=silent) as bar:
 
         def tell(now: Progress) -> None:
             bar.total, bar.n = now.calls, now.done + now.failed

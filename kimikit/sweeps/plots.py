@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, plain
+from kimikit.axes import INK, as_text, name, plain
 from kimikit.errors import BadInput
 from kimikit.sweeps.summary import common_answers, summarise
 from kimikit.sweeps.values import Outcome
@@ -21,6 +25,14 @@ TITLES = {
 }
 
 
+Key = tuple[tuple[str, str], ...]
+"""Types and values of some labels."""
+
+WIDEST = 10_000
+NAMED = 24
+"""Characters of a name beside a line or below an axis."""
+
+
 def plot(sweep: Outcome, axes: Any = None) -> Any:
     """Draw the figure; see ``Sweep.plot``."""
     import matplotlib.pyplot as plt
@@ -33,11 +45,11 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
             "Give a parameter a list, such as temperature=[0, 0.6, 1.2].",
         )
     x_name = "temperature" if "temperature" in others else others.pop(0)
-    series: dict[str, list[dict[str, Any]]] = {}
+    series: dict[Key, list[dict[str, Any]]] = {}
     for row in summarise(sweep):
         paid = row["n"] and row["cost"] is not None
         row["cost_each"] = 1000 * float(row["cost"]) / row["n"] if paid else None
-        key = ", ".join(label_text(row[a], 24) for a in others if a != x_name)
+        key = _key([row[axis] for axis in others if axis != x_name])
         series.setdefault(key, []).append(row)
     priced = any(row["cost_each"] for rows in series.values() for row in rows)
     last = next(iter(sweep.metrics), "cost_each" if priced else "tokens")
@@ -52,63 +64,134 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
         )
     note = f"{len(sweep.replies)} answers, {sweep.repeats} a point, 95 % intervals."
     note += f" Agreement is of {common_answers(sweep)} answers."
-    for ax, name in zip(panels, ("diversity", "agreement", "words", last), strict=True):
-        _panel(ax, series, x_name, name)
+    x = Places(row[x_name] for rows in series.values() for row in rows)
+    names = distinct(
+        ", ".join(label_text(rows[0][a], WIDEST) for a in others if a != x_name)
+        for rows in series.values()
+    )
+    drawn = dict(zip(names, series.values(), strict=True))
+    figures = ("diversity", "agreement", "words", last)
+    for ax, figure_name in zip(panels, figures, strict=True):
+        _panel(ax, drawn, x, x_name, figure_name)
     _name_series(panels[0], len(series))
     if x_name == "temperature":
         told = recommend(sweep)
-        note += f" Dashed: {told}" if told.temperature is not None else f" {told}"
-        for ax in panels if told.temperature is not None else ():
-            ax.axvline(told.temperature, color=INK, ls="--", lw=1)
+        best = told.temperature
+        note += f" Dashed: {told}" if best is not None else f" {told}"
+        for ax in panels if best is not None else ():
+            ax.axvline(x.of(best), color=INK, ls="--", lw=1)
     if sweep.stand_in:
         note += " Local stand-in, not Kimi."
-    panels[0].figure.supxlabel(note, fontsize="small", color=INK, wrap=True)
+    below = panels[0].figure.supxlabel(note, fontsize="small", color=INK, wrap=True)
+    as_text(below)
     return axes
 
 
+def _key(labels: Sequence[Any]) -> Key:
+    """Return what tells a point from others: values, and not how they are shown."""
+    return tuple((type(label).__name__, repr(label)) for label in labels)
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Return texts as names of a plot, of which no two look the same.
+
+    Those that begin alike show where they differ.
+    """
+    whole = [" ".join(text.split()) for text in texts]
+    names = [name(text, NAMED) for text in whole]
+    for text, count in Counter(names).items():
+        alike = [i for i, other in enumerate(names) if other == text]
+        if count == 1:
+            continue
+        letters = zip(*(whole[i] for i in alike), strict=False)
+        same = itertools.takewhile(lambda column: len(set(column)) == 1, letters)
+        begin = len(list(same))
+        begin = max(0, min(begin, *(len(whole[i]) - 1 for i in alike)) - 4)
+        for number, i in enumerate(alike, 1):
+            end = f"…{whole[i][begin:]}" if begin else whole[i]
+            names[i] = name(end, NAMED)
+            if [names[k] for k in alike[:number]].count(names[i]) > 1:
+                names[i] = f"{names[i]} ({number})"
+    return names
+
+
+class Places:
+    """Where the labels of an axis stand: on their own scale, or one beside the other.
+
+    Args:
+        labels: All of them, in order.
+    """
+
+    def __init__(self, labels: Iterable[Any]) -> None:
+        self.labels = list({_key([label]): label for label in labels}.values())
+        self.numeric = all(map(is_number, self.labels))
+        self._order = [_key([label]) for label in self.labels]
+
+    @property
+    def width(self) -> float:
+        """How long the axis is."""
+        if not self.numeric:
+            return len(self.labels)
+        return float(max(self.labels) - min(self.labels)) or 1.0
+
+    def of(self, label: Any) -> float:
+        """Return where a label stands."""
+        return float(label) if self.numeric else self._order.index(_key([label]))
+
+
 def _panel(
-    ax: Any, series: dict[str, list[dict[str, Any]]], x_name: str, name: str
+    ax: Any,
+    series: dict[str, list[dict[str, Any]]],
+    places: Places,
+    x_name: str,
+    figure_name: str,
 ) -> None:
-    labels = list(
-        dict.fromkeys(row[x_name] for rows in series.values() for row in rows)
-    )
-    numeric = all(map(is_number, labels))
-    step = (max(labels) - min(labels) or 1) if numeric else len(labels)
+    heights = [0.0]
     for number, (key, rows) in enumerate(series.items()):
-        shown = [row for row in rows if row.get(name) is not None]
+        shown = [row for row in rows if _is_finite(row.get(figure_name))]
         # Series stand a little apart, so that their intervals do not hide each other.
-        apart = 0.008 * step * (number - (len(series) - 1) / 2)
-        x = [(r[x_name] if numeric else labels.index(r[x_name])) + apart for r in shown]
+        apart = 0.008 * places.width * (number - (len(series) - 1) / 2)
+        x = [places.of(row[x_name]) + apart for row in shown]
         colour, marker = html.PALETTE[number % 7], "osD^vPX"[number % 7]
-        line = "-" if numeric else ""
-        y = [float(row[name]) for row in shown]
+        line = "-" if places.numeric else ""
+        y = [float(row[figure_name]) for row in shown]
+        heights += y
         ax.plot(x, y, color=colour, label=key, marker=marker, ms=4, ls=line)
         for at, row in zip(x, shown, strict=True):
-            if row.get(f"{name}_low") is not None:
-                ends = row[f"{name}_low"], row[f"{name}_high"]
+            ends = row.get(f"{figure_name}_low"), row.get(f"{figure_name}_high")
+            if all(map(_is_finite, ends)):
+                heights += [row[f"{figure_name}_low"], row[f"{figure_name}_high"]]
                 ax.vlines(at, *ends, color=colour, lw=1.2, alpha=0.8)
-    ax.set_ylabel(TITLES.get(name, name))
-    ax.set_xlabel(x_name)
+    ax.set_ylabel(TITLES.get(figure_name, name(figure_name)))
+    ax.set_xlabel(name(x_name))
+    if not places.numeric:
+        shown_labels = distinct(label_text(v, WIDEST) for v in places.labels)
+        ax.set_xticks(range(len(places.labels)), shown_labels)
     plain(ax)
-    if not numeric:
-        ax.set_xticks(range(len(labels)), [label_text(v, 16) for v in labels])
-    ax.set_ylim(0, 1.02 if name in BARS else None)
+    if min(heights) >= 0:
+        ax.set_ylim(0, 1.02 if figure_name in BARS else None)
+
+
+def _is_finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _name_series(ax: Any, count: int) -> None:
     """Name the series: a few of them at their ends, more in a legend."""
     lines = [line for line in ax.lines if len(line.get_xdata())]
     if count > 4:
-        ax.legend(fontsize="small", framealpha=0, labelcolor=INK)
+        legend = ax.legend(fontsize="small", framealpha=0, labelcolor=INK)
+        as_text(*legend.get_texts())
     elif count > 1:
         lines.sort(key=lambda line: float(line.get_ydata()[-1]))
         for place, line in enumerate(lines):
-            ax.annotate(
+            told = ax.annotate(
                 line.get_label(),
                 (line.get_xdata()[-1], line.get_ydata()[-1]),
                 (6, 10 * (place - (len(lines) - 1) / 2)),
                 textcoords="offset points",
                 fontsize="small",
-                color=line.get_color(),
+                color=INK,
                 va="center",
             )
+            as_text(told)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kimikit import html
-from kimikit.axes import INK, plain
+from kimikit.axes import INK, as_text, name, plain
 from kimikit.tools.results import Content, is_frame, is_picture
 from kimikit.wire.requests import image_kind
 
@@ -189,20 +189,23 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
         bar(0, step.started_s, step.reply.duration_s, 0, "")
         told = f"{usage.prompt_tokens}→{usage.completion_tokens}"
         told += "" if cost is None else f"\n{html.money(cost)}"
-        ax.text(step.started_s, -0.4, told, va="bottom", fontsize=8, color=INK)
+        note = ax.text(step.started_s, -0.4, told, va="bottom", fontsize=8, color=INK)
+        as_text(note)
     for lane, result in ((i, r) for i, row in enumerate(lanes, 1) for r in row):
         start, end = result.started_s, result.started_s + result.duration_s
         bar(lane, start, result.duration_s, 5 if result.failed else 1,
             "///" if result.failed else "")  # fmt: skip
-        told = f" {result.call.name} {result.failed or f'{result.duration_s:.1f} s'} "
+        ended = name(result.failed) or f"{result.duration_s:.1f} s"
+        told = f" {name(result.call.name).strip()} {ended} "
         late = end > 0.75 * width
-        ax.text(start if late else end, lane, told, ha="right" if late else "left",
-                va="center", fontsize=8, color=INK)  # fmt: skip
+        as_text(ax.text(start if late else end, lane, told, va="center", fontsize=8,
+                        ha="right" if late else "left", color=INK))  # fmt: skip
     ax.set_yticks([0, 1][: 1 + bool(lanes)], ["model", "tools"][: 1 + bool(lanes)])
     ax.set_ylim(len(lanes) + 0.6, -1.1)
     ax.set_xlim(0, width)
     ax.set_xlabel("seconds")
-    ax.set_title(footer_line(run), fontsize=8, color=INK, loc="left", wrap=True)
+    foot = footer_line(run)
+    as_text(ax.set_title(foot, fontsize=8, color=INK, loc="left", wrap=True))
     ax.tick_params(axis="y", length=0)
     plain(ax, ["bottom"])
     return ax.figure
@@ -234,8 +237,8 @@ def rates_figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> 
         colour = html.PALETTE[place % 6]
         ax.hlines(heights, low, high, linewidth=1.5, color=colour)
         ax.plot([100 * rate.value for _, rate in known], heights, "osD^vP"[place % 6],
-                color=colour, label=host)  # fmt: skip
-    ax.set_yticks(range(len(names)), names)
+                color=colour, label=name(host))  # fmt: skip
+    ax.set_yticks(range(len(names)), [name(each) for each in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(-2, 102)
     ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} a host")

@@ -10,6 +10,7 @@ from support.kernel import Kernel, running_kernel
 from support.streamed import reply
 
 from kimikit.errors import BadInput
+from kimikit.notebook import magics
 from kimikit.notebook.magics import fill
 
 SETUP = """
@@ -152,3 +153,27 @@ def test_braces_can_be_written_and_replies_are_their_text() -> None:
     for wrong in ("{", "}", "{x.nothing}", "{}"):
         with pytest.raises(BadInput, match=r"brace|variable"):
             fill(wrong, names)
+
+
+@pytest.mark.parametrize(
+    ("line", "mark", "other"),
+    [
+        ("-S You're a poet", "'", '"'),
+        ('-S "You are', '"', "'"),
+        ("--into x -S 'a' 'b", "'", '"'),
+        ("-S a\\", "\\", "'"),
+    ],
+)
+def test_a_quote_without_its_end_is_named(line: str, mark: str, other: str) -> None:
+    with pytest.raises(BadInput, match="without its end") as caught:
+        magics._words(line)
+    assert f"has a {mark} without" in caught.value.what
+    assert f"-S {other}...{other}" in caught.value.remedy
+    assert magics._words(f"-S {other}You{mark}re a poet{other}") is not None
+
+
+def test_a_quote_without_its_end_is_a_usage_error_in_a_notebook(kernel: Kernel) -> None:
+    ran = kernel.run("%%kimi -S You're a poet\nHi")
+    (error,) = ran.of("error")
+    assert error["ename"] == "BadInput"
+    assert not any("shlex" in line for line in error["traceback"])

@@ -1,0 +1,172 @@
+"""Names in plots are drawn as they are: no TeX, nothing hidden, in a font that has them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from kimikit import Kimi
+from kimikit.axes import as_text, name
+from kimikit.sweeps import sweep
+from kimikit.sweeps.plots import Places, distinct
+from kimikit.tools.values import Run, Step, ToolResult
+from kimikit.types import Reply, ToolCall
+
+mpl.use("Agg")
+from matplotlib import font_manager
+from matplotlib import pyplot as plt
+
+NAMES = [
+    "cost $5% or $6", "a$b$c", "$\\frac$", "\\$5 and $6$", "_hidden", "x" * 5000,
+    "two\nlines", "100 % #1 & {x}^_", "\x1b[31mred", "",
+]  # fmt: skip
+WIDE = ["价格是$5或$6", "温度を上げる", "온도", "สวัสดี", "Ελλάδα", "→ ≥ é"]
+
+
+class Client:
+    async def chat(self, prompt: Any, **params: Any) -> Reply:
+        return Reply(text="blue", finish_reason="stop")
+
+    async def close(self) -> None:
+        pass
+
+
+def drawn(figure: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of glyphs that no font of this system has
+        figure.savefig(io.BytesIO())
+    plt.close(figure)
+
+
+def swept(**grid: Any) -> Any:
+    found = sweep(lambda host: Client(), "q", repeats=3, progress=False, **grid)
+    return np.ravel(found.plot())
+
+
+@pytest.mark.parametrize("text", [*NAMES, *WIDE])
+@pytest.mark.parametrize("axis", ["series", "places"])
+def test_a_sweep_draws_any_name(text: str, axis: str) -> None:
+    more = {"temperature": [0, 1]} if axis == "series" else {}
+    panels = swept(system=[text or "empty", "plain"], **more)
+    drawn(panels[0].figure)
+
+
+def test_labels_are_what_was_given() -> None:
+    panels = swept(system=["cost $5% or $6", "plain"])
+    shown = [text.get_text() for text in panels[0].get_xticklabels()]
+    assert shown == ["cost $5% or $6", "plain"]
+    plt.close(panels[0].figure)
+
+
+@pytest.mark.parametrize("text", [*NAMES, *WIDE])
+def test_a_timeline_draws_any_name(text: str) -> None:
+    result = ToolResult(
+        call=ToolCall("a", text, "{}"), text="x", failed="unknown",
+        started_s=0.1, duration_s=0.2,
+    )  # fmt: skip
+    reply = Reply(model=text, cost=Decimal("0.01"), duration_s=1.0)
+    drawn(
+        Run(reply=reply, steps=(Step(0, reply, (result,)),), duration_s=2.0).timeline()
+    )
+
+
+@pytest.mark.parametrize("text", ["a$\\frac$b", "_hidden", "价格"])
+def test_a_ledger_draws_any_model(text: str, tmp_path: Path) -> None:
+    import httpx
+
+    answer = {
+        "model": text,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "x"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 5},
+    }
+    kimi = Kimi(
+        "mine", base_url="http://x/v1", api_key="k", model=text, show=False,
+        ledger=tmp_path / "l.sqlite", transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)),
+    )  # fmt: skip
+    kimi.chat("q")
+    axes = kimi.ledger.plot()
+    legend = axes[0].figure.legends[0]
+    assert [t.get_text().strip() for t in legend.get_texts()] == [text]
+    drawn(axes[0].figure)
+
+
+def has_cjk() -> bool:
+    return any("CJK" in font.name for font in font_manager.fontManager.ttflist)
+
+
+@pytest.mark.skipif(not has_cjk(), reason="this system has no font with these letters")
+@pytest.mark.parametrize("text", ["价格是", "温度を", "온도"])
+def test_letters_find_a_font_that_has_them(text: str) -> None:
+    figure = plt.figure()
+    shown = figure.text(0.5, 0.5, text)
+    as_text(shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of each glyph it lacks
+        figure.savefig(io.BytesIO())
+    plt.close(figure)
+
+
+def test_letters_that_the_usual_font_has_need_no_other() -> None:
+    figure = plt.figure()
+    shown = figure.text(0.5, 0.5, "Ελλάδα → ≥ é")
+    before = shown.get_fontfamily()
+    as_text(shown)
+    assert shown.get_fontfamily() == before
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [[-0.5], [-0.5, 0.5], [0.0], [float("nan"), -1.0], [float("inf"), 1.0], [-1e9]],
+)
+def test_every_figure_of_a_metric_is_inside_its_panel(scores: list[float]) -> None:
+    turn = iter(scores * 100)
+    panel = swept(temperature=[0, 1], metrics={"score": lambda reply: next(turn)})[3]
+    low, high = panel.get_ylim()
+    assert low < high, "and upright"
+    for line in panel.lines:
+        if line.get_linestyle() != "--":
+            assert all(low <= y <= high for y in line.get_ydata())
+    plt.close(panel.figure)
+
+
+def test_names_that_begin_alike_show_where_they_differ() -> None:
+    start = "You are a helpful assistant. Answer in one "
+    names = distinct([f"{start}word.", f"{start}long sentence.", "short"])
+    assert names == ["…one word.", "…one long sentence.", "short"]
+    assert (
+        len(set(distinct(["a" * 50 + "b" + "c" * 90, "a" * 50 + "d" + "c" * 90]))) == 2
+    )
+    assert len(set(distinct(["1", "1", "1"]))) == 3
+
+
+def test_series_are_told_apart_by_their_values() -> None:
+    start = "You are a helpful assistant. Answer in one "
+    panels = swept(system=[f"{start}word.", f"{start}sentence."], temperature=[0, 1])
+    lines = [line for line in panels[2].lines if line.get_linestyle() != "--"]
+    assert len(lines) == 2
+    plt.close(panels[0].figure)
+
+
+def test_places_are_those_of_values() -> None:
+    places = Places([None, 0.3, True, 1, "1"])
+    assert [places.of(v) for v in (None, 0.3, True, 1, "1")] == [0, 1, 2, 3, 4]
+    assert Places([0.3, 0.6, 0.3]).of(0.6) == 0.6
+
+
+def test_a_name_is_one_short_line() -> None:
+    assert name("_a\nb") == " _a b"
+    assert len(name("x" * 5000)) == 40

@@ -52,8 +52,11 @@ _IMPLIED = {
     "minLength": "string", "pattern": "string", "minimum": "number",
 }  # fmt: skip
 _BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
-_DIALECT = re.compile(r"\\[a-zA-CE-RT-VX-Ze-rt-vx-z0-9]|\(\?")
-"""What engines read in different ways: all escapes of letters but \\d, \\s, \\w."""
+_DIALECT = re.compile(
+    r"\\[a-zA-CE-RT-VX-Ze-rt-vx-z0-9]|\(\?|\[\^?\[|&&|\|\||~~|--|\{\d{4}|,\d{4,}\}"
+)
+r"""What engines read in different ways: escapes of letters but ``\d``, ``\s`` and ``\w``,
+groups with options, classes in classes, and repetitions by the thousand."""
 
 Path = tuple[int, ...]
 

@@ -114,6 +114,7 @@ def _errors(draft: Any, schema: Any) -> Iterator[Any]:
 @functools.cache
 def _careful(draft: Any) -> Any:
     from jsonschema.validators import extend
+    from referencing.exceptions import Unresolvable
 
     follow = draft.VALIDATORS["$ref"]
 
@@ -123,7 +124,9 @@ def _careful(draft: Any) -> Any:
             count[0] += 1
             if count[0] > _REFERENCES_FOLLOWED:
                 raise OverflowError("their schema is too involved to be checked")
-        yield from follow(validator, ref, instance, schema) or ()
+        # What is not there is not fetched, and so not checked.
+        with contextlib.suppress(Unresolvable):
+            yield from follow(validator, ref, instance, schema) or ()
 
     words = {"$ref": followed, "pattern": _pattern, "patternProperties": _patterns}
     return extend(draft, words)

@@ -28,7 +28,9 @@ _LAST_WORDS = 500
 """Bytes of a failed server's standard error that are told."""
 _NAME = 64
 """Longest name of a tool that hosts take."""
+_LEGAL = re.compile(rf"[a-zA-Z0-9_-]{{1,{_NAME}}}")
 _PICTURE_BYTES = 5_000_000
+_TEXTS = ("json", "xml", "yaml", "javascript")
 _GRACE_S = 8.0
 """Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
 
@@ -90,9 +92,12 @@ class McpTools(list[Tool]):
     def _made(self, client: Any, listed: list[_Listed]) -> list[Tool]:
         """Make tools of those that can be, and remember why the others cannot."""
         made: dict[str, Tool] = {}
+        legal = {one.name for one in listed if _LEGAL.fullmatch(one.name)}
         for one in listed:
             try:
-                name = _sent_name(one.name, made)
+                name = _sent_name(one.name, legal)
+                if name in made:
+                    raise ValueError("another tool has the same name")
                 made[name] = self._tool(client, one, name)
             # One odd tool must not hide the others.
             except (KimiError, ValueError, RecursionError, TypeError) as exc:
@@ -233,22 +238,25 @@ def _described(raw: Any) -> _Listed:
     )
 
 
-def _sent_name(name: str, taken: Mapping[str, Tool]) -> str:
+def _sent_name(name: str, legal: set[str]) -> str:
     """Return a name that hosts take, for a tool that may be called anything.
 
+    Args:
+        name: What its server calls it.
+        legal: The names of the server's tools that hosts take as they are.
+
     Raises:
-        ValueError: If it has no name or that of another.
+        ValueError: If it has no name.
     """
     if not name:
         raise ValueError("it has no name")
+    if name in legal:
+        return name
     sent = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
-    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-    if len(sent) > _NAME or not re.search("[a-zA-Z0-9]", sent):
+    if len(sent) > _NAME or sent in legal or not re.search("[a-zA-Z0-9]", sent):
+        mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
         sent = f"{sent[: _NAME - 9]}_{mark}"
-    if sent in taken and sent != name:
-        sent = f"{sent[: _NAME - 9]}_{mark}"
-    if sent in taken:
-        raise ValueError("another tool has the same name")
+    legal.add(sent)
     return sent
 
 
@@ -310,8 +318,9 @@ def _decoded(data: str, media: str, pictures: list[bytes]) -> str:
         pictures.append(raw)
         which = "" if kind == "image/png" else f" of the type {kind}"
         return f"A picture{which}, which is shown to the user."
-    what = "A picture" if media.startswith("image/") else "Something"
-    if media.startswith("text/") or media.endswith(("json", "xml", "yaml")):
+    picture = media.startswith("image/")
+    if media.startswith("text/") or (media.endswith(_TEXTS) and not picture):
         with contextlib.suppress(UnicodeDecodeError):
             return raw.decode()
-    return f"[{what} of the type {media}, {len(raw):,} bytes, which is left out]"
+    what = f"{'A picture' if picture else 'Something'} of the type {media}"
+    return f"[{what}, {len(raw):,} bytes, which is left out]"

@@ -168,7 +168,11 @@ def _table(value: Any) -> str | None:
     if is_frame(value) and not hasattr(value, "index"):
         return str(value.to_csv(index=False))
     if hasattr(value, "to_csv") and hasattr(value, "index"):
-        numbered = type(value.index).__name__ == "RangeIndex"
+        # The numbers that pandas gives to rows by itself.
+        numbered = type(value.index).__name__ == "RangeIndex" and (
+            value.index.start,
+            value.index.step,
+        ) == (0, 1)
         named = getattr(value.index, "name", None) is not None
         plain = numbered and not named and is_frame(value)
         return str(value.to_csv(index=not plain))

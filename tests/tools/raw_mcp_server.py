@@ -1,0 +1,38 @@
+"""An MCP server that lists and returns whatever its first argument says."""
+
+import json
+import sys
+
+conf = json.loads(sys.argv[1])
+
+
+def out(message_id, **said):
+    text = json.dumps({"jsonrpc": "2.0", "id": message_id, **said})
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    number, method = message.get("id"), message.get("method")
+    if number is None:
+        continue
+    if method == "initialize":
+        version = message["params"]["protocolVersion"]
+        capabilities = {"tools": {}}
+        info = {"name": "raw", "version": "1"}
+        out(number, result={"protocolVersion": version, "capabilities": capabilities,
+                            "serverInfo": info})  # fmt: skip
+    elif method == "tools/list":
+        page = int((message.get("params") or {}).get("cursor") or 0)
+        pages = conf.get("pages") or [conf["tools"]]
+        more = {"nextCursor": str(page + 1)} if page + 1 < len(pages) else {}
+        out(number, result={"tools": pages[page], **more})
+    elif method == "tools/call":
+        told = conf.get("result")
+        if told is None:
+            text = json.dumps(message["params"])
+            told = {"content": [{"type": "text", "text": text}]}
+        out(number, result=told)
+    else:
+        out(number, error={"code": -32601, "message": "no"})

@@ -1,0 +1,170 @@
+"""A schema of others is checked against in bounded time, and fetches nothing."""
+
+import contextlib
+import time
+
+import msgspec
+import pytest
+from support.dialects import problems
+from support.scripts import Scripted, call, calls
+
+from kimikit.errors import BadInput, BadTool
+from kimikit.host_schema import PARTS, accepted
+from kimikit.tools import Tool, checks, run
+from kimikit.types import Reply
+
+STRING = {"type": "string"}
+
+
+def of(**properties):
+    return {"type": "object", "properties": properties}
+
+
+def made(schema):
+    return Tool.from_schema("t", "Does.", schema, lambda **given: given)
+
+
+def seconds(work):
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+EXPONENTIAL = ["^(a+)+$", "(a|a)*$", "^(a|aa)+$", r"(\w+\s?)*$", "(.*)*(.*)*(.*)*x$"]
+
+
+@pytest.mark.parametrize("pattern", EXPONENTIAL)
+@pytest.mark.parametrize("where", ["pattern", "patternProperties"])
+def test_a_pattern_is_matched_in_linear_time(pattern, where):
+    text = "a" * 50_000 + "!"
+    if where == "pattern":
+        tool, given = made(of(a={"type": "string", "pattern": pattern})), {"a": text}
+    else:
+        tool = made({"type": "object", "patternProperties": {pattern: STRING}})
+        given = {text: 1}
+
+    def bind():
+        with contextlib.suppress(BadInput):
+            tool.bind(given)
+
+    assert seconds(bind) < 5, "the engine of Python would not end"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "not_"),
+    [
+        (r"^\p{L}+$", "Ünï", "a1"),
+        (r"^\p{Lu}\d$", "Ä1", "ä1"),
+        (r"^[\d\-]+$", "1-2", "a"),
+        (r"^[[\]]$", "[", "x"),
+        (r"^\u00e9$", "é", "e"),
+        (r"^\/a\/$", "/a/", "a"),
+        (r"^\d$", "1", "٣"),
+        (r"^\w$", "a", "é"),
+        (r"^[^\s&&~~]+$", "a", "&"),
+        ("b", "abc", "ac"),
+        (r"^(?<year>\d{4})$", "2026", "26"),
+        ("^(?:a|b)$", "a", "c"),
+        (r"^a\.b$", "a.b", "axb"),
+        ("", "", None),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_javascript(pattern, fits, not_):
+    tool = made(of(a={"type": "string", "pattern": pattern}))
+    assert problems(tool.schema["function"]["parameters"]) == []
+    assert tool.bind({"a": fits}) == {"a": fits}
+    if not_ is not None:
+        with pytest.raises(BadInput, match="does not match"):
+            tool.bind({"a": not_})
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?=a)b", r"(a)\1", "(", "[", "a{1,99999999}", "\\"]
+)
+def test_what_no_linear_engine_takes_is_left_to_its_author(pattern):
+    tool = made(of(a={"type": "string", "pattern": pattern}))
+    assert tool.bind({"a": "a" * 10_000}) == {"a": "a" * 10_000}
+    sent = tool.schema["function"]["parameters"]["properties"]["a"]
+    assert "pattern" not in sent
+    assert sent["description"] == f"It must match the pattern {pattern}"
+
+
+def test_a_schema_of_references_that_double_is_bounded():
+    parts = {f"a{i}": of(x={"$ref": f"#/$defs/a{i + 1}"}, y={"$ref": f"#/$defs/a{i + 1}"})
+             for i in range(40)}  # fmt: skip
+    schema = {**of(a={"$ref": "#/$defs/a0"}), "$defs": {**parts, "a40": STRING}}
+
+    def count(node):
+        return 1 + sum(map(count, node.values())) if isinstance(node, dict) else 0
+
+    assert count(accepted(schema).schema) < 20 * PARTS
+    tool = made(schema)
+    assert problems(tool.schema["function"]["parameters"]) == []
+    assert tool.bind({"a": {"x": {"y": {}}}})
+    with pytest.raises(BadInput, match="not of type 'object'"):
+        tool.bind({"a": {"x": {"y": 3}}})
+
+
+def test_alternatives_that_double_are_not_tried_for_ever():
+    parts = {f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
+    schema = {**of(a={"$ref": "#/$defs/a0"}), "$defs": {**parts, "a40": STRING}}
+    with pytest.raises(BadInput, match="too involved to be checked"):
+        made(schema).bind({"a": 3})
+
+
+def test_what_is_nested_without_end_is_refused():
+    deep = STRING
+    for _ in range(3_000):
+        deep = of(x=deep)
+    with pytest.raises(BadTool, match="no schema for a tool"):
+        made(deep)
+    tool = made({**of(), "additionalProperties": {"$ref": "#"}})
+    value = {}
+    for _ in range(3_000):
+        value = {"x": value}
+    with pytest.raises(BadInput, match="nested too deeply"):
+        tool.bind(value)
+    with pytest.raises(BadInput, match="nested too deeply"):
+        made(
+            {**of(a={"$ref": "#/$defs/a"}), "$defs": {"a": {"$ref": "#/$defs/a"}}}
+        ).bind({"a": 1})
+
+
+def test_a_schema_deeper_than_hosts_take_ends_in_words():
+    deep = STRING
+    for _ in range(30):
+        deep = of(x=deep)
+    tool = made(deep)
+    assert problems(tool.schema["function"]["parameters"]) == []
+
+
+def test_many_problems_are_told_in_part():
+    schema = {"type": "object", "additionalProperties": STRING}
+    with pytest.raises(BadInput) as caught:
+        made(schema).bind({f"k{i}": i for i in range(1_000)})
+    assert str(caught.value).count(" - at ") == 10
+
+
+@pytest.mark.parametrize("digits", [5_000, 100_000])
+def test_a_number_of_very_many_digits_is_an_error_for_the_model(digits):
+    asked = calls(call("t", 0))
+    number = "9" * digits
+    piece = asked.tool_calls[0]
+    piece = msgspec.structs.replace(piece, arguments=f'{{"a": {number}}}')
+    asked = msgspec.structs.replace(asked, tool_calls=(piece,))
+    done = run(
+        Scripted(asked, Reply(text="ok")), "go", [made(of(a={"type": "integer"}))]
+    )
+    assert done.stop_reason == "done"
+    assert repr(done)
+    assert done._repr_html_()
+
+
+def test_mending_takes_out_what_makes_it_no_schema():
+    assert checks.mended({"type": "object", "properties": {"a": {"title": None}}}) == {
+        "type": "object", "properties": {"a": {}},
+    }  # fmt: skip
+    assert checks.mended({"properties": 3, "required": ["a", 1]}) == {"required": ["a"]}
+    assert checks.mended([1]) == {}
+    fine = of(a={"type": "integer", "exclusiveMinimum": True, "minimum": 0})
+    assert checks.mended(fine) == fine

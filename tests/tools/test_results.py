@@ -1,0 +1,130 @@
+"""What a tool returned is told to the model without a loss, or the loss is said."""
+
+import dataclasses
+import datetime
+import enum
+from collections import Counter, namedtuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.scripts import Scripted, call, calls
+
+from kimikit.tools import run, tool
+from kimikit.tools.results import RESULT_LIMIT, Content, text_of
+from kimikit.types import Reply
+
+FRAME = pd.DataFrame({"city": ["Oslo", "Lagos"], "pop": [1.0, 15.0]})
+Place = namedtuple("Place", "city pop")
+TWICE = [1]
+for _ in range(60):
+    TWICE = [TWICE, TWICE]
+DEEP = 1
+for _ in range(5_000):
+    DEEP = [DEEP]
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - unlike a StrEnum its str is its name
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    when: object
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (FRAME, "city,pop\nOslo,1.0\nLagos,15.0\n"),
+        (FRAME.groupby("city")["pop"].mean(), "city,pop\nLagos,15.0\nOslo,1.0\n"),
+        (FRAME.groupby("city").mean(), "city,pop\nLagos,15.0\nOslo,1.0\n"),
+        (FRAME.set_index("city"), "city,pop\nOslo,1.0\nLagos,15.0\n"),
+        (FRAME.loc[[1]], ",city,pop\n1,Lagos,15.0\n"),
+        (pd.Series([1, 2], index=["a", "b"]), ",0\na,1\nb,2\n"),
+        ({"mean": FRAME.groupby("city")["pop"].mean()},
+         '{"mean":"city,pop\\nLagos,15.0\\nOslo,1.0\\n"}'),
+        (pd.DataFrame({"n": [1]}, pd.MultiIndex.from_tuples([("a", 1)], names=["k", "l"])),
+         "k,l,n\na,1,1\n"),
+        (pd.Index([1, 2]), "[1,2]"),
+        (pd.Timestamp("2026-01-02"), "2026-01-02 00:00:00"),
+        (np.float64(1.5), "1.5"),
+        (np.int64(3), "3"),
+        ([np.bool_(True), np.float32(0.5)], "[true,0.5]"),
+        (np.array([[1, 2]]), "[[1,2]]"),
+        (Place("Oslo", 1), '{"city":"Oslo","pop":1}'),
+        ([Place("Oslo", 1)], '[{"city":"Oslo","pop":1}]'),
+        (float("nan"), "nan"),
+        ([float("inf"), 1.5], '["inf",1.5]'),
+        (Point(float("nan"), datetime.date(2026, 1, 2)), '{"x":"nan","when":"2026-01-02"}'),
+        (b"caf\xc3\xa9", "café"),
+        (b"\xff\xfe\x00", "[3 bytes that are no text]"),
+        (Colour.RED, "red"),
+        ([Colour.RED], '["red"]'),
+        ({(1, 2): 3}, '{"(1, 2)":3}'),
+        (Counter("aab"), '{"a":2,"b":1}'),
+        (10**5_000, "1" + "0" * 5_000),
+        ({"n": -(10**5_000)}, '{"n":"-1' + "0" * 5_000 + '"}'),
+        (10**100_000, "[a whole number of about 100,000 digits]"),
+        (DEEP, "[a list that is nested too deeply to be told]"),
+        (Content("words"), "words"),
+    ],
+    ids=lambda value: str(type(value).__name__),
+)  # fmt: skip
+def test_a_value_keeps_its_meaning(value, told):
+    assert text_of(value) == told
+
+
+@pytest.mark.parametrize(
+    "value",
+    [TWICE, np.arange(100_000), FRAME.sample(9_999, replace=True)],
+    ids=["twice", "array", "frame"],
+)
+def test_what_is_too_long_is_said_to_be_cut(value):
+    told = text_of(value)
+    assert len(told) < RESULT_LIMIT + 100
+    assert "\n[cut here: 20,000 of " in told
+
+
+def test_a_frame_of_polars_is_told_as_csv():
+    class Frame:
+        columns = ("a",)
+
+        def write_csv(self):
+            return "a\n1\n"
+
+    assert text_of(Frame()) == "a\n1\n"
+
+
+def told_of(value):
+    @tool
+    def give():
+        """Give."""
+        return value
+
+    done = run(Scripted(calls(call("give", 0)), Reply(text="ok")), "go", [give])
+    (result,) = done.steps[0].results
+    return done, result
+
+
+@pytest.mark.parametrize(
+    "value",
+    [FRAME.groupby("city").mean(), FRAME, 10**5_000, [{"n": 10**5_000}], TWICE],
+    ids=["index", "frame", "number", "table", "twice"],
+)
+def test_a_view_never_costs_the_run(value):
+    done, result = told_of(value)
+    assert not result.failed
+    assert done._repr_html_()
+    assert repr(done)
+    if isinstance(value, pd.DataFrame):
+        assert "Oslo" in done._repr_html_()
+
+
+def test_escapes_of_a_terminal_do_not_reach_it():
+    done, result = told_of("\x1b]0;owned\x07\x1b[2Jbad\u202e")
+    assert "\x1b" in result.text, "the model is told what came"
+    assert "\x1b" not in repr(done)
+    assert "\u202e" not in repr(done)
+    assert "\x1b" not in done._repr_html_()

@@ -55,8 +55,8 @@ _BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 _DIALECT = re.compile(
     r"\\[a-zA-CE-RT-VX-Ze-rt-vx-z0-9]|\(\?|\[\^?\[|&&|\|\||~~|--|\{\d{4}|,\d{4,}\}"
 )
-r"""What engines read in different ways: escapes of letters but ``\d``, ``\s`` and ``\w``,
-groups with options, classes in classes, and repetitions by the thousand."""
+r"""What engines read in different ways: escapes of letters but ``\d``, ``\s`` and
+``\w``, groups with options, classes in classes, and repetitions by the thousand."""
 
 Path = tuple[int, ...]
 
@@ -331,9 +331,10 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _plain_pattern(node: dict[str, Any]) -> dict[str, Any]:
     """Anchor a pattern; one that not every engine reads is told in words."""
     pattern = str(node.pop("pattern")).replace("(?:", "(")
+    portable = not _DIALECT.search(pattern)
     try:
-        re.compile(pattern)
-        portable = not _DIALECT.search(pattern)
+        if portable:
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         portable = False
     if not portable:

@@ -84,3 +84,39 @@ PAYLOADS: dict[str, str] = {
     "html block": "<div>\n\n" + IMG + "\n\n</div>\n\n<pre>\n" + IMG + "\n</pre>",
     "widget script": '<script type="application/vnd.jupyter.widget-view+json">{}</script>',
 }  # fmt: skip
+
+JS = "javascript:pwn()"
+
+SUBTLE: dict[str, str] = {
+    "entities of bidi": "&#8238;gpj.exe &#x202E;x&#8236; &rlm;x &lrm; &#x2066;x&#x2069; &#x61c;",
+    "entities of escapes": "&#27;[31mred &#x9b;31m &#7; &#8; &#x1b;]0;owned&#7;",
+    "entities in code": "`&#27;[31m` `` &#8238; ``\n\n    &#27;\n\n```&#8238;\n&#27;\n```",
+    "entities in addresses": f"[a](http://x.y/&#10;&#8238;{IMG}) ![&#8238;{IMG}](http://x.y) <http://x.y/&#8238;>",
+    "entities of dollars": f"&#36;\\href{{{JS}}}{{x}}&#36; &dollar;&dollar;\\href{{{JS}}}{{x}}&dollar;&dollar;",
+    "entities of brackets": f"&#91;x&#93;&#40;{JS}&#41; &#33;&#91;x&#93;(http://canary.test/e.png)",
+    "entities of lines": f"a&#10;&#10;{IMG}&#10;# h&#13;&#13;<b>",
+    "entities of fences": f"&#96;&#96;&#96;\n{IMG}\n&#96;&#96;&#96;",
+    "halves of pairs": "\ud83d \ude00 \ud800" + IMG,
+    "no characters": f"\ufdd0|\ufdd0 \ufffe \uffff\n|-|\n|\ufdd0{IMG}|",
+    "carriage returns": f"safe text\rpwned\r\n{IMG}\r",
+    "osc without end": "\x1b]0;pwn",
+    "device strings": "\x1bP1$r\x1b\\ \x1b_pwn\x1b\\ \x9d52;c;cHdu\x9c",
+    "join by equation": f"$$\\hr\\begin{{equation}}ef{{{JS}}}{{x}}\\end{{equation}}$$",
+    "join by empty equation": f"$\\hr\\begin{{equation*}}\\end{{equation*}}ef{{{JS}}}{{x}}$",
+    "join by label": f"$\\hr\\label{{a}}ef{{{JS}}}{{x}}$",
+    "join by space": f"$\\hr\\hspace{{1em}}ef{{{JS}}}{{x}}$",
+    "join by comment": f"$\\hr%\nef{{{JS}}}{{x}}$",
+    "join in a table": f"|a|\n|-|\n|$\\hr\\label{{a}}ef{{{JS}}}{{x}}\\|$|",
+    "math in text in math": f"$\\text{{a $\\href{{{JS}}}{{x}}$ b}}$ $$a \\tag{{$\\href{{{JS}}}{{x}}$}}$$",
+    "colours that fetch": "$\\colorbox{url(http://canary.test/x)}{x}$ $\\color{red;position:fixed}{x}$",
+    "lengths": "$$\\begin{array}{p{99em}}a\\\\[999em]b\\end{array}$$ $\\genfrac{}{}{99em}{}{a}{b}$",
+    "code across math": f"\\( ` \\) {IMG} ` \\( `",
+    "bars in code": f"|a|b|\n|-|-|\n|`|`{IMG}|<b>|\n|$|x|$|{IMG}|x|y|",
+    "addresses and tags": f"http://a.test/{IMG} https://a.test/`{IMG}` https://a.test/)*{IMG} http://a.test/|<b>",
+    "addresses and attributes": "https://a.test/\"onclick=pwn() <https://a.test/'x> https://a.test/?q=1&copy;&lt;x",
+    "wide addresses": "https://а.test/б" + IMG + " https://a.test/了](javascript:pwn())",
+    "deep": "> " * 60 + IMG + "\n" + "- " * 60 + IMG,
+    "dense": (IMG + "*_[") * 3000,
+    "info": f"```{IMG} html onload=pwn()\nx\n``` {IMG}",
+}  # fmt: skip
+"""Payloads that came through 0.3.0, and their kind: for views without a browser."""

@@ -25,7 +25,10 @@ from kimikit.local.relay import DONE, as_json, event, relay, whole
 PATH = "/v1/chat/completions"
 
 _RESULT_CHARACTERS = 2000
-_OWN = {"tools", "tool_choice", "parallel_tool_calls", "model"}
+_OWN = {
+    "model", "tools", "tool_choice", "parallel_tool_calls", "functions",
+    "function_call",
+}  # fmt: skip
 
 _INSTRUCTION = "Answer the question in one sentence from the tool results."
 _EXAMPLES = (
@@ -147,12 +150,16 @@ def _called(asked: ChatRequest, decision: Decision, model_id: str) -> Response:
         "model": model_id,
         "system_fingerprint": "needle-3",
     }
-    message = {"role": "assistant", "content": None, "tool_calls": calls}
-    steps: list[dict[str, Any]] = [{"message": message, "finish_reason": "tool_calls"}]
+    message: dict[str, Any] = {"role": "assistant", "content": None}
+    reason = "tool_calls"
+    if asked.functions:  # as it was before there were tools
+        reason = "function_call"
+    message[reason] = calls[0]["function"] if asked.functions else calls
+    steps: list[dict[str, Any]] = [{"message": message, "finish_reason": reason}]
     if asked.stream:
         steps = [
             {"delta": message, "finish_reason": None},
-            {"delta": {}, "finish_reason": "tool_calls"},
+            {"delta": {}, "finish_reason": reason},
         ]
     choices = [
         {"index": index, **step} for index in range(asked.n or 1) for step in steps

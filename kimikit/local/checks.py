@@ -12,6 +12,9 @@ from kimikit.local.models import VECTORS_ID
 MAX_ANSWERS = 16
 """The highest ``n`` of a request."""
 
+MAX_COMPLETIONS = 128
+"""The most answers to all the prompts of a request."""
+
 VECTOR_SIZES = (64, 128, 256)
 """Lengths to which WordLlama was trained to be cut (Matryoshka)."""
 
@@ -74,14 +77,21 @@ class Called(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """A message of a chat."""
+    """A message of a chat; a function of old is a tool whose id is its name."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
     tool_calls: list[Called] | None = None
     tool_call_id: str | None = None
+    function_call: Named | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.function_call is not None:
+            called = Called(self.function_call.name, self.function_call)
+            self.tool_calls = [*(self.tool_calls or ()), called]
+        if self.role == "function":
+            self.role, self.tool_call_id = "tool", self.name
         if self.content is None and self.role != "assistant":
             raise ValueError(f"A {self.role} message needs content")
 
@@ -108,11 +118,31 @@ class Offered(msgspec.Struct):
     function: Function
 
 
-class NamedChoice(msgspec.Struct):
+class NamedChoice(msgspec.Struct, tag_field="type", tag="function"):
     """A ``tool_choice`` that names the function to call."""
 
-    type: Literal["function"]
     function: Named
+
+
+class AllowedTool(msgspec.Struct):
+    """An entry of ``allowed_tools``: the function under its name, or its name alone."""
+
+    type: Literal["function"]
+    function: Named | None = None
+    name: str | None = None
+
+
+class Allowed(msgspec.Struct):
+    """The tools of those offered that may be called."""
+
+    tools: Annotated[list[AllowedTool], Meta(min_length=1)]
+    mode: Literal["auto", "required"] = "auto"
+
+
+class AllowedChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    """A ``tool_choice`` that leaves a choice among some of the tools."""
+
+    allowed_tools: Allowed
 
 
 class StreamOptions(msgspec.Struct):
@@ -154,6 +184,13 @@ class Sampling(Asked, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     logit_bias: dict[str, float] | None = None
 
+    def refuse(self, **given: object) -> None:
+        """Refuse what is not served here: to ignore it would be a wrong answer."""
+        for name, value in given.items():
+            if value:
+                msg = f"The local host does not serve {name}; leave it out."
+                raise Refused(msg, param=name, code="unsupported_parameter")
+
 
 class ChatRequest(Sampling, kw_only=True):
     """``POST /v1/chat/completions``."""
@@ -163,13 +200,29 @@ class ChatRequest(Sampling, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[Offered] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
+    tool_choice: (
+        Literal["auto", "none", "required"] | NamedChoice | AllowedChoice | None
+    ) = None
     parallel_tool_calls: bool | None = None
+    functions: list[Function] | None = None
+    function_call: Literal["auto", "none"] | Named | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        modes = [mode for mode in self.modalities or () if mode != "text"]
+        self.refuse(
+            modalities=modes,
+            audio=self.audio,
+            web_search_options=self.web_search_options is not None,
+        )
+        self._take_functions()
         names = [tool.function.name for tool in self.tools or ()]
         if len(set(names)) < len(names):
             raise Refused("Two tools have the same name.", param="tools")
+        if isinstance(self.tool_choice, AllowedChoice):
+            self._allow(self.tool_choice.allowed_tools, names)
         choice = self.tool_choice
         if not names and choice not in (None, "none", "auto"):
             msg = "tool_choice asks for a call, but no tools are offered."
@@ -178,12 +231,64 @@ class ChatRequest(Sampling, kw_only=True):
             msg = f"tool_choice names {choice.function.name!r}, which is not in tools."
             raise Refused(msg, param="tool_choice")
 
+    def _take_functions(self) -> None:
+        """Take ``functions`` of old as the tools that they are."""
+        if not self.functions:
+            if self.function_call not in (None, "none", "auto"):
+                msg = "function_call names a function, but none are offered."
+                raise Refused(msg, param="function_call")
+            return
+        if self.tools or self.tool_choice:
+            raise Refused("Give tools or functions, not both.", param="functions")
+        self.tools = [Offered("function", function) for function in self.functions]
+        self.parallel_tool_calls = False
+        choice = self.function_call
+        if isinstance(choice, Named):
+            self.tool_choice = NamedChoice(choice)
+        else:
+            self.tool_choice = choice
+
+    def _allow(self, allowed: Allowed, names: list[str]) -> None:
+        """Leave only the tools that may be called."""
+        wanted = {t.function.name if t.function else t.name for t in allowed.tools}
+        for name in wanted:
+            if name not in names:
+                msg = f"tool_choice allows {name!r}, which is not in tools."
+                raise Refused(msg, param="tool_choice")
+        self.tools = [t for t in self.tools or () if t.function.name in wanted]
+        self.tool_choice = allowed.mode
+
 
 class CompletionRequest(Sampling, kw_only=True):
-    """``POST /v1/completions``; the prompt is one text, or its token ids."""
+    """``POST /v1/completions``; a prompt is a text or its token ids, one or several."""
 
-    prompt: Filled | Annotated[list[int], Meta(min_length=1)]
+    prompt: Filled | Annotated[list[Filled | int | list[int]], Meta(min_length=1)]
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+
+    def __post_init__(self) -> None:
+        self.refuse(
+            suffix=self.suffix, best_of=self.best_of not in (None, 1, self.n or 1)
+        )
+        if self.echo and self.logprobs is not None:
+            msg = "There are no logprobs of an echoed prompt here; leave one out."
+            raise Refused(msg, param="echo")
+        kinds = set(map(type, self.prompt)) if isinstance(self.prompt, list) else {str}
+        if len(kinds) > 1 or [] in list(self.prompt):
+            msg = "prompt is a text, a list of texts, or token ids of one or several."
+            raise Refused(msg, param="prompt")
+        if len(self.prompts) * (self.n or 1) > MAX_COMPLETIONS:
+            msg = f"Prompts times n is at most {MAX_COMPLETIONS}; ask in several calls."
+            raise Refused(msg, param="prompt")
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts, each a text or its token ids."""
+        given: Any = self.prompt
+        alone = isinstance(given, str) or isinstance(given[0], int)
+        return [given] if alone else given
 
 
 class EmbeddingRequest(Asked, kw_only=True):
@@ -200,11 +305,38 @@ class EmbeddingRequest(Asked, kw_only=True):
 
 
 class RerankRequest(Asked, kw_only=True):
-    """``POST /v1/rerank``, as Together has it."""
+    """``POST /v1/rerank``, as Together has it: documents are texts or objects."""
 
     query: Filled
-    documents: Annotated[list[str], Meta(min_length=1)]
+    documents: Annotated[list[str | dict[str, Any]], Meta(min_length=1)]
+    rank_fields: list[str] | None = None
     top_n: Annotated[int, Meta(ge=1)] | None = None
+    return_documents: bool | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """What is ranked: the fields that are named, ``text``, or all of a document."""
+        return [
+            document if isinstance(document, str) else self._text(document)
+            for document in self.documents
+        ]
+
+    def _text(self, document: dict[str, Any]) -> str:
+        fields = self.rank_fields or (["text"] if "text" in document else [*document])
+        values = [document[name] for name in fields if name in document]
+        if not values:
+            msg = f"A document has none of the fields {fields}."
+            raise Refused(msg, param="rank_fields")
+        return "\n".join(
+            each if isinstance(each, str) else msgspec.json.encode(each).decode()
+            for each in values
+        )
+
+
+def unknown_model(name: str | None, chat_id: str) -> Refused:
+    """Return the answer to who asks for a model that is not here."""
+    msg = f"The model {name!r} is not here; there are {chat_id} and {VECTORS_ID}."
+    return Refused(msg, status=404, param="model", code="model_not_found")
 
 
 def parse(raw: bytes, kind: type[Asked], chat_id: str) -> Asked:
@@ -228,9 +360,7 @@ def parse(raw: bytes, kind: type[Asked], chat_id: str) -> Asked:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Refused(f"The request is not JSON: {exc}.") from exc
     if asked.model not in (None, chat_id, VECTORS_ID):
-        msg = f"The model {asked.model!r} is not here; there are {chat_id} and "
-        msg += f"{VECTORS_ID}."
-        raise Refused(msg, status=404, param="model", code="model_not_found")
+        raise unknown_model(asked.model, chat_id)
     if isinstance(asked, Sampling) and asked.model == VECTORS_ID:
         raise Refused(f"{VECTORS_ID} only embeds; ask {chat_id}.", param="model")
     return asked

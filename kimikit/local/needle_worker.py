@@ -7,9 +7,14 @@ it starts without importing kimikit.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
+
+DAMAGED = 3
+"""Exit code where the weights are not those of the digest given."""
 
 
 def decide(engine: Any, query: str, tools: str, *, score: bool) -> dict[str, Any]:
@@ -33,8 +38,16 @@ def decide(engine: Any, query: str, tools: str, *, score: bool) -> dict[str, Any
     }
 
 
+def verified(path: str, sha256: str) -> bytes:
+    """Return the weights, read once and only used if they are what they should be."""
+    data = Path(path).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        sys.exit(DAMAGED)
+    return data
+
+
 if __name__ == "__main__":
     import needle_rs
 
-    engine = needle_rs.V3Engine.load(sys.argv[1])
+    engine = needle_rs.V3Engine.from_bytes(verified(*sys.argv[1:]))
     json.dump(decide(engine, **json.load(sys.stdin)), sys.stdout)

@@ -26,16 +26,13 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import LocalHostError
-from kimikit.local import models
+from kimikit.local import models, trust
 from kimikit.version import __version__
 
 START_TIMEOUT_S = 60.0
 """How long a start may take before it counts as failed; a download is not counted."""
 
 _STOP_TIMEOUT_S = 10.0
-_LOOK_TIMEOUT_S = 5.0
-"""How long a server on loopback may take to say how it is."""
-
 _POLL_S = 0.02
 _LOG_LINES = 12
 
@@ -133,19 +130,15 @@ def read_port_file(path: Path) -> Running | None:
 
 def get_json(url: str, path: str, api_key: str) -> Any:
     """Return what a server on loopback answers; no proxy is asked."""
-    server = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_LOOK_TIMEOUT_S)
+    timeout = trust.LOOK_TIMEOUT_S
+    server = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
     with contextlib.closing(server):
         server.request("GET", path, headers={"Authorization": f"Bearer {api_key}"})
         return json.loads(server.getresponse().read())
 
 
 def _answers(host: Running) -> bool:
-    """Return whether the host answers, and is the process that it should be."""
-    try:
-        said = get_json(host.base_url, "/health", host.api_key)
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    return bool(said == {"pid": host.pid})
+    return trust.is_known(host.base_url, host.api_key, host.pid)
 
 
 def _found() -> Running | None:
@@ -185,11 +178,11 @@ def _start() -> Running:
     folder = runtime_folder()
     port_file().unlink(missing_ok=True)
     log = folder / "host.log"
-    env = os.environ | {
-        "KIMIKIT_CACHE": str(models.cache_folder()),  # it runs in another folder,
-        "KIMIKIT_RUNTIME": str(folder),  # where relative paths mean other ones
-        "KIMIKIT_LOCAL_MODEL": str(models.chat_model().path),
-    }
+    env = trust.environment(
+        KIMIKIT_CACHE=str(models.cache_folder()),  # it runs in another folder,
+        KIMIKIT_RUNTIME=str(folder),  # where relative paths mean other ones
+        KIMIKIT_LOCAL_MODEL=str(models.chat_model().path),
+    )
     with open(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
         child = _Child(
             [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1])],

@@ -32,28 +32,59 @@ def event(value: Any) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-async def relay(engine: Engine, path: str, body: dict[str, Any]) -> Response:
+async def relay(
+    engine: Engine,
+    path: str,
+    body: dict[str, Any],
+    prompts: Sequence[str | list[int]] = (),
+    *,
+    echo: bool = False,
+) -> Response:
     """Answer with llama.cpp's ``n`` answers to ``body``, each by a seed of its own.
+
+    Args:
+        engine: What makes them.
+        path: The endpoint.
+        body: What is asked, but for what follows.
+        prompts: The prompts of a completion, each answered ``n`` times, in order.
+        echo: Whether each answer begins with its prompt.
 
     Raises:
         Refused: If llama.cpp refuses it.
     """
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    one = body | {"n": 1, "max_tokens": limit or DEFAULT_TOKENS}
-    bodies = [one] * body.get("n", 1)
+    count = body.get("n", 1)
+    one = body | {"n": 1, "max_tokens": limit or DEFAULT_TOKENS, "echo": False}
+    bodies = [one | {"prompt": p} for p in prompts for _ in range(count)]
+    bodies = bodies or [one] * count
     if "seed" in body:
-        bodies = [each | {"seed": body["seed"] + i} for i, each in enumerate(bodies)]
+        bodies = [
+            each | {"seed": body["seed"] + i % count} for i, each in enumerate(bodies)
+        ]
+    begins: list[str] = []
+    if echo:
+        texts = [await _as_text(engine, prompt) for prompt in prompts]
+        begins = [text for text in texts for _ in range(count)]
     asking = [engine.ask(path, each) for each in bodies]
     if body.get("stream"):
-        pieces = _merged(asking)
+        pieces = _merged(asking, count, begins)
         first = await anext(pieces)  # here a refusal still can be the answer
         return StreamingResponse(_all(first, pieces), media_type="text/event-stream")
     answers = await asyncio.gather(*map(whole, asking))
     choices = [
         answer["choices"][0] | {"index": index} for index, answer in enumerate(answers)
     ]
-    took = _total([answer["usage"] for answer in answers])
+    for choice, begin in zip(choices, begins, strict=False):
+        choice["text"] = begin + choice["text"]
+    took = _total([answer["usage"] for answer in answers], count)
     return as_json(answers[0] | {"choices": choices, "usage": took})
+
+
+async def _as_text(engine: Engine, prompt: str | list[int]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    text = await whole(engine.ask("/detokenize", {"tokens": prompt}))
+    return str(text["content"])
 
 
 async def whole(answer: AsyncIterator[bytes]) -> dict[str, Any]:
@@ -68,42 +99,61 @@ async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]
         yield piece
 
 
-def _total(usages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return one usage for all answers to one prompt, which is counted once."""
+def _total(usages: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
+    """Return one usage for all answers; each prompt is counted once.
+
+    Args:
+        usages: That of each answer, in order.
+        count: How many answers a prompt has.
+    """
+    read = sum(each["prompt_tokens"] for each in usages[::count])
     made = sum(each["completion_tokens"] for each in usages)
-    return usages[0] | usage(usages[0]["prompt_tokens"], made)
+    return usages[0] | usage(read, made)
 
 
-async def _merged(answers: Sequence[AsyncIterator[bytes]]) -> AsyncIterator[bytes]:
+async def _merged(
+    answers: Sequence[AsyncIterator[bytes]], count: int, begins: list[str]
+) -> AsyncIterator[bytes]:
     """Yield the events of all answers as they come, with one id and one usage."""
-    queue: asyncio.Queue[tuple[int, dict[str, Any]] | None] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[int, dict[str, Any] | None]] = asyncio.Queue()
 
     async def pump(index: int, answer: AsyncIterator[bytes]) -> None:
-        async for chunk in _chunks(answer):
-            queue.put_nowait((index, chunk))
+        try:
+            async for chunk in _chunks(answer):
+                queue.put_nowait((index, chunk))
+        finally:
+            queue.put_nowait((index, None))
 
     tasks = [asyncio.create_task(pump(i, each)) for i, each in enumerate(answers)]
-    ended = asyncio.gather(*tasks)
-    ended.add_done_callback(lambda _: queue.put_nowait(None))
-    usages = []
+    running = len(tasks)
+    usages: dict[int, dict[str, Any]] = {}
     head: dict[str, Any] = {}
+    told = dict(enumerate(begins))
     try:
-        while (item := await queue.get()) is not None:
-            index, chunk = item
+        while running:
+            index, chunk = await queue.get()
+            if chunk is None:
+                running -= 1
+                await tasks[index]  # one that broke off breaks the stream off
+                continue
             head = head or chunk
             if took := chunk.pop("usage", None):
-                usages.append(took)
+                usages[index] = took
             for choice in chunk.get("choices", ()):
                 choice["index"] = index
+                if index in told:
+                    choice["text"] = told.pop(index) + choice["text"]
             if chunk.get("choices") or "error" in chunk:
                 yield event(chunk | {"id": head.get("id")})
-        await ended  # one that broke off breaks the stream off
-        if usages:
-            yield event(head | {"choices": [], "usage": _total(usages)})
+        if len(usages) == len(tasks):
+            took = _total([usages[index] for index in range(len(tasks))], count)
+            yield event(head | {"choices": [], "usage": took})
         yield DONE
     finally:
         for task in tasks:
             task.cancel()
+        # Else each that is cancelled is told on the terminal, as nobody has heard it.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _chunks(answer: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

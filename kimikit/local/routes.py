@@ -46,6 +46,13 @@ def make_app(engine: Engine, needle: Needle, chat_id: str) -> Starlette:
     async def models(_: Request) -> Response:
         return as_json({"object": "list", "data": known})
 
+    async def model(request: Request) -> Response:
+        wanted = request.path_params["id"]
+        for each in known:
+            if each["id"] == wanted:
+                return as_json(each)
+        raise checks.unknown_model(wanted, chat_id)
+
     async def post(request: Request) -> Response:
         path, raw = request.scope["path"], await request.body()
         asked = checks.parse(raw, POSTS[path], chat_id)
@@ -56,7 +63,7 @@ def make_app(engine: Engine, needle: Needle, chat_id: str) -> Starlette:
             case checks.ChatRequest():
                 work = chat(engine, needle, chat_id, asked, body)
             case checks.CompletionRequest():
-                work = relay(engine, path, body)
+                work = relay(engine, path, body, asked.prompts, echo=bool(asked.echo))
             case checks.EmbeddingRequest():
                 work = asyncio.to_thread(vectors.embeddings, asked)
             case checks.RerankRequest():
@@ -67,6 +74,7 @@ def make_app(engine: Engine, needle: Needle, chat_id: str) -> Starlette:
         routes=[
             Route("/health", health),
             Route("/v1/models", models),
+            Route("/v1/models/{id:path}", model),
             *(Route(path, post, methods=["POST"]) for path in POSTS),
         ],
         exception_handlers=dict.fromkeys(

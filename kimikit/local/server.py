@@ -10,14 +10,15 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
 from kimikit.errors import LocalHostError
-from kimikit.local import models, process
+from kimikit.local import models, process, trust
 from kimikit.local.checks import Refused
+from kimikit.local.connections import BoundedProtocol
 from kimikit.local.engine import Engine
 from kimikit.local.needle import Needle
 from kimikit.local.process import Running
@@ -28,33 +29,50 @@ IDLE_S = 900.0
 """Seconds without work after which the host that kernels share ends."""
 
 
+LARGEST_BODY = 32 << 20
+"""Bytes of a request; no context of a local model holds so much."""
+
+
 class Guard:
     """ASGI layer before all routes: asks for the key, knows how long it is idle."""
 
     def __init__(self, app: Any, key: str) -> None:
         self._app = app
-        self._expected = f"Bearer {key}".encode()
+        self._key = key
         self._in_flight = 0
         self._last = time.monotonic()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request with the key on, and refuse any other."""
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if not hmac.compare_digest(given, self._expected):
+        """Pass a request with the key on, prove ours to who knows it, refuse others."""
+        headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
+        nonce = headers.get(trust.NONCE, b"").decode("latin-1")
+        if nonce and scope["path"] == "/health":
+            expected = trust.proof(self._key, "client", nonce)
+            if _same(headers.get(trust.PROOF, b""), expected):
+                said = {
+                    "pid": os.getpid(),
+                    "proof": trust.proof(self._key, "host", nonce),
+                }
+                await as_json(said)(scope, receive, send)
+                return
+        scheme, _, given = headers.get("authorization", b"").strip().partition(b" ")
+        if scheme.lower() != b"bearer" or not _same(given.strip(), self._key):
             refusal = Refused(
                 "The API key is missing or wrong. Take both key and base URL from "
                 "kimikit.local.ensure(), or from what the server printed.",
                 status=401,
                 code="invalid_api_key",
             )
-            await as_json(refusal.body, refusal.status)(scope, receive, send)
+            answer = as_json(refusal.body, refusal.status)
+            answer.headers["connection"] = "close"  # what else it sends is not read
+            await answer(scope, receive, send)
             return
         if scope["path"].startswith("/v1/v1/"):
             # Together's SDK 3 adds /v1 to a base URL that ends with it already.
             scope = scope | {"path": scope["path"].removeprefix("/v1")}
         self._in_flight += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, _bounded(receive), send)
         finally:
             self._in_flight -= 1
             self._last = time.monotonic()
@@ -62,6 +80,38 @@ class Guard:
     def idle_s(self) -> float:
         """Return for how many seconds there was no work."""
         return 0.0 if self._in_flight else time.monotonic() - self._last
+
+
+def _same(given: bytes, expected: str) -> bool:
+    return hmac.compare_digest(given, expected.encode())
+
+
+def _bounded(receive: Any) -> Any:
+    """Return what receives a request's body, and refuses one that is too large."""
+    size = 0
+
+    async def bounded() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_BODY:
+            msg = f"The request is larger than {LARGEST_BODY >> 20} MB. Send less."
+            raise Refused(msg, status=413)
+        return message
+
+    return bounded
+
+
+class _Server(uvicorn.Server):
+    """A server that tells, before it ends, that it does."""
+
+    def __init__(self, config: uvicorn.Config, on_end: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_end = on_end
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._on_end()
+        super().handle_exit(sig, frame)
 
 
 def run_shared() -> None:
@@ -85,6 +135,8 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         shared: Whether the port file names it, and it ends when nobody asks it.
     """
     model = models.chat_model()
+    if model.path == models.CHAT.path and not models.is_cached(models.CHAT):
+        raise models.damaged(models.CHAT)
     listener = _listen(port)
     running = Running(
         base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
@@ -92,30 +144,44 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         model=model.id,
         pid=os.getpid(),
     )
-    app = make_app(Engine(model), Needle(models.CALLS.path), model.id)
+    port_file = process.port_file() if shared else None
+
+    def leave() -> None:
+        # First, so that nobody is sent to a host that ends.
+        if port_file and process.read_port_file(port_file) == running:
+            port_file.unlink(missing_ok=True)
+
+    def end() -> None:
+        leave()
+        server.should_exit = server.should_exit or shared
+
+    app = make_app(Engine(model), Needle(models.CALLS, end), model.id)
     guard = Guard(app, running.api_key)
     config = uvicorn.Config(
-        guard, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+        guard,
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        http=BoundedProtocol,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, leave)
     limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
 
-    def end_when_idle(port_file: Path) -> None:
+    def end_when_idle() -> None:
         while guard.idle_s() < limit_s:
             time.sleep(min(limit_s, 5))
-        if process.read_port_file(port_file) == running:
-            # First, so that nobody is sent to a host that ends.
-            port_file.unlink(missing_ok=True)
-        server.should_exit = True
+        end()
 
-    if shared:
-        port_file = process.port_file()
+    if port_file:
         process.write_port_file(port_file, running)
-        threading.Thread(target=end_when_idle, args=[port_file], daemon=True).start()
+        threading.Thread(target=end_when_idle, daemon=True).start()
     else:
         _announce(running)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, or not
-        server.run(sockets=[listener])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, or not
+            server.run(sockets=[listener])
+    finally:
+        leave()
 
 
 def _listen(port: int) -> socket.socket:

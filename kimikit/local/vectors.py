@@ -80,14 +80,13 @@ def embeddings(asked: EmbeddingRequest) -> Response:
 
 def rerank(asked: RerankRequest) -> Response:
     """Answer ``POST /v1/rerank``."""
-    best = ranked(asked.query, asked.documents)[: asked.top_n]
-    results = [
-        {
-            "index": index,
-            "relevance_score": score,
-            "document": {"text": asked.documents[index]},
-        }
-        for index, score in best
-    ]
+    texts = asked.texts
+    results: list[dict[str, Any]] = []
+    for index, score in ranked(asked.query, texts)[: asked.top_n]:
+        results.append({"index": index, "relevance_score": score})
+        if asked.return_documents is not False:
+            document = asked.documents[index]
+            told = {"text": document} if isinstance(document, str) else document
+            results[-1]["document"] = told
     answer = {"object": "rerank", "model": VECTORS_ID, "results": results}
-    return as_json(answer | {"usage": _usage([asked.query, *asked.documents])})
+    return as_json(answer | {"usage": _usage([asked.query, *texts])})

@@ -27,6 +27,11 @@ def chat(**options: Any) -> dict[str, Any]:
     return {"messages": HELLO, "max_tokens": 1, **options}
 
 
+def allowed(*names: str, mode: str = "auto") -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "param", "words"),
     [
@@ -84,12 +89,52 @@ def chat(**options: Any) -> dict[str, Any]:
         ),
         (CHAT, chat(model="wordllama-l2-supercat-256"), "model", "only embeds"),
         ("completions", {"prompt": ""}, "prompt", "length >= 1"),
-        ("completions", {"prompt": ["a", "b"]}, None, "Expected `int`"),
+        ("completions", {"prompt": ["a", 1]}, "prompt", "a list of texts"),
+        ("completions", {"prompt": [[1], "a"]}, "prompt", "a list of texts"),
+        ("completions", {"prompt": [[]]}, "prompt", "a list of texts"),
+        ("completions", {"prompt": [1.5]}, None, "Expected"),
+        ("completions", {"prompt": []}, "prompt", "length >= 1"),
+        ("completions", {"prompt": ["a"] * 9, "n": 16}, "prompt", "at most 128"),
+        ("completions", {"prompt": "a", "suffix": "b"}, "suffix", "not serve suffix"),
+        ("completions", {"prompt": "a", "best_of": 3}, "best_of", "not serve best_of"),
+        ("completions", {"prompt": "a", "echo": True, "logprobs": 1}, "echo", "echoed"),
+        (CHAT, chat(modalities=["text", "audio"]), "modalities", "not serve"),
+        (CHAT, chat(audio={"voice": "x"}), "audio", "not serve audio"),
+        (CHAT, chat(web_search_options={}), "web_search_options", "not serve"),
+        (CHAT, chat(functions=[TOOL["function"]] * 2), "tools", "same name"),
+        (
+            CHAT,
+            chat(functions=[TOOL["function"]], tools=[TOOL]),
+            "functions",
+            "not both",
+        ),
+        (CHAT, chat(function_call={"name": "now"}), "function_call", "none are"),
+        (
+            CHAT,
+            chat(functions=[TOOL["function"]], function_call={"name": "then"}),
+            "tool_choice",
+            "'then'",
+        ),
+        (
+            CHAT,
+            chat(tools=[TOOL], tool_choice=allowed("then")),
+            "tool_choice",
+            "'then'",
+        ),
+        (CHAT, chat(tool_choice=allowed("now")), "tool_choice", "'now'"),
+        (CHAT, chat(tools=[TOOL], tool_choice=allowed()), None, "length >= 1"),
         ("completions", {"prompt": [99_999_999]}, None, "invalid tokens"),
         (EMBED, {"input": []}, "input", "length >= 1"),
         (EMBED, {"input": ["a", ""]}, "input[1]", "length >= 1"),
         (EMBED, {"input": "a", "dimensions": 7}, "dimensions", "(64, 128, 256)"),
         ("rerank", {"query": "a", "documents": []}, "documents", "length >= 1"),
+        ("rerank", {"query": "a", "documents": [1]}, None, "Expected"),
+        (
+            "rerank",
+            {"query": "a", "documents": [{"a": "b"}], "rank_fields": ["c"]},
+            "rank_fields",
+            "none of the fields",
+        ),
     ],
 )
 def test_bad_requests_are_named(

@@ -55,10 +55,15 @@ class Connection:
     @property
     def client(self) -> Client:
         """A client that is connected; a local host that ended is started again."""
-        if self.embedded and _running().base_url != self._client.host.base_url:
+        if self.embedded and not self._is(_running()):
             self.close()
             self._client = self._connect(self._client.host)
         return self._client
+
+    def _is(self, running: Running) -> bool:
+        """Say whether that is the host in use: another may have got its port."""
+        used = (self._client.host.base_url, self.key)
+        return (running.base_url, running.api_key) == used
 
     @property
     def host(self) -> Host:

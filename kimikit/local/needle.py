@@ -77,7 +77,7 @@ class Needle:
             score: Whether the confidence is wanted, for the price of as much again.
 
         Raises:
-            Refused: If Needle's weights are damaged.
+            Refused: If Needle fails, or its weights are damaged.
         """
         query = query[-QUERY_CHARACTERS:]
         if len(tools) > TOOLS_READ:
@@ -110,11 +110,15 @@ class Needle:
         if child.returncode == needle_worker.DAMAGED:
             self._on_damage()
             raise Refused(str(models.damaged(self._weights)), status=500)
-        if child.returncode:
-            # It panics at some letters beyond ASCII, and nobody can catch that.
-            why = errors.decode(errors="replace").strip()
+        why = errors.decode(errors="replace").strip()
+        if child.returncode and "panicked" in why:
+            # It does at some letters beyond ASCII, and nobody can catch that.
             _LOG.warning("Needle made no call, as it failed: %s", why[:_WHY])
             return _NO_CALL
+        if child.returncode:
+            last = (why.splitlines() or ["it ended"])[-1]
+            msg = f"Needle could not decide on the tools: {last}."
+            raise Refused(msg, status=500)
         return msgspec.json.decode(said, type=Decision)
 
 

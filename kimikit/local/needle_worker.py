@@ -40,7 +40,10 @@ def decide(engine: Any, query: str, tools: str, *, score: bool) -> dict[str, Any
 
 def verified(path: str, sha256: str) -> bytes:
     """Return the weights, read once and only used if they are what they should be."""
-    data = Path(path).read_bytes()
+    try:
+        data = Path(path).read_bytes()
+    except OSError as exc:
+        sys.exit(f"{exc}")
     if hashlib.sha256(data).hexdigest() != sha256:
         sys.exit(DAMAGED)
     return data

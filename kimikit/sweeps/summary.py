@@ -40,6 +40,9 @@ LEAST_BLEU = 4
 ENDS = ("", "_low", "_high")
 """What a row calls a figure and the limits of its interval."""
 
+BAR_AFTER_S = 1.0
+"""Seconds of measuring after which a bar is shown."""
+
 PASS_AT = (2, 5, 10, 100)
 """The k of pass@k: the largest of these that every prompt has answers for."""
 
@@ -83,12 +86,23 @@ def summarise(
                 f"{axis!r} is not an axis of this sweep.",
                 f"Its axes are {', '.join(sweep.axes) or 'none'}.",
             )
+    _measure(sweep)
     return [
         dict(zip(axes, point, strict=True))
         | _counts(sweep, some)
         | _pooled(sweep, some)
         for point, some in points(sweep, axes).items()
     ]
+
+
+def _measure(sweep: Outcome) -> None:
+    """Measure all groups, which is kept; a bar is shown where that takes a while."""
+    from tqdm.auto import tqdm
+
+    size = common_length(sweep), common_answers(sweep)
+    options = {"desc": "measuring answers", "leave": False, "delay": BAR_AFTER_S}
+    for group in tqdm(groups(sweep), **options):
+        measured(sweep, group, *size)
 
 
 @one_thread()

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from kimikit import html
-from kimikit.shown import Shown, Table
+from kimikit.shown import Table
 from kimikit.sweeps import summary
+from kimikit.sweeps.cells import (
+    POINTS_SHOWN,
+    Blocks,
+    Page,
+    Rows,
+    bar,
+    footer_line,
+    is_number,
+    label_text,
+    label_texts,
+)
+from kimikit.sweeps.explorer import ANY, Explorer, filtered
 from kimikit.sweeps.intervals import LEAST
-from kimikit.sweeps.metrics import normal, text_of
+from kimikit.sweeps.side_by_side import compare, marked
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 
+__all__ = [
+    "ANY", "Explorer", "Page", "bar", "compare", "difference_table", "filtered",
+    "footer_line", "is_number", "label_text", "marked", "overview",
+]  # fmt: skip
+
 SHOWN = ("diversity", "agreement", "words")
 """Figures of the short table, then the user's metrics; the fold below holds all."""
-
-POINTS_SHOWN = 6
-"""Points that ``compare`` lays side by side."""
-
-WORDS_MARKED = 400
-"""Words of an answer in which differences are marked."""
 
 HEADS = {
     "self_bleu": "self-BLEU",
@@ -37,52 +44,11 @@ HEADS = {
 BARS = ("diversity", "agreement")
 """Figures that are drawn too."""
 
+ROWS_TOLD = 100
+"""Points of a table; ``summary()`` has them all."""
+
 DIGITS = {"tokens": 0, "words": 1, "seconds": 1}
 """Digits of a figure after the point, where they are not two."""
-
-ANY = object()
-"""The choice of all labels; no label is it."""
-
-ANSWERS_SHOWN = 50
-"""Answers of a page of the explorer."""
-
-MARK = (
-    '<mark style="background:rgba(230,159,0,.28);color:inherit;'
-    'text-decoration:underline">{}</mark>'
-)
-
-
-Rows = Sequence[dict[str, Any]]
-Blocks = Sequence[Table | html.Cell]
-
-
-class Page(Shown, msgspec.Struct, frozen=True):
-    """A view with its two forms; ``rows`` holds its values, where it has any."""
-
-    blocks: Blocks
-    foot: str
-    rows: list[dict[str, Any]] = []
-
-    def _parts(self) -> tuple[str, Blocks, str]:
-        return "", self.blocks, self.foot
-
-
-def bar(share: float) -> str:
-    """Return a share from 0 to 1 as ten blocks, readable anywhere."""
-    return ("█" * round(min(max(share, 0.0), 1.0) * 10)).ljust(10, "░")
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a label is a number, on a scale of its own."""
-    return isinstance(value, float | int) and not isinstance(value, bool)
-
-
-def label_text(value: Any, most: int = 40) -> str:
-    """Return an axis label short enough for a table."""
-    if is_number(value):
-        return f"{value:g}"
-    text = "not sent" if value is None else " ".join(str(value).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
@@ -113,8 +79,18 @@ def _price(values: Sequence[Any]) -> html.Cell:
     return html.interval(html.money(value), html.money(low), most)
 
 
-def _line(rows: Rows, name: str, *, bars: bool = False) -> list[object]:
+Names = dict[str, dict[Any, str]]
+"""For each axis the text of each of its labels."""
+
+
+def _names(rows: Rows, axes: Sequence[str]) -> Names:
+    return {axis: label_texts(row[axis] for row in rows) for axis in axes}
+
+
+def _line(rows: Rows, name: str, axes: Names, *, bars: bool = False) -> list[object]:
     """Return the head of an axis, count, cost or figure, and its cell of each point."""
+    if name in axes:
+        return [name, *(axes[name][row[name]] for row in rows)]
     if any(f"{name}_low" in row for row in rows):
         plain = name.replace("_", " ")
         if name.endswith("_usd"):
@@ -125,9 +101,9 @@ def _line(rows: Rows, name: str, *, bars: bool = False) -> list[object]:
     return [name, *(shown(row[name]) for row in rows)]
 
 
-def _across(rows: Rows, names: Sequence[str]) -> Table:
+def _across(rows: Rows, names: Sequence[str], axes: Names) -> Table:
     """Return a table with a line for each name and a column a point."""
-    heads, *cells = (_line(rows, name) for name in names)
+    heads, *cells = (_line(rows, name, axes) for name in names)
     return Table([str(head) for head in heads], cells, range(1, len(heads)))
 
 
@@ -183,47 +159,32 @@ def remarks(sweep: Outcome) -> list[str]:
     return out + list(sweep.notes)
 
 
-def footer_line(sweep: Outcome) -> str:
-    """Return the line that says where this came from and what it cost."""
-    replies = sweep.replies
-    hosts, models = ({getattr(r, key): 0 for r in replies} for key in ("host", "model"))
-    unpriced = sum(reply.cost is None for reply in replies)
-    cost = html.money(sweep.cost, estimated=sweep.usage.estimated)
-    partly = unpriced and sweep.cost is not None
-    free = sweep.stand_in and sweep.cost is None
-    return html.footer_line(
-        [
-            ", ".join(hosts),
-            ", ".join(models),
-            str(sweep.usage),
-            f"at least {cost}, {unpriced} unpriced" if partly else "" if free else cost,
-            f"sweep {sweep.name}" if sweep.name else "",
-            "local stand-in, not Kimi" if sweep.stand_in else "",
-        ]
-    )
-
-
 def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
         return "", [], f"Sweep {sweep.name}: {sweep.plan}"
-    rows = summary.summarise(sweep)
+    whole = summary.summarise(sweep)
+    rows, left = whole[:ROWS_TOLD], len(whole) - ROWS_TOLD
     every = _figures(sweep, rows)
     short = [name for name in _short(sweep) if name in every]
     first = [*(axis for axis in sweep.axes if axis in rows[0]), "n"]
     first += [name for name in ("failed", "missing") if any(row[name] for row in rows)]
     cost = [] if sweep.stand_in and not sweep.cost else ["cost"]
     names = [*first, *short, *cost]
-    heads, *lines = zip(*(_line(rows, name, bars=True) for name in names), strict=True)
+    axes = _names(rows, [axis for axis in sweep.axes if axis in rows[0]])
+    table = [_line(rows, name, axes, bars=True) for name in names]
+    heads, *lines = zip(*table, strict=True)
     numeric = [
         place
         for place, name in enumerate(names)
         if name not in sweep.axes or all(map(is_number, sweep.axes[name]))
     ]
     said = remarks(sweep)
+    if left > 0:
+        said.append(f"{left:,} more points are in summary() and to_pandas().")
     items = "".join(f"<li>{html.esc(each)}</li>" for each in said)
     tables = [
-        _across(rows[start : start + POINTS_SHOWN], [*first, *every]).rich
+        _across(rows[start : start + POINTS_SHOWN], [*first, *every], axes).rich
         for start in range(0, len(rows), POINTS_SHOWN)
     ]
     blocks: Blocks = [
@@ -247,141 +208,7 @@ def difference_table(sweep: Outcome, other: Outcome) -> Page:
         f"them apart; of {many} intervals about {many / 20:.0f} do so by chance alone."
     )
     names = [*axes, "prompts", "n", *_figures(sweep, rows)]
-    return Page([_across(rows, names)], note, rows)
-
-
-def compare(sweep: Outcome, most: int) -> Page:
-    """Return the answers side by side, one table a prompt, one column a point."""
-    blocks: list[html.Cell] = []
-    for (prompt,), some in summary.points(sweep, ["prompt"]).items():
-        text, rich = _side_by_side(sweep, some, most)
-        if "prompt" in sweep.axes:
-            title = label_text(prompt, 80)
-            text = f"{title}\n{text}"
-            rich = html.fold(title, rich, shown=not blocks)
-        blocks.append(html.Cell(text, rich))
-    note = (
-        "Equal answers are folded into one; marked words differ from the first answer."
-    )
-    blocks.append(html.Cell(note, html.footer(note)))
-    return Page(blocks, footer_line(sweep))
-
-
-def _side_by_side(
-    sweep: Outcome, some: Sequence[summary.Group], most: int
-) -> html.Cell:
-    """Return the answers of each point, the most frequent ones first."""
-    axes = [axis for axis in sweep.axes if axis != "prompt"]
-    heads, cells, texts = [], [], []
-    first: str | None = None
-    for group in some[:POINTS_SHOWN]:
-        counts = Counter(map(normal, group.texts))
-        spelled = {normal(text): html.clean(text) for text in reversed(group.texts)}
-        point = ", ".join(f"{axis} {label_text(group.labels[axis])}" for axis in axes)
-        heads.append(f"{point or 'answers'} (n = {len(group.texts)})")
-        texts.append(heads[-1])
-        rich = ""
-        for key, count in counts.most_common(most):
-            answer = spelled[key]
-            first = answer if first is None else first
-            times = f"<b>{count} ×</b> " if count > 1 else ""
-            rich += f"<p>{times}{marked(first, answer)}</p>"
-            texts.append(f"  {count} × {' '.join(answer.split())}")
-        rest = len(counts) - most
-        rich += f"<p>and {rest} more</p>" if rest > 0 else ""
-        cells.append(html.Cell("", rich))
-    left = len(some) - POINTS_SHOWN
-    note = f"{left} more points are not shown." if left > 0 else ""
-    return html.Cell("\n".join(texts), html.table(heads, [cells], caption=note))
-
-
-def marked(first: str, answer: str) -> str:
-    """Return ``answer`` as HTML with the words marked that ``first`` has not."""
-    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (first, answer))
-    rest = "".join(new[WORDS_MARKED:])
-    new = new[:WORDS_MARKED]
-    out = []
-    matcher = difflib.SequenceMatcher(None, old[:WORDS_MARKED], new, autojunk=False)
-    for kind, _, _, start, end in matcher.get_opcodes():
-        text = html.esc("".join(new[start:end]))
-        strange = kind in ("replace", "insert") and text.strip()
-        out.append(MARK.format(text) if strange else text)
-    return ("".join(out) + html.esc(rest)).replace("\n", "<br>")
-
-
-def filtered(sweep: Outcome, picked: dict[str, Any], least: dict[str, float]) -> str:
-    """Return the answers that fit as HTML.
-
-    Args:
-        sweep: The sweep.
-        picked: For each axis the one label to show; axes left out show all.
-        least: For each metric the least value to show; true counts as 1.
-    """
-    rows = []
-    for place, trial in enumerate(sweep.trials):
-        scores = {name: values[place] for name, values in sweep.scores.items()}
-        if any(trial.params.get(axis) != label for axis, label in picked.items()):
-            continue
-        known = {name: value for name, value in scores.items() if value is not None}
-        if any(known.get(name, -math.inf) < low for name, low in least.items()):
-            continue
-        text = text_of(trial.reply) if trial.reply else f"failed: {trial.error}"
-        shown = [label_text(trial.params.get(axis)) for axis in sweep.axes]
-        judged = ["" if value is None else str(value) for value in scores.values()]
-        rows.append(
-            [*shown, trial.repeat + 1, *judged, html.Cell(text, html.pre(text))]
-        )
-    heads = [*sweep.axes, "repeat", *sweep.scores, "answer"]
-    note = f"{len(rows)} of {len(sweep.trials)} trials"
-    if len(rows) > ANSWERS_SHOWN:
-        note += f", the first {ANSWERS_SHOWN} shown"
-    numeric = [len(sweep.axes)]
-    return html.wrap(Table(heads, rows[:ANSWERS_SHOWN], numeric, note).rich)
-
-
-class Explorer:
-    """The widget, and ``compare`` beside it for where widgets do not live.
-
-    Attributes:
-        widget: The ipywidgets box.
-    """
-
-    def __init__(self, sweep: Outcome) -> None:
-        import ipywidgets as widgets
-
-        self._sweep = sweep
-        self._still = compare(sweep, 6)
-        style = {"description_width": "initial"}
-        self._picks = {
-            axis: widgets.Dropdown(
-                description=axis,
-                style=style,
-                options=[("any", ANY), *((label_text(v), v) for v in labels)],
-            )
-            for axis, labels in sweep.axes.items()
-        }
-        self._least = {
-            name: widgets.FloatText(description=f"{name} ≥", style=style)
-            for name in sweep.scores
-        }
-        self._filter = widgets.Checkbox(description="filter by metric", value=False)
-        self._page = widgets.HTML()
-        judged = [self._filter, *self._least.values()] if self._least else []
-        controls = widgets.HBox([*self._picks.values(), *judged])
-        controls.layout.flex_flow = "row wrap"
-        for control in controls.children:
-            control.observe(self._show, names="value")
-        self._show()
-        self.widget = widgets.VBox([controls, self._page])
-
-    def _show(self, _change: Any = None) -> None:
-        picked = {a: c.value for a, c in self._picks.items() if c.value is not ANY}
-        least = {name: c.value for name, c in self._least.items() if self._filter.value}
-        self._page.value = filtered(self._sweep, picked, least)
-
-    def __repr__(self) -> str:
-        return repr(self._still)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        still = {"text/html": self._still._repr_html_(), "text/plain": repr(self)}
-        return {**self.widget._repr_mimebundle_(), **still}
+    told = rows[:ROWS_TOLD]
+    if len(rows) > len(told):
+        note += f" {len(rows) - len(told):,} more points are in .rows."
+    return Page([_across(told, names, _names(rows, axes))], note, rows)

@@ -1,0 +1,129 @@
+"""What tables of a sweep are made of: labels, bars, and pages of both forms."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from kimikit import html
+from kimikit.shown import Shown, Table
+from kimikit.sweeps.values import Outcome
+
+POINTS_SHOWN = 6
+"""Points that ``compare`` lays side by side."""
+
+SHOWN_BYTES = 200_000
+"""Bytes of answers in a view, at most; a front end drops much more than a megabyte."""
+
+TEXT_BYTES = 50_000
+"""The same of its plain text."""
+
+ANSWER_SHOWN = 4000
+"""Characters of one answer in a view that shows many."""
+
+Rows = Sequence[dict[str, Any]]
+Blocks = Sequence[Table | html.Cell]
+
+
+class Page(Shown, msgspec.Struct, frozen=True):
+    """A view with its two forms; ``rows`` holds its values, where it has any."""
+
+    blocks: Blocks
+    foot: str
+    rows: list[dict[str, Any]] = []
+
+    def _parts(self) -> tuple[str, Blocks, str]:
+        return "", self.blocks, self.foot
+
+
+def bar(share: float) -> str:
+    """Return a share from 0 to 1 as ten blocks, readable anywhere."""
+    return ("█" * round(min(max(share, 0.0), 1.0) * 10)).ljust(10, "░")
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a label is a number, on a scale of its own."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def label_text(value: Any, most: int = 40) -> str:
+    """Return an axis label short enough for a table, as ``label_texts`` does many."""
+    if is_number(value):
+        return f"{value:.10g}" if isinstance(value, float) else str(value)
+    text = "not sent" if value is None else " ".join(str(value).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def label_texts(values: Iterable[Any], most: int = 40) -> dict[Any, str]:
+    """Return a text for each label, no two the same.
+
+    A label is what it is, not what it looks like: of long ones that begin alike the
+    part is shown where they differ.
+    """
+    alike: defaultdict[str, list[Any]] = defaultdict(list)
+    values = dict.fromkeys(values)
+    for value in values:
+        alike[label_text(value, most)].append(value)
+    out: dict[Any, str] = {}
+    often = Counter(text for text, some in alike.items() if len(some) == 1)
+    for text, some in alike.items():
+        shown = [text] if len(some) == 1 else _apart(some, most)
+        for value, each in zip(some, shown, strict=True):
+            unique = each
+            while len(some) > 1 and often[unique]:
+                often[each] += 1
+                unique = f"{each} ({often[each]})"
+            often[unique] += 1
+            out[value] = unique
+    return {value: out[value] for value in values}
+
+
+def _apart(alike: Sequence[Any], most: int) -> list[str]:
+    """Return labels so that they differ, though they would look the same."""
+    if all(map(is_number, alike)):
+        return [repr(value) for value in alike]
+    texts = [" ".join(str(value).split()) for value in alike]
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(first), len(last)))
+    out = []
+    for value, text in zip(alike, texts, strict=True):
+        if len(text) <= most:
+            kind = f'"{text}"' if isinstance(value, str) else label_text(value, most)
+            out.append(kind)
+            continue
+        head = text[: most // 3]
+        room = most - len(head) - 1
+        begin = max(len(head), min(same - 4, len(text) - room))
+        out.append(f"{head}…{label_text(text[begin:].lstrip(), room)}")
+    return out
+
+
+def cut(text: str, most: int = ANSWER_SHOWN) -> str:
+    """Return a text of at most so many characters, and how many it leaves out."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}… [{len(text) - most:,} more characters]"
+
+
+def footer_line(sweep: Outcome) -> str:
+    """Return the line that says where this came from and what it cost."""
+    replies = sweep.replies
+    hosts, models = ({getattr(r, key): 0 for r in replies} for key in ("host", "model"))
+    unpriced = sum(reply.cost is None for reply in replies)
+    cost = html.money(sweep.cost, estimated=sweep.usage.estimated)
+    partly = unpriced and sweep.cost is not None
+    free = sweep.stand_in and sweep.cost is None
+    return html.footer_line(
+        [
+            ", ".join(hosts),
+            ", ".join(models),
+            str(sweep.usage),
+            f"at least {cost}, {unpriced} unpriced" if partly else "" if free else cost,
+            f"sweep {sweep.name}" if sweep.name else "",
+            "local stand-in, not Kimi" if sweep.stand_in else "",
+        ]
+    )

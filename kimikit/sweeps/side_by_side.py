@@ -1,0 +1,160 @@
+"""A sweep's answers side by side, as many of them as a page bears."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kimikit import html
+from kimikit.errors import BadInput
+from kimikit.sweeps import summary
+from kimikit.sweeps.cells import (
+    POINTS_SHOWN,
+    SHOWN_BYTES,
+    TEXT_BYTES,
+    Page,
+    cut,
+    footer_line,
+    label_text,
+    label_texts,
+)
+from kimikit.sweeps.metrics import normal
+from kimikit.sweeps.values import Outcome
+
+WORDS_MARKED = 400
+"""Words of an answer in which differences are marked."""
+
+MARK = (
+    '<mark style="background:rgba(230,159,0,.28);color:inherit;'
+    'text-decoration:underline">{}</mark>'
+)
+
+
+class _Room:
+    """What a page still bears, in bytes, and how many answers found no room."""
+
+    def __init__(self) -> None:
+        self.rich, self.text = SHOWN_BYTES, TEXT_BYTES
+        self.left_out = 0
+
+    @property
+    def full(self) -> bool:
+        return self.rich < 2000
+
+    def take(self, rich: str) -> bool:
+        """Tell whether there is room for some HTML, and take it."""
+        size = len(rich.encode())
+        if size > self.rich:
+            self.left_out += 1
+            return False
+        self.rich -= size
+        return True
+
+    def lines(self, lines: Sequence[str]) -> str:
+        """Return lines of plain text as far as there is room."""
+        out = []
+        for line in lines:
+            self.text -= len(line.encode()) + 1
+            if self.text < 0:
+                break
+            out.append(line)
+        return "\n".join(out)
+
+
+def compare(sweep: Outcome, most: int) -> Page:
+    """Return the answers side by side, one table a prompt, one column a point."""
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise BadInput(f"most is {most!r}.", "Give a whole number of answers from 1.")
+    prompts = summary.points(sweep, ["prompt"])
+    titles = label_texts([prompt for (prompt,) in prompts], 80)
+    names = {axis: label_texts(labels) for axis, labels in sweep.axes.items()}
+    blocks: list[html.Cell] = []
+    room = _Room()
+    for (prompt,), some in prompts.items():
+        if room.full:
+            break
+        lines, rich = _side_by_side(names, some, most, room)
+        if "prompt" in sweep.axes:
+            lines.insert(0, titles[prompt])
+            rich = html.fold(titles[prompt], rich, shown=not blocks)
+            room.take(titles[prompt])
+        blocks.append(html.Cell(room.lines(lines), rich))
+    note = (
+        "Equal answers are folded into one; marked words differ from the first answer."
+    )
+    left = len(prompts) - len(blocks)
+    out = [f"{left:,} of {len(prompts):,} prompts"] if left else []
+    out += [f"{room.left_out:,} answers"] if room.left_out else []
+    if out:
+        note += f" Left out here: {' and '.join(out)}; .rows has all."
+    elif room.text < 0:
+        note += " This text is cut; .rows has all."
+    blocks.append(html.Cell(note, html.footer(note)))
+    return Page(blocks, footer_line(sweep), list(_rows(sweep)))
+
+
+def _rows(sweep: Outcome) -> Iterator[dict[str, Any]]:
+    """Yield each different answer of each prompt and point, the most frequent first."""
+    for group in summary.groups(sweep):
+        counts, spelled = _counted(group)
+        labels = {axis: group.labels.get(axis) for axis in sweep.axes}
+        for key, count in counts.most_common():
+            yield {**labels, "answer": spelled[key], "count": count}
+
+
+def _counted(group: summary.Group) -> tuple[Counter[str], dict[str, str]]:
+    counts = Counter(map(normal, group.texts))
+    return counts, {normal(text): text for text in reversed(group.texts)}
+
+
+def _side_by_side(
+    names: dict[str, dict[Any, str]],
+    some: Sequence[summary.Group],
+    most: int,
+    room: _Room,
+) -> tuple[list[str], str]:
+    """Return the answers of each point, the most frequent ones first."""
+    heads, cells, lines = [], [], []
+    first: str | None = None
+    for group in some[:POINTS_SHOWN]:
+        counts, spelled = _counted(group)
+        point = ", ".join(
+            f"{axis} {texts.get(group.labels[axis], label_text(group.labels[axis]))}"
+            for axis, texts in names.items()
+            if axis != "prompt"
+        )
+        heads.append(f"{point or 'answers'} (n = {len(group.texts)})")
+        lines.append(heads[-1])
+        rich = ""
+        for key, count in counts.most_common(most):
+            answer = html.clean(cut(spelled[key]))
+            first = answer if first is None else first
+            times = f"<b>{count} ×</b> " if count > 1 else ""
+            shown = f"<p>{times}{marked(first, answer)}</p>"
+            if not room.take(shown):
+                continue
+            rich += shown
+            lines.append(f"  {count} × {' '.join(answer.split())}")
+        rest = len(counts) - most
+        rich += f"<p>and {rest} more</p>" if rest > 0 else ""
+        cells.append(html.Cell("", rich))
+    left = len(some) - POINTS_SHOWN
+    note = f"{left} more points are not shown." if left > 0 else ""
+    return lines, html.table(heads, [cells], caption=note)
+
+
+def marked(first: str, answer: str) -> str:
+    """Return ``answer`` as HTML with the words marked that ``first`` has not."""
+    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (first, answer))
+    rest = "".join(new[WORDS_MARKED:])
+    new = new[:WORDS_MARKED]
+    out = []
+    matcher = difflib.SequenceMatcher(None, old[:WORDS_MARKED], new, autojunk=False)
+    for kind, _, _, start, end in matcher.get_opcodes():
+        text = html.esc("".join(new[start:end]))
+        strange = kind in ("replace", "insert") and text.strip()
+        out.append(MARK.format(text) if strange else text)
+    return ("".join(out) + html.esc(rest)).replace("\n", "<br>")

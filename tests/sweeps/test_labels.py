@@ -188,7 +188,7 @@ def test_work_on_a_display_grows_with_the_answers(monkeypatch):
         found = ask(wild(60), [f"prompt {i}" for i in range(prompts)], repeats=3)
         found.compare()._repr_html_()
         counts.append(len(calls))
-    assert counts[1] <= counts[0] + 3
+    assert counts[1] <= counts[0] + 40  # of 1,200 answers, after 600
 
 
 def test_long_measuring_and_judging_show_a_bar(monkeypatch):

@@ -32,12 +32,19 @@ DEPTH = 10
 UNROLLED = 2
 """How often a part that holds itself is written out."""
 
-_KEPT = {
-    "type", "description", "default", "enum", "properties", "required", "items",
-    "additionalProperties", "prefixItems", "minItems", "maxItems", "uniqueItems",
-    "minLength", "maxLength", "pattern", "format", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "contentEncoding",
+_NUMERIC = {
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    "format",
 }  # fmt: skip
+_OF_TYPE = {
+    "string": {"minLength", "maxLength", "pattern", "format", "contentEncoding"},
+    "integer": _NUMERIC,
+    "number": _NUMERIC,
+    "object": {"properties", "required", "additionalProperties"},
+    "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
+}
+_OF_ALL = {"type", "description", "default", "enum"}
+_KEPT = _OF_ALL.union(*_OF_TYPE.values())
 RESERVED = {"$defs", "$ref", "anyOf", "required", "additionalProperties"}
 """Names that Moonshot refuses for a property."""
 _COMBINED = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}
@@ -149,7 +156,6 @@ class _Rewriter:
         """Return what a reference names; nothing is ever fetched for it."""
         # Here, for a schema without references to load none of it.
         from referencing import Registry, Resource
-        from referencing.exceptions import Unresolvable
         from referencing.jsonschema import DRAFT202012
 
         if resolver is None:
@@ -157,7 +163,10 @@ class _Rewriter:
             resolver = Registry().resolver_with_root(root)
         try:
             found = resolver.lookup(str(name))
-        except (Unresolvable, ValueError, TypeError, LookupError) as exc:
+        except RecursionError:
+            raise
+        # Not all that is wrong with a reference has an error of its own there.
+        except Exception as exc:
             raise BadInput(
                 f"The schema part {str(name)[:200]} refers to nothing in the schema, "
                 "and nothing is fetched.",
@@ -205,6 +214,8 @@ class _Rewriter:
         common = {key: value for key, value in kept.items() if key not in shared}
         flat: dict[bytes, dict[str, Any]] = {}
         for branch in branches:
+            if flat and self._left < 0:
+                break
             whole = _merged(common, branch) if isinstance(branch, Mapping) else branch
             tidy = self._tidy(whole, resolver, within, depth)
             for one in tidy.get("anyOf", [tidy]):
@@ -218,6 +229,8 @@ class _Rewriter:
         self, node: dict[str, Any], resolver: Any, within: Path, depth: int
     ) -> dict[str, Any]:
         """Rewrite what stands inside an object, an array or a string."""
+        own = _OF_ALL | _OF_TYPE.get(node["type"], set())
+        node = {key: value for key, value in node.items() if key in own}
         if node["type"] == "null":
             return {"type": "null", **_shared(node)}
         if node["type"] == "object":

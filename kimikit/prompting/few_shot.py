@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kimikit.errors import BadInput
+from kimikit.plain import plain
 
 Example = tuple[Any, Any] | Mapping[str, Any]
 """A question with its answer: a pair, or a dict with ``input`` and ``output``."""
@@ -79,6 +83,12 @@ def _pair(example: Example, index: int) -> tuple[str, str]:
 
 
 def _as_text(value: Any) -> str:
+    """Return a question or an answer as the model would write it."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    elif dataclasses.is_dataclass(value) or isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
+    value = plain(value, "an example")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

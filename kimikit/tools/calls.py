@@ -100,7 +100,7 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
             text = f"Error: {plan.call.name} took longer than {limit_s:g} s."
         else:
             value, failed = exc, "error"
-            text = f"Error: {type(exc).__name__}: {exc}"
+            text = text_of(f"Error: {type(exc).__name__}: {_said(exc)}")
     return ToolResult(
         call=plan.call,
         text=plan.told + text,
@@ -109,6 +109,13 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
         started_s=started - origin,
         duration_s=time.monotonic() - started,
     )
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # its own words fail, too
+        return "(it does not say what)"
 
 
 async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -17,6 +17,9 @@ from typing import Any
 
 _REFERENCES_FOLLOWED = 20_000
 """In one check; alternatives that refer to alternatives could go on for ever."""
+_REFERENCES_DEEP = 50
+"""Inside each other; more would use up the stack."""
+_TOO_DEEP = "they or their schema are nested too deeply to be checked"
 _PROBLEMS_TOLD = 10
 _WORDS_TOLD = 300
 _MENDINGS = 20
@@ -29,14 +32,19 @@ _followed: contextvars.ContextVar[list[int]] = contextvars.ContextVar("followed"
 
 def problems(validator: Any, arguments: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a call's arguments, one sentence each."""
-    token = _followed.set([0])
+    token = _followed.set([0, 0])
     try:
         errors = islice(validator.iter_errors(dict(arguments)), _PROBLEMS_TOLD)
         return [f"{_short(e.message)} - at `{e.json_path}`" for e in errors]
     except RecursionError:
-        return ["they or their schema are nested too deeply to be checked"]
+        return [_TOO_DEEP]
     except OverflowError as exc:
         return [str(exc)]
+    except BaseException as exc:
+        # What a library in Rust makes of a RecursionError inside it.
+        if type(exc).__name__ != "PanicException":
+            raise
+        return [_TOO_DEEP]
     finally:
         _followed.reset(token)
 
@@ -119,14 +127,19 @@ def _careful(draft: Any) -> Any:
     follow = draft.VALIDATORS["$ref"]
 
     def followed(validator: Any, ref: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        count = _followed.get(None)
-        if count is not None:
-            count[0] += 1
-            if count[0] > _REFERENCES_FOLLOWED:
-                raise OverflowError("their schema is too involved to be checked")
-        # What is not there is not fetched, and so not checked.
-        with contextlib.suppress(Unresolvable):
+        count = _followed.get(None) or [0, 0]
+        count[0] += 1
+        if count[0] > _REFERENCES_FOLLOWED:
+            raise OverflowError("their schema is too involved to be checked")
+        if count[1] > _REFERENCES_DEEP:
+            raise OverflowError(_TOO_DEEP)
+        count[1] += 1
+        try:
             yield from follow(validator, ref, instance, schema) or ()
+        except Unresolvable:
+            pass  # what is not there is not fetched, and so not checked
+        finally:
+            count[1] -= 1
 
     words = {"$ref": followed, "pattern": _pattern, "patternProperties": _patterns}
     return extend(draft, words)

@@ -20,6 +20,8 @@ from kimikit.tools import checks
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 _WANTED_LIMIT = 300
+_PROBLEMS = 20
+_NAME_TOLD = 100
 _Check = Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
 
 
@@ -118,8 +120,11 @@ class Tool:
         """
         values, problems = self._check(arguments)
         if problems:
+            told = "; ".join(problems[:_PROBLEMS])
+            if len(problems) > _PROBLEMS:
+                told += f"; and {len(problems) - _PROBLEMS} more"
             raise BadInput(
-                f"The arguments of {self.name} do not fit: {'; '.join(problems)}.",
+                f"The arguments of {self.name} do not fit: {told}.",
                 "Call again with arguments that fit the schema.",
             )
         return values
@@ -299,7 +304,9 @@ def _converted(
     values = {}
     for name, value in arguments.items():
         if name not in hints:
-            problems.append(f"there is no argument `{name}`{nearest(name, hints)}")
+            # Looking for the nearest takes time, and only the first are told.
+            like = nearest(name, hints) if len(problems) < _PROBLEMS else ""
+            problems.append(f"there is no argument `{name[:_NAME_TOLD]}`{like}")
             continue
         key, hint = hints[name]
         try:

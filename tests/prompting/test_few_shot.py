@@ -1,5 +1,11 @@
 """Examples become turns, and the nearest ones are chosen."""
 
+import dataclasses
+import datetime
+import enum
+
+import numpy as np
+import pydantic
 import pytest
 
 from kimikit.errors import BadInput
@@ -70,3 +76,33 @@ def test_no_examples_at_all_are_allowed_with_k():
 def test_bad_examples_are_refused(examples, options, named):
     with pytest.raises(BadInput, match=named):
         few_shot(examples, **options)
+
+
+@dataclasses.dataclass
+class City:
+    name: str
+    people: int
+
+
+class Model(pydantic.BaseModel):
+    day: datetime.date
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (City("Oslo", 700_000), '{"name": "Oslo", "people": 700000}'),
+        (Model(day=datetime.date(2026, 1, 2)), '{"day": "2026-01-02"}'),
+        (np.float64(1.5), "1.5"),
+        (enum.Enum("Kind", {"A": "a"}).A, "a"),
+        ({"é": [1, None]}, '{"é": [1, null]}'),
+    ],
+)
+def test_values_of_any_kind_are_shown_as_the_model_would_write_them(value, text):
+    messages = few_shot([("q", value)])
+    assert messages[-1]["content"] == text
+
+
+def test_what_is_no_json_is_refused_by_name():
+    with pytest.raises(BadInput, match="an example holds"):
+        few_shot([("q", {"a": {1, 2}})])

@@ -5,12 +5,15 @@ import time
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.dialects import problems
 from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, BadTool
 from kimikit.host_schema import PARTS, accepted
 from kimikit.tools import Tool, checks, run
+from kimikit.tools import tool as function_tool
 from kimikit.types import Reply
 
 STRING = {"type": "string"}
@@ -168,3 +171,70 @@ def test_mending_takes_out_what_makes_it_no_schema():
     assert checks.mended([1]) == {}
     fine = of(a={"type": "integer", "exclusiveMinimum": True, "minimum": 0})
     assert checks.mended(fine) == fine
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(), st.text(max_size=3),
+    st.lists(st.integers(0, 2), max_size=2),
+)  # fmt: skip
+TYPES = st.sampled_from(
+    ["string", "integer", "number", "boolean", "null", "object", "array", "file", ""]
+)
+NAMES = st.sampled_from(["a", "b", "required", "anyOf", "$ref", "type", "properties"])
+REFS = st.sampled_from(
+    ["#", "#/", "#/$defs/a", "#/definitions/a", "#/properties/a", "#a", "a", "##", "#/%",
+     "#/$defs/a~1b", "http://127.0.0.1:9/a", "", "#/$defs/a/items/0", "urn:x"]
+)  # fmt: skip
+
+
+def schemas(inner):
+    named = st.dictionaries(NAMES, inner, max_size=3)
+    some = st.lists(inner, max_size=3)
+    words = {
+        "type": TYPES | st.lists(TYPES, max_size=2),
+        "properties": named, "$defs": named, "definitions": named,
+        "patternProperties": named, "items": inner | some, "prefixItems": some,
+        "additionalItems": inner, "additionalProperties": inner, "anyOf": some,
+        "oneOf": some, "allOf": some, "not": inner, "required": st.lists(NAMES) | JUNK,
+        "$ref": REFS, "$id": REFS, "$anchor": st.just("a"), "$dynamicRef": REFS,
+        "enum": st.lists(JUNK, max_size=3), "const": JUNK, "default": JUNK,
+        "minimum": JUNK, "exclusiveMinimum": JUNK, "maxLength": JUNK, "title": JUNK,
+        "pattern": st.text("^$a(b|)*+\\[]", max_size=5), "format": JUNK,
+        "description": JUNK, "uniqueItems": JUNK, "$schema": REFS,
+    }  # fmt: skip
+    return st.fixed_dictionaries({}, optional=words) | JUNK
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.recursive(JUNK, schemas, max_leaves=12),
+    st.dictionaries(NAMES, st.recursive(JUNK, lambda i: st.dictionaries(NAMES, i))),
+)
+def test_any_schema_is_adapted_or_refused_by_name(schema, given_):
+    if not isinstance(schema, dict):
+        schema = of(a=schema)
+    for one in (checks.mended(schema), schema):
+        try:
+            tool = made(one)
+        except BadTool:
+            continue
+        assert problems(tool.schema["function"]["parameters"]) == []
+        with contextlib.suppress(BadInput):
+            tool.bind(given_)
+
+
+def test_a_schema_of_many_alternatives_of_many_properties_is_bounded():
+    wide = {f"p{i}": STRING for i in range(2_000)}
+    schema = {"type": "object", "properties": wide,
+              "anyOf": [{"required": [f"p{i}"]} for i in range(2_000)]}  # fmt: skip
+    assert seconds(lambda: accepted(schema)) < 5
+
+
+def test_thousands_of_wrong_arguments_are_told_in_part():
+    @function_tool
+    def take(a: int, b: int = 0) -> int:
+        """Take."""
+
+    with pytest.raises(BadInput, match="and 1981 more") as caught:
+        take.bind({f"x{i}" * 50: i for i in range(2_000)})
+    assert len(str(caught.value)) < 5_000

@@ -128,3 +128,28 @@ def test_escapes_of_a_terminal_do_not_reach_it():
     assert "\x1b" not in repr(done)
     assert "\u202e" not in repr(done)
     assert "\x1b" not in done._repr_html_()
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("x" * 100_000), "[cut here: 20,000 of 100,019 characters]"),
+        (ValueError("half \ud800"), "Error: ValueError: half ?"),
+        (Mute(), "Error: Mute: (it does not say what)"),
+    ],
+    ids=["long", "surrogate", "mute"],
+)
+def test_an_error_of_any_kind_is_told(error, told):
+    @tool
+    def fail():
+        """Fail."""
+        raise error
+
+    done = run(Scripted(calls(call("fail", 0)), Reply(text="ok")), "go", [fail])
+    assert done.steps[0].results[0].text.endswith(told)
+    assert done.stop_reason == "done"

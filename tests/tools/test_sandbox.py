@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.scripts import Scripted, call, calls
 
+from kimikit import cli
 from kimikit.errors import BadInput, MissingDependency
 from kimikit.tools import real_python, samples, sandbox
 from kimikit.tools.loop import run
@@ -287,3 +288,13 @@ def test_a_worker_that_does_not_start_says_so(monkeypatch):
     monkeypatch.setenv("MONTY_BIN", str(Path(__file__).with_name("nothing")))
     with pytest.raises(MissingDependency, match="pydantic-monty does not start"):
         samples.python()("1")
+
+
+def test_the_doctor_says_what_holds(monkeypatch):
+    said = cli._run_python()
+    assert "the sandbox holds time, memory, files, environment, processes" in said
+    assert "python(real=True) holds time, memory" in said
+    if not real_python.bubblewrap():
+        assert "no wall against files, processes and network" in said
+    monkeypatch.setattr(cli, "_version", lambda package: "")
+    assert "pydantic-monty is not here" in cli._run_python()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 import unicodedata
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -27,7 +26,14 @@ from kimikit.sweeps.intervals import (
     pairwise,
     subsets,
 )
+from kimikit.sweeps.words import cut, words
 from kimikit.types import Reply
+
+__all__ = [
+    "agreement", "codes", "compression", "cosine", "cut", "distinct", "entropy",
+    "lexical", "meanings", "normal", "of_metric", "pass_at", "self_bleu", "text_of",
+    "variety", "words",
+]  # fmt: skip
 
 PIECE = 4
 """Characters of the pieces that lexical similarity compares."""
@@ -41,10 +47,6 @@ PAIR_ANSWERS = 256
 SAME_MEANING = 0.85
 """Cosine of embeddings from which two answers count as one meaning."""
 
-# A character of Chinese, Japanese or Korean is a word; so is a run of other letters.
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
-
 
 def text_of(reply: Reply) -> str:
     """Return what counts as the answer: the text, or the calls where there is none."""
@@ -56,18 +58,6 @@ def normal(text: str) -> str:
     """Return ``text`` so that ``Blue.`` and ``blue`` are one answer."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(folded.split()).strip(" .,!?;:\"'*`")
-
-
-def words(text: str) -> list[str]:
-    """Return the words, lower case, punctuation left out."""
-    return _WORD.findall(text.casefold())
-
-
-def cut(text: str, length: int) -> str:
-    """Return the text up to its ``length``-th word, whole if it has no more."""
-    found = itertools.islice(_WORD.finditer(text), length + 1)
-    ends = [match.end() for match in found]
-    return text[: ends[length - 1]] if len(ends) > length else text
 
 
 def variety(

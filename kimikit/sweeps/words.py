@@ -1,0 +1,44 @@
+"""Words in any script: letters with the marks that belong to them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import unicodedata
+
+_ALONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+"""Characters of Chinese, Japanese and Korean, each of which is a word."""
+
+_JOINERS = "\u200c\u200d"
+"""What joins or parts letters of one word in Persian and in Indic scripts."""
+
+_MARKED = (*range(0x300, 0xFE30), *range(0x10A00, 0x12000))
+"""Where combining marks are, but for those of music and of dead scripts."""
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Return the pattern of a word, made when it is first needed."""
+    marks = [code for code in _MARKED if unicodedata.category(chr(code))[0] == "M"]
+    spans = [
+        [code for _, code in run]
+        for _, run in itertools.groupby(enumerate(marks), lambda at: at[1] - at[0])
+    ]
+    # Python's \w holds letters and digits, and breaks a word at each vowel sign.
+    mark = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in spans)
+    letter = rf"[^\W{_ALONE}{mark}]"
+    return re.compile(rf"[{_ALONE}][{mark}]*|{letter}(?:{letter}|[{mark}{_JOINERS}])*")
+
+
+def words(text: str) -> list[str]:
+    """Return the words, lower case, punctuation left out."""
+    return _word().findall(unicodedata.normalize("NFC", text.casefold()))
+
+
+def cut(text: str, length: int) -> str:
+    """Return the text up to its ``length``-th word, whole if it has no more."""
+    text = unicodedata.normalize("NFC", text)
+    found = itertools.islice(_word().finditer(text), length + 1)
+    ends = [match.end() for match in found]
+    return text[: ends[length - 1]] if len(ends) > length else text

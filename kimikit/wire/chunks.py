@@ -124,7 +124,7 @@ class Folder:
         error: The first object that reports an error, as it came.
         unreadable: How many events were not JSON.
         answered: Whether a choice came: an object without any is no answer.
-        odd: The last object without a choice and without usage, as it came.
+        odd: The last object without a choice, as it came.
     """
 
     def __init__(self, call: Call) -> None:
@@ -275,7 +275,7 @@ class Folder:
         for position, choice in enumerate(choices):
             deltas += self._choice(choice, position)
         self.answered = self.answered or bool(choices)
-        if not choices and not chunk.get("usage"):
+        if not choices:
             self.odd = chunk
         return deltas
 

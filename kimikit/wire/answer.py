@@ -142,6 +142,8 @@ class Answer:
         if len(self._body) > MOST_BYTES:
             raise BadPacking(f"more than {MOST_BYTES:,} bytes in one piece")
         if self._streams is None:
+            if self._body == b"\x1f":
+                return b""  # whether it is packed, the next byte says
             if is_packed(self._body[:2]) and self._unpack is None:
                 # It is packed and no header says so.
                 self._unpack = Unpacker("gzip")

@@ -53,12 +53,12 @@ async def _asked(
 
 def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:
     """Return a request; only the stand-in, which has one of each, needs no model."""
+    own, fields = options.options(given)
     if model is None and not wire.host.stand_in:
         raise BadInput(
             "No model is named, and chat models do nothing but chat.",
             "Pass model=, one of the ids that client.models() lists.",
         )
-    own, fields = options.options(given)
     fields |= fields.pop("extra_body", None) or {}
     return _Asked(options.fields(**{**fields, "model": model}), own)
 
@@ -173,8 +173,6 @@ async def image(
         if url and not data:
             # Hosts delete their copies soon; a saved notebook must keep the picture.
             data = await wire.fetching(url)
-            if requests.image_kind(data) is None:
-                data = b""  # a host may name any address; only pictures are kept
         kind = requests.image_kind(data) or ""
         # What is no picture is not kept: an address may lead to anything.
         pictures.append(

@@ -164,8 +164,9 @@ def _checked(base_url: str) -> str:
     try:
         parts = urlsplit(text)
         fits = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+        (parts.hostname or "").encode("idna")
         fits = fits and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
-    except ValueError:  # a bracket that is not closed, a port that is no number
+    except ValueError:  # a bracket that is not closed, a port or name that is none
         fits = False
     if not fits:
         raise BadInput(

@@ -11,6 +11,7 @@ RATIO = 30
 """Times its own size that a larger one may; JSON packs to a tenth, a bomb to 1/1000."""
 _STEP = 2**20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_STARTS = (b"data:", b"event:", b"id:", b"retry:", b"\xef\xbb\xbf")
 _TEXT = b'{[<:"\r\n\t '
 
 
@@ -96,7 +97,9 @@ class Unpacker:
             self._unzip = zlib.decompressobj()
         elif "gzip" in self._coding:
             raise BadPacking("plain bytes where it said gzip")
-        elif data[:1] in _TEXT or data[:5] in (b"data:", b"event", b"\xef\xbb\xbf{"):
+        elif data[:1] in _TEXT or any(
+            data.startswith(start[: len(data)]) for start in _STARTS
+        ):
             self._plain = True
         elif self._coding == "deflate":
             self._unzip = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -1,11 +1,13 @@
 """Forked workers and event loops have connections of their own."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import socketserver
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,15 @@ LEFT_OPEN = pytest.mark.filterwarnings(
 )
 # Python 3.12 warns of forks in a process with threads, such as the server's.
 QUIET = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@pytest.fixture
+def left_open() -> Iterator[None]:
+    """Collect the connections of loops that have ended: nobody can close them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class _Echo(socketserver.StreamRequestHandler):
@@ -183,6 +194,7 @@ def test_an_async_client_in_forked_children(echo: Any) -> None:
 
 
 @LEFT_OPEN
+@pytest.mark.usefixtures("left_open")
 def test_one_async_client_in_one_loop_after_another(server: FaultServer) -> None:
     server.play(GOOD)
     client = AsyncClient(base_url=server.url, api_key="k", model="m")
@@ -192,6 +204,7 @@ def test_one_async_client_in_one_loop_after_another(server: FaultServer) -> None
 
 
 @LEFT_OPEN
+@pytest.mark.usefixtures("left_open")
 def test_one_async_client_in_loops_at_once(server: FaultServer) -> None:
     server.play(GOOD)
     client = AsyncClient(base_url=server.url, api_key="k", model="m")
@@ -211,6 +224,7 @@ def test_one_async_client_in_loops_at_once(server: FaultServer) -> None:
 
 
 @LEFT_OPEN
+@pytest.mark.usefixtures("left_open")
 def test_a_closed_async_client_says_so_in_every_loop(server: FaultServer) -> None:
     server.play(GOOD)
     client = AsyncClient(base_url=server.url, api_key="k", model="m")
@@ -221,6 +235,7 @@ def test_a_closed_async_client_says_so_in_every_loop(server: FaultServer) -> Non
 
 
 @LEFT_OPEN
+@pytest.mark.usefixtures("left_open")
 def test_loops_that_ended_are_forgotten(server: FaultServer) -> None:
     server.play(GOOD)
     client = AsyncClient(base_url=server.url, api_key="k", model="m")

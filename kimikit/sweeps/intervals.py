@@ -34,6 +34,9 @@ SHARE: Limits = (0.0, 1.0)
 LEAST = 3
 """Fewer answers than this get no interval."""
 
+MANY = 10
+"""From so many prompts on their differences tell all there is to know."""
+
 FEW = 5
 """Fewer answers than this have too few pairs to resample."""
 
@@ -51,7 +54,7 @@ RAREFIED = 16
 """Sets of fewer answers than there are whose figures are averaged."""
 
 REPETITIONS = 3
-"""Repeated words of a set that chance alone may bring or take."""
+"""Repeated words of a set that chance may bring or take."""
 
 SINGLES = 16
 """Answers, the first so many, that tell what one answer adds to a set."""
@@ -61,8 +64,7 @@ SINGLES = 16
 def one_thread() -> Iterator[None]:
     """Hold BLAS to one thread.
 
-    A matrix product of a few dozen answers takes less time than its threads take to
-    meet, several times less on a busy machine.
+    A product of a few dozen answers takes less time than its threads take to meet.
     """
     with threadpool_limits(1):
         yield
@@ -86,6 +88,7 @@ class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
         value: The figure.
         n: Answers it is of.
         hits: For a rate, how many of them.
+        trials: For a share of chances, such as pass@k, how many chances there were.
         least: A value that errs low where ``value`` errs high.
         unbounded: Whether answers not seen yet may add any amount.
         find: From what the figure can be to its interval, worked out when asked for:
@@ -95,6 +98,7 @@ class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
     value: float
     n: int
     hits: float | None = None
+    trials: int | None = None
     least: float | None = None
     unbounded: bool = False
     find: Callable[[Limits], Limits | None] | None = None
@@ -240,9 +244,8 @@ def pairwise(alike: Array) -> Part:
 def _unseen_pairs(value: float, n: int) -> Limits:
     """Return the interval of the mean similarity where all pairs are equally alike.
 
-    Pairs without an answer that never came are at least the square of the rest. Of all
-    that came once, the most frequent one may have the share that can come once, and
-    pairs of it the square.
+    Pairs without what never came are at least the square of the rest, and pairs of one
+    answer at most the square of a share that comes once.
     """
     other, same = most_unseen(0, n), most_unseen(1, n)
     return value * (1 - other) ** 2, value + (1 - value) * same**2
@@ -309,46 +312,62 @@ def pool(prompts: Sequence[Sequence[Part]], bounds: Limits = SHARE) -> Estimate:
     n, fewest = sum(part.n for part in parts), min(part.n for part in parts)
     ends: Limits | None = None
     if count >= LEAST:
-        ends = _over_prompts(prompts, values, bounds, n if hits else math.inf)
+        ends = _over_prompts(prompts, values, bounds)
+        if count < MANY and fewest >= LEAST and not hits:
+            # Few may look alike by chance: no more is known than of these prompts.
+            these = _joined(prompts, value, bounds)
+            if ends is not None and these is not None:
+                ends = min(ends[0], these[0]), max(ends[1], these[1])
     elif fewest >= LEAST and hits:
         ends = wilson(min(max(value, 0.0), 1.0) * n, n)
     elif fewest >= LEAST:
         ends = _joined(prompts, value, bounds)
     if ends is None:
         return Estimate(value)
-    # Rounding, and Chen's pass@k, may leave what follows from another formula.
+    # Rounding, and Chen's pass@k, may leave the interval.
     return Estimate(value, min(ends[0], value), max(ends[1], value))
 
 
 def _over_prompts(
-    prompts: Sequence[Sequence[Part]], values: Array, bounds: Limits, most: float
+    prompts: Sequence[Sequence[Part]], values: Array, bounds: Limits
 ) -> Limits | None:
     """Return the interval that follows from how prompts differ."""
-    ends = of_shares(values, most) if bounds == SHARE else of_mean(values, bounds)
     parts = [part for prompt in prompts for part in prompt]
-    if ends is not None and all(part.least is not None for part in parts):
-        least = [np.mean([part.least for part in some]) for some in prompts]
-        ends = min(ends[0], of_shares(np.array(least))[0]), ends[1]
     if all(part.unbounded for part in parts):
-        low = unseen(float(values.mean()), len(values), (0.0, float(values.mean())))
-        ends = (ends or low or bounds)[0], math.inf
-    return ends
+        # Of n answers it is at most ln n: as a share of that it is never below 0.
+        ceiling = math.log(max(max(part.n for part in parts), 2))
+        return of_shares(values / ceiling)[0] * ceiling, math.inf
+    if bounds != SHARE:
+        return of_mean(values, bounds)
+    chances = [part.n if part.hits is not None else part.trials for part in parts]
+    known = [chance for chance in chances if chance is not None]
+    low, high = of_shares(values, sum(known) if len(known) == len(parts) else math.inf)
+    if all(part.least is not None for part in parts):
+        least = [np.mean([part.least for part in some]) for some in prompts]
+        low = min(low, of_shares(np.array(least))[0])
+    return low, high
 
 
 def _joined(
     prompts: Sequence[Sequence[Part]], value: float, bounds: Limits
 ) -> Limits | None:
-    """Join intervals by square-and-add (Zou and Donner 2008)."""
-    below = above = 0.0
+    """Join intervals by square-and-add (Zou and Donner 2008).
+
+    Where a value errs high, the lower limit is joined around one that errs low: what
+    all parts err by does not shrink with their number.
+    """
+    low = below = above = 0.0
     for some in prompts:
         for part in some:
             ends = part.limits(bounds)
             if ends is None:
                 return None
             weight = 1 / (len(prompts) * len(some))
-            below += (weight * (part.value - min(ends[0], part.value))) ** 2
+            least = part.value if part.least is None else part.least
+            low += weight * least
+            below += (weight * (least - min(ends[0], least))) ** 2
             above += (weight * (max(ends[1], part.value) - part.value)) ** 2
-    return max(bounds[0], value - below**0.5), min(bounds[1], value + above**0.5)
+    return max(bounds[0], low - below**0.5), min(bounds[1], value + above**0.5)
 
 
 def minus(mine: Prompts, yours: Prompts, bounds: Limits) -> Estimate | None:
@@ -370,8 +389,8 @@ def minus(mine: Prompts, yours: Prompts, bounds: Limits) -> Estimate | None:
     a, b = (pool(side, bounds) for side in zip(*pairs, strict=True))
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(value)
-    below = ((a.value - a.low) ** 2 + (b.high - b.value) ** 2) ** 0.5
-    above = ((a.high - a.value) ** 2 + (b.value - b.low) ** 2) ** 0.5
+    below = math.hypot(a.value - a.low, b.high - b.value)
+    above = math.hypot(a.high - a.value, b.value - b.low)
     if math.isinf(below + above):
         return Estimate(value)
     return Estimate(value, value - below, value + above)

@@ -352,7 +352,7 @@ def pass_at(k: int, right: Part) -> Part:
     """Return the unbiased chance that one of ``k`` answers is right (Chen et al. 2021).
 
     See arXiv 2107.03374: 1 - C(n - c, k) / C(n, k). The interval of one prompt follows
-    from that of its rate.
+    from that of its rate; n answers are n / k chances at most.
     """
     n, hits = right.n, int(right.hits or 0)
     value = 1.0 - math.comb(n - hits, k) / math.comb(n, k)
@@ -361,7 +361,7 @@ def pass_at(k: int, right: Part) -> Part:
         low, high = (1 - (1 - end) ** k for end in wilson(hits, n))
         return min(low, value), max(high, value)
 
-    return Part(value, n, find=find)
+    return Part(value, n, trials=max(n // k, 1), find=find)
 
 
 def of_metric(values: Sequence[float | bool]) -> Part:

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 PARTS = {
     "Streams: a chunk, the first token, the import": ["bench_wire.py"],
     "Sweeps": ["bench_sweep.py"],
+    "Coverage of the intervals": ["bench_coverage.py"],
     "The display in a notebook": ["bench_display.py"],
     "The ledger": ["bench_ledger.py"],
     "The local host": ["bench_local.py"],

@@ -1,0 +1,315 @@
+"""How often each interval of a sweep holds the truth, in worlds that are known.
+
+A world draws prompts, and a prompt draws answers. One or two prompts are fixed, as
+their interval is of them; of more, each run draws others, as theirs is of prompts like
+these. A figure's truth is its mean over all runs, for the share of the most frequent
+answer and for entropy also that of the answers the model would give.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+from support.sweeps import of_texts
+
+from kimikit.intervals import right_price
+from kimikit.sweeps import metrics
+from kimikit.sweeps.intervals import (
+    SHARE,
+    Part,
+    mean,
+    minus,
+    of_mean,
+    of_shares,
+    pairwise,
+    pool,
+)
+
+NS = (3, 5, 8, 20)
+PROMPTS = (1, 2, 5, 20)
+POSITIVE = (0.0, math.inf)
+NOUNS = [
+    "city", "river", "light", "stone", "music", "paper", "garden", "winter", "summer",
+    "shadow", "bridge", "engine", "market", "forest", "mirror", "harbor", "letter",
+    "window", "silver", "candle",
+]  # fmt: skip
+TEMPLATES = (
+    "the {} over the {} was a {} of {} and the {} remained",
+    "a {} and one {} in every {} make the {} of {} shine",
+    "we took {} with {} to the old {} near {} before {} came",
+)
+
+Rng = np.random.Generator
+Prompt = Callable[[Rng, int], list[Any]]
+"""From how many to the answers."""
+
+
+class World(NamedTuple):
+    """Prompts that differ, and how their answers are drawn.
+
+    Attributes:
+        prompt: Draws a prompt.
+        parts: From the answers to a prompt to its figures.
+        truth: From a prompt to what the model would give of it, where that is not what
+            n answers give on average.
+        runs: How often it is drawn; fewer where that takes long.
+    """
+
+    prompt: Callable[[Rng], Prompt]
+    parts: Callable[[list[Any]], dict[str, Part]]
+    truth: Callable[[Any], dict[str, float]] = lambda _: {}
+    runs: int = 400
+
+
+class Chosen(NamedTuple):
+    """A prompt whose answers are one of some, by their shares."""
+
+    shares: tuple[float, ...]
+
+    def __call__(self, rng: Rng, n: int) -> list[str]:
+        return [NOUNS[k % 20] * (1 + k // 20) for k in self.drawn(rng, n)]
+
+    def drawn(self, rng: Rng, n: int) -> Any:
+        return rng.choice(len(self.shares), n, p=self.shares)
+
+
+def chosen(weights: Any) -> Chosen:
+    return Chosen(tuple(np.asarray(weights) / np.sum(weights)))
+
+
+def truth_of(prompt: Chosen) -> dict[str, float]:
+    shares = np.array([share for share in prompt.shares if share > 0])
+    return {
+        "agreement": float(shares.max()),
+        "entropy": float(-(shares * np.log(shares)).sum()),
+    }
+
+
+def figures(answers: list[str]) -> dict[str, Part]:
+    split = [metrics.words(text) for text in answers]
+    alike = pairwise(metrics.lexical(answers))
+    return {
+        **metrics.agreement(answers),
+        **metrics.distinct(split),
+        "diversity": alike.complement(),
+    }
+
+
+def bleu(answers: list[str]) -> dict[str, Part]:
+    split = [
+        metrics.words(text) for text in answers[:8]
+    ]  # a sweep compares about so many
+    return {"self_bleu": metrics.self_bleu(split)}
+
+
+def semantic(answers: list[Any]) -> dict[str, Part]:
+    near = metrics.cosine(np.array(answers))
+    return {
+        "semantic_similarity": pairwise(near),
+        "semantic_entropy": metrics.entropy(metrics.meanings(near)),
+    }
+
+
+def rights(answers: list[bool]) -> dict[str, Part]:
+    right = metrics.of_metric([bool(answer) for answer in answers])
+    k = max(k for k in (2, 5, 10) if k <= len(answers))
+    return {"right": right, "pass@k": metrics.pass_at(k, right)}
+
+
+def sentences(rng: Rng) -> Prompt:
+    """Draw a prompt with three kinds of sentences and twenty nouns."""
+    kinds = rng.dirichlet([6, 3, 1])
+
+    def answers(rng: Rng, n: int) -> list[str]:
+        return [
+            TEMPLATES[rng.choice(3, p=kinds)].format(*rng.choice(NOUNS, 5))
+            for _ in range(n)
+        ]
+
+    return answers
+
+
+def essays(rng: Rng) -> Prompt:
+    """Draw a prompt answered in 60 words, of a vocabulary like that of a language."""
+    shares = 1 / np.arange(1, 401) ** rng.uniform(0.6, 1.2)
+    shares /= shares.sum()
+
+    def answers(rng: Rng, n: int) -> list[str]:
+        return [
+            " ".join(f"w{word}" for word in rng.choice(400, 60, p=shares))
+            for _ in range(n)
+        ]
+
+    return answers
+
+
+def meanings(rng: Rng) -> Prompt:
+    """Draw a prompt whose answers have one of four meanings, put differently."""
+    centres, shares = rng.normal(size=(4, 8)), rng.dirichlet([4, 2, 1, 1])
+
+    def answers(rng: Rng, n: int) -> list[Any]:
+        return list(centres[rng.choice(4, n, p=shares)] + rng.normal(size=(n, 8)) * 0.2)
+
+    return answers
+
+
+def rate(rng: Rng, *, first: float, second: float) -> Prompt:
+    share = rng.beta(first, second)
+    return lambda rng, n: list(rng.random(n) < share)
+
+
+def spread(rng: Rng, *, sigma: float) -> Prompt:
+    level = rng.normal(0, 0.3)
+    return lambda rng, n: list(np.exp(rng.normal(level, sigma, n)))
+
+
+def of_values(name: str, answers: list[float]) -> dict[str, Part]:
+    return {name: mean(answers)}
+
+
+WORLDS = {
+    "two answers": World(
+        lambda rng: chosen([(p := rng.uniform(0.5, 0.95)), 1 - p]), figures, truth_of
+    ),
+    "16 equally likely": World(lambda rng: chosen(np.ones(16)), figures, truth_of),
+    "one answer, 3 % others": World(
+        lambda rng: chosen([97, *np.full(20, 0.15)]), figures, truth_of
+    ),
+    "falling by a half": World(
+        lambda rng: chosen(rng.uniform(0.3, 0.8) ** np.arange(30)), figures, truth_of
+    ),
+    "sentences": World(sentences, figures, runs=120),
+    "essays": World(essays, figures, runs=120),
+    "two answers, BLEU": World(
+        lambda rng: chosen([(p := rng.uniform(0.5, 0.95)), 1 - p]), bleu
+    ),
+    "sentences, BLEU": World(sentences, bleu, runs=60),
+    "meanings": World(meanings, semantic),
+    "right 80 %": World(functools.partial(rate, first=8, second=2), rights),
+    "right or wrong by prompt": World(
+        functools.partial(rate, first=0.5, second=0.3), rights
+    ),
+    "words": World(
+        functools.partial(spread, sigma=0.3), functools.partial(of_values, "words")
+    ),
+    "seconds": World(
+        functools.partial(spread, sigma=0.5), functools.partial(of_values, "seconds")
+    ),
+    "seconds, some ten times as long": World(
+        functools.partial(spread, sigma=0.8), functools.partial(of_values, "seconds")
+    ),
+}
+"""Each kind of answers that a figure was found to be hard for, and ordinary ones."""
+
+SHARES = {
+    "unique_share", "agreement", "exact_match", "distinct_1", "distinct_2", "diversity",
+    "self_bleu", "semantic_similarity", "right", "pass@k",
+}  # fmt: skip
+
+Found = dict[str, tuple[int, int]]
+"""For each figure how many intervals there were, and how many held the truth."""
+
+
+def prompts_of(world: World, count: int, rng: Rng) -> Iterator[list[Prompt]]:
+    """Yield the prompts of each run."""
+    fixed = [world.prompt(rng) for _ in range(count)]
+    while True:
+        yield fixed if count < 3 else [world.prompt(rng) for _ in range(count)]
+
+
+def bounds(name: str) -> tuple[float, float]:
+    return SHARE if name in SHARES else POSITIVE
+
+
+def coverage(world: World, n: int, count: int, runs: int, seed: int) -> Found:
+    """Return how often each figure's interval holds the truth, and of a difference."""
+    rng = np.random.default_rng([seed, n, count])
+    intervals = defaultdict(list)
+    truths: dict[str, list[float]] = defaultdict(list)
+    for run, prompts in zip(range(runs), prompts_of(world, count, rng), strict=False):
+        sides: list[dict[str, list[list[Part]]]] = [
+            defaultdict(list),
+            defaultdict(list),
+        ]
+        for prompt in prompts:
+            for side in sides[: 1 + (run % 3 == 0)]:  # a difference every third run
+                for name, part in world.parts(prompt(rng, n)).items():
+                    side[name].append([part])
+        for name, parts in sides[0].items():
+            if len(parts) == count:
+                intervals[name].append(pool(parts, bounds(name)))
+            if len(sides[1].get(name, ())) == count == len(parts):
+                a, b = (dict(enumerate(side[name])) for side in sides)
+                intervals[f"{name}, difference"].append(minus(a, b, bounds(name)))
+        for prompt in prompts:
+            for name, value in world.truth(prompt).items():
+                truths[f"{name} of the model"].append(value)
+    out = {}
+    for name, some in intervals.items():
+        value = np.mean([estimate.value for estimate in some])
+        value = 0.0 if name.endswith("difference") else value
+        shown = [e for e in some if e.low is not None]
+        out[name] = (
+            len(shown),
+            sum(e.low - 1e-6 <= value <= e.high + 1e-6 for e in shown),
+        )
+        if name in ("agreement", "entropy") and world.truth:
+            values = truths.get(f"{name} of the model")
+            if values:
+                value = np.mean(values)
+                held = sum(e.low - 1e-6 <= value <= e.high + 1e-6 for e in shown)
+                out[f"{name} of the model"] = len(shown), held
+    return out
+
+
+def verdict_level(models: int, runs: int, seed: int) -> float:
+    """Return the share of sweeps that accuse a model, where temperature does nothing."""
+    rng = np.random.default_rng([seed, models])
+    shares = chosen([6, 2, 1, 0.5, 0.5])
+    accused = 0
+    for _ in range(runs):
+        points = {
+            (f"m{model}", t): shares(rng, 8)
+            for model in range(models)
+            for t in (0.0, 0.6, 1.2)
+        }
+        found = of_texts(points, axes=("model", "temperature")).verdict
+        accused += any(part.changed for part in found.parts or (found,))
+    return accused / runs
+
+
+def price_coverage(n: int, count: int, runs: int, seed: int) -> Found:
+    """Return how often the interval of what a right answer costs holds the truth.
+
+    Right answers cost half of wrong ones, so that what is spent and what is right go
+    together.
+    """
+    rng = np.random.default_rng([seed, n, count])
+    fixed = rng.beta(8, 2, count)
+    shown = held = 0
+    for _ in range(runs):
+        shares = fixed if count < 3 else rng.beta(8, 2, count)
+        right = rng.random((count, n)) < shares[:, None]
+        costs = np.where(right, 1.0, 2.0) * np.exp(rng.normal(0, 0.5, (count, n)))
+        expected = shares if count < 3 else np.array([0.8])
+        truth = float((2 - expected).mean() / expected.mean()) * math.exp(0.125)
+        share = average = None
+        if count >= 3:
+            share = of_shares(right.mean(axis=1), count * n)
+            average = of_mean(costs.mean(axis=1), POSITIVE)
+        found = right_price(
+            [Decimal(f"{cost:.6f}") for cost in costs.ravel()],
+            int(right.sum()),
+            share,
+            average,
+        )
+        if found.low is not None:
+            high = math.inf if found.high is None else float(found.high)
+            shown, held = shown + 1, held + (float(found.low) <= truth <= high)
+    return {"US$ for each right": (shown, held)}

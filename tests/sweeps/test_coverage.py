@@ -1,0 +1,45 @@
+"""Intervals that say 95 % hold the truth about as often; the benchmark has all cells."""
+
+import pytest
+from support.coverage import WORLDS, coverage, price_coverage
+
+from kimikit.sweeps.intervals import one_thread
+
+RUNS = 100
+
+LEAST = 86
+"""Of 100 runs; an interval that covers 93 % has fewer once in 300."""
+
+
+@pytest.mark.parametrize(
+    ("world", "count", "n"),
+    [
+        ("two answers", 1, 8),
+        ("two answers", 5, 5),
+        ("16 equally likely", 1, 5),
+        ("16 equally likely", 2, 20),
+        ("one answer, 3 % others", 1, 20),
+        ("falling by a half", 1, 3),
+        ("sentences", 1, 20),
+        ("meanings", 1, 8),
+        ("right 80 %", 2, 5),
+        ("right or wrong by prompt", 5, 20),
+        ("words", 1, 5),
+        ("seconds, some ten times as long", 1, 8),
+    ],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(world, count, n):
+    with one_thread():
+        found = coverage(WORLDS[world], n, count, RUNS, 5)
+    assert found
+    for name, (shown, held) in found.items():
+        assert held >= LEAST / 100 * shown, name
+        if "difference" not in name:
+            assert shown > RUNS / 2, name
+
+
+@pytest.mark.parametrize(("count", "n"), [(1, 5), (1, 20), (5, 8)])
+def test_the_price_of_a_right_answer_is_in_its_interval(count, n):
+    ((shown, held),) = price_coverage(n, count, RUNS, 5).values()
+    assert shown == RUNS
+    assert held >= LEAST

@@ -48,6 +48,15 @@ BODY_LIMIT = 2000
 """Characters of a host's raw answer that an error keeps."""
 
 
+def _made_again(
+    kind: type[KimiError], args: tuple[Any, ...], state: dict[str, Any]
+) -> KimiError:
+    """Return an error as it was before it was pickled or copied."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
 class KimiError(Exception):
     """Base of all errors of this package.
 
@@ -73,6 +82,10 @@ class KimiError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}"
+
+    def __reduce__(self) -> Any:
+        # As made, without calling __init__, whose keywords differ from kind to kind.
+        return _made_again, (type(self), self.args, dict(self.__dict__))
 
     def _repr_html_(self) -> str:
         return html.notice(type(self).__name__, self.what, self.remedy)

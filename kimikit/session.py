@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kimikit import sweeps
 from kimikit.connection import Connection, why
 from kimikit.errors import BadInput
+from kimikit.handle import Handle
 from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
@@ -35,7 +36,7 @@ KEYLESS = (
 )
 
 
-class Kimi:
+class Kimi(Handle):
     """A client, a ledger and the views, for one host.
 
     Args:

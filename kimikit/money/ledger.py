@@ -20,6 +20,7 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput
+from kimikit.handle import Handle
 from kimikit.money import views
 from kimikit.money.estimates import ceiling, estimate
 from kimikit.money.prices import PriceBook
@@ -65,7 +66,7 @@ def tag(name: str) -> Iterator[None]:
         _TAGS.reset(token)
 
 
-class Ledger(Records, Shown):
+class Ledger(Handle, Records, Shown):
     """All calls of all kernels of a user, with what they cost at the time.
 
     An ``Observer`` of clients and an ``AnswerStore`` for what is resumed; many threads
@@ -345,6 +346,15 @@ class Ledger(Records, Shown):
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._store.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # The file is the ledger: another process opens it for itself.
+        store = "full" if self._texts else "usage"
+        return _reopened, (str(self.path), store, self.prices)
+
+
+def _reopened(path: str, store: str, prices: PriceBook) -> Ledger:
+    return Ledger(path, store=store, prices=prices)
 
 
 def _day(call: Call) -> str:

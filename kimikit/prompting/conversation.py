@@ -239,6 +239,23 @@ class Conversation:
         talk._book = book
         return talk.branch(book.current)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise BadInput(
+            "A conversation holds its client, which is not pickled.",
+            "Use save(path), and Conversation.load(path, client) where it goes on.",
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Conversation:
+        """Return a conversation with turns of its own and the same client."""
+        twin = copy.copy(self)
+        twin._book = copy.deepcopy(self._book, memo)
+        return twin
+
+    def __copy__(self) -> Conversation:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     def __repr__(self) -> str:
         n = len(self._path())
         turns = f"{n} turn{'s' * (n != 1)}"

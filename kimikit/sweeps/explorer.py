@@ -101,6 +101,9 @@ class Explorer:
         least = {name: c.value for name, c in self._least.items() if self._filter.value}
         self._page.value = filtered(self._sweep, picked, least)
 
+    def __reduce__(self) -> Any:
+        return Explorer, (self._sweep,)
+
     def __repr__(self) -> str:
         return repr(self._still)
 

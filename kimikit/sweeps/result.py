@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +182,35 @@ class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
         sweep.__dict__["scores"] = scores
         return sweep
 
+    def __reduce__(self) -> Any:
+        """Travel as its values; functions that cannot are left out, scores stay."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        fields["metrics"] = {k: _travelling(v) for k, v in self.metrics.items()}
+        fields["embed"] = _travelling(self.embed)
+        facts = {"scores": self.scores, "metric_errors": self.metric_errors}
+        return _arrived, (type(self), fields, facts)
+
+    def __deepcopy__(self, memo: Any) -> Sweep:
+        twin = msgspec.structs.replace(self)
+        twin.__dict__.update(scores=self.scores, metric_errors=self.metric_errors)
+        return twin
+
     def _parts(self) -> tuple[str, Sequence[Table | html.Cell], str]:
         from kimikit.sweeps.views import overview
 
         return overview(self)
+
+
+def _travelling(function: Any) -> Any:
+    """Return a function that can be pickled, ``None`` for one that cannot."""
+    try:
+        pickle.dumps(function)
+    except Exception:  # each kind of function has its own error
+        return None
+    return function
+
+
+def _arrived(kind: type[Sweep], fields: dict[str, Any], facts: dict[str, Any]) -> Sweep:
+    sweep = kind(**fields)
+    sweep.__dict__.update(facts)
+    return sweep

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import importlib
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, overload
@@ -23,6 +25,16 @@ _WANTED_LIMIT = 300
 _PROBLEMS = 20
 _NAME_TOLD = 100
 _Check = Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
+
+
+def _named(module: str, path: str) -> Any:
+    """Return what has a name in a module, ``None`` if nothing has."""
+    found: Any = sys.modules.get(module)
+    with contextlib.suppress(ImportError, ValueError):
+        found = found or importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 class Tool:
@@ -77,6 +89,13 @@ class Tool:
         self.schema: dict[str, Any] = {"type": "function", "function": entry}
         self._check = check
         functools.update_wrapper(self, function, updated=())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A decorated function is found by the name that the tool has taken over.
+        place = getattr(self, "__module__", ""), getattr(self, "__qualname__", "")
+        if _named(*place) is self:
+            return _named, place
+        return super().__reduce_ex__(protocol)
 
     @classmethod
     def from_schema(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from kimikit import errors
+from kimikit.handle import Handle
 from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
 from kimikit.wire import hosts, options, requests, secrets
@@ -27,7 +28,7 @@ FREE = ("models", "balance", "count_tokens")
 _S = TypeVar("_S", Stream, AsyncStream)
 
 
-class Base(Generic[_S]):
+class Base(Handle, Generic[_S]):
     """A client of one host.
 
     Args:

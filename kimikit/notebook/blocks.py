@@ -113,7 +113,7 @@ def preview(text: str) -> str:
     Closes what is open, and holds back marks whose meaning the next character
     decides: a lone ``-`` below a line would make it a heading.
     """
-    if density.marks(text) > density.most(len(text)):
+    if density.is_dense(text):
         return text  # which is shown as it is
     last = next((token for token in reversed(_outline(text)) if token.map), None)
     if last is None or last.map is None or last.type in ("fence", "code_block"):

@@ -24,9 +24,15 @@ _LIGHT = re.compile(r"[!#%+:=>@^{}-]")
 
 def marks(text: str) -> int:
     """Return how many marks, lines and cells of tables a parser has to look at."""
-    found = sum(1 for mark in _MARK.finditer(text) if not mark[1])
-    light = sum(1 for _ in _LIGHT.finditer(text))
-    return found + light // 4 + rows.cells(text)
+    found = _MARK.findall(text).count("")  # of fences, what opens them
+    return found + len(_LIGHT.findall(text)) // 4 + rows.cells(text)
+
+
+def is_dense(text: str) -> bool:
+    """Tell a text that would take long to read for its size."""
+    if len(text) <= MARKS_READ and "|" not in text:
+        return False
+    return marks(text) > most(len(text))
 
 
 def most(length: int) -> int:

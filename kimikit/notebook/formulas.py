@@ -9,6 +9,7 @@ All of it is linear: no search looks further than to the next mark of its kind.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 LONGEST = 10_000
@@ -85,7 +86,7 @@ def environments(source: str) -> dict[int, int]:
 
 
 def find(
-    source: str, at: int, end: int, environments: dict[int, int]
+    source: str, at: int, end: int, environments: Callable[[], dict[int, int]]
 ) -> Formula | None:
     """Return the formula that begins at ``at``, if one does.
 
@@ -93,13 +94,13 @@ def find(
         source: The text.
         at: Where to look.
         end: Where the text ends.
-        environments: Those of ``source``.
+        environments: Gives those of ``source``.
     """
     mark = opens(source, at, end)
     if mark is None:
         return None
     if not mark:
-        stop = after = environments.get(at, 0)
+        stop = after = environments().get(at, 0)
         start = at
     else:
         start = at + len(mark)

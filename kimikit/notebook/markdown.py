@@ -69,12 +69,12 @@ def safe(text: str, *, images: bool = False) -> str:
         images: Whether to load remote images, by which their server learns who reads
             and when; otherwise they become links.
     """
-    plain = html.clean(re.sub(r"\r\n?", "\n", text))
+    plain = html.clean(text)
     try:
         # The parser takes 70 ms to import, as long as all the rest of the package.
         from kimikit.notebook import parser
 
-        if density.marks(plain) > density.most(len(plain)):
+        if density.is_dense(plain):
             return as_written(plain)
         tree = parser.parse(plain)
         return _checked(_Writer(images=images).blocks(tree.children, tight=False))

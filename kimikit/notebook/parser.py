@@ -30,10 +30,12 @@ DEEPEST_SPANS = 12
 
 def parse(text: str) -> SyntaxTreeNode:
     """Return the tree of ``text``; math is in nodes ``math`` and ``math_block``."""
-    tokens = _parser().parse(rows.bars_kept(text))
+    kept = rows.bars_kept(text)
+    tokens = _parser().parse(kept)
     for token in tokens:
-        _tidy(token)
-        if token.children:
+        if "&" in text or rows.BAR in kept:
+            _tidy(token)
+        if token.children and len(token.children) > 2 * DEEPEST_SPANS:
             token.children = _shallow(token.children)
     return SyntaxTreeNode(tokens)
 
@@ -118,7 +120,8 @@ def _environments(state: StateInline | StateBlock) -> dict[int, int]:
 def _math(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the rule's form
     if state.src[state.pos] not in "$\\":
         return False
-    found = formulas.find(state.src, state.pos, state.posMax, _environments(state))
+    known = functools.partial(_environments, state)
+    found = formulas.find(state.src, state.pos, state.posMax, known)
     if found is None:
         return False
     if not silent:

@@ -121,7 +121,8 @@ class Progress:
         self._marks += sum(map(density.marks, blocks))
         growing = self._splitter.open
         most = density.most(self._length + len(growing))
-        self._is_dense = self._marks + density.marks(growing) > most
+        if "|" in growing or self._marks + len(growing) > most:
+            self._is_dense = self._marks + density.marks(growing) > most
         if self._is_dense:
             return []
         self._unit += filter(None, map(self._safe, blocks))

@@ -18,6 +18,8 @@ _DELIMITERS = re.compile(
     r"(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+\Z"
 )
 _LEAD = re.compile(r"[ \t>]*+(?:(?:[-+*]|\d{1,9}[.)])[ \t]++)*+")
+_BEGIN = ("|", "-", ":")
+"""With what the line below the heads may begin."""
 _CELL = re.compile("-+")
 _OTHER = re.compile(
     r"[ \t>]*+(?:[-+*]|\d{1,9}[.)]|#{1,6})[ \t]|[ \t>]*+(?:```|~~~|\$\$)"
@@ -45,6 +47,8 @@ def bars_back(text: str) -> str:
 
 def cells(text: str) -> int:
     """Return about how many cells the tables of ``text`` have."""
+    if "|" not in text:
+        return 0
     return sum(columns for _, columns in _rows(text.split("\n")))
 
 
@@ -52,6 +56,8 @@ def _rows(lines: list[str]) -> Iterator[tuple[int, int]]:
     """Give the numbers of lines that may be rows of tables, and their columns."""
     columns, quotes = 0, 0
     for number, line in enumerate(lines):
+        if not columns and line.lstrip(" \t>")[:1] not in _BEGIN:
+            continue
         lead = _LEAD.match(line)
         start = lead[0] if lead else ""
         if (

@@ -144,7 +144,7 @@ def test_a_view_that_failed_once_is_not_asked_again() -> None:
     assert broken.steps == 1
 
 
-@pytest.mark.parametrize("broken", ["parse", "blocks", "marks"])
+@pytest.mark.parametrize("broken", ["parse", "blocks", "is_dense"])
 def test_text_that_cannot_be_set_is_shown_as_written(
     monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -153,7 +153,7 @@ def test_text_that_cannot_be_set_is_shown_as_written(
     def fail(*_: Any, **__: Any) -> Any:
         raise RecursionError
 
-    where = {"parse": parser, "blocks": markdown._Writer, "marks": density}[broken]
+    where = {"parse": parser, "blocks": markdown._Writer, "is_dense": density}[broken]
     monkeypatch.setattr(where, broken, fail)
     assert safe("**a** ``` <b>") == f"````\n**a** ``` <b>\n````\n\n{NOTE}"
 

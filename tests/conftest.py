@@ -6,20 +6,32 @@ import inspect
 import os
 import re
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from kimikit import local
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    # A worker counts lines from its session's start on, which is after this file.
     from support.lab import Lab
+
+    from kimikit import local
 
 Server = tuple[str, str, Path]
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
+
+# No test may fail because the machine is busy, nor in CI by a draw of its own.
+settings.register_profile(
+    "any speed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("any speed")
 
 _WHOLE = {"kernel", "lab", "chromium", "archives", "collected"}
 """Fixtures that take seconds to make: files that use one stay with one worker."""
@@ -33,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
     for item in items:
-        if item.path in whole:
+        if item.path in whole and item.config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
     ranks = {item: _rank(item, whole) for item in items}
     files = dict.fromkeys(item.path for item in items)
@@ -96,6 +108,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_unexpected_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail a test that made kimikit warn: warnings are errors here, and it logs those."""
+    from kimikit.errors import KimiWarning
+
+    warnings.simplefilter("error", KimiWarning)
     yield
     logged = [r for r in caplog.get_records("call") if r.funcName == "warn"]
     assert [r.getMessage() for r in logged if r.module == "errors"] == []
@@ -104,6 +119,8 @@ def no_unexpected_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Running]:
     """A local host of the test run's own, on the machine's model cache."""
+    from kimikit import local
+
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             # pip needs the proxy if the models have to be fetched.

@@ -6,6 +6,7 @@ all of them by ``make release``.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def run(*command, **options):
 def archives(tmp_path_factory):
     """The sdist, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
     return {"wheel": next(folder.glob("*.whl")), "sdist": next(folder.glob("*.tar.gz"))}
 
 
@@ -99,9 +100,16 @@ class Clean:
         self.variables = {n: os.environ[n] for n in kept if n in os.environ}
 
     def install(self, *what):
+        """Install archives and what they need, in the versions of the lock.
+
+        It is a constraint here, for which pip takes no hashes: archives have none.
+        """
+        lock = (ROOT / "locks" / "dev.txt").read_text()
+        pins = self.folder / "pins.txt"
+        pins.write_text("\n".join(re.findall(r"^[a-z].*?(?= \\$)", lock, flags=re.M)))
         pip = [sys.executable, "-m", "pip", "--python", self.bin / "python"]
         quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
-        run(*pip, "install", *quiet, *what)
+        run(*pip, "install", *quiet, "--constraint", pins, *what)
 
     def __call__(self, *command, **variables):
         known = {**self.variables, **variables}

@@ -93,7 +93,9 @@ def words(markdown: str) -> list[str]:
 @pytest.mark.parametrize("end", ["", "\n", "```\n\n"])
 def test_a_long_block_goes_on_in_a_new_one(head: str, line: str, end: str) -> None:
     splitter = Splitter()
-    blocks = [b for piece in (head, *[line * 5] * 300, end) for b in splitter.feed(piece)]
+    blocks = [
+        b for piece in (head, *[line * 5] * 300, end) for b in splitter.feed(piece)
+    ]
     blocks.append(splitter.open)
     assert len(blocks) > 2
     assert all(len(block) < CUT_AT + 100 for block in blocks)

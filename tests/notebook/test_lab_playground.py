@@ -46,7 +46,6 @@ def app(lab: Lab) -> Iterator[Cells]:
     cells.run(0)
     cells.run(1)
     box(cells).get_by_label("Prompt").wait_for()
-    cells.page.set_default_timeout(8000)
     yield cells
     cells.page.close()
 

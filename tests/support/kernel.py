@@ -14,6 +14,9 @@ from typing import Any
 import zmq
 from jupyter_client.manager import KernelManager
 
+PATIENCE_S = 120
+"""How long an event may take; whoever waits goes on when it comes."""
+
 REPO = Path(__file__).resolve().parents[2]
 SHOWN = ("stream", "display_data", "update_display_data", "clear_output", "comm_msg",
          "comm_open", "execute_result", "error")  # fmt: skip
@@ -75,7 +78,7 @@ class Kernel:
         self._iopub.setsockopt(zmq.SUBSCRIBE, b"")
         self._iopub.connect(f"tcp://127.0.0.1:{manager.iopub_port}")
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=PATIENCE_S)
 
     def close(self) -> None:
         self._iopub.close(0)
@@ -89,7 +92,7 @@ class Kernel:
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
 
-    def wait(self, key: str, timeout_s: float = 60) -> Ran:
+    def wait(self, key: str, timeout_s: float = PATIENCE_S) -> Ran:
         """Collect what the cell sends until the kernel is idle again."""
         ran = Ran()
         began = time.perf_counter()
@@ -121,14 +124,16 @@ class Kernel:
                 yield time.monotonic(), kind, content, sum(map(len, frames))
         raise TimeoutError("the kernel did not become idle")
 
-    def until(self, key: str, kind: str, timeout_s: float = 30) -> None:
+    def until(self, key: str, kind: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the cell has sent a message of this kind."""
         for message in self._messages(key, timeout_s):
             if message[1] == kind:
                 return
         raise AssertionError(f"the cell ended without {kind}")
 
-    def run(self, code: str, *, value: str = "None", timeout_s: float = 60) -> Ran:
+    def run(
+        self, code: str, *, value: str = "None", timeout_s: float = PATIENCE_S
+    ) -> Ran:
         return self.wait(self.start(code, value=value), timeout_s)
 
 

@@ -21,6 +21,7 @@ import nbformat
 REPO = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPO / "artifacts"
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_S = 120
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -83,12 +84,12 @@ class Cells:
         self.select(index)
         self.command("notebook:run-cell")
 
-    def run(self, index: int, timeout_s: float = 30) -> None:
+    def run(self, index: int, timeout_s: float = PATIENCE_S) -> None:
         """Run a cell and wait until the kernel is idle again."""
         self.start(index)
         self.wait_idle(index, timeout_s)
 
-    def wait_idle(self, index: int, timeout_s: float = 30) -> None:
+    def wait_idle(self, index: int, timeout_s: float = PATIENCE_S) -> None:
         self.page.wait_for_function(
             """i => {
               const cell = window.jupyterapp.shell.currentWidget.content.widgets[i];
@@ -150,6 +151,8 @@ class Lab:
         self.root = root
         self.browser = browser
         self.context = browser.new_context(viewport={"width": 1100, "height": 1000})
+        # Whoever waits goes on with the event; a busy machine may take its time.
+        self.context.set_default_timeout(PATIENCE_S * 1000)
 
     def open(
         self, name: str, cells: list[str] | None = None, *, page: Any = None
@@ -172,7 +175,7 @@ class Lab:
                 && panel.sessionContext.session && panel.sessionContext.session.kernel;
               return kernel && kernel.status === 'idle' && panel.content.widgets.length;
             }""",
-            timeout=60_000,
+            timeout=PATIENCE_S * 1000,
         )
         return Cells(page, path)
 

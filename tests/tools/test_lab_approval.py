@@ -35,7 +35,6 @@ EXACT = '{\n  "table": "users\\u202e",\n  "sure": true\n}'
 @pytest.fixture(scope="module")
 def cells(lab: Lab) -> Iterator[Cells]:
     cells = lab.open("approval", [SETUP, *[GO] * 8])
-    cells.page.set_default_timeout(10_000)
     cells.run(0)
     yield cells
     cells.page.close()

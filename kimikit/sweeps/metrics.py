@@ -38,6 +38,12 @@ __all__ = [
 PIECE = 4
 """Characters of the pieces that lexical similarity compares."""
 
+TABLE = 64
+"""Numbers are looked up in a table of at most so many places for each, else sorted."""
+
+LARGEST_TABLE = 1 << 25
+"""Places of the largest table."""
+
 COLUMNS = 8192
 """Pieces that go through one matrix product."""
 
@@ -179,9 +185,25 @@ def distinct(
     return out
 
 
+def _different(values: Array) -> Array:
+    """Return the different whole numbers, in order."""
+    size = int(values.max(initial=0)) + 1
+    if size > min(TABLE * (len(values) + TABLE), LARGEST_TABLE):
+        return np.unique(values)
+    seen = np.zeros(size, dtype=bool)
+    seen[values] = True
+    return np.flatnonzero(seen)
+
+
 def _numbered(values: Array) -> Array:
-    """Return equal numbers from 0 for equal values."""
-    return np.unique(values, return_inverse=True)[1].ravel()
+    """Return equal numbers from 0 for equal whole numbers."""
+    different = _different(values)
+    size = int(values.max(initial=0)) + 1
+    if size > min(TABLE * (len(values) + TABLE), LARGEST_TABLE):
+        return np.searchsorted(different, values)
+    place = np.zeros(size, dtype=np.int32)
+    place[different] = np.arange(len(different))
+    return place[values].astype(np.int64)
 
 
 def _of_counts(
@@ -256,8 +278,9 @@ def compression(texts: Sequence[str], size: int | None = None) -> Part:
     """
     size = min(size or len(texts), len(texts))
     some = subsets(len(texts), size, RAREFIED)
-    joined = ["\n".join(itertools.compress(texts, row)).encode() for row in some]
-    ratios = [len(data) / len(zlib.compress(data)) for data in joined]
+    joined = ["\n".join(itertools.compress(texts, row)) for row in some]
+    data = [text.encode("utf-8", "surrogatepass") for text in joined]
+    ratios = [len(each) / len(zlib.compress(each)) for each in data]
     return Part(sum(ratios) / len(ratios), size)
 
 
@@ -285,7 +308,7 @@ def lexical(texts: Sequence[str]) -> Array:
     # A piece that begins in one text and ends in the next belongs to neither.
     inside = np.arange(len(pieces)) + PIECE <= np.cumsum(lengths)[row]
     numbers = _numbered(pieces[inside])
-    found = np.unique(numbers * n + row[inside])
+    found = _different(numbers * n + row[inside])
     sizes = np.bincount(found % n, minlength=n)
     texts_of = np.bincount(found // n)
     # What one text alone has is shared by none; what many have goes faster by BLAS.

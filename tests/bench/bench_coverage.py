@@ -22,6 +22,7 @@ from support.coverage import (  # noqa: E402
     Found,
     coverage,
     price_coverage,
+    share_coverage,
     verdict_level,
 )
 
@@ -62,6 +63,9 @@ def main() -> None:
                     cell = 100 * held / shown, world
                     before = cells[figure].get((count, n), cell)
                     cells[figure][count, n] = min(before, cell)
+        for n in NS:
+            for figure, (shown, held) in share_coverage(n, 2000, 1).items():
+                cells[figure][1, n] = 100 * held / shown, "the worst of four"
         levels = list(pool.map(verdict_level, (1, 5, 20), (200, 100, 60), (1, 1, 1)))
     columns = [(count, n) for count in PROMPTS for n in NS]
     print(

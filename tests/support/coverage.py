@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from support.sweeps import of_texts
 
+from kimikit.intervals import chosen as chosen_interval
 from kimikit.intervals import right_price
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (
@@ -30,6 +31,7 @@ from kimikit.sweeps.intervals import (
     pairwise,
     pool,
 )
+from kimikit.tools.score import F1
 
 NS = (3, 5, 8, 20)
 PROMPTS = (1, 2, 5, 20)
@@ -282,6 +284,29 @@ def verdict_level(models: int, runs: int, seed: int) -> float:
         found = of_texts(points, axes=("model", "temperature")).verdict
         accused += any(part.changed for part in found.parts or (found,))
     return accused / runs
+
+
+def share_coverage(n: int, runs: int, seed: int) -> Found:
+    """Return how often a vote's interval holds the share of its answer, and F1's F1.
+
+    The vote is the worst of four: answers that are equally likely, or nearly so. Of
+    tool calls a case is found, missed or called where nothing was wanted.
+    """
+    rng = np.random.default_rng([seed, n])
+    votes = [np.ones(16), np.ones(2), [5, 4, 1], [9, 1]]
+    held = []
+    for weights in votes:
+        prompt = chosen(weights)
+        held.append(0)
+        for _ in range(runs):
+            counts = np.bincount(prompt.drawn(rng, n), minlength=len(prompt.shares))
+            low, high = chosen_interval(int(counts.max()), n)
+            held[-1] += low <= prompt.shares[int(counts.argmax())] <= high
+    calls = rng.multinomial(n, [0.7, 0.15, 0.15], runs)
+    truth = 2 * 0.7 / 1.7
+    ends = [F1(int(hits), n).interval for hits in calls[:, 0]]
+    f1 = sum(low <= truth <= high for low, high in ends)
+    return {"a vote's answer": (runs, min(held)), "F1 of tool calls": (runs, f1)}
 
 
 def price_coverage(n: int, count: int, runs: int, seed: int) -> Found:

@@ -1,7 +1,7 @@
 """Intervals that say 95 % hold the truth about as often; the benchmark has all cells."""
 
 import pytest
-from support.coverage import WORLDS, coverage, price_coverage
+from support.coverage import WORLDS, coverage, price_coverage, share_coverage
 
 from kimikit.sweeps.intervals import one_thread
 
@@ -43,3 +43,9 @@ def test_the_price_of_a_right_answer_is_in_its_interval(count, n):
     ((shown, held),) = price_coverage(n, count, RUNS, 5).values()
     assert shown == RUNS
     assert held >= LEAST
+
+
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_the_share_of_a_votes_answer_is_in_its_interval(n):
+    shown, held = share_coverage(n, 300, 5)["a vote's answer"]
+    assert held >= 0.92 * shown

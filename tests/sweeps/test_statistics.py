@@ -379,3 +379,31 @@ def test_a_recommended_temperature_loses_little_on_average():
 def test_a_summary_is_json_but_for_decimals():
     text = json.dumps(scored({0: 1, 1: 0.5}).summary(), default=str)
     assert json.loads(text)[0]["right"] == 1.0
+
+
+HAN = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+
+ODD = {
+    "nothing": {0: [""] * 4, 1: ["", "a", "", ""]},
+    "one answer": {0: ["a"]},
+    "lone surrogates": {0: ["\ud800x"] * 3, 1: ["\udfff"] * 3},
+    "all failed": {0: [None] * 3, 1: [None] * 3},
+    "many letters": {0: [HAN, HAN[1000:], HAN[:1000], HAN[::-1]]},
+    "no words": {0: ["..."] * 5, 1: ["😀" * k for k in range(1, 6)]},
+    "unequal n": {0: ["a b"] * 3, 1: ["a c"] * 30, 2: [None] * 4 + ["x y"]},
+    "two of each": {0: ["a", "b"], 1: ["a", "a"]},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_answers_have_figures_within_their_intervals(name):
+    sweep = of_texts(ODD[name], metrics={"long": lambda answer: len(answer.text) > 1})
+    for row in sweep.summary() + (sweep.summary([]) if name != "all failed" else []):
+        for figure in [key[:-4] for key in row if key.endswith("_low")]:
+            value, low, high = (row[f"{figure}{end}"] for end in ("", "_low", "_high"))
+            if low is not None and value is not None:
+                assert float(low) - 1e-9 <= float(value), figure
+                assert high is None or float(value) <= float(high) + 1e-9, figure
+    for view in (sweep, sweep.verdict, sweep.recommended, sweep.recommend(margin=0.1)):
+        assert str(view)
+    assert "<table>" in sweep._repr_html_()

@@ -202,6 +202,7 @@ def remove(folder: Path) -> None:
     """
     count = 0
     with contextlib.suppress(OSError):
+        os.chmod(folder, 0o700)
         while entries := list(os.scandir(folder)):
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
@@ -210,6 +211,7 @@ def remove(folder: Path) -> None:
                 os.chmod(entry.path, 0o700)
                 for inner in os.scandir(entry.path):
                     if inner.is_dir(follow_symlinks=False):
+                        os.chmod(inner.path, 0o700)  # without, it cannot be moved
                         os.rename(inner.path, folder / f".moved-{count}")
                         count += 1
                     else:

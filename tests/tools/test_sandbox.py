@@ -225,7 +225,9 @@ def test_processes_that_the_code_started_end_with_it(real):
 def test_a_folder_of_any_depth_is_deleted(tmp_path, depth):
     top = tmp_path / "top"
     top.mkdir()
-    (top / "beside").mkdir(mode=0)
+    (top / "beside" / "inner").mkdir(parents=True)
+    (top / "beside" / "inner").chmod(0)
+    (top / "beside").chmod(0)
     (top / "link").symlink_to(tmp_path)
     here = os.open(top, os.O_RDONLY)
     for _ in range(depth):

@@ -541,6 +541,7 @@ class Kimi(Handle):
             fetch=None if self.host.stand_in else self.client.fetch,
             remote=self.client.count_tokens if known else None,
             samples=partial(self.ledger.samples, self.host.model),
+            of_host=partial(self.ledger.samples, self.host.model, self.host.name),
         )
 
     def fits(

@@ -55,16 +55,18 @@ class TokenCount(msgspec.Struct, frozen=True):
         tokens: The count.
         error: The share it may be off by, 0 where it is exact, ``None`` if unknown.
         method: How it was counted.
+        more: Tokens that the host may add, as long as it is not known whether it does.
     """
 
     tokens: int
     error: float | None
     method: str
+    more: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether a host counts the same."""
-        return self.error == 0
+        return self.error == 0 and not self.more
 
     def __int__(self) -> int:
         return self.tokens
@@ -72,6 +74,8 @@ class TokenCount(msgspec.Struct, frozen=True):
     __index__ = __int__
 
     def __str__(self) -> str:
+        if self.more and self.error == 0:
+            return f"{self.tokens:,} tokens or {self.more} more"
         return f"{'' if self.exact else '~'}{self.tokens:,} tokens"
 
     def __repr__(self) -> str:

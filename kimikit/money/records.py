@@ -146,18 +146,19 @@ class Records:
         )
         return {key for key, _ in rows} - {key for key, complete in rows if complete}
 
-    def samples(self, model: str = "") -> list[Sample]:
+    def samples(self, model: str = "", host: str = "") -> list[Sample]:
         """Return the last requests to ``model`` and the prompt tokens hosts counted.
 
         Args:
             model: A model; without one, or for any Kimi, those of all Kimi models.
+            host: Only those to the host of this name.
         """
         like = "%kimi%" if "kimi" in (model or "kimi").lower() else model
         rows = self._store.read(
             "SELECT body, prompt_tokens FROM calls JOIN requests USING (seq)"
             " WHERE state = 'complete' AND NOT estimated AND model LIKE ?"
-            " AND endpoint = 'chat' ORDER BY seq DESC LIMIT 200",
-            [like],
+            " AND endpoint = 'chat' AND host LIKE ? ORDER BY seq DESC LIMIT 200",
+            [like, host or "%"],
         )
         return [(body, tokens) for text, tokens in rows if (body := stored(text))]
 

@@ -37,6 +37,13 @@ PATTERN = (
 _K2 = re.compile(r"kimi-k2(?![.p]?\d|-thinking)|^$", re.IGNORECASE)
 """Models whose chat template the count follows; others may write chats otherwise."""
 
+SENTENCE_TOKENS = 19
+"""What some copies of K2's template put before a chat that no system message leads:
+"You are Kimi, an AI assistant created by Moonshot AI.", the 4 tokens around it, and a
+line end, which others leave out."""
+
+_ADDED = (0, SENTENCE_TOKENS - 1, SENTENCE_TOKENS)
+
 SLOW_TOKENS = 100_000
 """Input past which, the model's page says, response speed drops."""
 
@@ -60,7 +67,8 @@ class Fit(msgspec.Struct, frozen=True):
     def left(self) -> int:
         """Tokens left over, an estimate's error taken off; below 0 if too few."""
         unsure = int(self.prompt.tokens * (self.prompt.error or 0.0))
-        return self.context - self.prompt.tokens - unsure - self.max_tokens
+        prompt = self.prompt.tokens + unsure + self.prompt.more
+        return self.context - prompt - self.max_tokens
 
     def __bool__(self) -> bool:
         return self.left >= 0
@@ -80,6 +88,7 @@ def count_tokens(
     fetch: Callable[[str], bytes] | None = None,
     remote: Callable[[list[dict[str, Any]]], int] | None = None,
     samples: Callable[[], Sequence[Sample]] = tuple,
+    of_host: Callable[[], Sequence[Sample]] | None = None,
 ) -> TokenCount:
     """Count the tokens of a chat for Kimi.
 
@@ -94,6 +103,8 @@ def count_tokens(
         fetch: Gives the bytes of a URL, to fetch the tokenizer once.
         remote: The host's own estimate.
         samples: Gives past requests and the prompt tokens counted for them.
+        of_host: Gives those of the host that is to be asked, which tell whether its
+            template adds K2's own system sentence where no system message leads.
 
     Raises:
         BadInput: If ``messages`` are of the wrong type, or ``KIMIKIT_TOKENIZER`` names
@@ -107,10 +118,43 @@ def count_tokens(
         tokens, plain = count_chat(encode, chat, offered)
         # Hosts render tools in their own way: 12 % more than this has been recorded.
         error = 0.12 if not plain else 0.0 if _K2.search(model) else 0.05
-        return TokenCount(tokens, error, "Kimi K2's tokenizer")
+        method, added = "Kimi K2's tokenizer", 0
+        if of_host is not None and _K2.search(model) and not _has_system(chat):
+            found = _added(encode, of_host())
+            if found is None:
+                method += "; the host may add K2's own system sentence"
+                return TokenCount(tokens, error, method, SENTENCE_TOKENS)
+            added = found
+        return TokenCount(tokens + added, error, method)
     if remote is not None and not offered:
         return TokenCount(remote(chat), None, "the host's own estimate")
     return estimate({"messages": chat, "tools": offered}, samples())
+
+
+def _has_system(messages: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(messages) and messages[0].get("role") == "system"
+
+
+def _added(encode: Encode, samples: Iterable[Sample]) -> int | None:
+    """Return what a host's template adds to a chat without a system message.
+
+    The copies of K2's template that vLLM and llama.cpp bring add a sentence of its
+    own, Groq's and Moonshot's do not. The last answer that can tell decides.
+
+    Args:
+        encode: The tokenizer.
+        samples: Requests to the host, the last first, and what it counted for them.
+    """
+    for body, counted in samples:
+        messages = body.get("messages") or []
+        if not messages or body.get("tools") or _has_system(messages):
+            continue
+        if not _K2.search(str(body.get("model") or "")):
+            continue
+        tokens, plain = count_chat(encode, messages)
+        if plain and counted - tokens in _ADDED:
+            return counted - tokens
+    return None
 
 
 def fits(count: TokenCount, max_tokens: int, context: int) -> Fit:

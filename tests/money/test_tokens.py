@@ -1,16 +1,14 @@
 """Token counts: exact with Kimi's tokenizer, else asked, else estimated and marked."""
 
 import hashlib
-import itertools
-import os
 import random
 import string
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.money import ask, make_reply
+from support.tokenizer import FOUND
 
 from kimikit.errors import BadInput, ConnectionFailed, KimiWarning, MissingDependency
 from kimikit.money import tokens
@@ -18,22 +16,6 @@ from kimikit.money.estimates import ceiling, estimate, kinds
 from kimikit.money.ledger import Ledger
 from kimikit.money.tokens import count_chat, count_tokens, fits
 from kimikit.types import Message, ToolCall, Usage
-
-
-def find_tokenizer():
-    """Return Kimi's own file: named, or in a folder kimi-tokenizer near the checkout."""
-    around = [p.glob("*/kimi-tokenizer/tiktoken.model") for p in ROOT.parents]
-    named = Path(os.environ.get("KIMIKIT_TOKENIZER", "-"))
-    for path in itertools.chain([named], *around):
-        if path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            assert digest == tokens.SHA256, f"{path} is another vocabulary"
-            return path
-    return None
-
-
-ROOT = Path(__file__).parents[2]
-FOUND = find_tokenizer()
 
 PROSE = {
     "English": "All human beings are born free and equal in dignity and rights.",

@@ -9,15 +9,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from kimikit.wire.loose import mend
+
 _Path = tuple[int | str, ...]
-
-
-def _whole(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 class Halves:
@@ -51,7 +45,7 @@ class Halves:
 
     def _join(self, value: Any, path: _Path) -> Any:
         if isinstance(value, dict):
-            return {_whole(k): self._join(v, (*path, k)) for k, v in value.items()}
+            return {mend(k): self._join(v, (*path, k)) for k, v in value.items()}
         if isinstance(value, list):
             tokens = path[-2:] == ("logprobs", "content")
             return [
@@ -59,13 +53,13 @@ class Halves:
                 for number, each in enumerate(value)
             ]
         if not isinstance(value, str):
-            return value
+            return mend(value)
         if value and path[0] == "choices" and "top_logprobs" not in path:
             value = self._waiting.pop(path, "") + value
             if "\ud800" <= value[-1] <= "\udbff":
                 self._waiting[path] = value[-1]
                 value = value[:-1]
-        return _whole(value)
+        return mend(value)
 
     def left(self) -> Iterator[dict[str, Any]]:
         """Yield, at an end, a chunk for each half that never found its other half."""

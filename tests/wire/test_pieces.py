@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.both import Both
 from support.fault_server import DONE, FaultServer, event, sse
@@ -219,6 +219,7 @@ def test_what_is_repaired_is_told(text: str, says: str) -> None:
         assert arguments == text
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), st.text(max_size=9)), st.integers(1, 6))
 def test_arguments_that_grow_are_the_last(value: dict[str, str], size: int) -> None:
     text = json.dumps(value)
@@ -342,6 +343,7 @@ def test_a_whole_answer_with_halves() -> None:
     assert fold(body).text == f"{EMOJI} \ufffd"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.data())
 def test_text_in_halves_anywhere(text: str, data: st.DataObject) -> None:
     units = text.encode("utf-16-be", "surrogatepass")

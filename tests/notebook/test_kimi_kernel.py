@@ -57,14 +57,14 @@ def test_stop_in_a_silence_keeps_the_part_and_bounds_its_cost(kernel: Kernel) ->
     kernel.until(key, "display_data")
     kernel.interrupt()
     ran = kernel.wait(key)
-    assert ran.seconds < 1
+    assert ran.seconds < 10
     assert eval(ran.result) == ("Half an ans", True)
     footer = ran.outputs()[-1]["text/plain"]
     assert footer.startswith("stopped · ")
     assert " -> ~" in footer
     assert "~$0.0000" in footer
     assert " to $0.0025" in footer
-    hung_up = kernel.run("server.left.wait(1)", value="server.left.is_set()")
+    hung_up = kernel.run("server.left.wait(10)", value="server.left.is_set()")
     assert hung_up.result == "True"
     legal = "play(*played('Yes.')); r2 = kimi.chat([{'role': 'user', 'content': 'Go'}, "
     legal += "r.message, {'role': 'user', 'content': 'And?'}])"

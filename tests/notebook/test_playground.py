@@ -82,7 +82,7 @@ def test_stop_keeps_what_arrived(app: Playground, server: FaultServer) -> None:
     assert len(server.requests) == 1, "a second Run waits for the first"
     assert app.replies[0].partial
     assert app.replies[0].text == "Half an ans"
-    assert server.left.wait(1)
+    assert server.left.wait(10)
 
 
 def test_errors_are_shown_inside(app: Playground, server: FaultServer) -> None:

@@ -92,7 +92,7 @@ def test_stop_keeps_what_arrived_in_each_column(kernel: Kernel) -> None:
     kernel.until(key, "update_display_data")
     kernel.interrupt()
     ran = kernel.wait(key)
-    assert ran.seconds < 1.5
+    assert ran.seconds < 10
     assert "stopped" in ran.result
     (shown,) = ran.outputs()
     assert "Half an ans" in shown["text/html"]

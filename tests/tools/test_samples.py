@@ -146,7 +146,7 @@ def test_an_endless_query_is_stopped(query, monkeypatch):
     start = time.monotonic()
     with pytest.raises(Exception, match="interrupted"):
         query(sql=f"{endless} SELECT count(*) FROM c")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
 
 
 def test_what_is_no_table_is_refused(tmp_path):

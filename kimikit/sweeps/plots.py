@@ -28,7 +28,12 @@ TITLES = {
 Key = tuple[tuple[str, str], ...]
 """Types and values of some labels."""
 
+NAME_HEIGHT = 0.08
+"""The part of an axis' height that a name at the end of a line needs."""
+
 WIDEST = 10_000
+"""More characters than any label has: names are shortened once all are known."""
+
 NAMED = 24
 """Characters of a name beside a line or below an axis."""
 
@@ -177,18 +182,22 @@ def _is_finite(value: Any) -> bool:
 
 
 def _name_series(ax: Any, count: int) -> None:
-    """Name the series: a few of them at their ends, more in a legend."""
+    """Name the series: a few of them at their ends, others in a legend."""
     lines = [line for line in ax.lines if len(line.get_xdata())]
-    if count > 4:
+    ends = sorted(float(line.get_ydata()[-1]) for line in lines)
+    low, high = ax.get_ylim()
+    # Names in ink are told apart by where they stand, so none may be on another.
+    room = NAME_HEIGHT * (high - low)
+    apart = all(more - less >= room for less, more in itertools.pairwise(ends))
+    if count > 4 or (count > 1 and not apart):
         legend = ax.legend(fontsize="small", framealpha=0, labelcolor=INK)
         as_text(*legend.get_texts())
     elif count > 1:
-        lines.sort(key=lambda line: float(line.get_ydata()[-1]))
-        for place, line in enumerate(lines):
+        for line in lines:
             told = ax.annotate(
                 line.get_label(),
                 (line.get_xdata()[-1], line.get_ydata()[-1]),
-                (6, 10 * (place - (len(lines) - 1) / 2)),
+                (6, 0),
                 textcoords="offset points",
                 fontsize="small",
                 color=INK,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -39,3 +42,16 @@ def progress_bar(**options: Any) -> Iterator[Any]:
             bar.close()
             if shown is not None:
                 shown.update({}, raw=True)
+
+
+def slowly(items: Sequence[T], label: str, *, after_s: float = 1.0) -> Iterator[T]:
+    """Yield items, with a bar from the moment on when that has taken a while."""
+    began, bar = time.monotonic(), None
+    with contextlib.ExitStack() as stack:
+        for place, item in enumerate(items):
+            if bar is None and time.monotonic() - began >= after_s:
+                options = {"total": len(items), "initial": place, "desc": label}
+                bar = stack.enter_context(progress_bar(**options))
+            yield item
+            if bar is not None:
+                bar.update(1)

@@ -99,9 +99,21 @@ def sweep(
         estimate=estimate,
         dry_run=dry_run,
     )
-    errors: dict[str, list[str]] = {}
-    judge = Judge(metrics, errors) if metrics else None
-    engine = Engine(orders, judge)
+    engine = Engine(orders, Judge(metrics, {}) if metrics else None)
+    _run(engine, progress=progress)
+    found = _found(engine, metrics or {}, embed)
+    if engine.error is not None:
+        engine.error.sweep = found  # type: ignore[attr-defined]
+        if found.trials:
+            kept = f"{len(found.replies)} answers are in this error's .sweep"
+            engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
+        raise engine.error
+    return found
+
+
+def _run(engine: Engine, *, progress: bool | Callable[[Progress], None]) -> None:
+    """Work through the grid with a line of progress, or telling a function."""
+    dry_run = engine.orders.dry_run
     silent = dry_run or progress is not True
     with progress_bar(bar_format="{desc} {bar:20}", disable=silent) as bar:
 
@@ -112,17 +124,6 @@ def sweep(
                 progress(now)
 
         engine.run(tell)
-    found = _found(engine, metrics or {}, embed)
-    found.__dict__["metric_errors"] = errors
-    if judge is not None:
-        found.__dict__["judge"] = judge
-    if engine.error is not None:
-        engine.error.sweep = found  # type: ignore[attr-defined]
-        if found.trials:
-            kept = f"{len(found.replies)} answers are in this error's .sweep"
-            engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
-        raise engine.error
-    return found
 
 
 def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None:
@@ -188,7 +189,7 @@ def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Swee
     ]
     made = {model_facts(host, model).temperature for host, model in asked}
     stop_reason = "dry_run" if orders.dry_run else engine.stop_reason
-    return Sweep(
+    found = Sweep(
         trials=tuple(sorted(record.trials.values(), key=partial(_place, axes))),
         axes=axes,
         fixed={name: label(name, value) for name, value in grid.fixed.items()},
@@ -204,6 +205,9 @@ def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Swee
         metrics=dict(metrics),
         embed=embed,
     )
+    if engine.judge is not None:
+        found.__dict__.update(judge=engine.judge, metric_errors=engine.judge.errors)
+    return found
 
 
 def _place(axes: dict[str, tuple[Any, ...]], trial: Trial) -> list[int]:

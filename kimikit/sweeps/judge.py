@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kimikit.bars import slowly
 from kimikit.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Judge:
     Attributes:
         waiting: Trials that have arrived and are not judged yet.
         judged: How many trials are.
+        errors: What metrics raised, by their names.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Judge:
     ) -> None:
         self.waiting: deque[Trial] = deque()
         self.judged = 0
-        self._errors = errors
+        self.errors = errors
         self._metrics = {
             name: None if metric is None else callable_with_both(name, metric)
             for name, metric in metrics.items()
@@ -68,11 +70,8 @@ class Judge:
 
     def all(self, trials: Sequence[Trial]) -> dict[str, list[Score]]:
         """Return for each metric its value of each trial; a bar shows long work."""
-        from tqdm.auto import tqdm
-
-        options = {"desc": "judging answers", "leave": False, "delay": BAR_AFTER_S}
         if self._metrics:
-            for trial in tqdm(trials, **options):
+            for trial in slowly(trials, "judging answers", after_s=BAR_AFTER_S):
                 self.judge(trial)
         return {
             name: [self._said[id(trial)][name] for trial in trials]
@@ -94,7 +93,7 @@ class Judge:
             return figure
         except Exception as error:  # a user's code: one bad answer must not end it all
             said = f"{type(error).__name__}: {error}"
-            self._errors.setdefault(name, []).append(said)
+            self.errors.setdefault(name, []).append(said)
             return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics
@@ -97,11 +98,8 @@ def summarise(
 
 def _measure(sweep: Outcome) -> None:
     """Measure all groups, which is kept; a bar is shown where that takes a while."""
-    from tqdm.auto import tqdm
-
     size = common_length(sweep), common_answers(sweep)
-    options = {"desc": "measuring answers", "leave": False, "delay": BAR_AFTER_S}
-    for group in tqdm(groups(sweep), **options):
+    for group in slowly(groups(sweep), "measuring answers", after_s=BAR_AFTER_S):
         measured(sweep, group, *size)
 
 

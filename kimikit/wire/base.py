@@ -100,7 +100,7 @@ class Base(Handle, Generic[_S]):
         options.refuse(defaults)
         given = {"temperature": temperature, "max_tokens": max_tokens}
         given = {name: value for name, value in given.items() if value is not None}
-        self.defaults = {**defaults, **given}
+        self.defaults = _plain({**defaults, **given})
         requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)
 
@@ -173,7 +173,7 @@ class Base(Handle, Generic[_S]):
             host=self.host,
             model=model,
             stream=stream,
-            params=options.joined(self.defaults, params),
+            params=options.joined(self.defaults, _plain(params)),
         )
         return self._stream(self, self.answer(endpoint, body, watch, meta, own))
 
@@ -227,6 +227,11 @@ class Base(Handle, Generic[_S]):
 
 
 _LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON has them, of whatever types they are."""
+    return {name: plain(value, name) for name, value in params.items()}
 
 
 def _timeouts(

@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import httpx
 import msgspec
@@ -280,7 +280,8 @@ class Client(_Wire[Stream]):
         return (http or self._http).send(request, stream=True)
 
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        for data in response.iter_raw():
+        # Not iter_raw(): what a transport had read already has no second one.
+        for data in cast(httpx.SyncByteStream, response.stream):
             yield data
 
     @contextlib.asynccontextmanager
@@ -377,7 +378,7 @@ class AsyncClient(_Wire[AsyncStream]):
         return await (http or self._http).send(request, stream=True)
 
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        async for data in response.aiter_raw():
+        async for data in cast(httpx.AsyncByteStream, response.stream):
             yield data
 
     @contextlib.asynccontextmanager

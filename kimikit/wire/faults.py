@@ -13,6 +13,7 @@ from typing import Any
 
 from kimikit import errors, html
 from kimikit.types import Call
+from kimikit.wire.quota import is_used_up
 from kimikit.wire.reports import WORDS_LIMIT, Report, read_report
 from kimikit.wire.rules import matching
 from kimikit.wire.secrets import redact
@@ -319,7 +320,8 @@ def pause(
     """
     passing = (errors.ConnectionFailed, errors.Overloaded, errors.RateLimited)
     again = again or isinstance(error, passing) or error.status in (408, 409)
-    if not again:
+    used_up = isinstance(error, errors.RateLimited) and asked is None
+    if not again or (used_up and is_used_up(error.host_message)):
         return None
     if asked is not None:
         return min(asked, LONGEST_WAIT_S) + random.uniform(0, 0.25)

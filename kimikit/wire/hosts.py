@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
+from kimikit.plain import plain
 from kimikit.types import Host, HostModel
 from kimikit.wire.secrets import Key, redact
 
@@ -68,6 +69,8 @@ def resolve(
     """
     if base_url is not None:
         base_url = _checked(base_url)
+    model = plain(model, "model")  # an enumeration's member stands for its value
+    name = plain(name, "host") if isinstance(name, str) else name
     known, chosen = profiles(), name
     if name is None and base_url is None:
         # No local name for the environment: a traceback would show all its keys.

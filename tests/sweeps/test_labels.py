@@ -192,28 +192,31 @@ def test_work_on_a_display_grows_with_the_answers(monkeypatch):
 
 
 def test_long_measuring_and_judging_show_a_bar(monkeypatch):
-    import tqdm.auto
+    import contextlib
 
+    from kimikit import bars
     from kimikit.sweeps import judge, summary
 
-    shown = []
+    shown, progress_bar = [], bars.progress_bar
 
-    class Bar(tqdm.auto.tqdm):
-        def display(self, *given, **named):
-            shown.append(self.desc)
+    @contextlib.contextmanager
+    def seen(**options):
+        with progress_bar(**options) as bar:
+            yield bar
+            shown.append((options["desc"], bar.n == options["total"]))
 
-    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    monkeypatch.setattr(bars, "progress_bar", seen)
     monkeypatch.setattr(summary, "BAR_AFTER_S", 0)
     monkeypatch.setattr(judge, "BAR_AFTER_S", 0)
     found = Sweep.from_json(ask(temperature=[0, 1]).to_json())
     found.summary()
-    assert "measuring answers" in shown
+    assert shown == [("measuring answers", True)]
     assert found.scores == {}
     import msgspec
 
     judged = msgspec.structs.replace(found, metrics={"good": lambda r: True})
     assert judged.scores["good"] == [True] * 6
-    assert "judging answers" in shown
+    assert shown[-1] == ("judging answers", True)
 
 
 @pytest.mark.parametrize("most", [0, -1, True, "6", None])

@@ -34,8 +34,8 @@ from kimikit.wire.secrets import redact, without
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 
-_PICTURE = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
-"""What is not stored: the bytes of images."""
+_SECRET = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
+"""What no row holds, besides keys: the bytes of pictures."""
 
 _OF_REPLY = ("first_token_s", "duration_s", "finish_reason")
 LIKELY_TOKENS = 300
@@ -398,7 +398,7 @@ def _json(value: Any) -> str:
 
 
 def _pictureless(text: str) -> str:
-    return _PICTURE.sub("***", text) if ";base64," in text else text
+    return _SECRET.sub("***", text) if ";base64," in text else text
 
 
 def _plain_json(value: Any) -> str:

@@ -8,6 +8,12 @@ process that can be ended.
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any
 
 import msgspec
@@ -26,6 +32,8 @@ MODULES = (
 
 _GRACE_S = 2.0
 """How long the worker may take to end itself before it is killed."""
+_POLL_S = 0.2
+"""Longest sleep of the waiting thread: on Windows only a timed wait hears Ctrl-C."""
 _FRAMES = 10
 _VALUE = "_last_value"
 
@@ -68,14 +76,14 @@ class Sandbox(msgspec.Struct, frozen=True):
             MissingDependency: If the worker cannot be started.
         """
         try:
-            return self._run(code)
+            return _interruptible(lambda workers: self._run(code, workers))
         except (OSError, RuntimeError) as exc:
             raise MissingDependency(
                 f"pydantic-monty does not start: {exc}.",
                 "Install it anew: pip install --force-reinstall pydantic-monty",
             ) from exc
 
-    def _run(self, code: str) -> str:
+    def _run(self, code: str, workers: list[int]) -> str:
         monty = _monty()
         output = Output()
         with (
@@ -94,6 +102,7 @@ class Sandbox(msgspec.Struct, frozen=True):
                 },
             ) as session,
         ):
+            workers += filter(None, [session.worker_pid])
             try:
                 session.feed_run(_showing_last(code), print_callback=output.add)
             except monty.MontyCrashedError as exc:
@@ -147,6 +156,29 @@ class Output:
         """Return both as the model is told."""
         printed = "".join(self._parts).strip()
         return "\n".join(filter(None, [printed, *self._notes])) or "[no output]"
+
+
+def _interruptible(work: Callable[[list[int]], str]) -> str:
+    """Wait for work in another thread, so that Stop is heard; then its workers end."""
+    done: Future[str] = Future()
+    workers: list[int] = []
+
+    def run() -> None:
+        try:
+            done.set_result(work(workers))
+        except BaseException as exc:
+            done.set_exception(exc)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not wait([done], _POLL_S).done:
+            pass
+    except BaseException:
+        for worker in workers:
+            with contextlib.suppress(OSError):
+                os.kill(worker, getattr(signal, "SIGKILL", signal.SIGTERM))
+        raise
+    return done.result()
 
 
 def stopped(limits: Limits) -> str:

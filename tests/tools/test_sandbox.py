@@ -300,3 +300,22 @@ def test_the_doctor_says_what_holds(monkeypatch):
         assert "no wall against files, processes and network" in said
     monkeypatch.setattr(cli, "_version", lambda package: "")
     assert "pydantic-monty is not here" in cli._run_python()
+
+
+@POSIX
+@pytest.mark.parametrize("options", ["seconds=120", "seconds=120, real=True"])
+def test_stop_ends_the_wait_long_before_the_limit(options):
+    """Were it not heard, the child would be ended by the limit of this test."""
+    child = (
+        "import os, signal, threading\n"
+        "from kimikit.tools import samples\n"
+        f"run = samples.python({options})\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n    run('while True: pass')\n"
+        "except KeyboardInterrupt:\n    print('stopped')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "stopped\n", done.stderr

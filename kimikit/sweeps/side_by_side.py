@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -148,13 +149,21 @@ def _side_by_side(
 
 def marked(first: str, answer: str) -> str:
     """Return ``answer`` as HTML with the words marked that ``first`` has not."""
-    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (first, answer))
-    rest = "".join(new[WORDS_MARKED:])
-    new = new[:WORDS_MARKED]
+    old, new = _words(first), _words(answer)
+    rest = answer[sum(map(len, new)) :]
     out = []
-    matcher = difflib.SequenceMatcher(None, old[:WORDS_MARKED], new, autojunk=False)
+    counts = Counter(new)
+    # Of nothing but a few words all pairs are alike, and difflib looks at each.
+    alike = sum(counts[word] for word in old) > WORDS_MARKED**2 // 4
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=alike)
     for kind, _, _, start, end in matcher.get_opcodes():
         text = html.esc("".join(new[start:end]))
         strange = kind in ("replace", "insert") and text.strip()
         out.append(MARK.format(text) if strange else text)
     return ("".join(out) + html.esc(rest)).replace("\n", "<br>")
+
+
+def _words(text: str) -> list[str]:
+    """Return the first words, spaces and marks of a text, however long it is."""
+    found = re.finditer(r"\s+|\w+|[^\w\s]", text)
+    return [word[0] for word in itertools.islice(found, WORDS_MARKED)]

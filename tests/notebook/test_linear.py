@@ -15,6 +15,7 @@ from kimikit import html
 from kimikit.notebook.blocks import preview
 from kimikit.notebook.markdown import NOTE, safe
 from kimikit.notebook.progress import Progress
+from kimikit.sweeps.side_by_side import marked
 from kimikit.types import Delta
 
 SIZE = 50_000
@@ -85,7 +86,14 @@ def streamed(text: str) -> None:
         progress.parts(0.0)
 
 
-VIEWS = {"safe": safe, "preview": preview, "streamed": streamed, "pre": html.pre}
+VIEWS = {
+    "safe": safe,
+    "preview": preview,
+    "streamed": streamed,
+    "pre": html.pre,
+    "marked": lambda text: marked(text[::-1], text),
+    "footer": lambda text: html.footer_line([text, text]),
+}
 
 
 def seconds(view: Callable[[str], object], text: str) -> float:

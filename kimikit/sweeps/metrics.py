@@ -38,7 +38,7 @@ __all__ = [
 PIECE = 4
 """Characters of the pieces that lexical similarity compares."""
 
-TABLE = 64
+TABLE = 16
 """Numbers are looked up in a table of at most so many places for each, else sorted."""
 
 LARGEST_TABLE = 1 << 25

@@ -66,7 +66,7 @@ class World(NamedTuple):
     prompt: Callable[[Rng], Prompt]
     parts: Callable[[list[Any]], dict[str, Part]]
     truth: Callable[[Any], dict[str, float]] = lambda _: {}
-    runs: int = 400
+    runs: int = 100
 
 
 class Chosen(NamedTuple):
@@ -186,12 +186,12 @@ WORLDS = {
     "falling by a half": World(
         lambda rng: chosen(rng.uniform(0.3, 0.8) ** np.arange(30)), figures, truth_of
     ),
-    "sentences": World(sentences, figures, runs=120),
-    "essays": World(essays, figures, runs=120),
+    "sentences": World(sentences, figures, runs=30),
+    "essays": World(essays, figures, runs=30),
     "two answers, BLEU": World(
         lambda rng: chosen([(p := rng.uniform(0.5, 0.95)), 1 - p]), bleu
     ),
-    "sentences, BLEU": World(sentences, bleu, runs=60),
+    "sentences, BLEU": World(sentences, bleu, runs=20),
     "meanings": World(meanings, semantic),
     "right 80 %": World(functools.partial(rate, first=8, second=2), rights),
     "right or wrong by prompt": World(

@@ -292,6 +292,12 @@ def test_halves_of_a_character(
     assert said(both.chat(server.url), path) == whole
 
 
+def test_halves_in_a_refusal() -> None:
+    reply = fold(half("refusal", f"No {HIGH}"), half("refusal", LOW), END)
+    raw: Any = reply.raw
+    assert raw["choices"][0]["message"]["refusal"] == f"No {EMOJI}"
+
+
 def test_halves_beside_each_other_do_not_mix() -> None:
     mixed = [
         ("content", HIGH),

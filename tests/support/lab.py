@@ -95,7 +95,7 @@ class Cells:
               const cell = window.jupyterapp.shell.currentWidget.content.widgets[i];
               const count = cell.model.executionCount;
               return count !== null && cell.model.executionState !== 'running'
-                && !cell.promptNode.textContent.includes('*');
+                && !cell.promptNode?.textContent.includes('*');  // none before it is seen
             }""",
             arg=index,
             timeout=timeout_s * 1000,

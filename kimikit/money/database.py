@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 from kimikit.money.migrations import lacking
 
@@ -17,6 +18,23 @@ FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
 """The last is raised where SQLite's message quotes a damaged page."""
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Connection(sqlite3.Connection):
+    """A connection that is closed when nobody holds it any more.
+
+    Python 3.13 warns of one that is not. A ``__del__`` of the store would be too late:
+    where both are part of a cycle, the connection may be collected first.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        # A forked child must not close what its parent opened.
+        if getattr(self, "_pid", None) == os.getpid():
+            self.close()
 
 
 def connect(
@@ -30,6 +48,7 @@ def connect(
         isolation_level=None,
         check_same_thread=False,
         uri=True,
+        factory=Connection,
     )
     db.text_factory = _text
     return db

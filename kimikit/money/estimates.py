@@ -4,48 +4,57 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
-from kimikit.types import Price, Usage
+from kimikit.types import Price
+from kimikit.wire.weigh import (
+    DECLARED,
+    ERRORS,
+    OPENING,
+    PER_MESSAGE,
+    RATES,
+    features,
+    kinds,
+    pieces,
+    schema_of,
+)
+
+__all__ = [
+    "OPENING", "PER_MESSAGE", "TYPICAL", "Ceiling", "Sample", "TokenCount", "ceiling",
+    "estimate", "kinds", "pieces", "size",
+]  # fmt: skip
 
 Sample = tuple[Mapping[str, Any], int]
 """A request as it was sent, and the prompt tokens that the host counted for it."""
 
-TYPICAL = (0.195, 0.55, 0.57, 1.0, 0.5, 1.0)
-"""Tokens a character by kind (see ``kinds``), until the ledger knows better: means of
-Kimi K2's tokenizer over English prose, Python, JSON, Chinese, Japanese and Russian.
-What stands around messages comes last and is counted in tokens."""
-
-CEILING = (0.65, 0.8, 1.9, 2.6, 2.0, 1.0)
-"""The same at most: above what Kimi K2's tokenizer made of every
-text tried, random letters, rare Han and Hangul, punctuation and emoji included.
-Ordinary prose and code take two fifths of it."""
-
-UNMEASURED_ERROR = 0.35
-"""Error of an estimate compared with no calls: the worst of ten languages tried."""
+TYPICAL = RATES
+"""Tokens by kind until the ledger knows better."""
 
 ENOUGH = 8
 """Recorded calls from which on rates are fitted and their error is measured."""
 
-PER_MESSAGE, OPENING = 4, 3
-"""Tokens around a message (two markers, its role, the end) and before the reply."""
+CALL_ERROR = 0.1
+"""By how much a call is off as easily as a rate is by its own error."""
 
-TEMPLATE_AT_MOST = 32
-"""Tokens that a host's own template adds at most; the stand-in's adds a system prompt
-of 24 where none is sent."""
+TEMPLATE_AT_MOST = 64
+"""Tokens that a host's own template adds at most: a system prompt where none is sent
+(24 by the stand-in, 19 by some K2 hosts), a date, a line on reasoning."""
+
+PER_MESSAGE_AT_MOST = 16
+"""Tokens that a template puts around a message at most, its role not counted."""
+
+PER_TURN = 16
+"""Tokens of a role at most: it is a word."""
+
+PER_DECLARATION_AT_MOST = 64
+"""The same around a tool or a schema."""
 
 PER_IMAGE = 4096
 """Tokens that an image is taken to be at most; no host documents a figure."""
-
-_LETTERS = bytes(range(65, 91)) + bytes(range(97, 123)) + b" "
-_NOT_ASCII = bytes(range(128, 256))
-_HAN = bytes(range(0xE4, 0xEA))
-_KANA_HANGUL = bytes([0xE3, *range(0xEA, 0xEE)])
-"""First UTF-8 bytes of U+4000 to U+9FFF, and of U+3000 to U+3FFF and past U+A000."""
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -84,38 +93,44 @@ class TokenCount(msgspec.Struct, frozen=True):
 
 
 def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> TokenCount:
-    """Estimate a request's prompt tokens from its characters, by kind.
+    """Estimate a request's prompt tokens from its text, by script and kind.
 
     The rates are a ridge regression of the relative error towards ``TYPICAL``. The
     error is what nine of ten samples stay within when each is predicted from the
-    others: the closed form of leave-one-out (Allen 1974, PRESS). A request sent many
-    times counts once, since each would be predicted from its own copies.
+    others: the closed form of leave-one-out (Allen 1974, PRESS), and what is left
+    unknown of the rates that this request needs: of a script that no sample has, all.
+    A request sent many times counts once, since each would be predicted from its own
+    copies.
 
     Args:
         body: The JSON of the request.
         samples: Requests and the prompt tokens that hosts counted for them.
     """
-    rates, error, method = TYPICAL, UNMEASURED_ERROR, "estimated from characters"
-    mine = _features(body)
-    known = sorted({(_features(asked), tokens) for asked, tokens in samples if tokens})
-    if len(known) >= ENOUGH:
-        import numpy as np
+    mine = features(body)
+    parts = tuple(map(operator.mul, mine, TYPICAL))
+    total = sum(parts)
+    known = sorted({(features(asked), tokens) for asked, tokens in samples if tokens})
+    if len(known) < ENOUGH:
+        error = sum(map(operator.mul, parts, ERRORS)) / total
+        return TokenCount(round(total), error, "estimated from characters")
+    import numpy as np
 
-        method += f" as in {len(known)} calls of yours"
-        x = np.array([np.multiply(some, TYPICAL) / tokens for some, tokens in known])
-        # The penalty says: a rate is off by 30 % as easily as a call is by 10 %; what
-        # stands around a message is a host's own, a system prompt of its template too.
-        penalty = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
-        gram = x.T @ x + np.diag(penalty)
-        factors = np.linalg.solve(gram, x.sum(axis=0) + penalty)
-        leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
-        missed = np.abs((1 - x @ factors) / (1 - leverage))
-        rates = tuple(np.multiply(factors, TYPICAL).clip(0.01))
-        # Of a script that no sample has, nothing is measured.
-        parts = np.multiply(mine, rates)
-        new = float(parts[~x.any(axis=0)].sum() / parts.sum())
-        error = max(float(np.quantile(missed, 0.9)), UNMEASURED_ERROR * new)
-    return TokenCount(round(sum(map(operator.mul, mine, rates))), error, method)
+    x = np.array([np.multiply(some, TYPICAL) / tokens for some, tokens in known])
+    # The penalty says: a rate is off by its own error as easily as a call is by 10 %;
+    # what stands around a message is a host's own, a system prompt of its template too.
+    spread = np.array([*ERRORS[:-1], 1.0])
+    penalty = (CALL_ERROR / spread) ** 2
+    gram = x.T @ x + np.diag(penalty)
+    factors = np.linalg.solve(gram, x.sum(axis=0) + penalty)
+    inverse = np.linalg.inv(gram)
+    leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
+    missed = np.abs((1 - x @ factors) / (1 - leverage))
+    fitted = np.multiply(parts, factors.clip(0.05))
+    share = fitted / fitted.sum()
+    unknown = CALL_ERROR * float(share @ inverse @ share) ** 0.5
+    error = float(np.quantile(missed, 0.9, method="higher")) + unknown
+    method = f"estimated from characters as in {len(known)} calls of yours"
+    return TokenCount(round(float(fitted.sum())), error, method)
 
 
 class Ceiling(NamedTuple):
@@ -128,11 +143,15 @@ class Ceiling(NamedTuple):
         """Return what it costs at most in US dollars, ``None`` if that is unknown."""
         if price is None or (self.completion_tokens is None and price.output):
             return None
-        return price.cost(Usage(self.prompt_tokens, self.completion_tokens or 0))
+        prompt = self.prompt_tokens * price.dearest_input
+        answer = (self.completion_tokens or 0) * price.output
+        return (prompt + answer) / 1_000_000
 
 
 def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling:
     """Return what a request takes at most, before it is sent.
+
+    A token is a byte of UTF-8 or more, so no text has more tokens than bytes.
 
     Args:
         endpoint: ``chat``, ``complete``, ``embed`` and so on.
@@ -140,52 +159,66 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
         longest: The model's longest answer in tokens, 0 for unknown; used where the
             request itself sets no limit.
     """
-    contents = [message.get("content") for message in body.get("messages") or ()]
-    parts = [part for many in contents if isinstance(many, list) for part in many]
-    images = sum(str(part.get("type")).endswith("_url") for part in parts)
-    counted = int(sum(map(operator.mul, _features(body), CEILING)))
-    prompt = counted + TEMPLATE_AT_MOST + PER_IMAGE * images
+    prompt, answers = (
+        TEMPLATE_AT_MOST,
+        max(_number(body, "n"), _number(body, "best_of")),
+    )
+    for key, value in body.items():
+        if key in DECLARED and value:
+            count = len(value) if isinstance(value, list | tuple) else 1
+            prompt += 2 * _written(value) + PER_DECLARATION_AT_MOST * count
+        elif key == "messages":
+            prompt += sum(map(_message_at_most, _listed(value)))
+        elif key != "model" and not isinstance(value, int | float | None):
+            prompt += sum(map(size, pieces(value)))
+    if endpoint == "complete" and isinstance(asked := body.get("prompt"), list):
+        # Several prompts have several answers; a prompt may be written in token ids.
+        prompt += sum(len(p) if isinstance(p, list) else 1 for p in asked)
+        answers *= max(len(asked), 1)
     if endpoint in ("embed", "rerank"):
         return Ceiling(prompt, 0)
-    limit = body.get("max_completion_tokens") or body.get("max_tokens") or longest
-    return Ceiling(prompt, int(limit) * int(body.get("n") or 1) if limit else None)
+    given = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    limit = max((int(n) for n in given if n), default=longest)
+    return Ceiling(prompt, limit * answers if limit else None)
 
 
-def _features(body: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return a request's characters by kind, and the tokens around its messages."""
-    said = "".join(pieces([v for k, v in body.items() if k not in _SETTINGS]))
-    declared = [body[name] for name in ("tools", "response_format") if body.get(name)]
-    if declared:
-        said += json.dumps(declared, ensure_ascii=False)
-    return *kinds(said), PER_MESSAGE * len(body.get("messages") or ()) + OPENING
+def _number(body: Mapping[str, Any], name: str) -> int:
+    """Return how many answers are asked for under a name, 1 without it."""
+    given = body.get(name)
+    return given if isinstance(given, int) and given > 0 else 1
 
 
-_SETTINGS = frozenset({"model", "tools", "response_format", "stream_options"})
+def _message_at_most(message: Any) -> int:
+    """Return the tokens of a message at most, its role and marks included."""
+    if not isinstance(message, Mapping):
+        return PER_MESSAGE_AT_MOST + size(str(message))
+    most, rest = PER_MESSAGE_AT_MOST + PER_TURN, {}
+    for key, value in message.items():
+        if key in ("content", "reasoning_content", "reasoning"):
+            most += sum(map(size, pieces(value)))
+            most += PER_IMAGE * sum(map(_is_picture, _listed(value)))
+        elif key != "role" and value:
+            rest[key] = value
+    return most + (2 * _written(rest) if rest else 0)
 
 
-def pieces(value: Any) -> Iterator[str]:
-    """Yield the texts in a request's messages, prompts and documents."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key not in ("role", "type", "image_url", "video_url"):
-                yield from pieces(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from pieces(item)
+def _written(value: Any) -> int:
+    """Return the bytes of JSON; escapes of other scripts are the longest way."""
+    return len(json.dumps(value, default=schema_of))
 
 
-def kinds(text: str) -> tuple[int, int, int, int, int]:
-    """Count the characters of ``text`` by kind, at memory speed.
+def size(text: str) -> int:
+    """Return the bytes of a text in UTF-8."""
+    if text.isascii():
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))
 
-    Returns:
-        ASCII letters and spaces; other ASCII (digits, punctuation, line ends); Han;
-        kana and Hangul; everything else.
-    """
-    raw = text.encode("utf-8", "surrogatepass")
-    latin = len(raw) - len(raw.translate(None, _LETTERS))
-    code = len(raw.translate(None, _NOT_ASCII)) - latin
-    han = len(raw) - len(raw.translate(None, _HAN))
-    kana = len(raw) - len(raw.translate(None, _KANA_HANGUL))
-    return latin, code, han, kana, len(text) - latin - code - han - kana
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _is_picture(part: Any) -> bool:
+    return isinstance(part, Mapping) and str(part.get("type")).endswith(
+        ("_url", "image", "video", "file")
+    )

@@ -278,7 +278,7 @@ class Ledger(Handle, Records, Shown):
             "state": outcome(reply, error),
             # A host that was left to choose the model says which it took.
             "model": call.model or (reply.model if reply else ""),
-            **{name: reply and getattr(reply.usage, name) for name in COUNTS},
+            **(_counts(reply.usage) if reply else dict.fromkeys(COUNTS)),
             **{name: reply and getattr(reply, name) for name in _OF_REPLY},
             "cost": pico(cost),
             "price": price,
@@ -364,7 +364,7 @@ def _day(call: Call) -> str:
 def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     sql = f"INSERT OR IGNORE INTO calls ({names}, state) VALUES ({values}, 'open')"
-    if db.execute(sql, _storable(row)).rowcount and request is not None:
+    if _bound(db, sql, row).rowcount and request is not None:
         db.execute("INSERT INTO requests VALUES (last_insert_rowid(), ?)", (request,))
 
 
@@ -372,22 +372,30 @@ def _complete(db: sqlite3.Connection, id: str, end: dict[str, Any]) -> bool:
     """Complete the open row of a call; tell whether there was one."""
     sets = ", ".join(f"{name} = :{name}" for name in end)
     sql = f"UPDATE calls SET {sets} WHERE id = :id AND state = 'open'"
-    return db.execute(sql, _storable({**end, "id": id})).rowcount > 0
+    return _bound(db, sql, {**end, "id": id}).rowcount > 0
 
 
-def _storable(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as SQLite takes it: a host's odd figures are unknown, not fatal."""
-    kept = dict(row)
-    for name, value in row.items():
-        if isinstance(value, int):
-            if abs(value) > LARGEST:
-                kept[name] = None
-        elif isinstance(value, str):
-            if not value.isascii():
-                kept[name] = value.encode("utf-8", "replace").decode()
-        elif not isinstance(value, float | bytes | None):
-            kept[name] = str(value)
-    return kept
+def _bound(db: sqlite3.Connection, sql: str, row: dict[str, Any]) -> sqlite3.Cursor:
+    """Run SQL with a row's values; texts that SQLite cannot take are made so."""
+    try:
+        return db.execute(sql, row)
+    except (UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        plain = int | float | bytes | None
+        kept = {
+            name: value
+            if isinstance(value, plain)
+            else str(value).encode("utf-8", "replace").decode()
+            for name, value in row.items()
+        }
+        return db.execute(sql, kept)
+
+
+def _counts(usage: Usage) -> dict[str, int | None]:
+    """Return what a row keeps of a usage; a figure that no call has is unknown."""
+    found = {name: getattr(usage, name) for name in COUNTS}
+    if max(found.values()) > LARGEST or min(found.values()) < 0:
+        return {n: c if 0 <= c <= LARGEST else None for n, c in found.items()}
+    return found
 
 
 def _json(value: Any) -> str:

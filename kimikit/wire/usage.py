@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
+import operator
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from kimikit.types import Usage
 from kimikit.wire.loose import as_count, as_decimal, as_dict
+from kimikit.wire.weigh import RATES, features, weigh
+
+__all__ = ["Tally", "estimate_prompt", "read_usage", "weigh"]
 
 MOST_TOKENS = 10**12
 """Tokens of one call beyond which a host's figure is not believed."""
-MOST_USD, LEAST_USD = Decimal(1_000_000), Decimal("1e-12")
+MOST_USD, LEAST_USD = Decimal(1_000), Decimal("1e-12")
 """Dollars of one call beyond which a host's figure is not believed."""
-_WIDE = r"[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]"
-
-
-def weigh(text: str) -> float:
-    """Guess the tokens of ``text``: 4 letters each, or 1.5 Chinese, Japanese, Korean.
-
-    Means of Kimi's own tokenizer over ordinary prose; code and rare scripts differ.
-    """
-    wide = 0 if text.isascii() else len(re.findall(_WIDE, text))
-    return (len(text) - wide) / 4 + wide / 1.5
 
 
 def estimate_prompt(body: Mapping[str, Any]) -> int:
-    """Guess the tokens of a request's messages, prompt or input, pictures left out."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return math.ceil(weigh(str(body.get("prompt") or body.get("input") or "")))
-    total = 0.0
-    for message in messages:
-        content = message.get("content") or ""
-        parts = content if isinstance(content, list) else [{"text": content}]
-        total += 4 + sum(weigh(str(part.get("text", ""))) for part in parts)
+    """Guess the tokens of a request's texts, pictures left out."""
+    total: float = sum(map(operator.mul, features(body), RATES))
     return math.ceil(total)
 
 
@@ -72,6 +58,8 @@ class Tally:
             max(usage.cached_tokens for usage in seen),
             sum(usage.reasoning_tokens for usage in seen),
             next((u.cost_usd for u in seen if u.cost_usd is not None), None),
+            cache_write_tokens=max(usage.cache_write_tokens for usage in seen),
+            cache_write_1h_tokens=max(usage.cache_write_1h_tokens for usage in seen),
         )
 
 
@@ -90,18 +78,47 @@ def read_usage(usage: Mapping[str, Any]) -> Usage | None:
     if not (prompt or completion or total):
         return None
     inside = {
-        **as_dict(usage.get("prompt_tokens_details")),
-        **as_dict(usage.get("completion_tokens_details")),
+        key: value
+        for part in ("prompt", "input", "completion", "output")
+        for key, value in as_dict(usage.get(f"{part}_tokens_details")).items()
     }
-    cached = _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
+    cached = _part(
+        usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+    )
     cached = max(cached, _part(inside, "cached_tokens"))
     reasoning = _part(usage, "reasoning_tokens")
     reasoning = max(reasoning, _part(inside, "reasoning_tokens"))
+    written, kept = _writes(usage, inside)
     prompt, completion = prompt or 0, completion or 0
+    if not _part(usage, "prompt_tokens") and "input_tokens_details" not in usage:
+        # Anthropic's shape counts what is read from and put into the cache beside it.
+        prompt += _part(usage, "cache_read_input_tokens")
+        prompt += _part(usage, "cache_creation_input_tokens")
     prompt = prompt or max((total or 0) - completion, 0)
     # Baseten has reported more reasoning than answer; a part never exceeds its whole.
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
-    return Usage(prompt, completion, cached, reasoning, _cost(usage))
+    written = min(written, prompt - cached)
+    return Usage(
+        prompt, completion, cached, reasoning, _cost(usage),
+        cache_write_tokens=written, cache_write_1h_tokens=min(kept, written),
+    )  # fmt: skip
+
+
+def _writes(usage: Mapping[str, Any], inside: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens put into the cache, and those of them kept for an hour."""
+    lifetimes = {
+        **as_dict(usage.get("cache_creation")),
+        **as_dict(inside.get("cache_creation")),
+        **as_dict(inside.get("cache_write_tokens_details")),
+    }
+    named = (
+        "cache_write_tokens", "cache_creation_tokens", "cache_write_input_tokens",
+        "cache_creation_input_tokens",
+    )  # fmt: skip
+    hour = _part(lifetimes, "ephemeral_1h_input_tokens", "1h", "ttl_1h")
+    short = _part(lifetimes, "ephemeral_5m_input_tokens", "5m", "ttl_5m")
+    written = max(_part(usage, *named), _part(inside, *named), hour + short)
+    return written, hour
 
 
 def _cost(usage: Mapping[str, Any]) -> Decimal | None:

@@ -1,0 +1,199 @@
+"""How many tokens a text is likely to be: one table, by script and by kind.
+
+Measured with Kimi K2's tokenizer on the messages of programs in 110 languages, on the
+Universal Declaration of Human Rights in 24, and on JSON, CSV, code and emoji; a test
+holds each to its error.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of text.
+
+    Attributes:
+        name: Its name.
+        tokens: Tokens that one unit of it is: a character, or a group of digits.
+        error: The share by which that was off at most.
+    """
+
+    name: str
+    tokens: float
+    error: float
+
+
+PLAIN = (
+    Kind("English letters and code", 0.235, 0.2),
+    Kind("other Latin letters", 0.36, 0.3),
+    Kind("up to three digits", 1.0, 0.05),
+    Kind("punctuation", 0.78, 0.25),
+    Kind("line ends and indents", 0.6, 0.4),
+)
+"""Kinds of ASCII. Single spaces are part of the word after them."""
+
+SCRIPTS: tuple[tuple[int, Kind], ...] = (
+    (0x80, Kind("Latin with marks", 1.3, 0.35)),
+    (0x250, Kind("rare letters and marks", 1.6, 0.6)),
+    (0x370, Kind("Greek", 0.65, 0.2)),
+    (0x400, Kind("Cyrillic", 0.5, 0.3)),
+    (0x530, Kind("Armenian", 0.66, 0.25)),
+    (0x590, Kind("Hebrew", 0.78, 0.3)),
+    (0x600, Kind("Arabic", 0.58, 0.5)),
+    (0x900, Kind("Devanagari", 0.69, 0.25)),
+    (0x980, Kind("Bengali", 0.72, 0.2)),
+    (0xA00, Kind("Gurmukhi and Gujarati", 0.96, 0.2)),
+    (0xB00, Kind("Oriya", 1.5, 0.3)),
+    (0xB80, Kind("Tamil and Kannada", 0.79, 0.2)),
+    (0xC00, Kind("Telugu", 0.92, 0.2)),
+    (0xC80, Kind("Tamil and Kannada", 0.79, 0.2)),
+    (0xD00, Kind("Malayalam", 0.67, 0.2)),
+    (0xD80, Kind("Sinhala", 1.0, 0.25)),
+    (0xE00, Kind("Thai", 0.81, 0.25)),
+    (0xE80, Kind("Lao and Tibetan", 1.0, 0.45)),
+    (0x1000, Kind("Myanmar", 0.67, 0.3)),
+    (0x10A0, Kind("Georgian", 0.86, 0.25)),
+    (0x1100, Kind("Hangul", 0.95, 0.3)),
+    (0x1200, Kind("Ethiopic", 1.7, 0.35)),
+    (0x1380, Kind("rare scripts of three bytes", 2.5, 0.6)),
+    (0x1780, Kind("Khmer", 1.13, 0.3)),
+    (0x1800, Kind("rare scripts of three bytes", 2.5, 0.6)),
+    (0x1E00, Kind("Latin with marks", 1.3, 0.35)),
+    (0x1F00, Kind("Greek", 0.65, 0.2)),
+    (0x2000, Kind("signs", 1.2, 0.6)),
+    (0x2E80, Kind("Han and its signs", 0.75, 0.4)),
+    (0x3040, Kind("kana", 0.7, 0.3)),
+    (0x3100, Kind("Han and its signs", 0.75, 0.4)),
+    (0xA000, Kind("rare scripts of three bytes", 2.5, 0.6)),
+    (0xAC00, Kind("Hangul", 0.95, 0.3)),
+    (0xD800, Kind("rare scripts of three bytes", 2.5, 0.6)),
+    (0xF900, Kind("Han and its signs", 0.75, 0.4)),
+    (0xFB00, Kind("rare scripts of three bytes", 2.5, 0.6)),
+    (0xFF00, Kind("Han and its signs", 0.75, 0.4)),
+    (0x10000, Kind("rare scripts of four bytes", 3.8, 0.4)),
+    (0x1F000, Kind("emoji", 2.2, 0.5)),
+    (0x1FB00, Kind("rare scripts of four bytes", 3.8, 0.4)),
+    (0x20000, Kind("rare Han", 3.6, 0.4)),
+    (0x30000, Kind("rare scripts of four bytes", 3.8, 0.4)),
+)
+"""Kinds of all else by their first character; each ends where the next begins."""
+
+AROUND = Kind("around messages", 1.0, 0.1)
+"""Markers, roles and ends, counted in tokens."""
+
+KINDS: tuple[Kind, ...] = (
+    *PLAIN,
+    *dict.fromkeys(kind for _, kind in SCRIPTS),
+    AROUND,
+)
+RATES = tuple(kind.tokens for kind in KINDS)
+ERRORS = tuple(kind.error for kind in KINDS)
+
+PER_MESSAGE, OPENING = 4, 3
+"""Tokens around a message (two markers, its role, the end) and before the reply."""
+
+_STARTS = [start for start, _ in SCRIPTS]
+_PLACES = [KINDS.index(kind) for _, kind in SCRIPTS]
+_LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
+_SIGNS = bytes(b for b in range(33, 127) if not chr(b).isalnum())
+_DIGITS = re.compile(rb"[0-9]{1,3}")
+_BREAKS = re.compile(rb"[ \t]*\n+|[ \t]{2,}")
+_WORDS = "the", "of", "and", "to", "is", "that", "for", "with", "this", "you"
+_COMMON = tuple(f" {word} ".encode() for word in _WORDS)
+_ENGLISH, _CODE = 0.1, (0.08, 0.16)
+"""Share of these words in English, and of signs and digits in code and data."""
+
+
+def kinds(text: str) -> tuple[float, ...]:
+    """Count the units of ``text`` by kind, in the order of ``KINDS``."""
+    raw = text.encode("utf-8", "surrogatepass")
+    found = [0.0] * len(KINDS)
+    letters = len(raw) - len(raw.translate(None, _LETTERS))
+    signs = len(raw) - len(raw.translate(None, _SIGNS))
+    digits = len(_DIGITS.findall(raw))
+    english = letters and _english(raw, letters, signs + digits)
+    found[0], found[1] = letters * english, letters * (1 - english)
+    found[2], found[3], found[4] = digits, signs, len(_BREAKS.findall(raw))
+    if not text.isascii():
+        for char, count in Counter(text).items():
+            if char >= "\x80":
+                found[_place(char)] += count
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _place(char: str) -> int:
+    return _PLACES[bisect_right(_STARTS, ord(char)) - 1]
+
+
+def _english(raw: bytes, letters: int, signs: int) -> float:
+    """Tell how far the Latin letters of a text are English or code, 0 to 1."""
+    low = raw.lower()
+    words = raw.count(b" ") + 1
+    common = sum(map(low.count, _COMMON)) / words / _ENGLISH
+    start, full = _CODE
+    code = (signs / (letters + signs) - start) / (full - start)
+    if words < 8:  # too few to tell
+        common = max(common, 0.5)
+    return min(max(common, code, 0.0), 1.0)
+
+
+def weigh(text: str) -> float:
+    """Return the tokens that ``text`` is likely to be."""
+    return sum(map(operator.mul, kinds(text), RATES)) if text else 0.0
+
+
+def features(body: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return a request's units by kind, and the tokens around its messages."""
+    found = list(kinds("\n".join(texts(body))))
+    messages = body.get("messages")
+    count = len(messages) if isinstance(messages, list | tuple) else 0
+    found[-1] = PER_MESSAGE * count + OPENING
+    return tuple(found)
+
+
+def texts(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield all texts of a request that its model reads, declarations as JSON."""
+    for key, value in body.items():
+        if key in DECLARED:
+            if value:
+                yield declared(value)
+        elif key in _READ:
+            yield from pieces(value)
+
+
+def declared(value: Any) -> str:
+    """Return tools or a schema as the JSON that a host's template writes."""
+    return json.dumps(value, ensure_ascii=False, default=schema_of)
+
+
+def schema_of(value: Any) -> Any:
+    """Return what JSON is written of a tool that is no dict."""
+    return getattr(value, "schema", None) or str(value)
+
+
+DECLARED = frozenset({"tools", "response_format", "functions", "guided_json"})
+_READ = frozenset(
+    {"messages", "prompt", "suffix", "input", "query", "documents", "system"}
+)
+
+
+def pieces(value: Any) -> Iterator[str]:
+    """Yield the texts in a request's messages, prompts and documents."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in ("role", "type", "image_url", "video_url"):
+                yield from pieces(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from pieces(item)

@@ -304,9 +304,14 @@ class Kimi(Handle):
             self._connection.async_client,
             prompt,
             store=self.ledger,
-            estimate=self.ledger.bill,
+            estimate=self._bill,
             **grid,
         )
+
+    def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
+        """Price one call as it will be sent, the defaults of this object included."""
+        asked = {**self.client.defaults, **params}
+        return self.ledger.bill(host, model, asked, prompt)
 
     def race(
         self, prompt: Any, hosts: Any, *, show: bool | None = None, **params: Any

@@ -8,7 +8,7 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -266,6 +266,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         body: The JSON as it is sent; never holds a key.
         created: Unix time.
         meta: What the caller wants remembered with it, never sent.
+        arrived: Gives what has arrived of the answer, in pieces that only grow: no
+            answer has more tokens than they have bytes.
     """
 
     id: str
@@ -275,6 +277,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     body: dict[str, Any]
     created: float
     meta: dict[str, Any] = {}
+    arrived: Callable[[], Sequence[bytes | bytearray]] = tuple
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -295,7 +298,11 @@ class Observer(Protocol):
         """Note a call before it is sent; raise a ``KimiError`` to refuse it."""
 
     def progressed(self, call: Call, usage: Usage) -> None:
-        """Note the estimated usage so far, a few times a second; raise to stop."""
+        """Note the estimated usage so far, a few times a second; raise to stop.
+
+        Observers that have ``lost(call, error)`` are also told of a request that was
+        sent and will be sent again, so that the host may bill it twice.
+        """
 
     def closed(
         self, call: Call, reply: Reply | None, error: BaseException | None

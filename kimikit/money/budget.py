@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
-from kimikit.money.estimates import ceiling
+from kimikit.money.bills import at_most
+from kimikit.money.estimates import size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
 from kimikit.money.rows import outcome, some
+from kimikit.money.tokens import Encode, encoder
 from kimikit.types import Call, Reply, Usage
 
 PER_DAY = "KIMIKIT_BUDGET_USD_PER_DAY"
@@ -25,9 +27,12 @@ as it grows, and it is stopped where they would pass the limit. Holding back the
 window of 262,144 would refuse every such call under a budget of half a dollar."""
 
 AHEAD = 512
-"""Answer tokens that may arrive between two looks at a stream, a few times a second."""
+"""Answer tokens that may arrive between two looks at a stream: 128 characters."""
 
 _STACK: ContextVar[tuple[Budget, ...]] = ContextVar("kimikit_budgets", default=())
+_BLOCKS: list[tuple[int, Budget]] = []
+"""All open blocks of the process, each with the thread that it is in."""
+
 _LOCK = threading.Lock()
 """Guards the figures of all budgets: nested ones are checked and charged as one."""
 
@@ -46,7 +51,7 @@ _TOLD = {
     "tokens": ("budget of {:,.0f} tokens", "{:,} tokens",
                "Raise the limit (tokens=...)"),
     "day": ("day's budget of ${}", "${:.6f}",
-            f"Raise {PER_DAY}, which holds for all kernels, wait for tomorrow"),
+            f"Raise {PER_DAY}, which holds for all kernels, wait for a new day in UTC"),
 }  # fmt: skip
 """Kinds of limits: what they are called, how their amounts read, and a remedy."""
 
@@ -142,10 +147,13 @@ class Budget:
 
     def __enter__(self) -> Budget:
         self._tokens.append(_STACK.set((*_STACK.get(), self)))
+        _BLOCKS.append((threading.get_ident(), self))
         return self
 
     def __exit__(self, *error: object) -> None:
         _STACK.reset(self._tokens.pop())
+        place = max(n for n, (_, block) in enumerate(_BLOCKS) if block is self)
+        del _BLOCKS[place]
 
     def __repr__(self) -> str:
         parts = []
@@ -156,19 +164,59 @@ class Budget:
         return f"budget: {' and '.join(parts)} spent, {some(len(self.held))} open"
 
 
-class _Open(NamedTuple):
-    """A call that budgets hold something for, and the tokens they hold."""
+def around() -> tuple[Budget, ...]:
+    """Return the budgets of the ``with`` blocks that a call is made in.
 
-    budgets: tuple[Budget, ...]
-    usage: Usage
+    A thread or an executor does not inherit them from where it was started. So a
+    thread that is in no block of its own is in those that other threads have open.
+    """
+    stack = _STACK.get()
+    if stack or not _BLOCKS:
+        return stack
+    here = threading.get_ident()
+    return tuple(block for thread, block in tuple(_BLOCKS) if thread != here)
+
+
+class _Open:
+    """A call that budgets hold something for.
+
+    Attributes:
+        budgets: The budgets.
+        usage: The tokens that they hold.
+        arrived: Tokens of the answer so far at most.
+    """
+
+    def __init__(self, budgets: tuple[Budget, ...], usage: Usage) -> None:
+        self.budgets = budgets
+        self.usage = usage
+        self.arrived = 0
+        self._seen: list[int] = []
+
+    def look(self, call: Call, encode: Encode | None) -> None:
+        """Count what is new of an answer: its bytes, or its tokens where they can be.
+
+        A character that is cut at the end is counted by its bytes, twice at most.
+        """
+        for place, piece in enumerate(call.arrived()):
+            if place == len(self._seen):
+                self._seen.append(0)
+            new = bytes(piece[self._seen[place] :])
+            if new and encode is None:
+                self.arrived += len(new)
+            elif new and encode is not None:
+                text = new.decode("utf-8", "ignore")
+                cut = len(new) - size(text)
+                self.arrived += len(encode(text)) + cut
+            self._seen[place] = len(piece)
 
 
 class Budgets:
     """The one observer a client needs: all limits in force, then the ledger.
 
     Applies the limits given here, those of the ``with`` blocks around a call (also in
-    threads and tasks that run in a copy of the block's context), and the day's limit
-    of all kernels, which the ledger keeps. Closes whatever it opened.
+    tasks, in threads and in executors), and the day's limit of all kernels, which the
+    ledger keeps; a day is one of UTC, so that it is the same for all. Closes whatever
+    it opened.
 
     Args:
         ledger: Where calls are written down.
@@ -196,7 +244,7 @@ class Budgets:
             BudgetExceeded: If a limit would be passed, or no price is known.
             BadInput: If nothing bounds the answer of a call that is not streamed.
         """
-        budgets = tuple(dict.fromkeys((*self.always, *_STACK.get())))
+        budgets = tuple(dict.fromkeys((*self.always, *around())))
         if not budgets and self.usd_per_day is None:
             self.ledger.opened(call)
             return
@@ -210,7 +258,7 @@ class Budgets:
     def _at_first(self, call: Call) -> Usage:
         """Return the tokens to hold back before anything of the answer is there."""
         longest = self.ledger.prices.longest(call.host.name, call.model)
-        prompt, answer = ceiling(call.endpoint, call.body, longest)
+        prompt, answer = at_most(call.endpoint, call.body, longest, exact=True)
         if call.endpoint not in ("chat", "complete"):
             answer = 0
         elif call.body.get("stream") and not _bounded(call):
@@ -246,7 +294,8 @@ class Budgets:
                 budget.check(call.id, ask)
             for budget in budgets:
                 budget.held[call.id] = ask
-        self._open[call.id] = _Open(budgets, usage)
+        held = self._open.setdefault(call.id, _Open(budgets, usage))
+        held.usage = usage
         return ask.usd
 
     def _day(self, usd: Decimal) -> Check | None:
@@ -262,11 +311,13 @@ class Budgets:
         """
         self.ledger.progressed(call, usage)
         held = self._open.get(call.id)
-        grown = usage.completion_tokens + AHEAD
-        if held is None or grown <= held.usage.completion_tokens or _bounded(call):
+        if held is None or _bounded(call):
             return
-        more = Usage(held.usage.prompt_tokens, grown)
-        usd = self._hold(call, held.budgets, more)
+        held.look(call, encoder() if "kimi" in call.model.lower() else None)
+        grown = max(held.arrived, usage.completion_tokens) + AHEAD
+        if grown <= held.usage.completion_tokens:
+            return
+        usd = self._hold(call, held.budgets, Usage(held.usage.prompt_tokens, grown))
         if day := self._day(usd):
             self.ledger.hold(call, usd, day)
 
@@ -278,12 +329,40 @@ class Budgets:
             # Sent and not answered: the host may have billed all of it.
             spent = None
             if reply is not None:
-                usd, _ = self.ledger.cost(call, reply)
-                spent = Amount(usd or Decimal(0), reply.usage.total_tokens)
+                spent = self._spent(call, reply)
             elif outcome(reply, error) == "failed":
                 spent = NOTHING
             self._settle(call, spent)
         self.ledger.closed(call, reply, error)
+
+    def _spent(self, call: Call, reply: Reply) -> Amount:
+        """Return what an answer took; at most, where its host did not say."""
+        usd, usage = self.ledger.cost(call, reply)[0], reply.usage
+        if usage.estimated:
+            held = self._open[call.id]
+            answer = max(held.arrived, usage.completion_tokens)
+            most = Usage(max(held.usage.prompt_tokens, usage.prompt_tokens), answer)
+            prices = self.ledger.prices
+            dear = prices(call.host.name, call.model, most, call.created)
+            usd, usage = max(usd or Decimal(0), dear or Decimal(0)), most
+        return Amount(usd or Decimal(0), usage.total_tokens)
+
+    def lost(self, call: Call, error: BaseException) -> None:
+        """Keep what a request took that was sent and lost, and hold as much again.
+
+        Raises:
+            BudgetExceeded: If it does not fit twice: then it is not sent again.
+        """
+        if outcome(None, error) != "lost":
+            return
+        self.ledger.lost(call, error)
+        if call.id not in self._open:
+            return
+        held = self._open[call.id]
+        self._settle(call, None)
+        usd = self._hold(call, held.budgets, held.usage)
+        if day := self._day(usd):
+            self.ledger.hold(call, usd, day)
 
     def _settle(self, call: Call, spent: Amount | None) -> None:
         with _LOCK:

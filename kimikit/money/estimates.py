@@ -196,7 +196,7 @@ def _message_at_most(message: Any) -> int:
     for key, value in message.items():
         if key in ("content", "reasoning_content", "reasoning"):
             most += sum(map(size, pieces(value)))
-            most += PER_IMAGE * sum(map(_is_picture, _listed(value)))
+            most += pictures(sum(map(_is_picture, _listed(value))))
         elif key != "role" and value:
             rest[key] = value
     return most + (2 * _written(rest) if rest else 0)
@@ -205,6 +205,11 @@ def _message_at_most(message: Any) -> int:
 def _written(value: Any) -> int:
     """Return the bytes of JSON; escapes of other scripts are the longest way."""
     return len(json.dumps(value, default=schema_of))
+
+
+def pictures(count: int) -> int:
+    """Return the tokens of so many pictures at most."""
+    return PER_IMAGE * count
 
 
 def size(text: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import os
 import re
 import sqlite3
@@ -21,15 +20,15 @@ import platformdirs
 
 from kimikit.errors import BadInput
 from kimikit.handle import Handle
-from kimikit.money import views
-from kimikit.money.estimates import ceiling, estimate
+from kimikit.money import bills, views
+from kimikit.money.estimates import ceiling
 from kimikit.money.prices import PriceBook
 from kimikit.money.records import Records, choice, time_zone
-from kimikit.money.rows import Total, outcome
-from kimikit.money.store import COUNTS, LARGEST, dollars, pico
+from kimikit.money.rows import outcome
+from kimikit.money.storable import counts, execute, plain_json
+from kimikit.money.store import COUNTS, dollars, pico
 from kimikit.shown import Section, Shown
 from kimikit.types import Call, Reply, Usage
-from kimikit.wire.requests import as_messages
 from kimikit.wire.secrets import redact, without
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
@@ -38,9 +37,6 @@ _SECRET = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
 """What no row holds, besides keys: the bytes of pictures."""
 
 _OF_REPLY = ("first_token_s", "duration_s", "finish_reason")
-LIKELY_TOKENS = 300
-"""Answer tokens taken as likely for a model that the ledger does not know yet."""
-
 Check = Callable[[Decimal], None]
 """Raises if too much is spent or held by other calls of the day, in US dollars."""
 
@@ -86,6 +82,7 @@ class Ledger(Handle, Records, Shown):
         session: This kernel's own mark in the rows.
         running: Calls that are open in this kernel, with their tokens so far.
         secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
+        recent: What the last answers of a model took, for a moment.
 
     Raises:
         BadInput: If ``store`` is another word.
@@ -109,6 +106,7 @@ class Ledger(Handle, Records, Shown):
         self.running: dict[str, Usage] = {}
         self.secrets: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
+        self.recent: dict[str, tuple[float, list[bills.Answered]]] = {}
         self._zone: tuple[int, str] | None = None
 
     @property
@@ -178,6 +176,17 @@ class Ledger(Handle, Records, Shown):
         self.running[call.id] = usage
         self._tell()
 
+    def lost(self, call: Call, error: BaseException) -> None:
+        """Write down a request that was taken and lost, and is being sent again.
+
+        The host may bill it beside the one that is answered in the end.
+        """
+        if outcome(None, error) != "lost":
+            return
+        gone = msgspec.structs.replace(call, id=uuid.uuid4().hex, meta={})
+        self.opened(gone)
+        self.closed(gone, None, error)
+
     def closed(
         self, call: Call, reply: Reply | None, error: BaseException | None
     ) -> None:
@@ -226,8 +235,8 @@ class Ledger(Handle, Records, Shown):
     ) -> tuple[Decimal | None, Decimal | None]:
         """Return the likely and the highest cost of one call in US dollars.
 
-        Likely is the mean answer that was seen of this model, highest is
-        ``max_tokens`` or, without it, the model's longest answer.
+        Likely is the mean of complete answers that this model gave to such requests,
+        highest is ``max_tokens`` or, without it, the model's longest answer.
 
         Args:
             host: Name of the host profile.
@@ -238,19 +247,7 @@ class Ledger(Handle, Records, Shown):
         Returns:
             Two costs; ``None`` where no price or no limit is known.
         """
-        price = self.prices.lookup(host, model, time.time())
-        if price is None:
-            return None, None
-        turns = as_messages(prompt, system=params.get("system"), image=None)
-        body = {**params, "system": None, "messages": turns}
-        most = ceiling("chat", body, self.prices.longest(host, model))
-        seen = self.total(by="model").get(model, Total())
-        answer = LIKELY_TOKENS
-        if seen.calls:
-            answer = round(seen.completion_tokens / seen.calls)
-        if most.completion_tokens is not None:
-            answer = min(answer, most.completion_tokens)
-        return price.cost(Usage(estimate(body).tokens, answer)), most.cost(price)
+        return bills.bill(self, host, model, params, prompt)
 
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.
@@ -278,7 +275,7 @@ class Ledger(Handle, Records, Shown):
             "state": outcome(reply, error),
             # A host that was left to choose the model says which it took.
             "model": call.model or (reply.model if reply else ""),
-            **(_counts(reply.usage) if reply else dict.fromkeys(COUNTS)),
+            **(counts(reply.usage) if reply else dict.fromkeys(COUNTS)),
             **{name: reply and getattr(reply, name) for name in _OF_REPLY},
             "cost": pico(cost),
             "price": price,
@@ -364,7 +361,7 @@ def _day(call: Call) -> str:
 def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     sql = f"INSERT OR IGNORE INTO calls ({names}, state) VALUES ({values}, 'open')"
-    if _bound(db, sql, row).rowcount and request is not None:
+    if execute(db, sql, row).rowcount and request is not None:
         db.execute("INSERT INTO requests VALUES (last_insert_rowid(), ?)", (request,))
 
 
@@ -372,56 +369,15 @@ def _complete(db: sqlite3.Connection, id: str, end: dict[str, Any]) -> bool:
     """Complete the open row of a call; tell whether there was one."""
     sets = ", ".join(f"{name} = :{name}" for name in end)
     sql = f"UPDATE calls SET {sets} WHERE id = :id AND state = 'open'"
-    return _bound(db, sql, {**end, "id": id}).rowcount > 0
-
-
-def _bound(db: sqlite3.Connection, sql: str, row: dict[str, Any]) -> sqlite3.Cursor:
-    """Run SQL with a row's values; texts that SQLite cannot take are made so."""
-    try:
-        return db.execute(sql, row)
-    except (UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
-        plain = int | float | bytes | None
-        kept = {
-            name: value
-            if isinstance(value, plain)
-            else str(value).encode("utf-8", "replace").decode()
-            for name, value in row.items()
-        }
-        return db.execute(sql, kept)
-
-
-def _counts(usage: Usage) -> dict[str, int | None]:
-    """Return what a row keeps of a usage; a figure that no call has is unknown."""
-    found = {name: getattr(usage, name) for name in COUNTS}
-    if max(found.values()) > LARGEST or min(found.values()) < 0:
-        return {n: c if 0 <= c <= LARGEST else None for n, c in found.items()}
-    return found
+    return execute(db, sql, {**end, "id": id}).rowcount > 0
 
 
 def _json(value: Any) -> str:
     try:
         return msgspec.json.encode(value, enc_hook=str).decode()
     except (ValueError, RecursionError, OverflowError):
-        return _plain_json(value)  # such as one half of a surrogate pair
+        return plain_json(value)  # such as one half of a surrogate pair
 
 
 def _pictureless(text: str) -> str:
     return _SECRET.sub("***", text) if ";base64," in text else text
-
-
-def _plain_json(value: Any) -> str:
-    """Return JSON of a value with odd parts; what is no text or figure is left out."""
-    if isinstance(value, Reply):
-        value = msgspec.structs.asdict(value) | {"raw": {}, "alternatives": ()}
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=_part, skipkeys=True)
-    except (ValueError, RecursionError):
-        return "{}"
-    return text.encode("utf-8", "replace").decode()
-
-
-def _part(value: Any) -> Any:
-    """Return what ``json`` can write of a part that it does not know."""
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value)
-    return str(value)

@@ -162,6 +162,15 @@ class Records:
         )
         return [(body, tokens) for text, tokens in rows if (body := stored(text))]
 
+    def answered(self, model: str, limit: int) -> list[tuple[Any, ...]]:
+        """Return the last complete chats with ``model``, and their answers' tokens."""
+        return self._store.read(
+            "SELECT body, completion_tokens FROM calls JOIN requests USING (seq)"
+            " WHERE state = 'complete' AND model = ? AND endpoint = 'chat'"
+            " AND completion_tokens > 0 ORDER BY seq DESC LIMIT ?",
+            [model, limit],
+        )
+
     @overload
     def total(self, by: None = None, since: Since = None) -> Total: ...
     @overload

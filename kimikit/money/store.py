@@ -38,6 +38,7 @@ from kimikit.money.migrations import (
     migrate,
     transaction,
 )
+from kimikit.money.storable import LARGEST
 
 __all__ = [
     "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",
@@ -55,11 +56,6 @@ HURRY_S = 0.05
 """How long such a try waits: it stands in the way of calls."""
 TIDY_S = 1.0
 """How long tidying up waits for other kernels' reads."""
-
-LARGEST = 10**15
-"""The largest figure that a row keeps, and 1,000 dollars in pico-dollars. What a host
-names above it is no figure of one call, and sums of it would not fit into a column."""
-
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """So that a pipe at the ledger's path is not waited for."""

@@ -44,6 +44,12 @@ line end, which others leave out."""
 
 _ADDED = (0, SENTENCE_TOKENS - 1, SENTENCE_TOKENS)
 
+
+def is_k2(model: str) -> bool:
+    """Tell whether a model's chats are written as the count has them."""
+    return bool(_K2.search(model))
+
+
 SLOW_TOKENS = 100_000
 """Input past which, the model's page says, response speed drops."""
 

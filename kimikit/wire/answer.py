@@ -23,6 +23,8 @@ from kimikit.wire.usage import estimate_prompt, weigh
 
 PROGRESS_S = 0.2
 """Seconds between the estimates that observers get while an answer streams."""
+LOOK_CHARS = 128
+"""Characters of an answer after which observers look at it in between, for a limit."""
 FINISH_S = 10.0
 """Seconds to wait, after the finish of an answer, for its usage and its end."""
 
@@ -82,6 +84,8 @@ class Answer:
         self._logs = faults.logs()
         self._start = time.perf_counter()
         self._next_progress = self._start + PROGRESS_S
+        self._unseen, self._guess = 0, Usage(estimated=True)
+        self._weights: dict[tuple[int, int], tuple[int, float]] = {}
         self._first_token_s: float | None = None
         self._duration_s: float | None = None
         self._shown = False
@@ -89,6 +93,7 @@ class Answer:
         self._stopped = False
         self._final: Reply | None = None
         self.begin({})
+        call.arrived = self._arrived
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Expect a response with these headers; what came before it is no answer."""
@@ -199,11 +204,50 @@ class Answer:
         if self.watch is not None:
             for delta in deltas:
                 self.watch(delta)
-        if now > self._next_progress and self._told:
-            self._next_progress = now + PROGRESS_S
-            usage = self._estimate()
+        if not self._told:
+            return
+        for delta in deltas:
+            self._unseen += len(delta.text) + len(delta.reasoning)
+            if delta.calls:
+                self._unseen += sum(len(part.arguments) for part in delta.calls)
+        timely = now > self._next_progress
+        if timely or self._unseen >= LOOK_CHARS:
+            self._unseen = 0
+            if timely:
+                self._next_progress = now + PROGRESS_S
+                self._guess = self._so_far()
             for observer in self._told:
-                observer.progressed(self.call, usage)
+                observer.progressed(self.call, self._guess)
+
+    def _arrived(self) -> list[bytes | bytearray]:
+        """Return the bytes of the answer so far, and of its calls."""
+        pieces: list[bytes | bytearray] = []
+        for choice in self._folder.choices.values():
+            pieces += choice.pieces()
+        return pieces
+
+    def _so_far(self) -> Usage:
+        """Return the usage so far, from what is new in each piece: this is linear."""
+        for index, choice in self._folder.choices.items():
+            for place, piece in enumerate(choice.pieces()):
+                seen, weight = self._weights.get((index, place), (0, 0.0))
+                if len(piece) > seen:
+                    new = piece[seen:].decode("utf-8", "ignore")
+                    self._weights[index, place] = len(piece), weight + weigh(new)
+        tokens = math.ceil(sum(weight for _, weight in self._weights.values()))
+        return Usage(self._prompt_tokens, tokens, estimated=True)
+
+    def lost(self, error: errors.HostError) -> None:
+        """Tell observers of a request that was sent, and is going to be sent again."""
+        for observer in self._told:
+            tell = getattr(observer, "lost", None)
+            if tell is not None:
+                try:
+                    tell(self.call, error)
+                except errors.BudgetExceeded:
+                    raise
+                except Exception as exc:
+                    errors.warn(f"{observer!r} failed: {exc}")
 
     def check(self) -> None:
         """Raise what the host reported inside its answer, or that it gave none."""

@@ -69,6 +69,10 @@ _THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
 """Types of content parts that hold reasoning."""
 
 
+_MARKERS = 16
+"""Tokens that stand around a call at most."""
+
+
 class Choice:
     """One of the ``n`` answers while it arrives.
 
@@ -110,6 +114,14 @@ class Choice:
         self.logprobs: list[Any] = []
         self.extras = Extras()
         self.beside = Extras()
+
+    def pieces(self) -> list[bytes | bytearray]:
+        """Return all that the model wrote, as it came."""
+        thought = self.reasoning if self.told else b""
+        found: list[bytes | bytearray] = [self.said, thought]
+        for call in self.calls.calls:
+            found += call.pieces, f"{call.id} {call.name}".encode() + bytes(_MARKERS)
+        return found
 
 
 class Folder:

@@ -48,6 +48,7 @@ class Tries(Bodies):
             if isinstance(error, errors.ModelNotFound):
                 faults.name_models(error, answer.call.model, await self._live())
             raise error
+        answer.lost(error)
         if answer.watch is not None:
             answer.watch(wait)
         await self._sleep(wait.seconds)

@@ -69,15 +69,15 @@ SCRIPTS: tuple[tuple[int, Kind], ...] = (
     (0x1E00, Kind("Latin with marks", 1.3, 0.35)),
     (0x1F00, Kind("Greek", 0.65, 0.2)),
     (0x2000, Kind("signs", 1.2, 0.6)),
-    (0x2E80, Kind("Han and its signs", 0.75, 0.4)),
+    (0x2E80, Kind("Han and its signs", 0.54, 0.4)),
     (0x3040, Kind("kana", 0.7, 0.3)),
-    (0x3100, Kind("Han and its signs", 0.75, 0.4)),
+    (0x3100, Kind("Han and its signs", 0.54, 0.4)),
     (0xA000, Kind("rare scripts of three bytes", 2.5, 0.6)),
     (0xAC00, Kind("Hangul", 0.95, 0.3)),
     (0xD800, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0xF900, Kind("Han and its signs", 0.75, 0.4)),
+    (0xF900, Kind("Han and its signs", 0.54, 0.4)),
     (0xFB00, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0xFF00, Kind("Han and its signs", 0.75, 0.4)),
+    (0xFF00, Kind("Han and its signs", 0.54, 0.4)),
     (0x10000, Kind("rare scripts of four bytes", 3.8, 0.4)),
     (0x1F000, Kind("emoji", 2.2, 0.5)),
     (0x1FB00, Kind("rare scripts of four bytes", 3.8, 0.4)),
@@ -86,12 +86,16 @@ SCRIPTS: tuple[tuple[int, Kind], ...] = (
 )
 """Kinds of all else by their first character; each ends where the next begins."""
 
+TRADITIONAL = Kind("traditional Han", 1.0, 0.3)
+"""Han where characters stand that only the traditional script has."""
+
 AROUND = Kind("around messages", 1.0, 0.1)
 """Markers, roles and ends, counted in tokens."""
 
 KINDS: tuple[Kind, ...] = (
     *PLAIN,
     *dict.fromkeys(kind for _, kind in SCRIPTS),
+    TRADITIONAL,
     AROUND,
 )
 RATES = tuple(kind.tokens for kind in KINDS)
@@ -102,12 +106,20 @@ PER_MESSAGE, OPENING = 4, 3
 
 _STARTS = [start for start, _ in SCRIPTS]
 _PLACES = [KINDS.index(kind) for _, kind in SCRIPTS]
+_HAN, _KANA = (
+    next(n for n, kind in enumerate(KINDS) if kind.name == name)
+    for name in ("Han and its signs", "kana")
+)
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _SIGNS = bytes(b for b in range(33, 127) if not chr(b).isalnum())
 _DIGITS = re.compile(rb"[0-9]{1,3}")
 _BREAKS = re.compile(rb"[ \t]*\n+|[ \t]{2,}")
 _WORDS = "the", "of", "and", "to", "is", "that", "for", "with", "this", "you"
 _COMMON = tuple(f" {word} ".encode() for word in _WORDS)
+_ONLY_TRADITIONAL = frozenset(
+    "們這來個說為會時國對於與發點還過學開關現從間東車長門問經動種後樣無應當實體電機數錄檔選"
+    "設請讀寫誤變參覽網頁處將並該"
+)
 _ENGLISH, _CODE = 0.1, (0.08, 0.16)
 """Share of these words in English, and of signs and digits in code and data."""
 
@@ -123,9 +135,13 @@ def kinds(text: str) -> tuple[float, ...]:
     found[0], found[1] = letters * english, letters * (1 - english)
     found[2], found[3], found[4] = digits, signs, len(_BREAKS.findall(raw))
     if not text.isascii():
+        traditional = 0
         for char, count in Counter(text).items():
             if char >= "\x80":
                 found[_place(char)] += count
+                traditional += count * (char in _ONLY_TRADITIONAL)
+        if traditional > 0.03 * found[_HAN] > found[_KANA]:
+            found[-2], found[_HAN] = found[_HAN], 0.0
     return tuple(found)
 
 

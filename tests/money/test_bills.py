@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 from support.money import KIMI_K3, ask, make_reply
 
-from kimikit.money.ledger import LIKELY_TOKENS, Ledger
+from kimikit.money.bills import LIKELY_TOKENS
+from kimikit.money.ledger import Ledger
 
 
 @pytest.fixture

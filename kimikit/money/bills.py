@@ -1,0 +1,156 @@
+"""What a call will cost, before it is made: likely, and at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kimikit.money.estimates import (
+    TEMPLATE_AT_MOST,
+    Ceiling,
+    ceiling,
+    estimate,
+    pictures,
+)
+from kimikit.money.rows import stored
+from kimikit.money.tokens import count_chat, encoder, is_k2
+from kimikit.types import Usage
+from kimikit.wire.requests import as_messages
+
+if TYPE_CHECKING:
+    from kimikit.money.ledger import Ledger
+
+LIKELY_TOKENS = 300
+"""Answer tokens taken as likely for a model that the ledger does not know yet."""
+
+LIKELY_PICTURE = 1024
+"""Prompt tokens taken as likely for a picture."""
+
+ALIKE = 3
+"""Complete answers from which on those of a kind, or to the same words, count."""
+
+RECENT = 200
+"""How many of a model's last answers are looked at."""
+
+FRESH_S = 2.0
+"""For how long what was seen of a model is not looked up again."""
+
+
+class Answered(NamedTuple):
+    """A complete answer, as far as it tells what the next will take.
+
+    Attributes:
+        tokens: Tokens of one answer.
+        kind: What was asked for beside the words.
+        words: The messages.
+    """
+
+    tokens: float
+    kind: tuple[Any, ...]
+    words: Any
+
+
+def bill(
+    ledger: Ledger, host: str, model: str, params: Mapping[str, Any], prompt: Any
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return the likely and the highest cost of one call; see ``Ledger.bill``."""
+    price = ledger.prices.lookup(host, model, time.time())
+    if price is None:
+        return None, None
+    given = {name: value for name, value in params.items() if value is not None}
+    turns = as_messages(prompt, system=given.pop("system", None), image=None)
+    shown = given.pop("image", None)
+    shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)
+    body = {**given, "model": model, "messages": turns}
+    most = at_most("chat", body, ledger.prices.longest(host, model), exact=True)
+    most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
+    tokens = _prompt(body) + LIKELY_PICTURE * shown
+    answers = body.get("n") if isinstance(body.get("n"), int) else 1
+    each = likely_answer(ledger, model, body)
+    if most.completion_tokens is not None:
+        each = min(each, most.completion_tokens / (answers or 1))
+    likely = Usage(tokens, round(each * (answers or 1)))
+    return price.cost(likely), most.cost(price)
+
+
+def at_most(
+    endpoint: str, body: Mapping[str, Any], longest: int, *, exact: bool
+) -> Ceiling:
+    """Return what a request takes at most.
+
+    Args:
+        endpoint: ``chat``, ``complete`` and so on.
+        body: The JSON of the request.
+        longest: The model's longest answer in tokens, 0 for unknown.
+        exact: Whether its words are counted where Kimi K2's own tokenizer is at hand;
+            it takes a second for some megabytes.
+    """
+    most = ceiling(endpoint, body, longest)
+    encode = encoder() if exact and endpoint == "chat" else None
+    if encode is None or not is_k2(str(body.get("model"))):
+        return most
+    tokens, plain = count_chat(encode, body["messages"], body.get("tools") or ())
+    if not plain:
+        return most
+    return most._replace(
+        prompt_tokens=min(most.prompt_tokens, tokens + TEMPLATE_AT_MOST)
+    )
+
+
+def _prompt(body: Mapping[str, Any]) -> int:
+    """Return the prompt tokens that a request is likely to have."""
+    encode = encoder()
+    if encode is None or "kimi" not in str(body.get("model")).lower():
+        return estimate(body).tokens
+    tools = [getattr(tool, "schema", tool) for tool in body.get("tools") or ()]
+    return count_chat(encode, body["messages"], tools)[0]
+
+
+def likely_answer(ledger: Ledger, model: str, body: Mapping[str, Any]) -> float:
+    """Return the tokens that one answer is likely to have.
+
+    They are the mean of complete answers of the same model: to the same words if there
+    are some, else of the same kind, else of any.
+    """
+    seen = ledger.recent.get(model)
+    if seen is None or time.monotonic() - seen[0] > FRESH_S:
+        found = [
+            Answered(tokens / _answers(asked), _kind(asked), asked.get("messages"))
+            for text, tokens in ledger.answered(model, RECENT)
+            for asked in [stored(text) or {}]
+        ]
+        seen = ledger.recent[model] = time.monotonic(), found
+    words, kind = body.get("messages"), _kind(body)
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    for alike in (
+        [a.tokens for a in seen[1] if a.words == words and a.kind == kind],
+        [a.tokens for a in seen[1] if a.kind == kind],
+    ):
+        if len(alike) >= ALIKE:
+            return _mean(alike, limit)
+    return _mean([a.tokens for a in seen[1]] or [LIKELY_TOKENS], limit)
+
+
+def _mean(tokens: list[float], limit: Any) -> float:
+    """Return the mean of answers as a limit would have cut them."""
+    if limit:
+        tokens = [min(each, limit) for each in tokens]
+    return sum(tokens) / len(tokens)
+
+
+def _answers(body: Mapping[str, Any]) -> int:
+    given = body.get("n")
+    return given if isinstance(given, int) and given > 0 else 1
+
+
+def _kind(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what, beside its words, decides how long an answer gets."""
+    form = body.get("response_format")
+    thinking = body.get("thinking"), body.get("reasoning"), body.get("reasoning_effort")
+    return (
+        bool(body.get("tools")),
+        form.get("type") if isinstance(form, Mapping) else form,
+        *map(repr, thinking),
+    )

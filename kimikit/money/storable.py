@@ -1,0 +1,57 @@
+"""What a host sent, made such that SQLite can keep it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from kimikit.money.migrations import COUNTS
+from kimikit.types import Reply, Usage
+
+LARGEST = 10**15
+"""The largest figure that a row keeps, and 1,000 dollars in pico-dollars. What a host
+names above it is no figure of one call, and sums of it would not fit into a column."""
+
+
+def execute(db: sqlite3.Connection, sql: str, row: dict[str, Any]) -> sqlite3.Cursor:
+    """Run SQL with a row's values; texts that SQLite cannot take are made so."""
+    try:
+        return db.execute(sql, row)
+    except (UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        plain = int | float | bytes | None
+        kept = {
+            name: value
+            if isinstance(value, plain)
+            else str(value).encode("utf-8", "replace").decode()
+            for name, value in row.items()
+        }
+        return db.execute(sql, kept)
+
+
+def counts(usage: Usage) -> dict[str, int | None]:
+    """Return what a row keeps of a usage; a figure that no call has is unknown."""
+    found = {name: getattr(usage, name) for name in COUNTS}
+    if max(found.values()) > LARGEST or min(found.values()) < 0:
+        return {n: c if 0 <= c <= LARGEST else None for n, c in found.items()}
+    return found
+
+
+def plain_json(value: Any) -> str:
+    """Return JSON of a value with odd parts; what is no text or figure is left out."""
+    if isinstance(value, Reply):
+        value = msgspec.structs.asdict(value) | {"raw": {}, "alternatives": ()}
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=_part, skipkeys=True)
+    except (ValueError, RecursionError):
+        return "{}"
+    return text.encode("utf-8", "replace").decode()
+
+
+def _part(value: Any) -> Any:
+    """Return what ``json`` can write of a part that it does not know."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    return str(value)

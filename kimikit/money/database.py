@@ -120,3 +120,8 @@ def is_ours(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return head == b"SQLite format 3\0" or not head.strip(b"\0")
+
+
+def time_zone() -> str:
+    """Return what tells one time zone from another: its names and offsets."""
+    return f"{'/'.join(time.tzname)} {-time.timezone} {-time.altzone}"

@@ -21,9 +21,10 @@ import platformdirs
 from kimikit.errors import BadInput
 from kimikit.handle import Handle
 from kimikit.money import bills, views
+from kimikit.money.database import time_zone
 from kimikit.money.estimates import ceiling
 from kimikit.money.prices import PriceBook
-from kimikit.money.records import Records, choice, time_zone
+from kimikit.money.records import Records, choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
@@ -192,6 +193,7 @@ class Ledger(Handle, Records, Shown):
     ) -> None:
         """Complete the row of a call with its usage, its cost and its answer."""
         self.running.pop(call.id, None)
+        self.recent.pop(call.model, None)
         end = self._end(call, reply, error)
         kept = reply and self._reply(call, reply)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -14,6 +13,7 @@ import msgspec
 
 from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.money import words
+from kimikit.money.database import time_zone
 from kimikit.money.estimates import Sample
 from kimikit.money.rows import COLUMNS, CallRow, Calls, Total, stored
 from kimikit.money.store import GROUPS, SUMS, Store
@@ -249,8 +249,13 @@ class Records:
 
     def session_total(self, session: str) -> Total:
         """Return what the calls of one kernel took."""
-        sql = f"SELECT {_EACH} FROM calls WHERE session = ? GROUP BY session"
-        return sum((Total(*row) for row in self._store.read(sql, [session])), Total())
+        moved = ", ".join("?" * len(self._moved))
+        rows = self._store.read(
+            f"SELECT {_EACH} FROM calls WHERE session = ?"
+            f" AND NOT (state = 'open' AND id IN ({moved})) GROUP BY session",
+            [session, *self._moved],
+        )
+        return sum((Total(*row) for row in rows), Total())
 
     def forget(
         self,
@@ -361,11 +366,6 @@ def choice(where: str, name: object, allowed: Sequence[str]) -> None:
             f"{where} does not know {name!r}.{nearest(str(name), allowed)}",
             f"Use one of {', '.join(allowed)}.",
         )
-
-
-def time_zone() -> str:
-    """Return what tells one time zone from another: its names and offsets."""
-    return f"{'/'.join(time.tzname)} {-time.timezone} {-time.altzone}"
 
 
 def _moment(since: Any) -> float:

@@ -70,7 +70,7 @@ SCRIPTS: tuple[tuple[int, Kind], ...] = (
     (0x1F00, Kind("Greek", 0.65, 0.2)),
     (0x2000, Kind("signs", 1.2, 0.6)),
     (0x2E80, Kind("Han and its signs", 0.54, 0.4)),
-    (0x3040, Kind("kana", 0.7, 0.3)),
+    (0x3040, Kind("kana", 0.85, 0.4)),
     (0x3100, Kind("Han and its signs", 0.54, 0.4)),
     (0xA000, Kind("rare scripts of three bytes", 2.5, 0.6)),
     (0xAC00, Kind("Hangul", 0.95, 0.3)),
@@ -86,10 +86,10 @@ SCRIPTS: tuple[tuple[int, Kind], ...] = (
 )
 """Kinds of all else by their first character; each ends where the next begins."""
 
-TRADITIONAL = Kind("traditional Han", 1.0, 0.3)
-"""Han where characters stand that only the traditional script has."""
+TRADITIONAL = Kind("traditional Han and kanji", 1.0, 0.35)
+"""Han beside kana, or where characters stand that only the traditional script has."""
 
-AROUND = Kind("around messages", 1.0, 0.1)
+AROUND = Kind("around messages", 1.0, 0.35)
 """Markers, roles and ends, counted in tokens."""
 
 KINDS: tuple[Kind, ...] = (
@@ -112,7 +112,8 @@ _HAN, _KANA = (
 )
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _SIGNS = bytes(b for b in range(33, 127) if not chr(b).isalnum())
-_DIGITS = re.compile(rb"[0-9]{1,3}")
+_DIGITS = re.compile(rb"[0-9]{1,3}| (?=[0-9])")
+"""A space before digits is a token of its own."""
 _BREAKS = re.compile(rb"[ \t]*\n+|[ \t]{2,}")
 _WORDS = "the", "of", "and", "to", "is", "that", "for", "with", "this", "you"
 _COMMON = tuple(f" {word} ".encode() for word in _WORDS)
@@ -140,7 +141,7 @@ def kinds(text: str) -> tuple[float, ...]:
             if char >= "\x80":
                 found[_place(char)] += count
                 traditional += count * (char in _ONLY_TRADITIONAL)
-        if traditional > 0.03 * found[_HAN] > found[_KANA]:
+        if max(traditional, found[_KANA]) > 0.03 * found[_HAN] > 0:
             found[-2], found[_HAN] = found[_HAN], 0.0
     return tuple(found)
 

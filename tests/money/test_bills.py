@@ -19,13 +19,13 @@ def ledger(tmp_path):
 def test_the_likely_answer_is_the_mean_of_those_seen(ledger):
     likely, most = ledger.bill("together", KIMI_K3, {"max_tokens": 2000}, "Hello")
     assert LIKELY_TOKENS * Decimal("0.000015") < likely < Decimal("0.0046")
-    assert Decimal("0.03") < most < Decimal("0.0302")
+    assert Decimal("0.03") < most < Decimal("0.0304")
     for tokens in (900, 1100):
         ask(ledger, reply=make_reply(completion=tokens))
     likely, _ = ledger.bill("together", KIMI_K3, {"max_tokens": 2000}, "Hello")
     assert Decimal("0.015") < likely < Decimal("0.0151")
     likely, most = ledger.bill("together", KIMI_K3, {"max_tokens": 10}, "Hello")
-    assert likely < most < Decimal("0.0003")
+    assert likely < most < Decimal("0.0005")
 
 
 def test_a_system_message_is_paid_for_too(ledger):

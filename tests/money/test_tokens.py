@@ -5,6 +5,7 @@ import json
 import random
 import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given

@@ -43,9 +43,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     In a file, browser tests come last: Playwright keeps an event loop running in this
     thread until the file's end.
     """
-    for item in items:
-        # Workers must agree on names, and an object's address differs in each.
-        item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
     whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
     for item in items:
         if item.path in whole and item.config.pluginmanager.hasplugin("xdist"):

@@ -8,7 +8,16 @@ annotations``, so that its documentation can be read at run time.
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, ParamSpec, TypedDict, TypeVar, get_args
+from typing import (
+    Annotated,
+    Any,
+    ParamSpec,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 from kimikit.errors import BadInput, nearest
 
@@ -71,10 +80,94 @@ class ChatParams(TypedDict, total=False):
     extra_body: Annotated[Mapping[str, Any] | None, "What only this host knows."]
 
 
+_V = TypeVar("_V")
+_Axis: TypeAlias = _V | Sequence[_V]
+
+
+class GridParams(TypedDict, total=False):
+    """``ChatParams`` in a sweep: a value, or a list of values, which is an axis."""
+
+    system: _Axis[str | None]
+    image: Any
+    tools: Any
+    model: _Axis[str | None]
+    temperature: _Axis[float | None]
+    top_p: _Axis[float | None]
+    top_k: _Axis[int | None]
+    min_p: _Axis[float | None]
+    max_tokens: _Axis[int | None]
+    max_completion_tokens: _Axis[int | None]
+    min_tokens: _Axis[int | None]
+    seed: _Axis[int | None]
+    stop: Any
+    n: _Axis[int | None]
+    tool_choice: Any
+    parallel_tool_calls: _Axis[bool | None]
+    response_format: _Axis[Mapping[str, Any] | None]
+    reasoning_effort: _Axis[str | None]
+    thinking: _Axis[Mapping[str, Any] | None]
+    reasoning: _Axis[Mapping[str, Any] | None]
+    logprobs: _Axis[bool | int | None]
+    top_logprobs: _Axis[int | None]
+    logit_bias: _Axis[Mapping[str, float] | None]
+    presence_penalty: _Axis[float | None]
+    frequency_penalty: _Axis[float | None]
+    repetition_penalty: _Axis[float | None]
+    ignore_eos: _Axis[bool | None]
+    chat_template_kwargs: _Axis[Mapping[str, Any] | None]
+    prompt_cache_key: _Axis[str | None]
+    provider: _Axis[Mapping[str, Any] | None]
+    models: Any
+    transforms: Any
+    modalities: Any
+    prediction: _Axis[Mapping[str, Any] | None]
+    service_tier: _Axis[str | None]
+    store: _Axis[bool | None]
+    metadata: _Axis[Mapping[str, str] | None]
+    user: _Axis[str | None]
+    safety_identifier: _Axis[str | None]
+    safety_model: _Axis[str | None]
+    verbosity: _Axis[str | None]
+    web_search_options: _Axis[Mapping[str, Any] | None]
+    stream: _Axis[bool | None]
+    stream_options: _Axis[Mapping[str, Any] | None]
+    timeout: Any
+    extra_headers: _Axis[Mapping[str, str] | None]
+    extra_body: _Axis[Mapping[str, Any] | None]
+
+
+_ELSEWHERE = {
+    "api_key": "Make a client with it: Kimi(api_key=...).",
+    "base_url": "Make a client of that address: Kimi(base_url=...).",
+    "api_base": "Make a client of that address: Kimi(base_url=...).",
+    "max_retries": "Set it when the client is made: Kimi(max_retries=...).",
+    "default_headers": "Pass extra_headers={...}, to a call or to Kimi(...).",
+    "headers": "Pass extra_headers={...}, to a call or to Kimi(...).",
+    "organization": "Pass extra_headers={'OpenAI-Organization': ...}.",
+    "project": "Pass extra_headers={'OpenAI-Project': ...}.",
+    "extra_query": "Leave it out: what a gateway wants can stand in extra_headers=.",
+    "default_query": "Leave it out: what a gateway wants can stand in extra_headers=.",
+    "http_client": "Pass transport= when the client is made.",
+}
+"""Options of other clients that would land in the body, keys included."""
+
+COMPLETION = frozenset({"best_of", "echo", "suffix"})
+"""What only the completion of a text takes, beside the parameters of a chat."""
+
+NOT_OF_A_TEXT = frozenset({"system", "image", "tools", "tool_choice"})
+"""Parameters of a chat that the completion of a text cannot have."""
+
 CHAT: Mapping[str, str] = {
     name: get_args(kind)[1] for name, kind in ChatParams.__annotations__.items()
 }
 """Each parameter of a chat with its line of documentation."""
+
+
+def refuse_elsewhere(given: Iterable[str]) -> None:
+    """Refuse options of other clients: in the body of a request a key would leak."""
+    for name in given:
+        if name in _ELSEWHERE:
+            raise BadInput(f"{name}= is no option of a call.", _ELSEWHERE[name])
 
 
 def refuse_unknown(
@@ -93,6 +186,7 @@ def refuse_unknown(
     for name in given:
         if name in taken or name in own or name.startswith("extra_body."):
             continue
+        refuse_elsewhere([name])
         raise BadInput(
             f"There is no option {name!r}.{nearest(name, [*own, *taken])}",
             f"If only this host knows it, pass extra_body={{{name!r}: ...}}.",
@@ -114,7 +208,9 @@ def takes_chat_params(
 
     def fill(method: Callable[_P, _R]) -> Callable[_P, _R]:
         signature = inspect.signature(method)
-        named = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
+        every = signature.parameters.values()
+        named = [p for p in every if p.kind != p.VAR_KEYWORD]
+        rest = next(p.name for p in every if p.kind == p.VAR_KEYWORD)
         own = {p.name for p in named if p.kind != p.POSITIONAL_ONLY}
         more = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
@@ -122,26 +218,36 @@ def takes_chat_params(
             if name not in own
         ]
 
-        @functools.wraps(method)
-        def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            refuse_unknown(kwargs, own, taken=taken)
-            return method(*args, **kwargs)
+        if inspect.iscoroutinefunction(method):
+
+            @functools.wraps(method)
+            async def checked(*args: Any, **kwargs: Any) -> Any:
+                refuse_unknown(kwargs, own, taken=taken)
+                return await method(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(method)
+            def checked(*args: Any, **kwargs: Any) -> Any:
+                refuse_unknown(kwargs, own, taken=taken)
+                return method(*args, **kwargs)
 
         checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*named, *more]
         )
-        checked.__doc__ = _documented(method.__doc__, [p.name for p in more])
-        return checked
+        checked.__doc__ = _documented(method.__doc__, rest, [p.name for p in more])
+        return cast(Callable[_P, _R], checked)
 
     return fill
 
 
-def _documented(doc: str | None, names: Sequence[str]) -> str | None:
-    """Put a line for each parameter in the place of the docstring's ``**params``."""
+def _documented(doc: str | None, rest: str, names: Sequence[str]) -> str | None:
+    """Put a line for each parameter in the place of the docstring's ``**rest``."""
     lines = (doc or "").splitlines()
     for index, line in enumerate(lines):
-        if line.strip().startswith("**params:"):
+        if line.strip().startswith(f"**{rest}:"):
             indent = line[: len(line) - len(line.lstrip())]
-            lines[index : index + 1] = [f"{indent}{n}: {CHAT[n]}" for n in names]
+            lines[index:index] = [f"{indent}{name}: {CHAT[name]}" for name in names]
+            lines[index + len(names)] = line.replace(f"**{rest}:", "All these:")
             return "\n".join(lines)
     return doc

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
 from kimikit.connection import Connection, why
@@ -17,10 +17,16 @@ from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger, tag
 from kimikit.notebook.screen import View, arm
+from kimikit.params import (
+    ChatParams,
+    GridParams,
+    takes_chat_params,
+)
+from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Host, Reply
-from kimikit.wire import Client, Stream, hosts, results
+from kimikit.wire import Client, Stream, hosts
 from kimikit.wire.secrets import Key
 
 if TYPE_CHECKING:
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from kimikit import prompting, tools
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
+    from kimikit.prompting.lab import Pattern
+    from kimikit.sweeps.values import Embed, Metric
+    from kimikit.tools.task import Approve, Ask
 
 KEYLESS = (
     "No key in the environment: the local stand-in answers, a small model, not Kimi. "
@@ -42,22 +51,18 @@ class Kimi(Handle):
     Args:
         host: A profile's name, such as ``together``. Without one: ``KIMIKIT_HOST``,
             else the first profile whose key variable is set, else the local stand-in.
-        model: A model id; without one K2 Instruct where the host still serves it,
-            else the host's newest Kimi.
         api_key: The key; without one the profile's environment variable is read.
         base_url: Another address; alone it makes a profile of its own.
-        temperature: Default of every call; without one the model card's.
-        max_tokens: Default limit of every answer.
-        timeout: Seconds of silence to bear, instead of each phase's default.
         max_retries: Tries after the first, for errors that pass.
-        extra_headers: HTTP headers of every request; a call takes them too.
         ledger: A ``Ledger``, or the path of its file.
         show: ``True`` or ``False`` forces or forbids the display of answers.
         transport: An httpx transport: the one test seam.
         remote_images: Whether answers may load pictures from the web, whose servers
             then learn of it; else they are links.
         budget: US dollars that this object may spend at most.
-        **defaults: Further parameters of every call, such as ``top_p``.
+        **defaults: For every call, unless it says otherwise. Without ``model`` it is
+            K2 Instruct where the host still serves it, else the host's newest Kimi;
+            without ``temperature`` the model card's.
 
     Attributes:
         ledger: What all calls have cost, today and ever.
@@ -74,27 +79,24 @@ class Kimi(Handle):
         'The capital of Germany is Berlin.'
     """
 
+    @takes_chat_params()
     def __init__(
         self,
         host: str | None = None,
         *,
-        model: str | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        timeout: float | None = None,
         max_retries: int = 2,
-        extra_headers: Mapping[str, Any] | None = None,
         ledger: Ledger | str | Path | None = None,
         show: bool | None = None,
         remote_images: bool = False,
         transport: httpx.BaseTransport | None = None,
         budget: Decimal | float | None = None,
-        **defaults: Any,
+        **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
         api_key = Key.of(api_key)
+        model = defaults.pop("model", None)
         profile = hosts.resolve(host, base_url=base_url, model=model)
         if not isinstance(ledger, Ledger | str | Path | None):
             raise BadInput(
@@ -107,11 +109,7 @@ class Kimi(Handle):
         self._images = remote_images
         arm()
         options: dict[str, Any] = {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "timeout": timeout,
             "max_retries": max_retries,
-            "extra_headers": extra_headers,
             "transport": transport,
             "observers": (Budgets(self.ledger, always),),
             "pricer": self.ledger.prices,
@@ -155,6 +153,19 @@ class Kimi(Handle):
         """
         return self._connection.key_state
 
+    def openai_kwargs(self) -> dict[str, str]:
+        """Return ``base_url`` and ``api_key`` for another SDK of the same host.
+
+        The key is a text whose repr hides it, so that a cell's value never shows it.
+
+        Example:
+            >>> from openai import OpenAI
+            >>> with OpenAI(**kimi.openai_kwargs()) as client:
+            ...     client.models.list().data[0].id
+            'smollm2-135m-instruct'
+        """
+        return {"base_url": self.client.host.base_url, "api_key": self._connection.key}
+
     def close(self) -> None:
         """Close all connections; it also happens when the object is collected.
 
@@ -171,14 +182,16 @@ class Kimi(Handle):
 
     # Asking.
 
+    @takes_chat_params()
     def chat(
         self,
         messages: Any,
         *,
-        tools: Any = None,
         into: Any = None,
+        retries: int = 2,
+        schema: Literal["auto", "host", "prompt"] = "auto",
         show: bool | None = None,
-        **params: Any,
+        **params: Unpack[ChatParams],
     ) -> Reply:
         """Ask, watch the answer stream into the cell, and get it as a value.
 
@@ -186,13 +199,12 @@ class Kimi(Handle):
 
         Args:
             messages: A string, a dict, a ``Message``, or a list of them.
-            tools: Functions and tools that the model may ask to have called; see
-                ``run`` to have that done.
             into: A type (dataclass, TypedDict, msgspec Struct, pydantic model, or a
                 hint such as ``list[str]``) that the answer must fit: ``reply.parsed``.
+            retries: How often an answer that does not fit ``into`` goes back.
+            schema: Whether the host, the prompt or both hold the answer to ``into``.
             show: ``True`` or ``False`` forces or forbids the display.
-            **params: ``system``, ``image``, ``stream=False`` for one plain JSON answer,
-                and any parameter of the API such as ``temperature`` or ``seed``.
+            **params: For this call; see ``run`` to have ``tools`` called.
 
         Returns:
             The ``Reply``; as a cell's last value it shows its footer line.
@@ -213,30 +225,59 @@ class Kimi(Handle):
             from kimikit import prompting
 
             return prompting.structured(
-                self, messages, into, tools=tools, show=show, **params
+                self,
+                messages,
+                into,
+                retries=retries,
+                schema=schema,
+                show=show,
+                **params,
             )
-        client, some = self.client, offered(tools)
+        if "tools" in params:
+            params["tools"] = offered(params["tools"])
         with self._view(show) as view:
-            reply = client.chat(messages, tools=some, watch=view, **params)
+            reply = self.client.chat(messages, watch=view, **params)
             view.finish(reply)
         return reply
 
-    def stream(self, messages: Any, *, tools: Any = None, **params: Any) -> Stream:
+    @takes_chat_params()
+    def stream(self, messages: Any, **params: Unpack[ChatParams]) -> Stream:
         """Ask, and take the answer step by step; see ``Client.stream``.
 
         The steps are yours to show: ``for delta in stream: print(delta, end="")``.
+
+        Args:
+            messages: As for ``chat``.
+            **params: For this call.
 
         Example:
             >>> for delta in kimi.stream("What is the capital of Germany?"):
             ...     print(delta, end="", flush=True)
             The capital of Germany is Berlin.
         """
-        return self.client.stream(messages, tools=offered(tools), **params)
+        if "tools" in params:
+            params["tools"] = offered(params["tools"])
+        return self.client.stream(messages, **params)
 
+    @takes_chat_params(hidden=("system",))
     def conversation(
-        self, system: str | None = None, **options: Any
+        self,
+        system: str | None = None,
+        *,
+        context: int | None = None,
+        overflow: Literal["trim", "summarise"] = "trim",
+        count: Callable[[str], int] | None = None,
+        **params: Any,
     ) -> prompting.Conversation:
         """Begin a conversation: ``.say()``, ``.fork()``, ``.undo()``, ``.tree()``.
+
+        Args:
+            system: The system message.
+            context: The window in tokens; without it, what is known of the model.
+            overflow: What to do when the window fills: leave the oldest turns out, or
+                have the model sum them up.
+            count: Counts the tokens of a text; without it they are estimated.
+            **params: For every question.
 
         Example:
             >>> talk = kimi.conversation(system="You answer briefly.")
@@ -247,19 +288,38 @@ class Kimi(Handle):
         """
         from kimikit import prompting
 
-        return prompting.Conversation(self, system=system, **options)
+        own: dict[str, Any] = {"context": context, "overflow": overflow, "count": count}
+        return prompting.Conversation(self, system=system, **own, **params)
 
+    @takes_chat_params(hidden=("tools",))
     def run(
-        self, goal: Any, tools: Any, *, show: bool | None = None, **options: Any
+        self,
+        goal: Any,
+        tools: Any,
+        *,
+        max_steps: int = 10,
+        max_seconds: float = 300,
+        max_cost: Decimal | float | None = None,
+        approve: bool | Approve | None = None,
+        ask: Ask | None = None,
+        tool_timeout_s: float = 60,
+        show: bool | None = None,
+        **params: Any,
     ) -> tools.Run:
         """Let the model work on a goal with tools until it answers or a limit ends it.
 
         Args:
             goal: A question, messages, or an earlier ``Run`` to go on from.
             tools: Functions, tools, or collections of them.
+            max_steps: Answers with calls before the last one is asked for.
+            max_seconds: Wall time, looked at between steps; also bounds each tool.
+            max_cost: US dollars, looked at after each answer.
+            approve: ``True`` asks before every call, a callable is asked instead,
+                ``False`` never asks; else only tools marked ``confirm`` are.
+            ask: How a person is asked, given the call and its tool.
+            tool_timeout_s: Seconds that one call may take.
             show: ``True`` or ``False`` forces or forbids the live trace.
-            **options: ``max_steps``, ``max_seconds``, ``max_cost``, ``approve`` and the
-                rest of ``tools.run``, and parameters of the calls.
+            **params: For every call.
 
         Returns:
             The ``Run``: ``.reply .steps .messages .cost .stop_reason .timeline()``.
@@ -272,23 +332,71 @@ class Kimi(Handle):
             >>> run.steps[0].results[0].value
             2100000
         """
-        from kimikit.notebook.approval import ask
+        from kimikit.notebook.approval import ask as by_buttons
         from kimikit.notebook.trace_view import trace_view
 
-        options.setdefault("ask", ask)
         with trace_view(self._show if show is None else show) as view:
-            return tools_run(self.client, goal, tools, watch=view, **options)
+            return tools_run(
+                self.client,
+                goal,
+                tools,
+                max_steps=max_steps,
+                max_seconds=max_seconds,
+                max_cost=max_cost,
+                approve=approve,
+                ask=ask or by_buttons,
+                tool_timeout_s=tool_timeout_s,
+                watch=view,
+                **params,
+            )
 
     # Comparing.
 
-    def sweep(self, prompt: Any, **grid: Any) -> sweeps.Sweep:
+    @takes_chat_params(hidden=NOT_IN_A_GRID)
+    def sweep(
+        self,
+        prompt: Any,
+        *,
+        repeats: int = 5,
+        host: str | Sequence[str | None] | None = None,
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        dry_run: bool = False,
+        metrics: Mapping[str, Metric] | None = None,
+        embed: Embed | None = None,
+        concurrency: int | None = None,
+        rpm: float | None = None,
+        on_fixed: Literal["raise", "omit"] = "raise",
+        progress: bool | Callable[[sweeps.Progress], None] = True,
+        fresh: bool = False,
+        order_seed: int | None = None,
+        **grid: Unpack[GridParams],
+    ) -> sweeps.Sweep:
         """Ask at every point of a grid, several times, and measure how answers differ.
+
+        Any parameter given a list is an axis, ``host`` too.
 
         Args:
             prompt: A text or a conversation; a list or a dict of named ones is an axis.
-            **grid: Any parameter given a list is an axis; ``repeats``, ``name``,
-                ``dry_run``, ``max_cost`` and the rest as for ``sweeps.sweep``.
-                ``embed`` compares meanings; the local host uses its own.
+            repeats: Answers per point, each asked by itself.
+            host: Other hosts to ask, by their names.
+            name: Makes the sweep resumable: asked again, only missing answers are
+                bought.
+            max_cost: US dollars. A sweep likely to cost more is refused, and none goes
+                on when the next call would likely pass it.
+            dry_run: Return only the plan: calls, cost and minutes.
+            metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
+                true or false or a number.
+            embed: From texts to vectors, for figures of meaning; the local host uses
+                its own.
+            concurrency: Calls at once per host; 8, or fewer where hosts serve few.
+            rpm: Requests per minute and host; a host that says its limit is believed.
+            on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
+                makes one point of many.
+            progress: One line of progress, or a function that is given it.
+            fresh: Start a named sweep over.
+            order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+            **grid: One value, or a list of values, which is an axis.
 
         Returns:
             The ``Sweep``; a cell shows its table.
@@ -298,14 +406,27 @@ class Kimi(Handle):
             >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
             [(0, 2), (1, 2)]
         """
-        if self._connection.embedded:
-            grid.setdefault("embed", lambda texts: self.client.embed(texts).vectors)
+        if self._connection.embedded and embed is None:
+            embed = self._embed
+        given: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         return sweeps.sweep(
             self._connection.async_client,
             prompt,
+            repeats=repeats,
+            name=name,
+            max_cost=max_cost,
+            dry_run=dry_run,
+            metrics=metrics,
+            embed=embed,
+            concurrency=concurrency,
+            rpm=rpm,
+            on_fixed=on_fixed,
+            progress=progress,
+            fresh=fresh,
+            order_seed=order_seed,
             store=self.ledger,
             estimate=self._bill,
-            **grid,
+            **given,
         )
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
@@ -313,8 +434,17 @@ class Kimi(Handle):
         asked = {**self.client.defaults, **params}
         return self.ledger.bill(host, model, asked, prompt)
 
+    def _embed(self, texts: list[str]) -> Any:
+        return self.client.embed(texts).vectors
+
+    @takes_chat_params()
     def race(
-        self, prompt: Any, hosts: Any, *, show: bool | None = None, **params: Any
+        self,
+        prompt: Any,
+        hosts: Any,
+        *,
+        show: bool | None = None,
+        **params: Unpack[ChatParams],
     ) -> Race:
         """Ask several hosts or models at once, in live columns.
 
@@ -356,8 +486,26 @@ class Kimi(Handle):
 
         return Lane(partial(self._connection.async_client, host), messages, **params)
 
-    def lab(self, task: Any, patterns: Any = None, **options: Any) -> prompting.Lab:
+    @takes_chat_params(hidden=("tools", "n"))
+    def lab(
+        self,
+        task: prompting.Task,
+        patterns: Mapping[str, Pattern] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int = 4,
+        progress: bool = True,
+        **params: Any,
+    ) -> prompting.Lab:
         """Ask one labelled set in several ways and compare; see ``prompting.lab``.
+
+        Args:
+            task: The labelled set.
+            patterns: Ways to ask by name, the baseline first.
+            name: Makes it resumable: what was paid for is not asked again.
+            concurrency: How many questions are asked at once.
+            progress: Whether to show a bar.
+            **params: The same for every pattern.
 
         Example:
             >>> from kimikit.prompting import PATTERNS, Task
@@ -369,99 +517,16 @@ class Kimi(Handle):
         """
         from kimikit import prompting
 
-        return prompting.lab(self.client, task, patterns, store=self.ledger, **options)
-
-    # The other endpoints; a host that lacks one says who has it.
-
-    def complete(self, prompt: str, **params: Any) -> Reply:
-        """Go on from a text; ``safety_model=`` and the API's parameters are taken.
-
-        Example:
-            >>> kimi.complete("The capital of France is", max_tokens=2).text
-            ' Paris...'
-        """
-        return self.client.complete(prompt, **params)
-
-    def embed(self, texts: Any, **params: Any) -> results.Embeddings:
-        """Return a vector for each text.
-
-        Example:
-            >>> vectors = kimi.embed(["dog", "puppy", "oak"])
-            >>> len(vectors), len(vectors[0])
-            (3, 256)
-        """
-        return self.client.embed(texts, **params)
-
-    def rerank(self, query: str, documents: Any, **params: Any) -> results.Ranking:
-        """Sort documents by how well they fit a query.
-
-        Example:
-            >>> kimi.rerank("a pet", ["An oak tree.", "A young dog."])[0].text
-            'A young dog.'
-        """
-        return self.client.rerank(query, documents, **params)
-
-    def image(self, prompt: str, **params: Any) -> results.Picture:
-        """Have a picture made; a cell shows it.
-
-        Example:
-            >>> picture = kimi.image("A fox in snow.", model="FLUX.1-schnell")
-            >>> picture.save("fox.png").name
-            'fox.png'
-        """
-        return self.client.image(prompt, **params)
-
-    def speak(
-        self, text: str, path: str | Path = "speech.mp3", **params: Any
-    ) -> results.Speech:
-        """Have a text spoken into a file; a cell shows a player.
-
-        Example:
-            >>> said = kimi.speak("Good morning.", "morning.mp3", model="sonic")
-            >>> said.path.name
-            'morning.mp3'
-        """
-        return self.client.speak(text, path, **params)
-
-    def transcribe(self, audio: Any, **params: Any) -> results.Transcript:
-        """Have speech written down.
-
-        Example:
-            >>> kimi.transcribe("morning.mp3", model="openai/whisper-large-v3").text
-            'Good morning.'
-        """
-        return self.client.transcribe(audio, **params)
-
-    def models(self) -> results.Models:
-        """List the models that the host serves now.
-
-        Example:
-            >>> kimi.host.model in kimi.models()
-            True
-        """
-        return self.client.models()
-
-    def balance(self) -> results.Balance:
-        """Tell what is left on the account.
-
-        Example:
-            >>> kimi.balance().available
-            Decimal('49.58')
-        """
-        return self.client.balance()
-
-    def openai_kwargs(self) -> dict[str, str]:
-        """Return ``base_url`` and ``api_key`` for another SDK of the same host.
-
-        The key is a text whose repr hides it, so that a cell's value never shows it.
-
-        Example:
-            >>> from openai import OpenAI
-            >>> with OpenAI(**kimi.openai_kwargs()) as client:
-            ...     client.models.list().data[0].id
-            'smollm2-135m-instruct'
-        """
-        return {"base_url": self.client.host.base_url, "api_key": self._connection.key}
+        return prompting.lab(
+            self.client,
+            task,
+            patterns,
+            store=self.ledger,
+            name=name,
+            concurrency=concurrency,
+            progress=progress,
+            **params,
+        )
 
     # What it costs and looks like.
 

@@ -8,7 +8,7 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -320,15 +320,17 @@ Pricer = Callable[[str, str, Usage, float], "Decimal | None"]
 class ChatClient(Protocol):
     """All that tools, sweeps and patterns ask of a client; a fake needs one method."""
 
-    def chat(self, messages: Any, **params: Any) -> Reply:
-        """Answer; ``watch=`` (a ``Watch``) and ``meta=`` may be given."""
+    @property
+    def chat(self) -> Callable[..., Reply]:
+        """Answer messages; ``watch=`` (a ``Watch``) and ``meta=`` may be given."""
 
 
 class AsyncChatClient(Protocol):
     """The same, to be awaited."""
 
-    async def chat(self, messages: Any, **params: Any) -> Reply:
-        """Answer; ``watch=`` (a ``Watch``) and ``meta=`` may be given."""
+    @property
+    def chat(self) -> Callable[..., Awaitable[Reply]]:
+        """Answer messages; ``watch=`` (a ``Watch``) and ``meta=`` may be given."""
 
 
 class AnswerStore(Protocol):

@@ -57,7 +57,8 @@ class KimiLike(Protocol):
     def host(self) -> Host:
         """The host in use."""
 
-    def sweep(self, prompt: Any, **grid: Any) -> Any:
+    @property
+    def sweep(self) -> Callable[..., Any]:
         """Price a sweep; only called with ``dry_run=True``."""
 
 

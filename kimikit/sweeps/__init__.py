@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def sweep(
     dry_run: bool = False,
     progress: bool | Callable[[Progress], None] = True,
     fresh: bool = False,
-    metrics: dict[str, Metric] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     embed: Embed | None = None,
     order_seed: int | None = None,
     store: AnswerStore | None = None,
@@ -101,7 +101,7 @@ def sweep(
     )
     engine = Engine(orders, Judge(metrics, {}) if metrics else None)
     _run(engine, progress=progress)
-    found = _found(engine, metrics or {}, embed)
+    found = _found(engine, dict(metrics or {}), embed)
     if engine.error is not None:
         engine.error.sweep = found  # type: ignore[attr-defined]
         if found.trials:

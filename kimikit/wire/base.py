@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack
 
 from kimikit import errors
 from kimikit.handle import Handle
+from kimikit.params import ChatParams, takes_chat_params
 from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
 from kimikit.wire import hosts, options, requests, secrets
@@ -33,20 +34,15 @@ class Base(Handle, Generic[_S]):
 
     Args:
         host: A profile's name or a ``Host``; see ``hosts.resolve`` for none.
-        model: A model id, instead of the profile's.
         api_key: The key, instead of the one in the profile's environment variable.
         base_url: Another address; alone, or with a name that no profile has, it makes
             a profile of its own.
-        temperature: Default of every call, instead of the model card's.
-        max_tokens: Default limit of every answer.
-        timeout: Seconds of silence to bear, instead of each phase's default; or a dict
-            of ``connect``, ``first_byte`` and ``gap``.
         max_retries: Tries after the first, for errors that pass.
-        extra_headers: HTTP headers of every request, as a call takes them too.
         transport: An httpx transport: the one test seam.
         observers: Who is told of every call.
         pricer: What knows the price of a call.
-        **defaults: Further parameters of every call.
+        **defaults: Parameters of every call, which a call's own replace; ``timeout``
+            may be a dict of ``connect``, ``first_byte`` and ``gap``.
 
     Attributes:
         host: The host in use, with the model; holds no key.
@@ -61,27 +57,24 @@ class Base(Handle, Generic[_S]):
 
     _stream: type[_S]
 
+    @takes_chat_params()
     def __init__(
         self,
         host: str | Host | None = None,
         *,
-        model: str | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        timeout: float | Mapping[str, float] | None = None,
         max_retries: int = 2,
-        extra_headers: Mapping[str, Any] | None = None,
         transport: Any = None,
         observers: Sequence[Observer] = (),
         pricer: Pricer | None = None,
-        **defaults: Any,
+        **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
         api_key = Key.of(api_key)
-        headers = options.headers(extra_headers)
-        del extra_headers
+        headers = options.headers(defaults.pop("extra_headers", None))
+        given: dict[str, Any] = {k: v for k, v in defaults.items() if v is not None}
+        model, timeout = given.pop("model", None), given.pop("timeout", None)
         self.host: Host = hosts.resolve(host, base_url=base_url, model=model)
         if not self.host.base_url:
             raise errors.BadInput(
@@ -97,10 +90,8 @@ class Base(Handle, Generic[_S]):
         self.retries: int = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer
-        options.refuse(defaults)
-        given = {"temperature": temperature, "max_tokens": max_tokens}
-        given = {name: value for name, value in given.items() if value is not None}
-        self.defaults = _plain({**defaults, **given})
+        options.check_extra(given)
+        self.defaults = _plain(given)
         requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)
 
@@ -110,58 +101,59 @@ class Base(Handle, Generic[_S]):
     def _connect(self, transport: Any) -> None:
         raise NotImplementedError
 
+    @takes_chat_params()
     def stream(
         self,
         messages: Any,
         *,
-        system: str | None = None,
-        tools: Any = None,
-        image: Any = None,
-        stream: bool = True,
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
-        **params: Any,
+        **params: Unpack[ChatParams],
     ) -> _S:
         """Ask, and get the answer step by step; it is sent when the first is taken.
 
         Args:
             messages: A question, a dict, a ``Message``, or a list of them.
-            system: A system message to begin with.
-            tools: Dicts, or objects whose ``schema`` is one.
-            image: A picture, or a list of them: a path, bytes or a URL.
-            stream: Whether the host shall stream; if not, it answers in one piece.
             watch: A live view, called with each ``Delta`` and each ``Wait``.
             meta: What observers shall remember with the call; never sent.
-            **params: Any parameter of the API; one that is ``None`` is left out. Also
-                ``timeout``, ``extra_headers`` and ``extra_body`` of this call.
+            **params: One that is ``None`` is left out, a default too.
 
         Raises:
             BadInput: If the request is impossible; nothing was sent then.
         """
+        asked = options.joined(self.defaults, params)
+        system, image = asked.pop("system", None), asked.pop("image", None)
+        if "system" not in params and requests.begins_with_system(messages):
+            system = None  # a default gives way to what the messages say
         subject = {
             "messages": requests.as_messages(messages, system=system, image=image),
-            "tools": requests.tool_schemas(tools),
+            "tools": requests.tool_schemas(asked.pop("tools", None)),
         }
-        return self._asked(
-            "chat", subject, stream=stream, watch=watch, meta=meta, **params
-        )
+        return self._asked("chat", subject, asked, watch=watch, meta=meta)
 
-    def _completion(self, prompt: str, **options: Any) -> _S:
+    def _completion(
+        self,
+        prompt: str,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> _S:
         subject = {"prompt": requests.as_text("prompt", prompt)}
-        return self._asked("complete", subject, **options)
+        of_a_chat = dict.fromkeys(("system", "image", "tools", "tool_choice"))
+        asked = options.joined({**self.defaults, **of_a_chat}, params)
+        return self._asked("complete", subject, asked, watch=watch, meta=meta)
 
     def _asked(
         self,
         endpoint: str,
         subject: dict[str, Any],
-        /,
+        asked: dict[str, Any],
         *,
-        stream: bool = True,
-        watch: Watch | None = None,
-        meta: Mapping[str, Any] | None = None,
-        **params: Any,
+        watch: Watch | None,
+        meta: Mapping[str, Any] | None,
     ) -> _S:
-        own, params = options.options(params)
+        own, params = options.options(asked)
         model = plain(params.pop("model", None), "model") or self.host.model
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
@@ -172,8 +164,8 @@ class Base(Handle, Generic[_S]):
             subject,
             host=self.host,
             model=model,
-            stream=stream,
-            params=options.joined(self.defaults, _plain(params)),
+            stream=params.pop("stream", True) is not False,
+            params=_plain(params),
         )
         return self._stream(self, self.answer(endpoint, body, watch, meta, own))
 
@@ -231,7 +223,7 @@ _LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON has them, of whatever types they are."""
-    return {name: plain(value, name) for name, value in params.items()}
+    return {n: v if n == "image" else plain(v, n) for n, v in params.items()}
 
 
 def _timeouts(

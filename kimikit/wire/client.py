@@ -7,14 +7,15 @@ import functools
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast
 
 import httpx
 import msgspec
 
 from kimikit import errors
-from kimikit.types import Reply
+from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
+from kimikit.types import Reply, Watch
 from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
@@ -245,17 +246,38 @@ class Client(_Wire[Stream]):
         if self._pid == os.getpid():
             self._made.close()
 
-    def chat(self, messages: Any, **options: Any) -> Reply:
+    @takes_chat_params()
+    def chat(
+        self,
+        messages: Any,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Reply:
         """Ask and wait for the whole answer; arguments as of ``stream``.
 
         An interrupt (the notebook's Stop) closes the connection and returns what had
         arrived, as a ``partial`` reply.
         """
-        return self._whole(self.stream(messages, **options))
+        return self._whole(self.stream(messages, watch=watch, meta=meta, **params))
 
-    def complete(self, prompt: str, **options: Any) -> Reply:
+    @takes_chat_params(hidden=NOT_OF_A_TEXT)
+    def complete(
+        self,
+        prompt: str,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        suffix: str | None = None,
+        echo: bool | None = None,
+        best_of: int | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Reply:
         """Continue ``prompt`` as plain text; Together takes a ``safety_model`` too."""
-        return self._whole(self._completion(prompt, **options))
+        own = {"suffix": suffix, "echo": echo, "best_of": best_of}
+        asked = self._completion(prompt, watch=watch, meta=meta, **own, **params)
+        return self._whole(asked)
 
     def _whole(self, stream: Stream) -> Reply:
         # A stopped reply says itself that it is partial.
@@ -348,13 +370,36 @@ class AsyncClient(_Wire[AsyncStream]):
         if self._pid == os.getpid() and (http := self._made.pop(_loop(), None)):
             await http.aclose()
 
-    async def chat(self, messages: Any, **options: Any) -> Reply:
+    @takes_chat_params()
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Reply:
         """Ask and wait for the whole answer; arguments as of ``stream``."""
-        return await self._whole(self.stream(messages, **options))
+        return await self._whole(
+            self.stream(messages, watch=watch, meta=meta, **params)
+        )
 
-    async def complete(self, prompt: str, **options: Any) -> Reply:
+    @takes_chat_params(hidden=NOT_OF_A_TEXT)
+    async def complete(
+        self,
+        prompt: str,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        suffix: str | None = None,
+        echo: bool | None = None,
+        best_of: int | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Reply:
         """Continue ``prompt`` as plain text; Together takes a ``safety_model`` too."""
-        return await self._whole(self._completion(prompt, **options))
+        own = {"suffix": suffix, "echo": echo, "best_of": best_of}
+        asked = self._completion(prompt, watch=watch, meta=meta, **own, **params)
+        return await self._whole(asked)
 
     async def _whole(self, stream: AsyncStream) -> Reply:
         async with stream:

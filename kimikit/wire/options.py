@@ -7,22 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput
+from kimikit.params import refuse_elsewhere
 from kimikit.plain import plain
-
-_ELSEWHERE = {
-    "api_key": "Make a client with it: Kimi(api_key=...).",
-    "base_url": "Make a client of that address: Kimi(base_url=...).",
-    "api_base": "Make a client of that address: Kimi(base_url=...).",
-    "max_retries": "Set it when the client is made: Kimi(max_retries=...).",
-    "default_headers": "Pass extra_headers={...}, to a call or to Kimi(...).",
-    "headers": "Pass extra_headers={...}, to a call or to Kimi(...).",
-    "organization": "Pass extra_headers={'OpenAI-Organization': ...}.",
-    "project": "Pass extra_headers={'OpenAI-Project': ...}.",
-    "extra_query": "Leave it out: what a gateway wants can stand in extra_headers=.",
-    "default_query": "Leave it out: what a gateway wants can stand in extra_headers=.",
-    "http_client": "Pass transport= when the client is made.",
-}
-"""Options of other clients that would land in the body, keys included."""
 
 
 class Options(NamedTuple):
@@ -41,19 +27,17 @@ def options(params: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     """Part the options of a call from the parameters of its body.
 
     Raises:
-        BadInput: If an option is one of other clients, or impossible.
+        BadInput: If one is impossible.
     """
-    refuse(params)
+    check_extra(params)
+    refuse_elsewhere(params)
     rest = dict(params)
     found = Options(headers(rest.pop("extra_headers", None)), rest.pop("timeout", None))
     return found, rest
 
 
-def refuse(params: Mapping[str, Any]) -> None:
-    """Refuse options that act elsewhere, so that they are not sent as parameters."""
-    for name in params:
-        if name in _ELSEWHERE:
-            raise BadInput(f"{name}= is no parameter of a call.", _ELSEWHERE[name])
+def check_extra(params: Mapping[str, Any]) -> None:
+    """Refuse an ``extra_body`` that is no dict."""
     extra = params.get("extra_body")
     if extra is not None and not isinstance(extra, Mapping):
         raise BadInput(
@@ -67,6 +51,7 @@ def joined(defaults: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, 
 
     The two ``extra_body`` are joined field by field.
     """
+    check_extra(params)
     extra = {**(defaults.get("extra_body") or {}), **(params.get("extra_body") or {})}
     return {**defaults, **params, "extra_body": extra or None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, BadTool, nearest
+from kimikit.errors import BadInput, BadTool
+from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.plain import plain
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects
@@ -20,18 +20,6 @@ from kimikit.wire.hosts import model_facts
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_TOOLS = 128
-PARAMETERS = {
-    "best_of", "chat_template_kwargs", "echo", "extra_body", "frequency_penalty",
-    "ignore_eos", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens",
-    "metadata", "min_p", "min_tokens", "modalities", "models", "n",
-    "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
-    "provider", "reasoning", "reasoning_effort", "repetition_penalty",
-    "response_format", "safety_identifier", "safety_model", "seed", "service_tier",
-    "stop", "store", "stream_options", "suffix", "temperature", "thinking",
-    "tool_choice", "top_k", "top_logprobs", "top_p", "transforms", "user", "verbosity",
-    "web_search_options",
-}  # fmt: skip
-"""Parameters that some host takes; others are sent too, unless they look mistyped."""
 _IMAGES = {
     rb"\x89PNG": "image/png",
     rb"\xff\xd8\xff": "image/jpeg",
@@ -83,6 +71,13 @@ def as_messages(
     if last["role"] == "user" and (blank or not content):
         raise BadInput("The prompt is empty.", _ASK)
     return listed
+
+
+def begins_with_system(messages: Any) -> bool:
+    """Whether a conversation has a system message of its own."""
+    first = messages[0] if isinstance(messages, list | tuple) and messages else messages
+    role = first.get("role") if isinstance(first, Mapping) else None
+    return getattr(first, "role", role) in ("system", "developer")
 
 
 def _as_dict(given: Any) -> dict[str, Any]:
@@ -300,17 +295,6 @@ def is_number(value: Any, low: float, high: float = math.inf) -> bool:
     return number and low <= value <= high
 
 
-@functools.cache  # a sweep asks for the same name a thousand times
-def _check_name(name: str) -> None:
-    """Refuse what is nearly the name of a parameter: a host would just ignore it."""
-    meant = "" if name in PARAMETERS else nearest(name, PARAMETERS, cutoff=0.85)
-    if meant:
-        raise BadInput(
-            f"No parameter is known as {name!r}.{meant}",
-            f"If this host does take it, send extra_body={{{name!r}: ...}}.",
-        )
-
-
 def build(
     subject: Mapping[str, Any],
     *,
@@ -331,8 +315,7 @@ def build(
     Raises:
         BadInput: If a value is impossible, or not JSON.
     """
-    for name in params:
-        _check_name(name)
+    refuse_unknown(params, COMPLETION)
     given = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     params = {name: plain(value, name) for name, value in given.items()}
     check_params(params, host, model)

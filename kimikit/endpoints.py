@@ -1,0 +1,113 @@
+"""What a session asks beside chats; a host that lacks an endpoint says who has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Unpack
+
+from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
+from kimikit.types import Reply
+from kimikit.wire import Client, results
+
+
+class Endpoints:
+    """The other endpoints of a host, for whatever has a ``client``."""
+
+    @property
+    def client(self) -> Client:
+        """The wire alone, connected."""
+        raise NotImplementedError
+
+    @takes_chat_params(hidden=NOT_OF_A_TEXT)
+    def complete(
+        self,
+        prompt: str,
+        *,
+        suffix: str | None = None,
+        echo: bool | None = None,
+        best_of: int | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Reply:
+        """Go on from a text.
+
+        Args:
+            prompt: The text.
+            suffix: What shall come after the completion, where a host takes it.
+            echo: Whether the answer begins with the prompt.
+            best_of: From how many the host chooses.
+            **params: For this call.
+
+        Example:
+            >>> kimi.complete("The capital of France is", max_tokens=2).text
+            ' Paris...'
+        """
+        own: dict[str, Any] = {"suffix": suffix, "echo": echo, "best_of": best_of}
+        return self.client.complete(prompt, **own, **params)
+
+    def embed(self, texts: Any, **params: Any) -> results.Embeddings:
+        """Return a vector for each text.
+
+        Example:
+            >>> vectors = kimi.embed(["dog", "puppy", "oak"])
+            >>> len(vectors), len(vectors[0])
+            (3, 256)
+        """
+        return self.client.embed(texts, **params)
+
+    def rerank(self, query: str, documents: Any, **params: Any) -> results.Ranking:
+        """Sort documents by how well they fit a query.
+
+        Example:
+            >>> kimi.rerank("a pet", ["An oak tree.", "A young dog."])[0].text
+            'A young dog.'
+        """
+        return self.client.rerank(query, documents, **params)
+
+    def image(self, prompt: str, **params: Any) -> results.Picture:
+        """Have a picture made; a cell shows it.
+
+        Example:
+            >>> picture = kimi.image("A fox in snow.", model="FLUX.1-schnell")
+            >>> picture.save("fox.png").name
+            'fox.png'
+        """
+        return self.client.image(prompt, **params)
+
+    def speak(
+        self, text: str, path: str | Path = "speech.mp3", **params: Any
+    ) -> results.Speech:
+        """Have a text spoken into a file; a cell shows a player.
+
+        Example:
+            >>> said = kimi.speak("Good morning.", "morning.mp3", model="sonic")
+            >>> said.path.name
+            'morning.mp3'
+        """
+        return self.client.speak(text, path, **params)
+
+    def transcribe(self, audio: Any, **params: Any) -> results.Transcript:
+        """Have speech written down.
+
+        Example:
+            >>> kimi.transcribe("morning.mp3", model="openai/whisper-large-v3").text
+            'Good morning.'
+        """
+        return self.client.transcribe(audio, **params)
+
+    def models(self) -> results.Models:
+        """List the models that the host serves now.
+
+        Example:
+            >>> kimi.host.model in kimi.models()
+            True
+        """
+        return self.client.models()
+
+    def balance(self) -> results.Balance:
+        """Tell what is left on the account.
+
+        Example:
+            >>> kimi.balance().available
+            Decimal('49.58')
+        """
+        return self.client.balance()

@@ -151,6 +151,9 @@ _ELSEWHERE = {
 }
 """Options of other clients that would land in the body, keys included."""
 
+OF_A_VIEW = frozenset({"into", "retries", "schema", "show", "watch", "meta"})
+"""What ``Kimi.chat`` takes besides, which other verbs hand on to it."""
+
 COMPLETION = frozenset({"best_of", "echo", "suffix"})
 """What only the completion of a text takes, beside the parameters of a chat."""
 
@@ -194,7 +197,7 @@ def refuse_unknown(
 
 
 def takes_chat_params(
-    *, hidden: Collection[str] = ()
+    *, hidden: Collection[str] = (), also: Collection[str] = ()
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Give a method with ``**params`` the signature and check of a chat's parameters.
 
@@ -203,6 +206,7 @@ def takes_chat_params(
 
     Args:
         hidden: Parameters of a chat that this method cannot take.
+        also: Keywords that it hands on to a client, who may know them.
     """
     taken = [name for name in CHAT if name not in hidden]
 
@@ -211,7 +215,7 @@ def takes_chat_params(
         every = signature.parameters.values()
         named = [p for p in every if p.kind != p.VAR_KEYWORD]
         rest = next(p.name for p in every if p.kind == p.VAR_KEYWORD)
-        own = {p.name for p in named if p.kind != p.POSITIONAL_ONLY}
+        own = {p.name for p in named if p.kind != p.POSITIONAL_ONLY} | {*also}
         more = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
             for name in taken

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
+from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.plain import plain
 from kimikit.prompting.history import (
     Count,
@@ -51,7 +52,7 @@ class Conversation:
         overflow: What to do when the window fills: ``trim`` leaves the oldest turns
             out, ``summarise`` has the model sum them up. Either way a note says so.
         count: Counts tokens; without it they are estimated.
-        params: Sent with every question, such as ``temperature``.
+        **params: Sent with every question, such as ``temperature``.
 
     Example:
         >>> talk = Conversation(client)
@@ -64,6 +65,7 @@ class Conversation:
         (2, 4)
     """
 
+    @takes_chat_params(also=OF_A_VIEW)
     def __init__(
         self,
         client: ChatClient,
@@ -85,6 +87,7 @@ class Conversation:
         self._context = context
         self._book = Tree(turns=[], branches={"main": Branch(system, params)})
 
+    @takes_chat_params(also=OF_A_VIEW)
     def say(self, messages: Any, **params: Any) -> Reply:
         """Ask the next question and return its answer.
 
@@ -94,7 +97,7 @@ class Conversation:
 
         Args:
             messages: A text, or messages such as the results of tool calls.
-            params: For this question alone; pictures given as ``image`` stay in the
+            **params: For this question alone; pictures given as ``image`` stay in the
                 history.
 
         Returns:
@@ -102,6 +105,7 @@ class Conversation:
         """
         return self._ask(as_messages(messages), self._branch.head, params)
 
+    @takes_chat_params(also=OF_A_VIEW)
     def edit(self, index: int, text: str, **params: Any) -> Reply | None:
         """Change a message and go on from there; what followed stays in ``tree()``.
 
@@ -110,7 +114,7 @@ class Conversation:
         Args:
             index: Position in ``messages``; negative ones count from the end.
             text: What it shall say.
-            params: For the question, where one is asked.
+            **params: For the question, where one is asked.
 
         Returns:
             The new answer after a question was changed; ``None`` after a changed

@@ -15,6 +15,7 @@ from kimikit import errors, html
 from kimikit.axes import INK, as_text, name, plain
 from kimikit.crew import CrewClient, run_all
 from kimikit.intervals import RightPrice, right_price, wilson
+from kimikit.params import takes_chat_params
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
@@ -313,6 +314,7 @@ def _ask(
     return made(answer=answer, right=is_right(answer, truth), reply=reply)
 
 
+@takes_chat_params(hidden=("tools", "n"), also=("meta",))
 def lab(
     client: ChatClient,
     task: Task,
@@ -334,7 +336,7 @@ def lab(
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
         progress: Whether to show a bar.
-        params: What else ``chat`` takes, the same for every pattern.
+        **params: What else ``chat`` takes, the same for every pattern.
 
     Returns:
         One table. An answer not of the task's type is wrong; where a host failed the

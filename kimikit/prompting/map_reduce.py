@@ -13,6 +13,7 @@ import msgspec
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
+from kimikit.params import takes_chat_params
 from kimikit.plain import short
 from kimikit.prompting.documents import (
     RULES,
@@ -86,6 +87,7 @@ class Digest(Report, frozen=True, kw_only=True):
         return text, tables, html.footer_line([*remarks, foot])
 
 
+@takes_chat_params(hidden=("tools", "n"), also=("meta",))
 def map_reduce(
     client: ChatClient,
     documents: Documents,
@@ -119,7 +121,7 @@ def map_reduce(
         dry_run: Return the ``Plan`` and ask nothing.
         progress: Whether to show a bar with the plan.
         count: Counts tokens; without it they are estimated.
-        params: What else ``chat`` takes.
+        **params: What else ``chat`` takes.
 
     Returns:
         The answer with its notes; Stop keeps the notes that were complete.

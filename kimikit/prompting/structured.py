@@ -10,6 +10,7 @@ import msgspec
 
 from kimikit import errors
 from kimikit import schema as schemas
+from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.prompting.extract import find_fitting, json_roots
 from kimikit.prompting.history import as_messages
 from kimikit.prompting.totals import together
@@ -23,6 +24,7 @@ WRAPPED = "answer"
 """Hosts take only objects at the root, so a list or a number is asked for under it."""
 
 
+@takes_chat_params(hidden=("n",), also=OF_A_VIEW)
 def structured(
     client: ChatClient,
     messages: Any,
@@ -43,7 +45,7 @@ def structured(
         schema: The system prompt tells the JSON Schema. With ``host`` the host holds
             the answer to it too (``response_format``), with ``prompt`` it does not,
             with ``auto`` it does unless it refuses to.
-        params: What else ``chat`` takes.
+        **params: What else ``chat`` takes.
 
     Returns:
         The last reply with ``parsed``; tokens, cost and seconds are of all attempts,

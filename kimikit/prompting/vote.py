@@ -13,6 +13,7 @@ from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
 from kimikit.intervals import RightPrice, chosen, right_price
+from kimikit.params import takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.prompting.totals import (
     each_right,
@@ -126,6 +127,7 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
         return "", [table], where(self.replies)
 
 
+@takes_chat_params(hidden=("n",), also=("meta",))
 def vote(
     client: ChatClient,
     prompt: Any,
@@ -149,7 +151,7 @@ def vote(
         concurrency: How many are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes the vote resumable: what was paid is not asked again.
-        params: What else ``chat`` takes.
+        **params: What else ``chat`` takes.
 
     Returns:
         The vote. Stop keeps the answers that were complete.

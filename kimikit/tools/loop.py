@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
+from kimikit.params import takes_chat_params
 from kimikit.tools.task import Answer, Approve, Ask, Task
 from kimikit.tools.tool import Tool, as_tools
 from kimikit.tools.values import (
@@ -54,6 +55,7 @@ def ask_by_input(call: ToolCall, tool: Tool, *, shown: bool = False) -> Answer:
             return arguments
 
 
+@takes_chat_params(hidden=("tools",), also=("meta",))
 def run(
     client: ChatClient,
     goal: Any,

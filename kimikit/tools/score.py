@@ -22,6 +22,7 @@ from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
+from kimikit.params import takes_chat_params
 from kimikit.shown import Shown, Table
 from kimikit.tools import checks, views
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
@@ -156,6 +157,7 @@ class ToolScores(Shown, msgspec.Struct, frozen=True):
         return max(map(len, self._by_host().values()), default=0)
 
 
+@takes_chat_params(hidden=("tools", "n"))
 def score_tool_calls(
     clients: Mapping[str, ChatClient],
     cases: Iterable[Mapping[str, Any]] | None = None,

@@ -314,7 +314,7 @@ def _ask(
     return made(answer=answer, right=is_right(answer, truth), reply=reply)
 
 
-@takes_chat_params(hidden=("tools", "n"), also=("meta",))
+@takes_chat_params(hidden=("tools", "n"), also=("watch", "meta"))
 def lab(
     client: ChatClient,
     task: Task,

@@ -87,7 +87,7 @@ class Digest(Report, frozen=True, kw_only=True):
         return text, tables, html.footer_line([*remarks, foot])
 
 
-@takes_chat_params(hidden=("tools", "n"), also=("meta",))
+@takes_chat_params(hidden=("tools", "n"), also=("watch", "meta"))
 def map_reduce(
     client: ChatClient,
     documents: Documents,

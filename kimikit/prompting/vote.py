@@ -127,7 +127,7 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
         return "", [table], where(self.replies)
 
 
-@takes_chat_params(hidden=("n",), also=("meta",))
+@takes_chat_params(hidden=("n",), also=("watch", "meta"))
 def vote(
     client: ChatClient,
     prompt: Any,

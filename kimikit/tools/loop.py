@@ -55,7 +55,7 @@ def ask_by_input(call: ToolCall, tool: Tool, *, shown: bool = False) -> Answer:
             return arguments
 
 
-@takes_chat_params(hidden=("tools",), also=("meta",))
+@takes_chat_params(hidden=("tools",), also=("watch", "meta"))
 def run(
     client: ChatClient,
     goal: Any,

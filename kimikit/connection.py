@@ -14,6 +14,7 @@ from kimikit.wire.secrets import Key, secrets_in
 
 if TYPE_CHECKING:
     from kimikit.local import Running
+    from kimikit.money.ledger import Ledger
 
 
 class Connection:
@@ -110,6 +111,38 @@ class Connection:
         if profile.stand_in:
             profile, key = _started(profile)
         return AsyncClient(profile, api_key=key, **self._options)
+
+
+class Session:
+    """What every part of ``Kimi`` works with.
+
+    Attributes:
+        ledger: What all calls have cost, today and ever.
+    """
+
+    ledger: Ledger
+    _connection: Connection
+    _show: bool | None
+
+    @property
+    def client(self) -> Client:
+        """The wire alone, connected; the local host is started again if it ended.
+
+        Example:
+            >>> kimi.client
+            Client('local', model='smollm2-135m-instruct')
+        """
+        return self._connection.client
+
+    @property
+    def host(self) -> Host:
+        """The host in use; holds no key.
+
+        Example:
+            >>> kimi.host.name, kimi.host.model
+            ('local', 'smollm2-135m-instruct')
+        """
+        return self._connection.host
 
 
 def _running() -> Running:

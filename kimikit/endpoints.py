@@ -5,44 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
+from kimikit.connection import Session
+from kimikit.params import CompletionParams, takes_completion_params
 from kimikit.types import Reply
-from kimikit.wire import Client, results
+from kimikit.wire import results
 
 
-class Endpoints:
-    """The other endpoints of a host, for whatever has a ``client``."""
+class Endpoints(Session):
+    """The other endpoints of a host."""
 
-    @property
-    def client(self) -> Client:
-        """The wire alone, connected."""
-        raise NotImplementedError
-
-    @takes_chat_params(hidden=NOT_OF_A_TEXT)
-    def complete(
-        self,
-        prompt: str,
-        *,
-        suffix: str | None = None,
-        echo: bool | None = None,
-        best_of: int | None = None,
-        **params: Unpack[ChatParams],
-    ) -> Reply:
+    @takes_completion_params()
+    def complete(self, prompt: str, **params: Unpack[CompletionParams]) -> Reply:
         """Go on from a text.
 
         Args:
             prompt: The text.
-            suffix: What shall come after the completion, where a host takes it.
-            echo: Whether the answer begins with the prompt.
-            best_of: From how many the host chooses.
             **params: For this call.
 
         Example:
             >>> kimi.complete("The capital of France is", max_tokens=2).text
             ' Paris...'
         """
-        own: dict[str, Any] = {"suffix": suffix, "echo": echo, "best_of": best_of}
-        return self.client.complete(prompt, **own, **params)
+        return self.client.complete(prompt, **params)
 
     def embed(self, texts: Any, **params: Any) -> results.Embeddings:
         """Return a vector for each text.

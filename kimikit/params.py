@@ -80,6 +80,14 @@ class ChatParams(TypedDict, total=False):
     extra_body: Annotated[Mapping[str, Any] | None, "What only this host knows."]
 
 
+class CompletionParams(ChatParams, total=False):
+    """What the completion of a text takes."""
+
+    suffix: Annotated[str | None, "What shall come after it, where a host takes it."]
+    echo: Annotated[bool | None, "Whether the answer begins with the prompt."]
+    best_of: Annotated[int | None, "From how many answers the host chooses."]
+
+
 _V = TypeVar("_V")
 _Axis: TypeAlias = _V | Sequence[_V]
 
@@ -154,16 +162,16 @@ _ELSEWHERE = {
 OF_A_VIEW = frozenset({"into", "retries", "schema", "show", "watch", "meta"})
 """What ``Kimi.chat`` takes besides, which other verbs hand on to it."""
 
-COMPLETION = frozenset({"best_of", "echo", "suffix"})
-"""What only the completion of a text takes, beside the parameters of a chat."""
-
 NOT_OF_A_TEXT = frozenset({"system", "image", "tools", "tool_choice"})
 """Parameters of a chat that the completion of a text cannot have."""
 
-CHAT: Mapping[str, str] = {
-    name: get_args(kind)[1] for name, kind in ChatParams.__annotations__.items()
+COMPLETION: Mapping[str, str] = {
+    name: get_args(kind)[1] for name, kind in CompletionParams.__annotations__.items()
 }
-"""Each parameter of a chat with its line of documentation."""
+"""Each parameter of a chat or a completion with its line of documentation."""
+
+CHAT = tuple(ChatParams.__annotations__)
+"""The parameters of a chat."""
 
 
 def refuse_elsewhere(given: Iterable[str]) -> None:
@@ -197,7 +205,10 @@ def refuse_unknown(
 
 
 def takes_chat_params(
-    *, hidden: Collection[str] = (), also: Collection[str] = ()
+    *,
+    hidden: Collection[str] = (),
+    also: Collection[str] = (),
+    of: Collection[str] = CHAT,
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Give a method with ``**params`` the signature and check of a chat's parameters.
 
@@ -207,8 +218,9 @@ def takes_chat_params(
     Args:
         hidden: Parameters of a chat that this method cannot take.
         also: Keywords that it hands on to a client, who may know them.
+        of: The parameters, if they are others than a chat's.
     """
-    taken = [name for name in CHAT if name not in hidden]
+    taken = [name for name in of if name not in hidden]
 
     def fill(method: Callable[_P, _R]) -> Callable[_P, _R]:
         signature = inspect.signature(method)
@@ -251,7 +263,15 @@ def _documented(doc: str | None, rest: str, names: Sequence[str]) -> str | None:
     for index, line in enumerate(lines):
         if line.strip().startswith(f"**{rest}:"):
             indent = line[: len(line) - len(line.lstrip())]
-            lines[index:index] = [f"{indent}{name}: {CHAT[name]}" for name in names]
+            lines[index:index] = [
+                f"{indent}{name}: {COMPLETION[name]}" for name in names
+            ]
             lines[index + len(names)] = line.replace(f"**{rest}:", "All these:")
             return "\n".join(lines)
     return doc
+
+
+takes_completion_params = functools.partial(
+    takes_chat_params, hidden=NOT_OF_A_TEXT, of=tuple(COMPLETION)
+)
+"""The same for a method that completes a text."""

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from kimikit import sweeps
+from kimikit.comparing import Comparing
 from kimikit.connection import Connection, why
+from kimikit.endpoints import Endpoints
 from kimikit.errors import BadInput
 from kimikit.handle import Handle
-from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget, Budgets
-from kimikit.money.ledger import Ledger, tag
+from kimikit.money.ledger import Ledger
 from kimikit.notebook.screen import View, arm
 from kimikit.params import (
     ChatParams,
-    GridParams,
     takes_chat_params,
 )
-from kimikit.sweeps.grid import NOT_IN_A_GRID
+from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
-from kimikit.types import Host, Reply
-from kimikit.wire import Client, Stream, hosts
+from kimikit.types import Reply
+from kimikit.wire import Stream, hosts
 from kimikit.wire.secrets import Key
 
 if TYPE_CHECKING:
     import httpx
 
     from kimikit import prompting, tools
-    from kimikit.notebook.playground import Playground
-    from kimikit.notebook.race_view import Race
-    from kimikit.prompting.lab import Pattern
-    from kimikit.sweeps.values import Embed, Metric
     from kimikit.tools.task import Approve, Ask
 
 KEYLESS = (
@@ -45,7 +38,7 @@ KEYLESS = (
 )
 
 
-class Kimi(Handle):
+class Kimi(Comparing, Spending, Endpoints, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:
@@ -122,26 +115,6 @@ class Kimi(Handle):
         self.why = why(host, base_url, profile)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
-
-    @property
-    def client(self) -> Client:
-        """The wire alone, connected; the local host is started again if it ended.
-
-        Example:
-            >>> kimi.client
-            Client('local', model='smollm2-135m-instruct')
-        """
-        return self._connection.client
-
-    @property
-    def host(self) -> Host:
-        """The host in use; holds no key.
-
-        Example:
-            >>> kimi.host.name, kimi.host.model
-            ('local', 'smollm2-135m-instruct')
-        """
-        return self._connection.host
 
     @property
     def key_state(self) -> str:
@@ -349,299 +322,6 @@ class Kimi(Handle):
                 watch=view,
                 **params,
             )
-
-    # Comparing.
-
-    @takes_chat_params(hidden=NOT_IN_A_GRID)
-    def sweep(
-        self,
-        prompt: Any,
-        *,
-        repeats: int = 5,
-        host: str | Sequence[str | None] | None = None,
-        name: str | None = None,
-        max_cost: Decimal | float | str | None = None,
-        dry_run: bool = False,
-        metrics: Mapping[str, Metric] | None = None,
-        embed: Embed | None = None,
-        concurrency: int | None = None,
-        rpm: float | None = None,
-        on_fixed: Literal["raise", "omit"] = "raise",
-        progress: bool | Callable[[sweeps.Progress], None] = True,
-        fresh: bool = False,
-        order_seed: int | None = None,
-        **grid: Unpack[GridParams],
-    ) -> sweeps.Sweep:
-        """Ask at every point of a grid, several times, and measure how answers differ.
-
-        Any parameter given a list is an axis, ``host`` too.
-
-        Args:
-            prompt: A text or a conversation; a list or a dict of named ones is an axis.
-            repeats: Answers per point, each asked by itself.
-            host: Other hosts to ask, by their names.
-            name: Makes the sweep resumable: asked again, only missing answers are
-                bought.
-            max_cost: US dollars. A sweep likely to cost more is refused, and none goes
-                on when the next call would likely pass it.
-            dry_run: Return only the plan: calls, cost and minutes.
-            metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
-                true or false or a number.
-            embed: From texts to vectors, for figures of meaning; the local host uses
-                its own.
-            concurrency: Calls at once per host; 8, or fewer where hosts serve few.
-            rpm: Requests per minute and host; a host that says its limit is believed.
-            on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
-                makes one point of many.
-            progress: One line of progress, or a function that is given it.
-            fresh: Start a named sweep over.
-            order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
-            **grid: One value, or a list of values, which is an axis.
-
-        Returns:
-            The ``Sweep``; a cell shows its table.
-
-        Example:
-            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
-            >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
-            [(0, 2), (1, 2)]
-        """
-        if self._connection.embedded and embed is None:
-            embed = self._embed
-        given: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
-        return sweeps.sweep(
-            self._connection.async_client,
-            prompt,
-            repeats=repeats,
-            name=name,
-            max_cost=max_cost,
-            dry_run=dry_run,
-            metrics=metrics,
-            embed=embed,
-            concurrency=concurrency,
-            rpm=rpm,
-            on_fixed=on_fixed,
-            progress=progress,
-            fresh=fresh,
-            order_seed=order_seed,
-            store=self.ledger,
-            estimate=self._bill,
-            **given,
-        )
-
-    def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
-        """Price one call as it will be sent, the defaults of this object included."""
-        asked = {**self.client.defaults, **params}
-        return self.ledger.bill(host, model, asked, prompt)
-
-    def _embed(self, texts: list[str]) -> Any:
-        return self.client.embed(texts).vectors
-
-    @takes_chat_params()
-    def race(
-        self,
-        prompt: Any,
-        hosts: Any,
-        *,
-        show: bool | None = None,
-        **params: Unpack[ChatParams],
-    ) -> Race:
-        """Ask several hosts or models at once, in live columns.
-
-        Args:
-            prompt: A text or messages.
-            hosts: Names of hosts, or by label the ``host``, ``model`` and parameters
-                of each column: ``{"cold": {"temperature": 0}, "warm": {...}}``.
-            show: ``True`` or ``False`` forces or forbids the display.
-            **params: Parameters of every call.
-
-        Returns:
-            The ``Race``: replies and errors by column, shown as a table.
-
-        Example:
-            >>> lanes = {"cold": {"temperature": 0}, "warm": {"temperature": 1}}
-            >>> list(kimi.race("Name a colour.", lanes).replies)
-            ['cold', 'warm']
-        """
-        from kimikit.notebook.race_view import columns, race
-
-        lanes = {
-            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
-            for label, own in columns(hosts).items()
-        }
-        return race(lanes, show=self._show if show is None else show)
-
-    def playground(self) -> Playground:
-        """Return an app: prompt, sliders, Run and Stop, live answer, running cost.
-
-        Example:
-            >>> app = kimi.playground()  # a cell that ends in it shows it
-        """
-        from kimikit.notebook.playground import Playground
-
-        return Playground(self, self._lane)
-
-    def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
-        from kimikit.notebook.lanes import Lane
-
-        return Lane(partial(self._connection.async_client, host), messages, **params)
-
-    @takes_chat_params(hidden=("tools", "n"))
-    def lab(
-        self,
-        task: prompting.Task,
-        patterns: Mapping[str, Pattern] | None = None,
-        *,
-        name: str | None = None,
-        concurrency: int = 4,
-        progress: bool = True,
-        **params: Any,
-    ) -> prompting.Lab:
-        """Ask one labelled set in several ways and compare; see ``prompting.lab``.
-
-        Args:
-            task: The labelled set.
-            patterns: Ways to ask by name, the baseline first.
-            name: Makes it resumable: what was paid for is not asked again.
-            concurrency: How many questions are asked at once.
-            progress: Whether to show a bar.
-            **params: The same for every pattern.
-
-        Example:
-            >>> from kimikit.prompting import PATTERNS, Task
-            >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
-            >>> task = Task(instruction="Name the city.", rows=rows)
-            >>> found = kimi.lab(task, {"bare": PATTERNS["zero-shot"]}, progress=False)
-            >>> [(point["pattern"], point["n"]) for point in found.summary()]
-            [('bare', 2)]
-        """
-        from kimikit import prompting
-
-        return prompting.lab(
-            self.client,
-            task,
-            patterns,
-            store=self.ledger,
-            name=name,
-            concurrency=concurrency,
-            progress=progress,
-            **params,
-        )
-
-    # What it costs and looks like.
-
-    def budget(
-        self,
-        usd: Decimal | float | str | None = None,
-        tokens: int | None = None,
-        *,
-        allow_unpriced: bool = False,
-    ) -> Budget:
-        """Limit what the calls inside a ``with`` block may take together.
-
-        Args:
-            usd: US dollars at most.
-            tokens: Prompt and answer tokens at most.
-            allow_unpriced: Let models through whose price is unknown.
-
-        Example:
-            >>> with kimi.budget(tokens=100):
-            ...     kimi.chat("Tell a long story.", max_tokens=1000)
-            Traceback (most recent call last):
-            kimikit.errors.BudgetExceeded: ...
-        """
-        return Budget(usd, tokens, allow_unpriced=allow_unpriced)
-
-    def tag(self, name: str) -> AbstractContextManager[None]:
-        """Mark the calls inside a ``with`` block, to find and total them later.
-
-        Example:
-            >>> with kimi.tag("colours"):
-            ...     reply = kimi.chat("Name a colour.")
-            >>> kimi.ledger.calls()[0].tag
-            'colours'
-        """
-        return tag(name)
-
-    def set_price(
-        self,
-        *,
-        input: Decimal | float | str,
-        output: Decimal | float | str,
-        cached_input: Decimal | float | str | None = None,
-        model: str | None = None,
-    ) -> None:
-        """Set the price of a model of this host, for this object.
-
-        Args:
-            input: US dollars per million prompt tokens.
-            output: US dollars per million tokens of the answer.
-            cached_input: The same for prompt tokens from the cache, if they differ.
-            model: The model, if it is another than the one in use.
-
-        Example:
-            >>> kimi.set_price(input=0.60, output=2.50)
-            >>> kimi.chat("Name a colour.").cost > 0
-            True
-        """
-        self.ledger.prices.set(
-            self.host.name,
-            model or self.host.model,
-            input=input,
-            output=output,
-            cached_input=cached_input,
-        )
-
-    def count_tokens(self, messages: Any, tools: Any = None) -> estimates.TokenCount:
-        """Count the tokens of a chat: exact for Kimi K2 with its tokenizer, else ``~``.
-
-        Args:
-            messages: As for ``chat``.
-            tools: The tools offered with them.
-
-        Example:
-            >>> kimi.count_tokens("Code a hacker news clone")
-            ~...
-        """
-        known = "count_tokens" in self.host.endpoints
-        return tokens.count_tokens(
-            messages,
-            offered(tools),
-            model=self.host.model,
-            fetch=None if self.host.stand_in else self.client.fetch,
-            remote=self.client.count_tokens if known else None,
-            samples=partial(self.ledger.samples, self.host.model),
-            of_host=partial(self.ledger.samples, self.host.model, self.host.name),
-        )
-
-    def fits(
-        self, messages: Any, max_tokens: int = 1024, *, context: int | None = None
-    ) -> tokens.Fit:
-        """Tell whether a chat and its answer fit into the model's context window.
-
-        Args:
-            messages: As for ``chat``.
-            max_tokens: Tokens to keep for the answer.
-            context: The window; without it, what is known of the model, or what the
-                host itself says in its list of models.
-
-        Raises:
-            BadInput: If no window is known.
-
-        Example:
-            >>> bool(kimi.fits("Code a hacker news clone"))
-            True
-        """
-        window = context or self._connection.context_tokens()
-        return tokens.fits(self.count_tokens(messages), max_tokens, window)
-
-    def meter(self) -> Any:
-        """Return a widget that shows what is being spent while calls run.
-
-        Example:
-            >>> meter = kimi.meter()  # a cell that ends in it shows it
-        """
-        return views.meter(self.ledger)
 
     def _view(self, show: bool | None) -> View:  # noqa: FBT001 - as in chat(show=)
         from kimikit.notebook.stream_view import answer_view

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import kimikit
 from kimikit import AsyncClient, BadInput, Client, Kimi, prompting
-from kimikit.params import CHAT, ChatParams, GridParams, refuse_unknown
+from kimikit.params import CHAT, COMPLETION, ChatParams, GridParams, refuse_unknown
 from kimikit.tools.score import score_tool_calls
 
 KNOWN = {"base_url": "http://127.0.0.1:9/v1", "api_key": "k12345678", "model": "m"}
@@ -25,7 +25,7 @@ def kimi():
 
 
 def test_each_parameter_has_a_line_of_documentation():
-    assert all(line.endswith(".") and len(line) > 10 for line in CHAT.values())
+    assert all(line.endswith(".") and len(line) > 10 for line in COMPLETION.values())
 
 
 def test_a_sweep_knows_the_parameters_of_a_chat():

@@ -14,14 +14,19 @@ import httpx
 import msgspec
 
 from kimikit import errors
-from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
+from kimikit.params import (
+    ChatParams,
+    CompletionParams,
+    takes_chat_params,
+    takes_completion_params,
+)
 from kimikit.types import Reply, Watch
 from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
 from kimikit.wire.bodies import REDIRECTS
 from kimikit.wire.secrets import redact
-from kimikit.wire.streams import AsyncStream, Stream, at_once
+from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
 from kimikit.wire.tries import ERROR_BYTES, Tries
 from kimikit.wire.unpack import BadPacking
 
@@ -120,7 +125,7 @@ class _Wire(Tries, Base[_S]):
             status = response.status_code
             faults.log(f"< {status} {response.headers}", *answer.sent.keys)
             following = response.next_request
-            if following is None or not _same_site(request, following, status):
+            if following is None or not network.same_site(request, following, status):
                 break
             await self.read(response, most=ERROR_BYTES)
             request = following
@@ -169,33 +174,9 @@ _INHERITED: list[Any] = []
 """Connections of a parent process: closing one here would end it there too."""
 
 
-def _loop() -> Any:
-    """Return the running event loop; this function itself where there is none."""
-    import asyncio  # loaded by now; at the top, it would slow every import
-
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return _loop  # the loop of another library
-
-
 def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
     first, connect = timeouts["first_byte"], timeouts["connect"]
     return httpx.Timeout(first, connect=connect, pool=None)
-
-
-def _same_site(request: httpx.Request, following: httpx.Request, status: int) -> bool:
-    """Say whether a redirect stays on the site and asks the same question."""
-    if following.method != request.method:
-        return False
-    if request.method == "POST" and status not in (307, 308):
-        return False
-    old, new = request.url, following.url
-    if old.host != new.host:
-        return False
-    if old.scheme == new.scheme:
-        return bool(old.port == new.port)
-    return (old.scheme, new.scheme) == ("http", "https")
 
 
 def _blocking(
@@ -262,22 +243,16 @@ class Client(_Wire[Stream]):
         """
         return self._whole(self.stream(messages, watch=watch, meta=meta, **params))
 
-    @takes_chat_params(hidden=NOT_OF_A_TEXT)
+    @takes_completion_params()
     def complete(
         self,
         prompt: str,
         *,
         watch: Watch | None = None,
-        meta: Mapping[str, Any] | None = None,
-        suffix: str | None = None,
-        echo: bool | None = None,
-        best_of: int | None = None,
-        **params: Unpack[ChatParams],
+        **params: Unpack[CompletionParams],
     ) -> Reply:
         """Continue ``prompt`` as plain text; Together takes a ``safety_model`` too."""
-        own = {"suffix": suffix, "echo": echo, "best_of": best_of}
-        asked = self._completion(prompt, watch=watch, meta=meta, **own, **params)
-        return self._whole(asked)
+        return self._whole(self._completion(prompt, watch=watch, **params))
 
     def _whole(self, stream: Stream) -> Reply:
         # A stopped reply says itself that it is partial.
@@ -351,7 +326,7 @@ class AsyncClient(_Wire[AsyncStream]):
         """The connections of this event loop: none can be used in another."""
         if self._pid != os.getpid():
             self._open()
-        loop = _loop()
+        loop = running_loop()
         if loop not in self._made:
             for other in [o for o in self._made if getattr(o, "is_closed", bool)()]:
                 del self._made[other]
@@ -367,7 +342,7 @@ class AsyncClient(_Wire[AsyncStream]):
     async def close(self) -> None:
         """Close all connections of this event loop, and use no others."""
         self._closed = True
-        if self._pid == os.getpid() and (http := self._made.pop(_loop(), None)):
+        if self._pid == os.getpid() and (http := self._made.pop(running_loop(), None)):
             await http.aclose()
 
     @takes_chat_params()
@@ -384,22 +359,16 @@ class AsyncClient(_Wire[AsyncStream]):
             self.stream(messages, watch=watch, meta=meta, **params)
         )
 
-    @takes_chat_params(hidden=NOT_OF_A_TEXT)
+    @takes_completion_params()
     async def complete(
         self,
         prompt: str,
         *,
         watch: Watch | None = None,
-        meta: Mapping[str, Any] | None = None,
-        suffix: str | None = None,
-        echo: bool | None = None,
-        best_of: int | None = None,
-        **params: Unpack[ChatParams],
+        **params: Unpack[CompletionParams],
     ) -> Reply:
         """Continue ``prompt`` as plain text; Together takes a ``safety_model`` too."""
-        own = {"suffix": suffix, "echo": echo, "best_of": best_of}
-        asked = self._completion(prompt, watch=watch, meta=meta, **own, **params)
-        return await self._whole(asked)
+        return await self._whole(self._completion(prompt, watch=watch, **params))
 
     async def _whole(self, stream: AsyncStream) -> Reply:
         async with stream:

@@ -211,3 +211,17 @@ class Trust(ssl.SSLContext):
 def trust(file: str | None, folder: str | None) -> Trust:
     """Return the context for these settings; all clients share it, and its loading."""
     return Trust()
+
+
+def same_site(request: Any, following: Any, status: int) -> bool:
+    """Say whether a redirect stays on the site and asks the same question."""
+    if following.method != request.method:
+        return False
+    if request.method == "POST" and status not in (307, 308):
+        return False
+    old, new = request.url, following.url
+    if old.host != new.host:
+        return False
+    if old.scheme == new.scheme:
+        return bool(old.port == new.port)
+    return (old.scheme, new.scheme) == ("http", "https")

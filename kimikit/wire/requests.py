@@ -315,7 +315,7 @@ def build(
     Raises:
         BadInput: If a value is impossible, or not JSON.
     """
-    refuse_unknown(params, COMPLETION)
+    refuse_unknown(params, (), taken=COMPLETION)
     given = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     params = {name: plain(value, name) for name, value in given.items()}
     check_params(params, host, model)

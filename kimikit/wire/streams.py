@@ -186,3 +186,13 @@ class AsyncStream(_Stream):
                         with contextlib.suppress(*client.lost, StopAsyncIteration):
                             for _ in range(0 if again else _DRAINED):
                                 await anext(body)
+
+
+def running_loop() -> Any:
+    """Return the running event loop; this function itself where there is none."""
+    import asyncio  # loaded by now; at the top, it would slow every import
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return running_loop  # the loop of another library

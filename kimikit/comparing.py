@@ -1,0 +1,200 @@
+"""What a session compares: points of a grid, hosts, patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from kimikit import sweeps
+from kimikit.connection import Session
+from kimikit.params import ChatParams, GridParams, takes_chat_params
+from kimikit.sweeps.grid import NOT_IN_A_GRID
+
+if TYPE_CHECKING:
+    from kimikit import prompting
+    from kimikit.notebook.playground import Playground
+    from kimikit.notebook.race_view import Race
+    from kimikit.prompting.lab import Pattern
+    from kimikit.sweeps.values import Embed, Metric
+
+
+class Comparing(Session):
+    """The verbs that ask often and compare."""
+
+    @takes_chat_params(hidden=NOT_IN_A_GRID)
+    def sweep(
+        self,
+        prompt: Any,
+        *,
+        repeats: int = 5,
+        host: str | Sequence[str | None] | None = None,
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        dry_run: bool = False,
+        metrics: Mapping[str, Metric] | None = None,
+        embed: Embed | None = None,
+        concurrency: int | None = None,
+        rpm: float | None = None,
+        on_fixed: Literal["raise", "omit"] = "raise",
+        progress: bool | Callable[[sweeps.Progress], None] = True,
+        fresh: bool = False,
+        order_seed: int | None = None,
+        **grid: Unpack[GridParams],
+    ) -> sweeps.Sweep:
+        """Ask at every point of a grid, several times, and measure how answers differ.
+
+        Any parameter given a list is an axis, ``host`` too.
+
+        Args:
+            prompt: A text or a conversation; a list or a dict of named ones is an axis.
+            repeats: Answers per point, each asked by itself.
+            host: Other hosts to ask, by their names.
+            name: Makes the sweep resumable: asked again, only missing answers are
+                bought.
+            max_cost: US dollars. A sweep likely to cost more is refused, and none goes
+                on when the next call would likely pass it.
+            dry_run: Return only the plan: calls, cost and minutes.
+            metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
+                true or false or a number.
+            embed: From texts to vectors, for figures of meaning; the local host uses
+                its own.
+            concurrency: Calls at once per host; 8, or fewer where hosts serve few.
+            rpm: Requests per minute and host; a host that says its limit is believed.
+            on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
+                makes one point of many.
+            progress: One line of progress, or a function that is given it.
+            fresh: Start a named sweep over.
+            order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+            **grid: One value, or a list of values, which is an axis.
+
+        Returns:
+            The ``Sweep``; a cell shows its table.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
+            [(0, 2), (1, 2)]
+        """
+        if self._connection.embedded and embed is None:
+            embed = self._embed
+        given: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
+        return sweeps.sweep(
+            self._connection.async_client,
+            prompt,
+            repeats=repeats,
+            name=name,
+            max_cost=max_cost,
+            dry_run=dry_run,
+            metrics=metrics,
+            embed=embed,
+            concurrency=concurrency,
+            rpm=rpm,
+            on_fixed=on_fixed,
+            progress=progress,
+            fresh=fresh,
+            order_seed=order_seed,
+            store=self.ledger,
+            estimate=self._bill,
+            **given,
+        )
+
+    def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
+        """Price one call as it will be sent, the defaults of this object included."""
+        asked = {**self.client.defaults, **params}
+        return self.ledger.bill(host, model, asked, prompt)
+
+    def _embed(self, texts: list[str]) -> Any:
+        return self.client.embed(texts).vectors
+
+    @takes_chat_params()
+    def race(
+        self,
+        prompt: Any,
+        hosts: Any,
+        *,
+        show: bool | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Race:
+        """Ask several hosts or models at once, in live columns.
+
+        Args:
+            prompt: A text or messages.
+            hosts: Names of hosts, or by label the ``host``, ``model`` and parameters
+                of each column: ``{"cold": {"temperature": 0}, "warm": {...}}``.
+            show: ``True`` or ``False`` forces or forbids the display.
+            **params: Parameters of every call.
+
+        Returns:
+            The ``Race``: replies and errors by column, shown as a table.
+
+        Example:
+            >>> lanes = {"cold": {"temperature": 0}, "warm": {"temperature": 1}}
+            >>> list(kimi.race("Name a colour.", lanes).replies)
+            ['cold', 'warm']
+        """
+        from kimikit.notebook.race_view import columns, race
+
+        lanes = {
+            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
+            for label, own in columns(hosts).items()
+        }
+        return race(lanes, show=self._show if show is None else show)
+
+    def playground(self) -> Playground:
+        """Return an app: prompt, sliders, Run and Stop, live answer, running cost.
+
+        Example:
+            >>> app = kimi.playground()  # a cell that ends in it shows it
+        """
+        from kimikit.notebook.playground import Playground
+
+        return Playground(self, self._lane)
+
+    def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
+        from kimikit.notebook.lanes import Lane
+
+        return Lane(partial(self._connection.async_client, host), messages, **params)
+
+    @takes_chat_params(hidden=("tools", "n"))
+    def lab(
+        self,
+        task: prompting.Task,
+        patterns: Mapping[str, Pattern] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int = 4,
+        progress: bool = True,
+        **params: Any,
+    ) -> prompting.Lab:
+        """Ask one labelled set in several ways and compare; see ``prompting.lab``.
+
+        Args:
+            task: The labelled set.
+            patterns: Ways to ask by name, the baseline first.
+            name: Makes it resumable: what was paid for is not asked again.
+            concurrency: How many questions are asked at once.
+            progress: Whether to show a bar.
+            **params: The same for every pattern.
+
+        Example:
+            >>> from kimikit.prompting import PATTERNS, Task
+            >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
+            >>> task = Task(instruction="Name the city.", rows=rows)
+            >>> found = kimi.lab(task, {"bare": PATTERNS["zero-shot"]}, progress=False)
+            >>> [(point["pattern"], point["n"]) for point in found.summary()]
+            [('bare', 2)]
+        """
+        from kimikit import prompting
+
+        return prompting.lab(
+            self.client,
+            task,
+            patterns,
+            store=self.ledger,
+            name=name,
+            concurrency=concurrency,
+            progress=progress,
+            **params,
+        )

@@ -124,16 +124,14 @@ class _Wire(Tries, Base[_S]):
             answer.begin(response.headers)
             status = response.status_code
             faults.log(f"< {status} {response.headers}", *answer.sent.keys)
-            following = response.next_request
+            if response.is_success:
+                return response
+            said, following = b"", response.next_request
+            with contextlib.suppress(errors.HostError):
+                said = await self.read(response, most=ERROR_BYTES)
             if following is None or not network.same_site(request, following, status):
                 break
-            await self.read(response, most=ERROR_BYTES)
             request = following
-        if response.is_success:
-            return response
-        said = b""
-        with contextlib.suppress(errors.HostError):
-            said = await self.read(response, most=ERROR_BYTES)
         raise answer.refused(status, said)
 
     async def _named(self, step: Awaitable[_T], answer: Answer | None = None) -> _T:

@@ -292,6 +292,8 @@ def _modern(node: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "const" in out:
         out["enum"] = [out["const"]]
+    if out.get("enum") in ([], ()):
+        del out["enum"]  # nothing fits it, which hosts refuse to be told
     for plain, exclusive in _BOUNDS:
         if isinstance(out.get(exclusive), bool) and out.pop(exclusive) and plain in out:
             out[exclusive] = out.pop(plain)

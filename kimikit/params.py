@@ -239,14 +239,20 @@ def takes_chat_params(
             @functools.wraps(method)
             async def checked(*args: Any, **kwargs: Any) -> Any:
                 refuse_unknown(kwargs, own, taken=taken)
-                return await method(*args, **kwargs)
+                try:
+                    return await method(*args, **kwargs)
+                finally:
+                    kwargs.clear()
 
         else:
 
             @functools.wraps(method)
             def checked(*args: Any, **kwargs: Any) -> Any:
                 refuse_unknown(kwargs, own, taken=taken)
-                return method(*args, **kwargs)
+                try:
+                    return method(*args, **kwargs)
+                finally:
+                    kwargs.clear()  # a traceback shows what is local, and keys may be
 
         checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*named, *more]

@@ -19,14 +19,16 @@ PNG = base64.b64decode(
 )
 BALANCE = {"available_balance": 49.58, "voucher_balance": 46.5, "cash_balance": 3.08}
 PLAYED = {
-    "kimikit.session.Kimi.image": plain(
+    "kimikit.endpoints.Endpoints.image": plain(
         {"data": [{"b64_json": base64.b64encode(PNG).decode()}]}
     ),
-    "kimikit.session.Kimi.speak": plain(b"ID3 sound", kind="audio/mpeg"),
-    "kimikit.session.Kimi.transcribe": plain(
+    "kimikit.endpoints.Endpoints.speak": plain(b"ID3 sound", kind="audio/mpeg"),
+    "kimikit.endpoints.Endpoints.transcribe": plain(
         {"text": " Good morning.", "language": "en"}
     ),
-    "kimikit.session.Kimi.balance": plain({"code": 0, "status": True, "data": BALANCE}),
+    "kimikit.endpoints.Endpoints.balance": plain(
+        {"code": 0, "status": True, "data": BALANCE}
+    ),
     "kimikit.errors.StreamError": sse(
         *text("Once upon"), {"error": {"message": "overloaded"}}
     ),
@@ -106,6 +108,7 @@ def test_each_public_name_has_an_example():
 
 
 def test_each_public_method_of_kimi_has_an_example():
-    methods = {n: m for n, m in vars(Kimi).items() if not n.startswith("_")}
+    public = [name for name in dir(Kimi) if not name.startswith("_")]
+    methods = {name: getattr(Kimi, name) for name in public}
     assert {"chat", "sweep", "run", "close"} <= methods.keys()
     assert [name for name, method in methods.items() if not has_example(method)] == []

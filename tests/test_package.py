@@ -121,10 +121,11 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 15_000
+BUDGET = 20_100
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
-It is high while faults are mended; the next step rebuilds the upper floors and lowers it.
+It is high since faults were mended in all places at once; the next step rebuilds the
+upper floors and lowers it.
 """
 
 

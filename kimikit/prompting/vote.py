@@ -11,7 +11,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, warn
 from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.params import takes_chat_params
 from kimikit.prompting.extract import final_answer
@@ -138,6 +138,7 @@ def vote(
     concurrency: int = 4,
     store: AnswerStore | None = None,
     name: str | None = None,
+    progress: bool = False,
     **params: Any,
 ) -> Vote:
     """Ask ``n`` times and count the answers (Wang et al. 2022, arXiv 2203.11171).
@@ -151,6 +152,7 @@ def vote(
         concurrency: How many are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes the vote resumable: what was paid is not asked again.
+        progress: Whether to show a bar.
         **params: What else ``chat`` takes.
 
     Returns:
@@ -173,10 +175,11 @@ def vote(
             "Ask with temperature=0.6 or so.",
         )
     job = partial(crew.chat, prompt, **params)
-    came = run_all([job] * n, stop=crew.stop, concurrency=concurrency)
+    label = "votes" if progress else None
+    came = run_all([job] * n, stop=crew.stop, concurrency=concurrency, progress=label)
     replies = tuple(reply for reply in came if reply and not reply.partial)
     broken = tuple(reply for reply in came if reply and reply.partial)
-    values = [extract(reply.text) for reply in replies]
+    values = [_answer(extract, reply.text) for reply in replies]
     given = [value for value in values if value is not None]
     # Compared one by one: answers such as dicts have no hash.
     distinct = [value for i, value in enumerate(given) if value not in given[:i]]
@@ -189,3 +192,13 @@ def vote(
         reused=crew.reused,
         broken=broken,
     )
+
+
+def _answer(extract: Extract, text: str) -> Any:
+    """Return the answer in a text; a function that fails on it costs no other one."""
+    try:
+        return extract(text)
+    except Exception as exc:  # a user's code: the replies are paid for
+        said = f"{type(exc).__name__}: {exc}"
+        warn(f"extract failed on an answer, which counts as none: {said}.")
+        return None

@@ -73,7 +73,7 @@ class Base(Handle, Generic[_S]):
         # Wrapped before anything can fail: a traceback shows what is local here.
         api_key = Key.of(api_key)
         headers = options.headers(defaults.pop("extra_headers", None))
-        given: dict[str, Any] = {k: v for k, v in defaults.items() if v is not None}
+        given: dict[str, Any] = dict(defaults)
         model, timeout = given.pop("model", None), given.pop("timeout", None)
         self.host: Host = hosts.resolve(host, base_url=base_url, model=model)
         if not self.host.base_url:
@@ -91,6 +91,10 @@ class Base(Handle, Generic[_S]):
         self._observers = tuple(observers)
         self.pricer = pricer
         options.check_extra(given)
+        # ``None`` leaves out what is sent else, but for these, where it is the default.
+        for name in ("temperature", "max_tokens", "max_completion_tokens"):
+            if given.get(name, ...) is None:
+                del given[name]
         self.defaults = _plain(given)
         requests.check_params(self.defaults, self.host, self.host.model)
         self._connect(transport)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -86,15 +87,17 @@ def mend(value: Any) -> Any:
     """Return a value whose texts UTF-8 can hold: both halves of a pair are joined.
 
     Half of a surrogate pair could be shown, but never written down; it becomes U+FFFD.
-    A whole number of over 64 bits becomes a float, and what is nested too deep to be
-    looked through is left out, so that all that is returned can be encoded.
+    A whole number of over 64 bits becomes a float, the largest where it is larger, and
+    what is nested too deep to be looked through is left out: all can be encoded.
     """
     if isinstance(value, str):
         if not value.isascii():
             value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return value
     if type(value) is int and value.bit_length() > 63:
-        return float(value) if value.bit_length() < 1024 else None
+        if value.bit_length() < 1024:
+            return float(value)
+        return sys.float_info.max if value > 0 else -sys.float_info.max
     try:
         if isinstance(value, dict):
             return {mend(name): mend(each) for name, each in value.items()}

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 from support.prompting import FakeClient, FakeStore, answer
 
-from kimikit.errors import BadInput, TimedOut
+from kimikit.errors import BadInput, KimiWarning, TimedOut
 from kimikit.intervals import chosen, wilson
 from kimikit.prompting import last_number, vote
-from kimikit.types import Delta
+from kimikit.types import Delta, Reply
 
 
 def test_the_majority_wins():
@@ -171,3 +171,15 @@ def test_nothing_is_sent_for_bad_input(n, options):
     with pytest.raises(BadInput):
         vote(client, "?", n, **options)
     assert client.calls == []
+
+
+def test_a_function_that_fails_on_an_answer_costs_no_other_one():
+    replies = iter(["Answer: 4", "nonsense", "Answer: 4"])
+
+    class Client:
+        def chat(self, messages, **params):
+            return Reply(text=next(replies), finish_reason="stop")
+
+    with pytest.warns(KimiWarning, match="extract failed"):
+        won = vote(Client(), "2 + 2?", 3, extract=lambda text: int(text[7:]))
+    assert (won.answer, won.votes, len(won.replies)) == (4, 2, 3)

@@ -264,7 +264,7 @@ USAGES = (
     Case(
         "1d no usage at all is estimated and marked",
         (*text("four"), *STOP),
-        {"usage": {"estimated": True, "completion_tokens": 1}, "text": "four"},
+        {"usage": {"estimated": True, "completion_tokens": 2}, "text": "four"},
     ),
 )
 

@@ -63,7 +63,7 @@ def work(
             name="notes",
             **quiet,
         ),
-        vote(at.client, "What colour?", 3, store=at.ledger, name="votes", **quiet),
+        vote(at.client, "What colour?", 3, store=at.ledger, name="votes"),
     ]
     at.ledger.close()
     own.ledger.close()

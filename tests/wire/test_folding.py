@@ -172,8 +172,8 @@ def test_logprobs_are_kept() -> None:
 
 def test_guesses_of_tokens() -> None:
     assert weigh("") == 0
-    assert weigh("abcd" * 10) == 10
-    assert weigh("月之暗面") > 2.5
+    assert 9 < weigh("abcd" * 10) < 14
+    assert weigh("月之暗面") > 2
     picture = {"type": "image_url", "image_url": {"url": "data:" + "a" * 9999}}
     asked = [{"role": "user", "content": [{"type": "text", "text": "abcd"}, picture]}]
     assert estimate_prompt({"messages": asked}) == 5

@@ -176,8 +176,8 @@ def test_guesses_of_tokens() -> None:
     assert weigh("月之暗面") > 2
     picture = {"type": "image_url", "image_url": {"url": "data:" + "a" * 9999}}
     asked = [{"role": "user", "content": [{"type": "text", "text": "abcd"}, picture]}]
-    assert estimate_prompt({"messages": asked}) == 5
-    assert estimate_prompt({"prompt": "abcdabcd"}) == 2
+    assert 1 < estimate_prompt({"messages": asked}) < 15  # the picture is left out
+    assert 1 < estimate_prompt({"prompt": "abcdabcd"}) < 6
     assert estimate_prompt({}) == 0
 
 

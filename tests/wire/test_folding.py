@@ -177,7 +177,7 @@ def test_guesses_of_tokens() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:" + "a" * 9999}}
     asked = [{"role": "user", "content": [{"type": "text", "text": "abcd"}, picture]}]
     assert 1 < estimate_prompt({"messages": asked}) < 15  # the picture is left out
-    assert 1 < estimate_prompt({"prompt": "abcdabcd"}) < 6
+    assert 1 < estimate_prompt({"prompt": "abcdabcd"}) < 10
     assert estimate_prompt({}) == 0
 
 

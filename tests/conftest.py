@@ -34,7 +34,7 @@ settings.register_profile(
 settings.load_profile("any speed")
 
 _WHOLE = {"kernel", "lab", "chromium", "archives", "collected"}
-"""Fixtures that take seconds to make: files that use one stay with one worker."""
+"""Fixtures that take seconds to make."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,9 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     thread until the file's end.
     """
     whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
-    for item in items:
-        if item.path in whole and item.config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
     ranks = {item: _rank(item, whole) for item in items}
     files = dict.fromkeys(item.path for item in items)
     first = {path: min(ranks[i] for i in items if i.path == path) for path in files}

@@ -6,7 +6,8 @@ llama.cpp's grammar converter:
 
 * every property has a ``type``, or an ``anyOf`` of branches that each have one, with
   only ``description`` and ``default`` beside it;
-* values of an ``enum`` are all of the one type that stands next to it;
+* values of an ``enum`` are all of the one type that stands next to it, and there are
+  some; objects and arrays are told in words;
 * arrays have ``items``, also beside the ``prefixItems`` of a tuple;
 * references are put in place; what holds itself is written out twice, then in words;
 * nothing is nested deeper than ten objects, or larger than ``PARTS``;
@@ -31,6 +32,8 @@ DEPTH = 10
 """Objects inside each other that Moonshot takes."""
 UNROLLED = 2
 """How often a part that holds itself is written out."""
+_TOLD = 1_000
+"""Characters of values that are told in words."""
 
 _NUMERIC = {
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
@@ -233,6 +236,11 @@ class _Rewriter:
         node = {key: value for key, value in node.items() if key in own}
         if node["type"] == "null":
             return {"type": "null", **_shared(node)}
+        if node["type"] in ("object", "array") and "enum" in node:
+            # Moonshot takes no such values; the model is told of them.
+            values = msgspec.json.encode(node.pop("enum")).decode()
+            text = f"{node.get('description', '')} It must be one of {values[:_TOLD]}"
+            node["description"] = text.strip()
         if node["type"] == "object":
             return self._object(node, resolver, within, depth)
         if node["type"] == "array":

@@ -48,7 +48,8 @@ def _node(node: Any, at: str, depth: int) -> list[str]:
         return [*found, f"{at}: type is not defined"]
     if "enum" in node:
         values = node["enum"]
-        if not values or not all(isinstance(v, _OF_TYPE[kind]) for v in values):
+        type_ = _OF_TYPE.get(kind, ())  # objects and arrays are no values of an enum
+        if not values or not all(isinstance(v, type_) for v in values):
             found.append(f"{at}: enum does not match its type")
     if kind == "array":
         found += _node(node.get("items"), f"{at}.items", depth)

@@ -223,6 +223,32 @@ def test_any_schema_is_adapted_or_refused_by_name(schema, given_):
             tool.bind(given_)
 
 
+@pytest.mark.parametrize(
+    "part", [{}, {"type": "string"}, {"type": ["string", "null"]}, {"items": {}}]
+)
+def test_an_enum_without_values_is_not_sent_and_still_holds(part):
+    tool = made(of(a={**part, "enum": []}))
+    sent = tool.schema["function"]["parameters"]
+    assert problems(sent) == []
+    assert "enum" not in str(sent)
+    with pytest.raises(BadInput):
+        tool.bind({"a": "x"})
+    assert problems(accepted({"properties": {}, "enum": []}).schema) == []
+
+
+@pytest.mark.parametrize("value", [{}, {"b": 1}, [1]])
+@pytest.mark.parametrize("more", [[], ["x"], [None, 1]])
+def test_an_enum_of_objects_or_arrays_is_told_in_words(value, more):
+    tool = made(of(a={"enum": [value, *more]}))
+    sent = tool.schema["function"]["parameters"]
+    assert problems(sent) == []
+    told = f"It must be one of {msgspec.json.encode([value]).decode()}"
+    assert told in str(sent)
+    tool.bind({"a": value})
+    with pytest.raises(BadInput):
+        tool.bind({"a": {"c": 2}})
+
+
 def test_a_schema_of_many_alternatives_of_many_properties_is_bounded():
     wide = {f"p{i}": STRING for i in range(2_000)}
     schema = {"type": "object", "properties": wide,

@@ -173,7 +173,8 @@ def features(body: Mapping[str, Any]) -> tuple[float, ...]:
     found = list(kinds("\n".join(texts(body))))
     messages = body.get("messages")
     count = len(messages) if isinstance(messages, list | tuple) else 0
-    found[-1] = PER_MESSAGE * count + OPENING
+    # Other prompts, as of a completion, are read without a template.
+    found[-1] = PER_MESSAGE * count + OPENING if count else 0.0
     return tuple(found)
 
 

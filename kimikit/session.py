@@ -15,10 +15,7 @@ from kimikit.handle import Handle
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
 from kimikit.notebook.screen import View, arm
-from kimikit.params import (
-    ChatParams,
-    takes_chat_params,
-)
+from kimikit.params import OF_A_VIEW, ChatParams, takes_chat_params
 from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
@@ -232,7 +229,7 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
             params["tools"] = offered(params["tools"])
         return self.client.stream(messages, **params)
 
-    @takes_chat_params(hidden=("system",))
+    @takes_chat_params(hidden=("system",), also=OF_A_VIEW)
     def conversation(
         self,
         system: str | None = None,

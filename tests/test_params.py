@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kimikit
-from kimikit import AsyncClient, BadInput, Client, Kimi, prompting
+from kimikit import AsyncClient, BadInput, Client, Kimi, errors, prompting
 from kimikit.params import CHAT, COMPLETION, ChatParams, GridParams, refuse_unknown
 from kimikit.tools.score import score_tool_calls
 
@@ -91,6 +91,12 @@ def test_what_is_misspelt_is_refused_before_anything_is_sent(kimi, call, wrong, 
     with pytest.raises(BadInput, match=f"'{wrong}'.*Did you mean '{meant}"):
         call(kimi, **{wrong: 1})
     assert kimi.ledger.calls() == []
+
+
+def test_a_conversation_hands_on_what_a_chat_takes(kimi):
+    talk = kimi.conversation("Be brief.", show=False, temperature=0, max_tokens=30)
+    with pytest.raises(errors.ConnectionFailed):  # nobody listens: it was sent
+        talk.say("Hello", into=int, retries=0)
 
 
 def test_an_awaited_client_refuses_it_too():

@@ -81,7 +81,7 @@ CYCLE.append(CYCLE)
 @pytest.mark.parametrize(
     "value",
     [
-        math.nan, np.float32("inf"), pd.NA, pd.NaT, np.datetime64("NaT"), b"x", {1},
+        math.nan, np.float32("inf"), pd.NA, pd.NaT, np.datetime64("NaT", "s"), b"x", {1},
         1j, object(), pd.DataFrame({"a": [1]}), {1: "a", "1": "b"}, pytest.param(10**5000, id="digits"),
         Decimal("1e9999"), Decimal("NaN"), CYCLE, {"deep": [math.nan]},
     ],

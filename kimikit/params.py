@@ -170,7 +170,7 @@ COMPLETION: Mapping[str, str] = {
 }
 """Each parameter of a chat or a completion with its line of documentation."""
 
-CHAT = tuple(ChatParams.__annotations__)
+CHAT = ChatParams.__annotations__.keys()
 """The parameters of a chat."""
 
 
@@ -220,7 +220,8 @@ def takes_chat_params(
         also: Keywords that it hands on to a client, who may know them.
         of: The parameters, if they are others than a chat's.
     """
-    taken = [name for name in of if name not in hidden]
+    # In their order for the signature, and found at once: each call of a sweep looks.
+    taken = dict.fromkeys(name for name in of if name not in hidden)
 
     def fill(method: Callable[_P, _R]) -> Callable[_P, _R]:
         signature = inspect.signature(method)
@@ -278,6 +279,6 @@ def _documented(doc: str | None, rest: str, names: Sequence[str]) -> str | None:
 
 
 takes_completion_params = functools.partial(
-    takes_chat_params, hidden=NOT_OF_A_TEXT, of=tuple(COMPLETION)
+    takes_chat_params, hidden=NOT_OF_A_TEXT, of=COMPLETION
 )
 """The same for a method that completes a text."""

@@ -19,7 +19,7 @@ import msgspec
 from kimikit import errors
 from kimikit.errors import KimiError
 from kimikit.sweeps.judge import Judge
-from kimikit.sweeps.lanes import Cell, Lane, Orders, lay_out, price, showing
+from kimikit.sweeps.lanes import LOOK_S, Cell, Lane, Orders, lay_out, price, showing
 from kimikit.sweeps.record import Record
 from kimikit.sweeps.values import Progress
 from kimikit.types import Delta, Reply, Wait
@@ -70,7 +70,7 @@ class Engine:
         self.lanes: dict[str | None, Lane] = {}
         self.error: BaseException | None = None
         self.stop_reason = "done"
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, Cell] = {}
         self._stopping = False
         self._finished = threading.Event()
         self._cancel: Callable[[], object] = lambda: None
@@ -156,7 +156,7 @@ class Engine:
         """Take the answers that are paid for, and one of the cells that are alike."""
         cells, lane.cells = lane.cells, []
         queued = {each.key for other in self.lanes.values() for each in other.cells}
-        seen = queued | self._under_way | self.record.trials.keys()
+        seen = queued | self._under_way.keys() | self.record.trials.keys()
         for cell in cells:
             if cell.key in seen:
                 continue
@@ -214,11 +214,17 @@ class Engine:
     async def _turn(self, lane: Lane, number: int, cell: Cell | None = None) -> None:
         """Ask ``cell``, or the lane's next one, when its turn comes."""
         await lane.pace.turn(lambda: self._over(lane))
-        if not lane.cells or self._over(lane) or not self._affordable():
+        if not lane.cells or self._over(lane):
             return
         cell = cell or lane.cells[0]
+        if not self._affordable(cell):
+            if self._under_way:  # what they leave of their reserve may do for it
+                await asyncio.sleep(LOOK_S)
+            else:
+                self.stop_reason, self._stopping = "max_cost", True
+            return
         lane.cells.remove(cell)
-        self._under_way.add(cell.key)
+        self._under_way[cell.key] = cell
         try:
             with lane.pace.call():
                 reply = await self._ask(lane, number, cell)
@@ -229,16 +235,15 @@ class Engine:
         except Exception as error:  # raised again in the caller's thread
             self._end(error)
         finally:
-            self._under_way.discard(cell.key)
+            self._under_way.pop(cell.key, None)
 
-    def _affordable(self) -> bool:
-        """Whether another call would likely stay within ``max_cost``."""
+    def _affordable(self, cell: Cell) -> bool:
+        """Whether ``cell`` beside the calls under way likely keeps to ``max_cost``."""
         limit = self.orders.max_cost
-        reserved = self.record.dearest * (len(self._under_way) + 1)
-        if limit is None or self.record.spent + reserved <= limit:
+        if limit is None:
             return True
-        self.stop_reason, self._stopping = "max_cost", True
-        return False
+        reserved = self.record.reserve(cell, self._under_way.values())
+        return self.record.spent + reserved <= limit
 
     async def _ask(self, lane: Lane, number: int, cell: Cell) -> Reply:
         def watch(event: Delta | Wait) -> None:
@@ -290,7 +295,7 @@ class Engine:
         error.add_note("Ask for the rest by the sweep's name when its quota is back.")
 
     def _put_back(self, lane: Lane, cell: Cell) -> None:
-        self._under_way.remove(cell.key)
+        del self._under_way[cell.key]
         lane.cells.insert(0, cell)
 
     def _omit(self, lane: Lane, cell: Cell, error: errors.FixedTemperature) -> None:

@@ -68,7 +68,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cell(msgspec.Struct, eq=False):
-    """One answer to be had, and the key it is stored by."""
+    """One answer to be had, the key it is stored by, and its bill."""
 
     labels: dict[str, Label]
     params: dict[str, Any]
@@ -76,6 +76,7 @@ class Cell(msgspec.Struct, eq=False):
     model: str
     key: str
     tries: int = 0
+    bill: Bill = (None, None)
 
 
 class Pace:
@@ -231,15 +232,12 @@ class Lane:
     def omit(self, model: str, parameter: str) -> None:
         """Take a pinned parameter out of a model's cells; many become alike by it."""
         none = {parameter: None}  # it leaves out also the default of the client
-        self.cells = [
-            made
-            for cell in self.cells
-            for made in (
-                self.make_cells(cell.labels | none, cell.params | none, [cell.repeat])
-                if cell.model == model and parameter in cell.params
-                else [cell]
-            )
-        ]
+        for place, cell in enumerate(self.cells):
+            if cell.model == model and parameter in cell.params:
+                labels, params = cell.labels | none, cell.params | none
+                (made,) = self.make_cells(labels, params, [cell.repeat])
+                made.bill = cell.bill
+                self.cells[place] = made
 
 
 def showing(params: dict[str, Any], attribute: str) -> dict[str, Any]:
@@ -306,7 +304,10 @@ def price(orders: Orders, lanes: Iterable[Lane], *, stored: int) -> Plan:
 
 
 def _bills(orders: Orders, lane: Lane) -> Iterator[Bill]:
-    """Yield what each cell will cost; the repeats of a point cost the same."""
+    """Yield what each cell will cost, and note it there.
+
+    The repeats of a point cost the same.
+    """
     known: dict[int, Bill] = {}
     for cell in lane.cells:
         point = id(cell.params)
@@ -318,4 +319,5 @@ def _bills(orders: Orders, lane: Lane) -> Iterator[Bill]:
                 prompt = as_messages(prompt, system=None, image=image)
             asked = lane.title, cell.model, body, prompt
             known[point] = orders.estimate(*asked) if orders.estimate else (None, None)
-        yield known[point]
+        cell.bill = known[point]
+        yield cell.bill

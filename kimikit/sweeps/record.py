@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +30,8 @@ class Record:
         notes: What looked odd, with how often.
         pinned: Whether a parameter was left out because a host pins it.
         spent: US dollars of this run.
-        dearest: The highest cost of a call.
+        dearest: The highest cost of a call that was thought to cost nothing.
+        factor: The most that a call cost for each dollar it was likely to, 0 before.
 
     Args:
         judge: Who is to judge the answers, if there are metrics.
@@ -42,7 +43,7 @@ class Record:
         self.plan = Plan()
         self.notes: Counter[str] = Counter()
         self.pinned = False
-        self.spent = self.dearest = Decimal(0)
+        self.spent = self.dearest = self.factor = Decimal(0)
         self._failed = 0
         self._began = time.monotonic()
 
@@ -97,7 +98,24 @@ class Record:
         paid = trial.reply or trial.partial
         if paid is not None and paid.cost is not None and not trial.stored:
             self.spent += paid.cost
-            self.dearest = max(self.dearest, paid.cost)
+            if cell.bill[0]:
+                self.factor = max(self.factor, Decimal(1), paid.cost / cell.bill[0])
+            else:
+                self.dearest = max(self.dearest, paid.cost)
+
+    def reserve(self, cell: Cell, under_way: Iterable[Cell]) -> Decimal:
+        """Return the US dollars to set aside for one more call, and for others.
+
+        A call is taken to go as badly as the worst one so far. Before there is one,
+        those under way are taken at the most they can cost.
+        """
+        known = self.factor or self.dearest
+
+        def likely(one: Cell) -> Decimal:
+            return (one.bill[0] or Decimal(0)) * (self.factor or 1) or self.dearest
+
+        most = (likely(c) if known else c.bill[1] or Decimal(0) for c in under_way)
+        return sum(most, start=likely(cell))
 
     def remarks(self, grid: Grid) -> Iterator[str]:
         """Yield what looked odd as sentences, with how many answers it was seen in."""

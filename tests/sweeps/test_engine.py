@@ -543,6 +543,42 @@ def test_max_cost_stops_before_it_is_passed():
     assert "max_cost" in str(found)
 
 
+def test_the_first_calls_reserve_the_most_they_can_cost():
+    """Eight at once would have passed the limit before any of them was known."""
+    client = FakeClient(lambda prompt, **p: reply("x", cost=Decimal("0.003")))
+    client.wait_s = 0.1
+    limits = {"max_cost": "0.0125", "concurrency": 8}
+    found = run(client, repeats=10, estimate=price("0.001", "1"), **limits)
+    assert found.stop_reason == "max_cost"
+    assert found.cost == Decimal("0.012")
+    assert client.most_at_once == 3  # one alone, and then what is left
+
+    client = FakeClient(lambda prompt, **p: reply("x", cost=Decimal("0.001")))
+    client.wait_s = 0.001
+    found = run(client, repeats=10, estimate=price("0.001", "0.0015"), **limits)
+    assert found.stop_reason == "done"
+    assert client.most_at_once == 8
+
+
+def test_cheap_calls_are_not_held_to_what_dear_ones_cost():
+    def answer(prompt: str, **params: Any) -> Any:
+        return reply("x", cost=Decimal("0.9" if prompt == "dear" else "0.01"))
+
+    def bills(host: str, model: str, params: Any, prompt: str) -> Any:
+        likely = Decimal("0.9" if prompt == "dear" else "0.01")
+        return likely, likely
+
+    found = run(
+        FakeClient(answer),
+        ["dear", "cheap", "small"],
+        repeats=5,
+        max_cost=5,
+        estimate=bills,
+    )
+    assert found.stop_reason == "done"
+    assert len(found.replies) == 15
+
+
 def test_the_local_stand_in_costs_nothing():
     host = Host(name="local", base_url="http://x", stand_in=True)
     client = FakeClient(lambda prompt, **p: reply("x", cost=None), host=host)

@@ -112,9 +112,9 @@ _HAN, _KANA = (
 )
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _SIGNS = bytes(b for b in range(33, 127) if not chr(b).isalnum())
-_DIGITS = re.compile(rb"[0-9]{1,3}| (?=[0-9])")
-"""A space before digits is a token of its own."""
-_BREAKS = re.compile(rb"[ \t]*\n+|[ \t]{2,}")
+_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_ASCII = bytes(range(128))
+_BREAKS = re.compile(rb"\n\n*|  +\n*")
 _WORDS = "the", "of", "and", "to", "is", "that", "for", "with", "this", "you"
 _COMMON = tuple(f" {word} ".encode() for word in _WORDS)
 _ONLY_TRADITIONAL = frozenset(
@@ -131,19 +131,30 @@ def kinds(text: str) -> tuple[float, ...]:
     found = [0.0] * len(KINDS)
     letters = len(raw) - len(raw.translate(None, _LETTERS))
     signs = len(raw) - len(raw.translate(None, _SIGNS))
-    digits = len(_DIGITS.findall(raw))
+    digits = _digits(raw.translate(_ALIKE))
     english = letters and _english(raw, letters, signs + digits)
     found[0], found[1] = letters * english, letters * (1 - english)
-    found[2], found[3], found[4] = digits, signs, len(_BREAKS.findall(raw))
+    found[2], found[3], found[4] = (
+        digits,
+        signs,
+        len(_BREAKS.findall(raw.replace(b"\t", b" "))),
+    )
     if not text.isascii():
         traditional = 0
-        for char, count in Counter(text).items():
-            if char >= "\x80":
-                found[_place(char)] += count
-                traditional += count * (char in _ONLY_TRADITIONAL)
+        beyond = raw.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+        for char, count in Counter(beyond).items():
+            found[_place(char)] += count
+            traditional += count * (char in _ONLY_TRADITIONAL)
         if max(traditional, found[_KANA]) > 0.03 * found[_HAN] > 0:
             found[-2], found[_HAN] = found[_HAN], 0.0
     return tuple(found)
+
+
+def _digits(alike: bytes) -> int:
+    """Count groups of up to three digits, all written as 0, and spaces before them."""
+    rest = alike.replace(b"000", b".")
+    threes = (len(alike) - len(rest)) // 2
+    return threes + rest.count(b"0") - rest.count(b"00") + alike.count(b" 0")
 
 
 @lru_cache(maxsize=4096)
@@ -153,11 +164,13 @@ def _place(char: str) -> int:
 
 def _english(raw: bytes, letters: int, signs: int) -> float:
     """Tell how far the Latin letters of a text are English or code, 0 to 1."""
+    start, full = _CODE
+    code = (signs / (letters + signs) - start) / (full - start)
+    if code >= 1.0:
+        return 1.0
     low = raw.lower()
     words = raw.count(b" ") + 1
     common = sum(map(low.count, _COMMON)) / words / _ENGLISH
-    start, full = _CODE
-    code = (signs / (letters + signs) - start) / (full - start)
     if words < 8:  # too few to tell
         common = max(common, 0.5)
     return min(max(common, code, 0.0), 1.0)

@@ -444,3 +444,13 @@ def test_work_on_a_text_grows_as_the_text():
     for text in ("aé", "word ", "你好", "😀", "1,", "\n "):
         one, two = kinds(text * 25_000), kinds(text * 50_000)
         assert sum(two) == pytest.approx(2 * sum(one), abs=3)
+
+
+@given(st.text(st.sampled_from("019 \t\na."), max_size=40))
+def test_groups_of_digits_and_breaks_are_counted_as_patterns_count_them(text):
+    names = [kind.name for kind in KINDS]
+    found = dict(zip(names, kinds(text), strict=True))
+    digits = re.findall(r"[0-9]{1,3}| (?=[0-9])", text)
+    assert found["up to three digits"] == len(digits)
+    breaks = re.findall(r"[ \t]*\n+|[ \t]{2,}", text)
+    assert found["line ends and indents"] == len(breaks)

@@ -44,10 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     thread until the file's end.
     """
     whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
-    ranks = {item: _rank(item, whole) for item in items}
-    files = dict.fromkeys(item.path for item in items)
-    first = {path: min(ranks[i] for i in items if i.path == path) for path in files}
-    order = {path: n for n, path in enumerate(files)}
+    first: dict[Path, int] = {}
+    for item in items:
+        first[item.path] = min(_rank(item, whole), first.get(item.path, 3))
+    order = {path: n for n, path in enumerate(first)}
     items.sort(key=lambda i: (first[i.path], order[i.path], _in_browser(i)))
 
 

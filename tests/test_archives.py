@@ -19,6 +19,7 @@ import pytest
 from kimikit.cli import EXTRAS
 
 ROOT = Path(__file__).parent.parent
+UV = [sys.executable, "-m", "uv"]
 
 BARE = """
 import sys
@@ -94,7 +95,7 @@ class Clean:
 
     def __init__(self, folder):
         self.folder = folder
-        run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
+        run(*UV, "venv", "--quiet", "--python", sys.executable, folder / "venv")
         self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         kept = ("PATH", "HOME", "SYSTEMROOT", "KIMIKIT_CACHE", "KIMIKIT_LEDGER")
         self.variables = {n: os.environ[n] for n in kept if n in os.environ}
@@ -102,14 +103,14 @@ class Clean:
     def install(self, *what):
         """Install archives and what they need, in the versions of the lock.
 
-        It is a constraint here, for which pip takes no hashes: archives have none.
+        It is a constraint here, without hashes: archives have none. uv does in a
+        second what pip does in ten.
         """
         lock = (ROOT / "locks" / "dev.txt").read_text()
         pins = self.folder / "pins.txt"
         pins.write_text("\n".join(re.findall(r"^[a-z].*?(?= \\$)", lock, flags=re.M)))
-        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python"]
-        quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
-        run(*pip, "install", *quiet, "--constraint", pins, *what)
+        here = ["--quiet", "--python", self.bin / "python"]
+        run(*UV, "pip", "install", *here, "--constraint", pins, *what)
 
     def __call__(self, *command, **variables):
         known = {**self.variables, **variables}

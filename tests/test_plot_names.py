@@ -41,7 +41,7 @@ class Client:
 def drawn(figure: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs that no font of this system has
-        figure.savefig(io.BytesIO())
+        figure.savefig(io.BytesIO(), dpi=20)
     plt.close(figure)
 
 
@@ -115,7 +115,7 @@ def test_letters_find_a_font_that_has_them(text: str) -> None:
     as_text(shown)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of each glyph it lacks
-        figure.savefig(io.BytesIO())
+        figure.savefig(io.BytesIO(), dpi=20)
     plt.close(figure)
 
 

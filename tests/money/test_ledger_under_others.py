@@ -442,14 +442,14 @@ class TestOddFigures:
 
 
 def test_threads_and_a_lock_lose_nothing(path, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    monkeypatch.setattr(store, "BUSY_S", 0.005)
     monkeypatch.setattr(store, "AGAIN_S", 0.02)
     ledger = Ledger(path)
     ask(ledger)
     done = threading.Barrier(9)
 
     def work():
-        for _ in range(20):
+        for _ in range(5):
             ask(ledger)
         done.wait()
 
@@ -462,7 +462,7 @@ def test_threads_and_a_lock_lose_nothing(path, monkeypatch):
     for thread in threads:
         thread.join()
     ledger.close()
-    assert rows(path) == 162
+    assert rows(path) == 42
     after = Ledger(path)
-    assert after.total().calls == 162
+    assert after.total().calls == 42
     after.close()

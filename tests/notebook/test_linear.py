@@ -18,7 +18,7 @@ from kimikit.notebook.progress import Progress
 from kimikit.sweeps.side_by_side import marked
 from kimikit.types import Delta
 
-SIZE = 50_000
+SIZE = 25_000
 NOISE_S = 0.02
 
 
@@ -31,7 +31,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "quotes apart": rep("> "),
     "lists": rep("- "),
     "numbers": rep("1. "),
-    "lists down": lambda n: "".join(" " * min(i, 500) + "- a\n" for i in range(n // 300)),
+    "lists down": lambda n: "".join(" " * i + "- a\n" for i in range(int((2 * n) ** 0.5))),
     "items": rep("- a\n"),
     "loose items": rep("- a\n\n"),
     "lazy lines": lambda n: "> a\n" + "b\n" * (n // 2),

@@ -1,7 +1,10 @@
 """Budgets in threads and executors, requests that were lost, tokens put into a cache."""
 
+import datetime as dt
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
 from support.money import make_call, make_reply
@@ -98,3 +101,35 @@ def test_cache_writes_are_kept_and_shown(ledger):
     assert ledger.calls()[0].usage == usage
     assert ledger.total().cache_write_tokens == 60
     assert "60 cache write" in make_reply(usage=usage).footer()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has one zone a process")
+def test_a_day_of_the_budget_is_one_of_utc_in_every_time_zone(ledger, monkeypatch):
+    """At 23:00 UTC it is the next day in Kiritimati, and still this one in Honolulu."""
+    monkeypatch.setenv("KIMIKIT_BUDGET_USD_PER_DAY", "0.02")
+    late = dt.datetime(2026, 11, 20, 23, tzinfo=dt.UTC).timestamp()
+    other = Ledger(ledger.path)
+
+    def ask(where, zone, created):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        call = make_call(max_tokens=1000, created=created)
+        observer = Budgets(where)
+        observer.opened(call)
+        paid = make_reply(completion=1000, cost=Decimal("0.0151"))
+        observer.closed(call, paid, None)
+
+    try:
+        ask(ledger, "Pacific/Kiritimati", late)
+        for zone in ("Pacific/Honolulu", "Pacific/Kiritimati"):
+            with pytest.raises(BudgetExceeded, match="day's budget"):
+                ask(other, zone, late + 1800)
+        ask(other, "Pacific/Honolulu", late + 5400)  # 00:30 UTC of the next day
+        assert list(other.total(by="day")) == ["2026-11-20"]
+        monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        assert list(other.total(by="day")) == ["2026-11-21"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        other.close()

@@ -13,6 +13,7 @@ import msgspec
 from kimikit import html
 from kimikit.errors import KimiError
 from kimikit.session import Kimi
+from kimikit.shown import Renderable
 from kimikit.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Diagnosis(msgspec.Struct, frozen=True):
+class Diagnosis(Renderable, msgspec.Struct, frozen=True):
     """What ``doctor`` found; shows itself as text and as a table."""
 
     checks: tuple[Check, ...]
@@ -55,16 +56,15 @@ class Diagnosis(msgspec.Struct, frozen=True):
     def _rows(self) -> list[tuple[str, str, str]]:
         return [(c.name, "ok" if c.ok else "look here", c.detail) for c in self.checks]
 
-    def __repr__(self) -> str:
-        return "\n".join(
+    def _parts(self) -> tuple[str, list[html.Cell], str]:
+        lines = "\n".join(
             textwrap.fill(
                 f"{name:<13} {state:<9} {found}", 96, subsequent_indent=" " * 24
             )
             for name, state, found in self._rows()
         )
-
-    def _repr_html_(self) -> str:
-        return html.wrap(html.table(("check", "state", "found"), self._rows()))
+        table = html.table(("check", "state", "found"), self._rows())
+        return "", [html.Cell(lines, table)], ""
 
 
 def doctor(host: str | None = None, *, live: bool = True) -> Diagnosis:

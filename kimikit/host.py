@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from kimikit import html
+from kimikit.footer import STAND_IN
+from kimikit.shown import Renderable, Table
 
 _COLUMNS = ("Kimi model", "state", "as of", "source")
 
@@ -35,7 +36,7 @@ class HostModel(msgspec.Struct, frozen=True):
     as_of: str = ""
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go, and what is known of it. Holds no key.
 
     Attributes:
@@ -85,21 +86,13 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
             ("beyond chat", ", ".join(sorted(self.endpoints)) or "nothing known"),
         ]
         if self.stand_in:
-            facts.append(("note", "local stand-in, not Kimi"))
+            facts.append(("note", STAND_IN))
         return facts
 
     def _kimis(self) -> list[tuple[str, str, str, str]]:
         return [(m.id, m.state, m.as_of, m.source) for m in self.models]
 
-    def __repr__(self) -> str:
-        lines = [f"{self.name}: {self.title}"]
-        lines += [f"  {name:<12} {value}" for name, value in self._facts()]
-        if self.models:
-            lines += ["", html.text_table(_COLUMNS, self._kimis())]
-        return html.clean("\n".join(lines))
-
-    def _repr_html_(self) -> str:
-        facts = html.table((self.name, self.title), self._facts())
-        rows = self._kimis()
-        kimis = html.table(_COLUMNS, rows, numeric=[2]) if rows else ""
-        return html.wrap(facts, kimis)
+    def _parts(self) -> tuple[str, list[Table], str]:
+        facts = Table((self.name, self.title), self._facts())
+        kimis = Table(_COLUMNS, self._kimis(), [2])
+        return "", [facts, kimis] if self.models else [facts], ""

@@ -41,6 +41,9 @@ div.kimikit.kimikit .n{text-align:right;white-space:nowrap}
 .kimikit .muted span{white-space:nowrap}
 div.kimikit.kimikit pre{white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;
 margin:.2em 0;background:transparent;color:inherit;max-height:30em;overflow:auto}
+div.kimikit .code{position:relative}
+div.kimikit .copy{display:block;position:absolute;top:.2em;right:.2em;font-size:.85em;
+background:transparent;color:inherit;border:1px solid currentColor;border-radius:3px}
 .kimikit .remedy{border-left:3px solid #E69F00;padding-left:.6em}
 </style>"""
 """The one style sheet. Colours come from the front end, with fallbacks for any page.
@@ -74,6 +77,16 @@ def clean(text: str) -> str:
 def esc(value: object) -> str:
     """Return ``value`` as text that is inert inside HTML, quotes included."""
     return _html.escape(clean(str(value)), quote=True)
+
+
+def entities(text: str) -> str:
+    """Return ``text`` with all that Markdown, HTML or TeX could act on as numbers."""
+    return re.sub(r"[!-/:-@[-`{-~]", lambda m: f"&#{ord(m[0])};", text)
+
+
+def in_line(text: str) -> str:
+    """Return ``text`` as one line of Markdown that shows its characters."""
+    return entities(" ".join(clean(text).split()))
 
 
 def is_link(url: str) -> bool:

@@ -177,7 +177,7 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
             **params: For this call; see ``run`` to have ``tools`` called.
 
         Returns:
-            The ``Reply``; as a cell's last value it shows its footer line.
+            The ``Reply``; in a later cell it shows the answer and its footer.
 
         Raises:
             BadInput: If an argument is wrong; nothing was sent then.

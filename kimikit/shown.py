@@ -1,9 +1,9 @@
-"""Results with one content in two forms, plain text and HTML."""
+"""What is shown has one content and several forms: text, HTML and Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kimikit import html
 
@@ -36,37 +36,102 @@ class Table(NamedTuple):
             self.columns, self.rows, caption=self.caption, numeric=self.numeric
         )
 
+    @property
+    def markdown(self) -> str:
+        """The same as Markdown, inert: every mark in a cell is written as a number."""
+        aligned = ["--:" if i in self.numeric else "---" for i in range(len(self[0]))]
+        lines = [[html.in_line(str(cell)) for cell in row] for row in self.rows]
+        heads = [html.in_line(head) or " " for head in self.columns]
+        grid = [f"| {' | '.join(line)} |" for line in (heads, aligned, *lines)]
+        below = [html.in_line(self.caption)] if self.caption else []
+        return "\n\n".join([*(["\n".join(grid)] if self.rows else []), *below])
+
 
 Section = Table | html.Cell
 """What stands below another in a result."""
 
 
-class Shown:
-    """A result that is shown as a text, some tables and a foot."""
+class Renderable:
+    """A result that is shown as an answer, some sections and a footer.
+
+    ``_parts`` returns these three; an answer is a model's Markdown. All forms are made
+    of them here.
+    """
 
     __slots__ = ()
 
     def _parts(self) -> tuple[str, Sequence[Section], str]:
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        text, tables, foot = self._parts()
+    def _plain(self) -> str:
+        """Return the whole as plain text."""
+        text, sections, foot = self._parts()
         blocks = [html.clean(text)] if text else []
-        blocks += [table.text for table in tables if table.text]
+        blocks += [each.text for each in sections if each.text]
         # All of it is cleaned once more: a foot holds names that a host chose.
         return html.clean("\n\n".join([*blocks, foot]).strip("\n"))
+
+    def __str__(self) -> str:
+        return self._plain()
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        text, tables, foot = self._parts()
-        blocks = [html.pre(text)] if text else []
-        blocks += [table.rich for table in tables]
+        text, sections, foot = self._parts()
+        blocks = [_answer(text)] if text else []
+        blocks += [each.rich for each in sections]
         return html.wrap(*blocks, html.footer(foot) if foot else "")
 
+    def _repr_mimebundle_(
+        self,
+        include: Any = None,
+        exclude: Any = None,
+    ) -> dict[str, Any]:
+        return {"text/plain": self._plain(), "text/html": self._repr_html_()}
+
+    def to_markdown(self) -> str:
+        """Return the whole as Markdown that shows the same everywhere."""
+        from kimikit.markdown import safe
+
+        text, sections, foot = self._parts()
+        blocks = [safe(text)] if text else []
+        for each in sections:
+            text = each.text if isinstance(each, html.Cell) else ""
+            lines = (html.in_line(line) for line in text.split("\n"))
+            blocks.append(
+                each.markdown if isinstance(each, Table) else "\\\n".join(lines)
+            )
+        return "\n\n".join(filter(None, [*blocks, html.in_line(foot)]))
+
     def beside(self) -> tuple[str, str]:
-        """Return its tables alone, as text and as finished HTML."""
-        _, tables, _ = self._parts()
-        text = "\n\n".join(table.text for table in tables if table.text)
-        return html.clean(text), "".join(table.rich for table in tables)
+        """Return its sections alone, as text and as finished HTML."""
+        _, sections, _ = self._parts()
+        text = "\n\n".join(each.text for each in sections if each.text)
+        return html.clean(text), "".join(each.rich for each in sections)
+
+
+def _answer(text: str) -> str:
+    # The parser takes 70 ms to import.
+    from kimikit.markdown import as_html
+
+    return as_html(text)
+
+
+def call_text(name: str, arguments: str) -> str:
+    """Return a tool call as one would write it, also while its JSON is unfinished."""
+    import jiter
+
+    try:
+        value: Any = jiter.from_json(
+            arguments.encode() or b"{}", partial_mode="trailing-strings"
+        )
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        return f"{name}({arguments})"
+    pairs = [f"{key}={item!r}" for key, item in value.items()]
+    line = f"{name}({', '.join(pairs)})"
+    if len(line) <= 88:
+        return line
+    return "\n".join([f"{name}(", *(f"    {pair}," for pair in pairs), ")"])

@@ -7,7 +7,6 @@ and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
@@ -15,7 +14,9 @@ from typing import Any, Protocol
 import msgspec
 
 from kimikit import html
+from kimikit.footer import footer
 from kimikit.host import Host, HostModel
+from kimikit.shown import Renderable, call_text
 from kimikit.usage import Price, Usage
 
 __all__ = [
@@ -27,6 +28,10 @@ __all__ = [
 
 SHORTEST_S = 0.02
 """Seconds below which a speed would be an accident: the answer came in one piece."""
+
+
+BEGIN = 80
+"""Characters of an answer that its ``repr`` begins with."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -134,8 +139,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         return html.clean(self.text)
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer, whole or as far as it came.
+class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+    """One answer, whole or as far as it came; its ``str()`` is its text.
 
     Attributes:
         text: The visible answer.
@@ -163,7 +168,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         >>> reply.text, reply.finish_reason, reply.usage.completion_tokens
         ('The capital of Germany is Berlin.', 'stop', 8)
         >>> reply
-        local · smollm2-135m-instruct · ... -> 8 tokens ... · local stand-in, not Kimi
+        'The capital of Germany is Berlin.' · local · ... · local stand-in, not Kimi
     """
 
     text: str = ""
@@ -222,37 +227,37 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             at_most_usd: The most that a stopped answer can cost: hosts may charge for
                 more than had arrived, so its cost is a range.
         """
-        cost = html.money(self.cost, estimated=self.usage.estimated)
-        if self.partial and self.cost:
-            known = at_most_usd is not None
-            cost += f" to {html.money(at_most_usd)}" if known else " or more"
-        speed = []
-        if self.first_token_s is not None:
-            speed.append(f"first token {self.first_token_s:.1f} s")
-        if self.tokens_per_s is not None:
-            speed.append(f"{self.tokens_per_s:.0f} tokens/s")
-        priced = not self.stand_in or self.cost is not None
-        return html.footer_line(
-            [
-                "stopped" if self.partial else "cut off" if self.truncated else "",
-                self.host,
-                self.model,
-                str(self.usage),
-                cost if priced else "",
-                ", ".join(speed),
-                time.strftime("%Y-%m-%d", time.localtime(self.created))
-                if self.created
-                else "",
-                "" if session_usd is None else f"session {html.money(session_usd)}",
-                "local stand-in, not Kimi" if self.stand_in else "",
-            ]
-        )
+        session = "" if session_usd is None else html.money(session_usd)
+        return footer([self], session_cost=session, at_most_usd=at_most_usd)
+
+    def __str__(self) -> str:
+        return html.clean(self.text)
 
     def __repr__(self) -> str:
-        return self.footer()
+        """Return one line: how the answer begins, and where it came from."""
+        line = html.clean(" ".join(self.text[: 2 * BEGIN].split()))
+        begin = line if len(line) <= BEGIN else f"{line[: BEGIN - 1]}…"
+        return html.footer_line([repr(begin) if begin else "", self.footer()])
 
-    def _repr_html_(self) -> str:
-        return html.wrap(html.footer(self.footer()))
+    def below(self) -> list[html.Cell]:
+        """Return what a view shows below the text: calls, other answers, notes."""
+        calls = [call_text(call.name, call.arguments) for call in self.tool_calls]
+        others = enumerate(self.alternatives, 2)
+        count = len(self.alternatives) + 1
+        folds = [
+            html.fold(f"answer {number} of {count}", html.pre(other.text))
+            for number, other in others
+        ]
+        return [
+            *(html.Cell(call, html.pre(call)) for call in calls),
+            *(html.Cell("", fold) for fold in folds),
+            *(html.Cell(note, html.footer(note)) for note in self.notes),
+        ]
+
+    def _parts(self) -> tuple[str, list[html.Cell], str]:
+        thought = html.fold("thinking", html.pre(self.reasoning))
+        panes = [html.Cell("", thought)] if self.reasoning else []
+        return self.text, [*panes, *self.below()], self.footer()
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):

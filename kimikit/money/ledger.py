@@ -28,7 +28,7 @@ from kimikit.money.records import Records, choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
-from kimikit.shown import Section, Shown
+from kimikit.shown import Renderable, Section
 from kimikit.types import Call, Reply, Usage
 from kimikit.wire.secrets import redact, without
 
@@ -63,7 +63,7 @@ def tag(name: str) -> Iterator[None]:
         _TAGS.reset(token)
 
 
-class Ledger(Handle, Records, Shown):
+class Ledger(Handle, Records, Renderable):
     """All calls of all kernels of a user, with what they cost at the time.
 
     An ``Observer`` of clients and an ``AnswerStore`` for what is resumed; many threads

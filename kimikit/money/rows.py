@@ -13,8 +13,9 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded, StatusError
+from kimikit.footer import STAND_IN
 from kimikit.money.store import COUNTS, dollars
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.types import Price, Reply, Usage
 
 T = TypeVar("T")
@@ -26,7 +27,6 @@ the user; ``truncated``: the stream broke off; ``failed``: refused, nothing bill
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
 """Names of httpx's errors, which only the wire imports, before anything was sent."""
 
-STAND_IN_NOTE = "local stand-in, not Kimi"
 TOKEN_HEADS = ("prompt", "cached", "answer")
 
 
@@ -209,13 +209,13 @@ COLUMNS = (*(name for name in CallRow.__struct_fields__ if name != "usage"), *CO
 """Columns of the table ``calls`` that a ``CallRow`` is read from, in their order."""
 
 
-class Calls(Shown, list[CallRow]):
+class Calls(Renderable, list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
     def _parts(self) -> tuple[str, list[Table], str]:
         heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
         local = any(row.stand_in for row in self)
-        note = [f"n = {some(len(self))}, newest first", STAND_IN_NOTE if local else ""]
+        note = [f"n = {some(len(self))}, newest first", STAND_IN if local else ""]
         numeric = (0, 5, 6, 7, 8)  # a time stays in one line
         cells = [row.cells() for row in self]
         return "", [Table(heads, cells, numeric, html.footer_line(note))], ""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from kimikit import html
+from kimikit import footer, html
 from kimikit.axes import INK, as_text, plain
 from kimikit.axes import name as axes_name
 from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
-from kimikit.money.rows import STAND_IN_NOTE, TOKEN_HEADS, Total, breakable, some
+from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some
 from kimikit.shown import Section, Table
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def parts(ledger: Ledger) -> tuple[str, list[Section], str]:
     where = "memory only, the file failed" if ledger.failure else ledger.path.name
     total = ledger.total(by="host")
     calls = some(sum(part.calls for part in total.values()))
-    local = STAND_IN_NOTE if STAND_IN in total else ""
+    local = footer.STAND_IN if STAND_IN in total else ""
     foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
     return "", tables, html.footer_line(foot)
 

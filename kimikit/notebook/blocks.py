@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kimikit.notebook import density
+from kimikit.markdown import density
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -141,6 +141,6 @@ def preview(text: str) -> str:
 
 def _outline(text: str) -> list[Token]:
     # The parser takes 70 ms to import.
-    from kimikit.notebook import parser
+    from kimikit.markdown import parser
 
     return parser.outline(text)

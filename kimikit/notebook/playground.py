@@ -16,10 +16,10 @@ import ipywidgets as w
 
 from kimikit import html
 from kimikit.errors import KimiError
+from kimikit.markdown import safe
 from kimikit.notebook.blocks import preview
 from kimikit.notebook.controls import button, dial, view
 from kimikit.notebook.lanes import Lane, Lanes, ended, figures
-from kimikit.notebook.markdown import safe
 from kimikit.notebook.progress import below
 from kimikit.notebook.screen import (
     BYTES_PER_S,

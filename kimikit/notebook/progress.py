@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from kimikit import html
-from kimikit.notebook import density
+from kimikit.markdown import density, safe
 from kimikit.notebook.blocks import Splitter, preview
-from kimikit.notebook.markdown import safe
 from kimikit.notebook.screen import Bundle, rich
+from kimikit.shown import call_text
 from kimikit.types import Delta, Reply, ToolCall, Wait
 
 STALLED_S = 3.0
@@ -192,34 +191,11 @@ def thinking(reasoning: str, seconds: float, tokens: int = 0) -> Bundle:
 
 def below(reply: Reply, footer: str) -> Bundle:
     """Return what stands below an answer: calls, further answers, notes, footer."""
-    calls = [call_text(call.name, call.arguments) for call in reply.tool_calls]
-    others = reply.alternatives
-    folds = [
-        html.fold(f"answer {i} of {len(others) + 1}", html.pre(other.text))
-        for i, other in enumerate(others, 2)
-    ]
-    lines = [*reply.notes, footer]
-    parts = [*map(html.pre, calls), *folds, *map(html.footer, lines)]
-    return rich("\n".join([*calls, *lines]), *parts)
-
-
-def call_text(name: str, arguments: str) -> str:
-    """Return a tool call as one would write it, also while its JSON is unfinished."""
-    import jiter
-
-    try:
-        value: Any = jiter.from_json(
-            arguments.encode() or b"{}", partial_mode="trailing-strings"
-        )
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        return f"{name}({arguments})"
-    pairs = [f"{key}={item!r}" for key, item in value.items()]
-    line = f"{name}({', '.join(pairs)})"
-    if len(line) <= 88:
-        return line
-    return "\n".join([f"{name}(", *(f"    {pair}," for pair in pairs), ")"])
+    sections = reply.below()
+    lines = [*(each.text for each in sections if each.text), footer]
+    return rich(
+        "\n".join(lines), *(each.rich for each in sections), html.footer(footer)
+    )
 
 
 def so_far(text: str) -> Bundle:

@@ -8,8 +8,11 @@ from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.errors import BadInput
+from kimikit.footer import footer
+from kimikit.markdown import as_html
 from kimikit.notebook.lanes import Lane, Lanes, ended, figures
 from kimikit.notebook.screen import Bundle, Screen, place, rich
+from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
 
 LIVE_CHARACTERS = 1000
@@ -71,15 +74,14 @@ def race(
     # Whatever happens to the view, the answers are paid for.
     with contextlib.suppress(Exception):
         if screen is not None:
-            text, shown = repr(result), result._repr_html_()
-            screen.settle([{"text/plain": text, "text/html": shown}])
+            screen.settle([result._repr_mimebundle_()])
             screen.shown_already(result)
         elif stream is not None:
             print(result, file=stream)
     return result
 
 
-class Race:
+class Race(Renderable):
     """How several hosts or models answered the same question.
 
     Attributes:
@@ -99,19 +101,17 @@ class Race:
             for name, (reply, error) in self._answers.items()
         ]
 
-    def __repr__(self) -> str:
+    def _parts(self) -> tuple[str, list[Section], str]:
         texts = [f"{name}:\n{r.text}" for name, r in self.replies.items()]
-        table = html.text_table(_HEADS, self.rows())
-        return html.clean("\n\n".join([table, *texts]))
-
-    def _repr_html_(self) -> str:
-        table = html.table(_HEADS, self.rows(), numeric=range(1, 5))
-        stand_in = any(reply.stand_in for reply, _ in self._answers.values())
-        note = html.footer("local stand-in, not Kimi") if stand_in else ""
-        texts = {
-            name: html.pre(reply.text) for name, (reply, _) in self._answers.items()
-        }
-        return html.wrap(table, note, _side_by_side(texts))
+        replies = {name: reply for name, (reply, _) in self._answers.items()}
+        shown = {name: as_html(reply.text) for name, reply in replies.items()}
+        answers = html.Cell("\n\n".join(texts), _side_by_side(shown))
+        table = Table(_HEADS, self.rows(), range(1, 5))
+        return (
+            "",
+            [table, answers],
+            footer([*replies.values()]),
+        )
 
 
 def _live(lanes: Mapping[str, Lane]) -> Bundle:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
-from kimikit.notebook.markdown import safe
-from kimikit.shown import Shown
+from kimikit.markdown import safe
+from kimikit.shown import Renderable
 from kimikit.types import Reply
 
 Bundle = dict[str, str]
@@ -206,7 +206,7 @@ class Screen:
             if not _same(other, value) or self._shell.execution_count != cell:
                 raise NotImplementedError  # IPython then shows it in the usual way
 
-        def beside(other: Shown) -> None:
+        def beside(other: Renderable) -> None:
             display(getattr(other, "reply", None))
             text, shown = other.beside()
             if text:
@@ -215,7 +215,7 @@ class Screen:
         formatter = self._shell.display_formatter.ipython_display_formatter
         formatter.for_type(type(value), display)
         if isinstance(value, Reply):
-            formatter.for_type(Shown, beside)
+            formatter.for_type(Renderable, beside)
 
 
 def _same(one: object, other: object) -> bool:
@@ -385,7 +385,7 @@ class LiveView(View):
         """Leave the text in the cell as it came, and say that it is only that."""
         with contextlib.suppress(Exception):
             self._stop()
-        note = f"Shown as plain text, as its view failed: {type(fault).__name__}."
+        note = f"Renderable as plain text, as its view failed: {type(fault).__name__}."
         text = value.text
         parts = html.pre(text), html.footer(note)
         self._screen.settle([rich(f"{text}\n{note}", *parts)])

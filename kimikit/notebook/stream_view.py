@@ -14,9 +14,10 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from kimikit import html
-from kimikit.notebook.markdown import safe
-from kimikit.notebook.progress import Progress, below, call_text, thinking
+from kimikit.markdown import safe
+from kimikit.notebook.progress import Progress, below, thinking
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place
+from kimikit.shown import call_text
 from kimikit.types import Delta, Reply, Wait
 
 BYTES_PER_S = 5_500

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from kimikit import html
-from kimikit.notebook.markdown import safe, small_print
+from kimikit.markdown import safe, small_print
 from kimikit.notebook.progress import Progress, calls_so_far
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place, rich
 from kimikit.tools import views
@@ -112,8 +112,8 @@ class NotebookTrace(LiveView):
         return finished, growing
 
     def _settle(self, run: Run) -> None:
-        trace = {"text/plain": views.run_text(run), "text/html": views.run_html(run)}
-        text = run.text.strip()
+        text, (steps,), foot = run._parts()
+        trace = rich(f"{steps.text}\n{foot}".strip(), steps.rich, html.footer(foot))
         answer = {"text/plain": html.clean(text), "text/markdown": safe(text)}
         self._screen.settle([answer, trace] if text else [trace])
         self._screen.shown_already(run)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kimikit import html
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 
 _ITEM = r"(?:parts?\s{0,2})?\d{1,18}"
 _JOIN = r"\s{0,2}(?:[,;&]|-|\band\b)\s{0,2}"
@@ -51,7 +51,7 @@ class Part(msgspec.Struct, frozen=True):
         return f'<part number="{self.number}" from="{title}">\n{self.text}\n</part>'
 
 
-class Citations(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Citations(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """Which parts an answer cites, and whether they exist.
 
     Attributes:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
+from kimikit.footer import source, spent, total_cost, total_usage
 from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.plain import plain
 from kimikit.prompting.history import (
@@ -25,7 +26,6 @@ from kimikit.prompting.history import (
     size,
     with_picture,
 )
-from kimikit.prompting.totals import spent, total_cost, total_usage, where
 from kimikit.prompting.tree import Branch, State, Tree, Turn
 from kimikit.types import ChatClient, Reply, Usage
 
@@ -318,7 +318,7 @@ class Conversation:
             turn,
             answer=reply.message if state == "whole" else answer,
             state=state,
-            source=where([reply]),
+            source=source(reply),
             usage=total_usage([turn, reply]),
             cost=total_cost([turn, reply]),
             notes=reply.notes,

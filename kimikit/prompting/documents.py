@@ -13,7 +13,7 @@ from kimikit.plain import short
 from kimikit.prompting.citations import Citations, Part, check_citations
 from kimikit.prompting.history import Count, estimate_tokens
 from kimikit.prompting.sources import pieces, texts_of
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.types import ChatClient, Reply
 
 LONG = 100_000
@@ -83,7 +83,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
         return f"Brief of {len(self.parts)} parts, ~{self.tokens:,} tokens"
 
 
-class Report(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Report(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """An answer about documents and the parts it cites."""
 
     reply: Reply

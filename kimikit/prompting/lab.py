@@ -14,22 +14,15 @@ import msgspec
 from kimikit import errors, html
 from kimikit.axes import INK, as_text, name, plain
 from kimikit.crew import CrewClient, run_all
+from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, right_price, wilson
 from kimikit.params import takes_chat_params
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.structured import structured
 from kimikit.prompting.task import Task, is_right
-from kimikit.prompting.totals import (
-    Meter,
-    each_right,
-    share,
-    together,
-    total_cost,
-    total_usage,
-    where,
-)
+from kimikit.prompting.totals import Meter, each_right, share, together
 from kimikit.prompting.vote import vote
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
 
 VOTES = 5
@@ -113,11 +106,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cost(self) -> Decimal | None:
         """Dollars of all calls, ``None`` when one is unpriced; 0 where none began."""
+        return total_cost(self.took)
+
+    @property
+    def took(self) -> tuple[Reply, ...]:
+        """All answers that were paid for."""
         whole = (self.reply,) if self.reply is not None else ()
-        return total_cost(self.paid or whole)
+        return self.paid or whole
 
 
-class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What each pattern got right and what it took.
 
     Attributes:
@@ -209,6 +207,7 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             rows.append([*row, html.money(point["cost"]), each])
         failed = [o.error for o in self.outcomes if o.reply is None]
         missing = len(self.patterns) * len(self.task.rows) - len(self.outcomes)
+        paid = [reply for one in self.outcomes for reply in one.took]
         remarks = [
             f"{self.task.name}: {self.verdict}",
             f"{len(failed)} failed and left out: {failed[0]}" if failed else "",
@@ -216,7 +215,7 @@ class Lab(Shown, msgspec.Struct, frozen=True, kw_only=True):
             f"{self.reused} answers paid before" if self.reused else "",
         ]
         table = Table(columns, rows, range(1, 7), html.footer_line(remarks))
-        return "", [table], where(o.reply for o in self.outcomes if o.reply)
+        return "", [table], footer(paid)
 
     def to_pandas(self) -> Any:
         """Return one row for each question and pattern as a ``DataFrame``."""

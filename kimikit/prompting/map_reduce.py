@@ -13,6 +13,7 @@ import msgspec
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput
+from kimikit.footer import spent
 from kimikit.params import takes_chat_params
 from kimikit.plain import short
 from kimikit.prompting.documents import (
@@ -26,7 +27,6 @@ from kimikit.prompting.documents import (
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
-from kimikit.prompting.totals import spent
 from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
+from kimikit.footer import spent
 from kimikit.prompting.history import kind_of
-from kimikit.prompting.totals import spent
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.types import Usage
 
 State = Literal["whole", "stopped", "cut off", "failed", "edited"]
@@ -69,7 +69,7 @@ class Branch(msgspec.Struct, frozen=True):
     head: int | None = None
 
 
-class Tree(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """All turns of a conversation, to be shown and saved.
 
     Attributes:

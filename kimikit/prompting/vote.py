@@ -12,25 +12,19 @@ import msgspec
 from kimikit import html
 from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, warn
+from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.params import takes_chat_params
 from kimikit.prompting.extract import final_answer
-from kimikit.prompting.totals import (
-    each_right,
-    share,
-    spent,
-    total_cost,
-    total_usage,
-    where,
-)
-from kimikit.shown import Shown, Table
+from kimikit.prompting.totals import each_right, share
+from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 Extract = Callable[[str], Any]
 """From a reply's text to the answer in it, ``None`` where there is none."""
 
 
-class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What several answers to one question agree on.
 
     Attributes:
@@ -119,12 +113,11 @@ class Vote(Shown, msgspec.Struct, frozen=True, kw_only=True):
             f"{mute} without an answer" if mute else "",
             f"{missing} not asked: stopped" if missing else "",
             f"{self.reused} paid before" if self.reused else "",
-            spent(self._paid),
             right,
         ]
         caption = html.footer_line(remarks)
         table = Table(["answer", "votes", "share [95 %]"], rows, (1, 2), caption)
-        return "", [table], where(self.replies)
+        return "", [table], footer(self._paid)
 
 
 @takes_chat_params(hidden=("n",), also=("watch", "meta"))

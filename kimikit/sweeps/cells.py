@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.shown import Shown, Table
+from kimikit.footer import footer
+from kimikit.shown import Renderable, Table
 from kimikit.sweeps.values import Outcome
 
 POINTS_SHOWN = 6
@@ -28,7 +29,7 @@ Rows = Sequence[dict[str, Any]]
 Blocks = Sequence[Table | html.Cell]
 
 
-class Page(Shown, msgspec.Struct, frozen=True):
+class Page(Renderable, msgspec.Struct, frozen=True):
     """A view with its two forms; ``rows`` holds its values, where it has any."""
 
     blocks: Blocks
@@ -111,19 +112,5 @@ def cut(text: str, most: int = ANSWER_SHOWN) -> str:
 
 def footer_line(sweep: Outcome) -> str:
     """Return the line that says where this came from and what it cost."""
-    replies = sweep.replies
-    hosts, models = ({getattr(r, key): 0 for r in replies} for key in ("host", "model"))
-    unpriced = sum(reply.cost is None for reply in replies)
-    cost = html.money(sweep.cost, estimated=sweep.usage.estimated)
-    partly = unpriced and sweep.cost is not None
-    free = sweep.stand_in and sweep.cost is None
-    return html.footer_line(
-        [
-            ", ".join(hosts),
-            ", ".join(models),
-            str(sweep.usage),
-            f"at least {cost}, {unpriced} unpriced" if partly else "" if free else cost,
-            f"sweep {sweep.name}" if sweep.name else "",
-            "local stand-in, not Kimi" if sweep.stand_in else "",
-        ]
-    )
+    name = [f"sweep {sweep.name}"] if sweep.name else []
+    return footer(sweep.paid, after=name, stand_in=sweep.stand_in)

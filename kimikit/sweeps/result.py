@@ -10,7 +10,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, MissingDependency
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.sweeps.values import Embed, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes witho
     from kimikit.sweeps.views import Explorer, Page
 
 
-class Sweep(Shown, Outcome, frozen=True, kw_only=True, dict=True):
+class Sweep(Renderable, Outcome, frozen=True, kw_only=True, dict=True):
     """A finished, stopped or merely planned sweep; ``Outcome`` lists its attributes.
 
     Example:

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
+from kimikit.footer import footer
+from kimikit.shown import Renderable
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
 
@@ -30,7 +32,7 @@ TAKEN = {
 """Names of what rows of a summary or a data frame hold, so of no metric."""
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a sweep, or the reason why it is missing.
 
     Attributes:
@@ -54,6 +56,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     partial: Reply | None = None
     stored: bool = False
+
+    def _parts(self) -> tuple[str, list[html.Cell], str]:
+        reply = self.reply or self.partial or Reply()
+        failed = [html.Cell(self.error, html.footer(self.error))] if self.error else []
+        asked = [f"{name}={value}" for name, value in self.params.items()]
+        before = [*asked, f"repeat {self.repeat + 1}"]
+        return reply.text, failed, footer([reply], before=before)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -167,15 +176,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def cost(self) -> Decimal | None:
         """US dollars of all answers, also broken ones; ``None`` if none is priced."""
-        return total_cost(self._paid)
+        return total_cost(self.paid)
 
     @property
     def usage(self) -> Usage:
         """Tokens of all answers, also broken ones."""
-        return sum((reply.usage for reply in self._paid), Usage())
+        return sum((reply.usage for reply in self.paid), Usage())
 
     @property
-    def _paid(self) -> list[Reply]:
+    def paid(self) -> list[Reply]:
+        """All answers that were paid for, also broken ones."""
         both = (trial.reply or trial.partial for trial in self.trials)
         return [reply for reply in both if reply is not None]
 

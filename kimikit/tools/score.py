@@ -23,7 +23,7 @@ from kimikit.crew import CrewClient, run_all
 from kimikit.errors import BadInput, KimiError
 from kimikit.intervals import wilson
 from kimikit.params import takes_chat_params
-from kimikit.shown import Shown, Table
+from kimikit.shown import Renderable, Table
 from kimikit.tools import checks, views
 from kimikit.types import ChatClient, Reply, ToolCall, Wait
 
@@ -113,7 +113,7 @@ class F1(Rate, frozen=True):
         return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-class ToolScores(Shown, msgspec.Struct, frozen=True):
+class ToolScores(Renderable, msgspec.Struct, frozen=True):
     """How each host did; shows as a table.
 
     Attributes:

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from kimikit import html
 from kimikit.errors import BadInput
+from kimikit.footer import total_cost, total_usage
+from kimikit.shown import Renderable
 from kimikit.tools import code, views
 from kimikit.tools.tool import Tool
 from kimikit.types import Delta, Reply, ToolCall, Usage, Wait
@@ -64,8 +67,8 @@ class Step(msgspec.Struct, frozen=True):
     started_s: float = 0.0
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A task worked on with tools, as far as it came.
+class Run(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+    """A task worked on with tools, as far as it came; its ``str()`` is its text.
 
     Attributes:
         reply: The last answer.
@@ -105,14 +108,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def usage(self) -> Usage:
         """Tokens of all steps."""
-        return sum((step.reply.usage for step in self.steps), Usage())
+        return total_usage(step.reply for step in self.steps)
 
     @property
     def cost(self) -> Decimal | None:
         """US dollars of all steps; ``None`` if the price of any is unknown."""
-        costs = [step.reply.cost for step in self.steps]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known, Decimal(0)) if known and len(known) == len(costs) else None
+        return total_cost([step.reply for step in self.steps]) if self.steps else None
 
     def to_messages(self) -> list[dict[str, Any]]:
         """Return a copy of the conversation, to go on from or to send elsewhere."""
@@ -126,11 +127,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Draw model turns and tool calls over time and return the figure."""
         return views.timeline(self, ax=ax)
 
-    def __repr__(self) -> str:
-        return views.run_text(self)
+    def __str__(self) -> str:
+        return html.clean(self.text)
 
-    def _repr_html_(self) -> str:
-        return views.run_html(self)
+    def __repr__(self) -> str:
+        return self._plain()
+
+    def _parts(self) -> tuple[str, list[html.Cell], str]:
+        return self.text.strip(), views.run_sections(self), views.footer_line(self)
 
 
 class StepStarted(msgspec.Struct, frozen=True):

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from kimikit import html
 from kimikit.axes import INK, as_text, name, plain
+from kimikit.footer import footer, how_it_ended
 from kimikit.tools.results import Content, is_frame, is_picture
 from kimikit.wire.requests import image_kind
 
@@ -34,33 +33,27 @@ def headline(run: Run) -> str:
 
 def footer_line(run: Run) -> str:
     """Return where a run went and what all of it cost."""
-    total = msgspec.structs.replace(
-        run.reply, usage=run.usage, cost=run.cost, first_token_s=None, duration_s=0.0
-    ).footer()
-    return html.footer_line([headline(run), f"{run.duration_s:.1f} s", total])
+    replies = [step.reply for step in run.steps] or [run.reply]
+    end = how_it_ended(run.reply) if len(replies) > 1 else ""
+    return footer(replies, before=[headline(run), f"{run.duration_s:.1f} s", end])
 
 
-def run_text(run: Run) -> str:
-    """Return a run as plain text."""
+def run_sections(run: Run) -> list[html.Cell]:
+    """Return the steps of a run before its answer, as lines and as one fold."""
     lines = []
     for step in run.steps:
-        if step.reply.text.strip():
-            lines.append(step.reply.text.strip())
+        said = step.reply.text.strip()
+        if said and said != run.text.strip():
+            lines.append(said)
         lines += [
             f"{mark(result)} {call_text(result.call.name, result.call.arguments)}"
             f" -> {short(result.text, 200)}"
             for result in step.results
         ]
-    return html.clean("\n".join([*lines, *run.notes, footer_line(run)]))
-
-
-def run_html(run: Run) -> str:
-    """Return a run as HTML: one fold with every step in it, and a footer."""
     steps = "".join(step_html(step) for step in run.steps)
     notes = "".join(f"<div>{html.esc(note)}</div>" for note in run.notes)
-    return html.wrap(
-        html.fold(headline(run), steps + notes), html.footer(footer_line(run))
-    )
+    fold = html.fold(headline(run), steps + notes)
+    return [html.Cell(html.clean("\n".join([*lines, *run.notes])), fold)]
 
 
 def step_html(step: Step) -> str:

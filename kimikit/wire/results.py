@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.footer import day
+from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
 from kimikit.wire.loose import as_count, as_dict
 
@@ -20,7 +21,7 @@ AUDIO_SHOWN = 5_000_000
 """Bytes of speech that a saved notebook carries; more, and it only names the file."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What all results share.
 
     Attributes:
@@ -29,11 +30,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     reply: Reply = msgspec.field(default_factory=Reply)
 
-    def __repr__(self) -> str:
-        return html.clean(f"{self._words()}\n{self._foot()}")
-
-    def _repr_html_(self) -> str:
-        return html.wrap(self._view(), html.footer(self._foot()))
+    def _parts(self) -> tuple[str, list[Section], str]:
+        return "", [self._view()], self._foot()
 
     def _foot(self) -> str:
         return self.reply.footer()
@@ -41,16 +39,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     def _words(self) -> str:
         raise NotImplementedError
 
-    def _view(self) -> str:
-        return html.pre(self._words())
+    def _view(self) -> Section:
+        return html.Cell(self._words(), html.pre(self._words()))
 
 
 class Free(Result, frozen=True, kw_only=True):
     """A result that costs nothing, so its footer names only host and day."""
 
     def _foot(self) -> str:
-        day = time.strftime("%Y-%m-%d", time.localtime(self.reply.created))
-        return html.footer_line([self.reply.host, day])
+        return html.footer_line([self.reply.host, day(self.reply.created)])
 
 
 class Embeddings(Result, frozen=True, kw_only=True):
@@ -97,11 +94,8 @@ class Ranking(Result, frozen=True, kw_only=True):
     def _rows(self) -> list[list[object]]:
         return [[f"{r.score:.3f}", r.index, r.text] for r in self.results]
 
-    def _words(self) -> str:
-        return html.text_table(["score", "index", "document"], self._rows())
-
-    def _view(self) -> str:
-        return html.table(["score", "index", "document"], self._rows(), numeric=[0, 1])
+    def _view(self) -> Section:
+        return Table(["score", "index", "document"], self._rows(), [0, 1])
 
 
 class Picture(Result, frozen=True, kw_only=True):
@@ -127,11 +121,12 @@ class Picture(Result, frozen=True, kw_only=True):
     def _words(self) -> str:
         return f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
 
-    def _view(self) -> str:
+    def _view(self) -> Section:
         if not self.data or not self.media_type:
-            return html.pre(self._words())
+            return super()._view()
         source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
-        return f'<img alt="generated picture" src="{source}" style="max-width:100%">'
+        shown = f'<img alt="generated picture" src="{source}" style="max-width:100%">'
+        return html.Cell(self._words(), shown)
 
 
 class Speech(Result, frozen=True, kw_only=True):
@@ -142,12 +137,13 @@ class Speech(Result, frozen=True, kw_only=True):
     def _words(self) -> str:
         return f"{self.path}, {self.path.stat().st_size:,} bytes"
 
-    def _view(self) -> str:
+    def _view(self) -> Section:
         if self.path.stat().st_size > AUDIO_SHOWN:
-            return html.pre(self._words())
+            return super()._view()
         kind = mimetypes.guess_type(self.path.name)[0] or "audio/mpeg"
         data = base64.b64encode(self.path.read_bytes()).decode()
-        return f'<audio controls src="data:{kind};base64,{data}"></audio>'
+        player = f'<audio controls src="data:{kind};base64,{data}"></audio>'
+        return html.Cell(self._words(), player)
 
 
 class Transcript(Result, frozen=True, kw_only=True):
@@ -208,12 +204,9 @@ class Models(Free, frozen=True, kw_only=True):
         shown = [f"{window:,}" if window else "" for window in windows]
         return [[name, window] for name, window in zip(self.ids, shown, strict=True)]
 
-    def _words(self) -> str:
-        return html.text_table(["model", "context"], self._rows())
-
-    def _view(self) -> str:
+    def _view(self) -> Section:
         note = f"{len(self)} models, {len(self.kimi)} of Kimi"
-        return html.table(["model", "context"], self._rows(), caption=note, numeric=[1])
+        return Table(["model", "context"], self._rows(), [1], note)
 
 
 class Balance(Free, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kimikit.markdown import safe
 from kimikit.notebook.blocks import CUT_AT, Splitter, preview
-from kimikit.notebook.markdown import safe
 
 PIECES = [
     "# Head\n", "para one\n", "para *two*\n", "\n", "\n\n", "- item\n", "  more\n",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from kimikit.markdown import safe
+from kimikit.markdown.writer import NOTE
 from kimikit.notebook import screen, stream_view, trace_view
-from kimikit.notebook.markdown import NOTE, safe
 from kimikit.notebook.race_view import Race
 from kimikit.notebook.screen import Guarded, View
 from kimikit.tools.values import Run, RunFinished
@@ -88,7 +89,7 @@ def test_a_footer_that_fails_leaves_the_text_and_a_note(shell: Any) -> None:
 
     ask(Reply(text="the <b>answer</b>"), total=total)
     assert "the &lt;b&gt;answer&lt;/b&gt;" in shown(shell)
-    assert "Shown as plain text, as its view failed: OSError." in shown(shell)
+    assert "Renderable as plain text, as its view failed: OSError." in shown(shell)
 
 
 def test_stop_still_stops(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_a_run_comes_back_too(shell: Any, monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: Any) -> str:
         raise RecursionError
 
-    monkeypatch.setattr(trace_view.views, "run_html", fail)
+    monkeypatch.setattr(trace_view.views, "run_sections", fail)
     with trace_view.trace_view(True) as view:
         view(RunFinished(Run(reply=Reply(text="**done**"))))
     assert "**done**" in shown(shell)
@@ -148,12 +149,12 @@ def test_a_view_that_failed_once_is_not_asked_again() -> None:
 def test_text_that_cannot_be_set_is_shown_as_written(
     monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    from kimikit.notebook import density, markdown, parser
+    from kimikit.markdown import density, parser, writer
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RecursionError
 
-    where = {"parse": parser, "blocks": markdown._Writer, "is_dense": density}[broken]
+    where = {"parse": parser, "blocks": writer._Writer, "is_dense": density}[broken]
     monkeypatch.setattr(where, broken, fail)
     assert safe("**a** ``` <b>") == f"````\n**a** ``` <b>\n````\n\n{NOTE}"
 

@@ -13,9 +13,9 @@ from markdown_it import MarkdownIt
 from support.hostile import PAYLOADS, SUBTLE
 
 from kimikit import errors
+from kimikit.markdown import safe, small_print
 from kimikit.notebook import progress, race_view, stream_view, trace_view
 from kimikit.notebook.blocks import Splitter, preview
-from kimikit.notebook.markdown import safe, small_print
 from kimikit.sweeps.views import marked
 from kimikit.tools.values import (
     CallFinished,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from kimikit.notebook import rows
+from kimikit.markdown import rows
 
 MARKS_READ = 3_000
 """Marks and lines that are read in any text, besides one for every 12 characters."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kimikit import html
-from kimikit.notebook import density, tex
+from kimikit.markdown import density, tex
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode as Node
@@ -58,7 +58,7 @@ _ALIGNED = {
     "text-align:center": ":-:",
     "text-align:right": "--:",
 }
-NOTE = "*Shown as it was written, as it could not be set.*"
+NOTE = "*Renderable as it was written, as it could not be set.*"
 
 
 def safe(text: str, *, images: bool = False) -> str:
@@ -72,7 +72,7 @@ def safe(text: str, *, images: bool = False) -> str:
     plain = html.clean(text)
     try:
         # The parser takes 70 ms to import, as long as all the rest of the package.
-        from kimikit.notebook import parser
+        from kimikit.markdown import parser
 
         if density.is_dense(plain):
             return as_written(plain)
@@ -92,8 +92,7 @@ def small_print(line: str) -> str:
 
     An empty line or a mark in a model's name would end the tag and be Markdown again.
     """
-    text = _entities(" ".join(html.clean(line).split()))
-    return f'<div class="muted"><small>{text}</small></div>'
+    return f'<div class="muted"><small>{html.in_line(line)}</small></div>'
 
 
 def _fenced(code: str, language: str = "") -> str:
@@ -166,7 +165,7 @@ class _Writer:
         code = node.content.removesuffix("\n")
         if self._quoted and re.search(r"[$\\]", code):
             # Inside a quote there is no empty line to stop JupyterLab's math.
-            return f"<pre><code>{_entities(code)}</code></pre>"
+            return f"<pre><code>{html.entities(code)}</code></pre>"
         language = _LANGUAGE.match(node.info.strip())
         return _fenced(code, language[0] if language else "")
 
@@ -230,22 +229,17 @@ class _Writer:
                 inner = self._spans(node.children, table=table, link=bool(url))
                 out += f"[{inner}]({url})" if url else inner
             elif kind == "image":
-                alt = _entities(node.content) or "image"
+                alt = html.entities(node.content) or "image"
                 url = _url(str(node.attrs["src"]))
                 out += alt if link or not url else f"{self._image}[{alt}]({url})"
         return out
-
-
-def _entities(text: str) -> str:
-    """Write every character that Markdown, HTML or TeX could act on as a number."""
-    return re.sub(r"[!-/:-@[-`{-~]", lambda m: f"&#{ord(m[0])};", text)
 
 
 def _text(text: str, *, table: bool = False, link: bool = False) -> str:
     def replace(match: re.Match[str]) -> str:
         kind, found = match.lastgroup, match[0]
         if kind == "url":
-            return _entities(found) if link else _address(found)
+            return html.entities(found) if link else _address(found)
         if kind in ("dollar", "backslash"):
             # GitHub's own advice for a dollar that is not math; the span also keeps
             # MathJax, which reads the finished page, from pairing it with another.
@@ -263,7 +257,7 @@ def _text(text: str, *, table: bool = False, link: bool = False) -> str:
 def _code(code: str) -> str:
     if _PLAIN_CODE.match(code):
         return f"`{code}`"
-    return f"<code>{_entities(code)}</code>"
+    return f"<code>{html.entities(code)}</code>"
 
 
 def _emphasis(kind: str, inner: str, before: str, after: str) -> str:
@@ -308,7 +302,7 @@ def _address(found: str) -> str:
     url = found[:end]
     target = _url(url)
     same = target.replace("%28", "(").replace("%29", ")") == url
-    shown = f"<{url}>" if same else f"[{_entities(url)}]({target})"
+    shown = f"<{url}>" if same else f"[{html.entities(url)}]({target})"
     return shown + (_text(found[end:]) if end < len(found) else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kimikit.notebook.markdown import safe
+from kimikit.markdown import safe
 
 DOLLAR = "<span>&#36;</span>"
 

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
 from kimikit import html
-from kimikit.notebook import formulas, rows
+from kimikit.markdown import formulas, rows
 
 DEEPEST = 40
 """Levels of lists and quotes; what is deeper is text. A list takes two."""
@@ -30,14 +30,19 @@ DEEPEST_SPANS = 12
 
 def parse(text: str) -> SyntaxTreeNode:
     """Return the tree of ``text``; math is in nodes ``math`` and ``math_block``."""
+    return SyntaxTreeNode(tokens(text))
+
+
+def tokens(text: str) -> list[Token]:
+    """Return the same as a flat list."""
     kept = rows.bars_kept(text)
-    tokens = _parser().parse(kept)
-    for token in tokens:
+    found = _parser().parse(kept)
+    for token in found:
         if "&" in text or rows.BAR in kept:
             _tidy(token)
         if token.children and len(token.children) > 2 * DEEPEST_SPANS:
             token.children = _shallow(token.children)
-    return SyntaxTreeNode(tokens)
+    return found
 
 
 def outline(text: str) -> list[Token]:
@@ -46,9 +51,9 @@ def outline(text: str) -> list[Token]:
     Math whose end is still to come is math, so that nothing in it reads as a list; no
     line is a link's address, as the next one could make it a paragraph again.
     """
-    md, tokens = _parser(growing=True), list[Token]()
-    md.block.parse(rows.bars_kept(text.replace("\r", " ")), md, {}, tokens)
-    return tokens
+    md, found = _parser(growing=True), list[Token]()
+    md.block.parse(rows.bars_kept(text.replace("\r", " ")), md, {}, found)
+    return found
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markdown_it import MarkdownIt
 
-from kimikit.notebook.markdown import safe
+from kimikit.markdown import safe
 
 render = MarkdownIt("commonmark", {"html": True}).enable("table").render
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 import pytest
 
 from kimikit import html
+from kimikit.markdown import safe
+from kimikit.markdown.writer import NOTE
 from kimikit.notebook.blocks import preview
-from kimikit.notebook.markdown import NOTE, safe
 from kimikit.notebook.progress import Progress
 from kimikit.sweeps.side_by_side import marked
 from kimikit.types import Delta

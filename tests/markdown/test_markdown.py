@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kimikit import html
-from kimikit.notebook import parser
-from kimikit.notebook.markdown import safe
+from kimikit.markdown import parser, safe
 
 MARKS = [
     "a", "b ", "word ", "\n", "\n\n", "*", "**", "_", "__", "~~", "~", "`", "``", "```\n",

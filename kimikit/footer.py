@@ -1,0 +1,171 @@
+"""The one footer: where answers came from, what they took, and how they ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from kimikit import html
+from kimikit.usage import Usage
+
+STAND_IN = "local stand-in, not Kimi"
+"""What every answer of the local host is marked with."""
+
+
+class Spent(Protocol):
+    """An answer, or a turn of a conversation."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, ``None`` where unpriced."""
+
+
+class Answer(Spent, Protocol):
+    """What a footer asks of a ``Reply``, which has each of these."""
+
+    @property
+    def host(self) -> str:
+        """Name of the host profile."""
+
+    @property
+    def model(self) -> str:
+        """The model that answered."""
+
+    @property
+    def created(self) -> float:
+        """Unix time at which it was asked."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether the user stopped it."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the stream ended without a finish."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The host's word for why it ended."""
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds to the first token."""
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Completion tokens per second after the first token."""
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the local stand-in answered instead of Kimi."""
+
+
+def total_usage(some: Iterable[Spent]) -> Usage:
+    """Return the tokens of all together."""
+    return sum((one.usage for one in some), Usage())
+
+
+def total_cost(some: Sequence[Spent]) -> Decimal | None:
+    """Return the US dollars of all together, ``None`` when any is unpriced."""
+    known = [one.cost for one in some if one.cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(some) else None
+
+
+def spent(some: Sequence[Spent]) -> str:
+    """Return tokens and US dollars of all together, as a footer says them.
+
+    What is known of the cost is said where some of it is not.
+    """
+    usage = total_usage(some)
+    return html.footer_line([str(usage), _cost(some, usage)])
+
+
+def footer(
+    replies: Sequence[Answer],
+    *,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+    session_cost: str = "",
+    at_most_usd: Decimal | None = None,
+    stand_in: bool = False,
+) -> str:
+    """Return the line below a view: where its answers came from and what they took.
+
+    Of a single answer it also says how it ended and how fast it was.
+
+    Args:
+        replies: The answers of the view, all that were paid for.
+        before: What the view says of itself first.
+        after: What it says last, before the mark of the stand-in.
+        session_cost: What the session has cost so far, as it is shown.
+        at_most_usd: The most that a stopped answer can cost: hosts may charge for
+            more than had arrived, so its cost is a range.
+        stand_in: Whether the stand-in was asked, where no answer may tell.
+    """
+    one = replies[0] if len(replies) == 1 else None
+    created = max((reply.created for reply in replies), default=0.0)
+    usage = total_usage(replies)
+    cost = _cost(replies, usage) if replies else ""
+    if one is not None and one.partial and one.cost:
+        known = at_most_usd is not None
+        cost += f" to {html.money(at_most_usd)}" if known else " or more"
+    stand_in = stand_in or any(reply.stand_in for reply in replies)
+    free = stand_in and all(reply.cost is None for reply in replies)
+    return html.footer_line(
+        [
+            *before,
+            "" if one is None else how_it_ended(one),
+            ", ".join(dict.fromkeys(reply.host for reply in replies if reply.host)),
+            ", ".join(dict.fromkeys(reply.model for reply in replies if reply.model)),
+            str(usage) if replies else "",
+            "" if free else cost,
+            "" if one is None else _speed(one),
+            day(created) if created else "",
+            f"session {session_cost}" if session_cost else "",
+            *after,
+            STAND_IN if stand_in else "",
+        ]
+    )
+
+
+def source(reply: Answer) -> str:
+    """Return who gave an answer."""
+    mark = STAND_IN if reply.stand_in else ""
+    return html.footer_line([reply.host, reply.model, mark])
+
+
+def day(created: float) -> str:
+    """Return the day of a Unix time here, ISO format."""
+    return time.strftime("%Y-%m-%d", time.localtime(created))
+
+
+def _cost(some: Sequence[Spent], usage: Usage) -> str:
+    known = [one.cost for one in some if one.cost is not None]
+    total = sum(known, Decimal(0)) if known or not some else None
+    text = html.money(total, estimated=usage.estimated)
+    missing = len(some) - len(known)
+    return f"at least {text}, {missing} unpriced" if known and missing else text
+
+
+def how_it_ended(reply: Answer) -> str:
+    """Return how an answer ended, if not by itself."""
+    if reply.partial:
+        return "stopped"
+    if reply.truncated:
+        return "cut off"
+    return "cut at max_tokens" if reply.finish_reason == "length" else ""
+
+
+def _speed(reply: Answer) -> str:
+    parts = []
+    if reply.first_token_s is not None:
+        parts.append(f"first token {reply.first_token_s:.1f} s")
+    if reply.tokens_per_s is not None:
+        parts.append(f"{reply.tokens_per_s:.0f} tokens/s")
+    return ", ".join(parts)

@@ -6,8 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from kimikit import html
 from kimikit.footer import STAND_IN
-from kimikit.shown import Renderable, Table
+from kimikit.shown import Renderable, Section, Table
 
 _COLUMNS = ("Kimi model", "state", "as of", "source")
 
@@ -92,7 +93,9 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def _kimis(self) -> list[tuple[str, str, str, str]]:
         return [(m.id, m.state, m.as_of, m.source) for m in self.models]
 
-    def _parts(self) -> tuple[str, list[Table], str]:
-        facts = Table((self.name, self.title), self._facts())
-        kimis = Table(_COLUMNS, self._kimis(), [2])
-        return "", [facts, kimis] if self.models else [facts], ""
+    def _parts(self) -> tuple[str, list[Section], str]:
+        lines = [f"{self.name}: {self.title}"]
+        lines += [f"  {name:<12} {value}" for name, value in self._facts()]
+        table = html.table((self.name, self.title), self._facts())
+        kimis = [Table(_COLUMNS, self._kimis(), [2])] if self.models else []
+        return "", [html.Cell("\n".join(lines), table), *kimis], ""

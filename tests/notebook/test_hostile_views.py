@@ -14,6 +14,7 @@ from support.hostile import PAYLOADS, SUBTLE
 
 from kimikit import errors
 from kimikit.markdown import safe, small_print
+from kimikit.markdown.page import _COPY
 from kimikit.notebook import progress, race_view, stream_view, trace_view
 from kimikit.notebook.blocks import Splitter, preview
 from kimikit.sweeps.views import marked
@@ -50,7 +51,7 @@ render = (
 
 
 def is_inert(page: str) -> None:
-    body = re.sub(r"(?s)<style>.*?</style>", "", page)
+    body = re.sub(r"(?s)<style>.*?</style>", "", page).replace(_COPY, "")
     found = NOT_OURS.search(body)
     assert found is None, body[found.start() :][:80]
     for attributes in ATTRIBUTE.findall(body):

@@ -130,13 +130,16 @@ def test_an_error_keeps_what_arrived_and_shows_its_remedy_first(kernel: Kernel) 
     assert len("\n".join(error["traceback"]).splitlines()) <= 6
 
 
-def test_a_reply_as_last_value_shows_no_second_footer(kernel: Kernel) -> None:
+def test_a_reply_shows_itself_later_and_no_second_footer_at_once(
+    kernel: Kernel,
+) -> None:
     assert len(kernel.run("ask('one')").outputs()) == 2
     later = kernel.run("_.text, reply('x')").outputs()
     assert len(later) == 1
     kernel.run("kept = ask('one')")
     (shown,) = kernel.run("kept").outputs()
-    assert shown["text/plain"].startswith("together · ")
+    assert shown["text/plain"].startswith("one\n\ntogether · ")
+    assert shown["text/html"].count("together") == 1
 
 
 def test_thinking_waiting_and_calls_show_while_they_come(kernel: Kernel) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
+from kimikit.wire.recorder import everywhere
 from kimikit.wire.secrets import Key, secrets_in
 
 if TYPE_CHECKING:
     from kimikit.local import Running
     from kimikit.money.ledger import Ledger
+    from kimikit.replay import Tape
 
 
 class Connection:
@@ -41,9 +44,29 @@ class Connection:
     ) -> None:
         self.embedded = profile.stand_in and embedded
         api_key = Key.of(api_key)
+        recorder = options.get("recorder")
+        if recorder is not None and recorder.offline:
+            api_key = api_key or Key("")  # nobody is asked
         self.key = hosts.key_of(profile) if api_key is None else api_key
         self._options = options
         self._client = self._connect(profile)
+
+    @contextlib.contextmanager
+    def through(self, recorder: Tape | None, ledger: Ledger) -> Iterator[None]:
+        """Let a recorder stand between all clients and the network for a while."""
+        before = self._options
+        self._options = {**before, "recorder": _priced(recorder, ledger)}
+        self._again()
+        try:
+            yield
+        finally:
+            self._options = before
+            self._again()
+
+    def _again(self) -> None:
+        host = self._client.host
+        self.close()
+        self._client = self._connect(host)
 
     def _connect(self, profile: Host) -> Client:
         if self.embedded:
@@ -107,6 +130,10 @@ class Connection:
         """Make a client of this or of another host, for the loop of a sweep or race."""
         if name is None or name == self.host.name:
             return AsyncClient(self.client.host, api_key=self.key, **self._options)
+        recorder = self._options.get("recorder")
+        if recorder is not None and recorder.offline:
+            profile = profile_of(recorder, name, base_url=None, model=None)
+            return AsyncClient(profile, api_key="", **self._options)
         profile, key = hosts.resolve(name), None
         if profile.stand_in:
             profile, key = _started(profile)
@@ -160,8 +187,61 @@ def _started(profile: Host) -> tuple[Host, Key]:
     return host, Key(running.api_key)
 
 
-def why(host: str | None, base_url: str | None, profile: Host) -> str:
+def recorder_of(host: object, **options: Any) -> Tape | None:
+    """Return what records or replays, ``None`` for nothing; see ``replay.tape``."""
+    usual = {
+        "record": None,
+        "replay": False,
+        "path": None,
+        "speed": 1.0,
+        "cycle": False,
+    }
+    named = any(map(os.environ.get, ("KIMIKIT_REPLAY", "KIMIKIT_RECORD")))
+    plain = all(options[name] == usual[name] for name in options)
+    if plain and host != "replay" and not named and not everywhere:
+        return None  # who neither records nor replays loads nothing of it
+    from kimikit import replay
+
+    return replay.tape(host, **options)
+
+
+def profile_of(
+    recorder: Tape | None, host: Any, *, base_url: str | None, model: str | None
+) -> Host:
+    """Return the host to ask, or the one that a replay stands for."""
+    if recorder is None or not recorder.offline:
+        return hosts.resolve(host, base_url=base_url, model=model)
+    from kimikit import replay
+
+    return replay.profile(recorder, host, base_url=base_url, model=model)
+
+
+def ledger_of(recorder: Tape | None, given: Any) -> Ledger:
+    """Return the ledger that was given, or named, or the one of a replay."""
+    from kimikit.money.ledger import Ledger
+
+    if given is None and recorder is not None and recorder.offline:
+        from kimikit import replay
+
+        return replay.ledger_of(recorder)
+    ledger = given if isinstance(given, Ledger) else Ledger(given)
+    _priced(recorder, ledger)
+    return ledger
+
+
+def _priced(recorder: Tape | None, ledger: Ledger) -> Tape | None:
+    """Let what records note the price of the day."""
+    if recorder is not None:
+        recorder.price = recorder.price or ledger.prices.lookup
+    return recorder
+
+
+def why(
+    host: str | None, base_url: str | None, profile: Host, recorder: Tape | None = None
+) -> str:
     """Say in a sentence why this host is used."""
+    if recorder is not None and recorder.source is not None and recorder.offline:
+        return f"{profile.name} ({profile.model}), replayed from {recorder.source.name}"
     if base_url:
         reason = "base_url was given"
     elif host:

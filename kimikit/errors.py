@@ -234,6 +234,25 @@ class LocalHostError(KimiError):
     """
 
 
+class NotRecorded(KimiError):
+    """A recording has no answer to a question, or none left.
+
+    Attributes:
+        nearest: The body of the nearest question that it has, as JSON.
+
+    Example:
+        >>> try:
+        ...     Kimi("replay", path="lesson.kimi").chat("What is new?")
+        ... except NotRecorded as error:
+        ...     print(error)
+        lesson.kimi does not have this question. The nearest that it has differs in: ...
+    """
+
+    def __init__(self, what: str, remedy: str, *, nearest: str = "") -> None:
+        super().__init__(what, remedy)
+        self.nearest = nearest
+
+
 class InvalidAnswer(KimiError):
     """The model's answer could not be made to fit the requested type.
 

@@ -12,6 +12,8 @@ from kimikit.usage import Usage
 
 STAND_IN = "local stand-in, not Kimi"
 """What every answer of the local host is marked with."""
+SCRIPTED = "scripted, not a model"
+"""What every answer is marked with that a person wrote."""
 
 
 class Spent(Protocol):
@@ -65,6 +67,10 @@ class Answer(Spent, Protocol):
     def stand_in(self) -> bool:
         """Whether the local stand-in answered instead of Kimi."""
 
+    @property
+    def replayed(self) -> str:
+        """What a recorded answer is marked with; empty for a live one."""
+
 
 def total_usage(some: Iterable[Spent]) -> Usage:
     """Return the tokens of all together."""
@@ -115,8 +121,8 @@ def footer(
     if one is not None and one.partial and one.cost:
         known = at_most_usd is not None
         cost += f" to {html.money(at_most_usd)}" if known else " or more"
-    stand_in = stand_in or any(reply.stand_in for reply in replies)
-    free = stand_in and all(reply.cost is None for reply in replies)
+    free = stand_in or any(reply.stand_in for reply in replies)
+    free = free and all(reply.cost is None for reply in replies)
     return html.footer_line(
         [
             *before,
@@ -129,15 +135,27 @@ def footer(
             day(created) if created else "",
             f"session {session_cost}" if session_cost else "",
             *after,
-            STAND_IN if stand_in else "",
+            origin(replies, stand_in=stand_in),
         ]
     )
 
 
 def source(reply: Answer) -> str:
     """Return who gave an answer."""
-    mark = STAND_IN if reply.stand_in else ""
-    return html.footer_line([reply.host, reply.model, mark])
+    return html.footer_line([reply.host, reply.model, origin([reply])])
+
+
+def origin(replies: Iterable[Answer], *, stand_in: bool = False) -> str:
+    """Return what a view must say of who answered; empty for a live Kimi.
+
+    Args:
+        replies: The answers of the view.
+        stand_in: Whether the stand-in was asked, where no answer may tell.
+    """
+    replies = list(replies)
+    stand_in = stand_in or any(reply.stand_in for reply in replies)
+    marks = sorted({reply.replayed for reply in replies})
+    return html.footer_line([STAND_IN if stand_in else "", *marks])
 
 
 def day(created: float) -> str:

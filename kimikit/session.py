@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit.comparing import Comparing
-from kimikit.connection import Connection, why
+from kimikit.connection import (
+    Connection,
+    ledger_of,
+    profile_of,
+    recorder_of,
+    why,
+)
 from kimikit.endpoints import Endpoints
 from kimikit.errors import BadInput
 from kimikit.handle import Handle
@@ -20,7 +27,7 @@ from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Reply
-from kimikit.wire import Stream, hosts
+from kimikit.wire import Stream
 from kimikit.wire.secrets import Key
 
 if TYPE_CHECKING:
@@ -39,8 +46,9 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:
-        host: A profile's name, such as ``together``. Without one: ``KIMIKIT_HOST``,
-            else the first profile whose key variable is set, else the local stand-in.
+        host: A profile's name, such as ``together``, or ``replay``. Without one:
+            ``KIMIKIT_HOST``, else the first profile whose key variable is set, else
+            the local stand-in.
         api_key: The key; without one the profile's environment variable is read.
         base_url: Another address; alone it makes a profile of its own.
         max_retries: Tries after the first, for errors that pass.
@@ -50,6 +58,12 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
         remote_images: Whether answers may load pictures from the web, whose servers
             then learn of it; else they are links.
         budget: US dollars that this object may spend at most.
+        record: A file to record every answer into, as it streams, without keys.
+        replay: Whether to replay what ``record`` has, and ask only what is new.
+        path: The recording, or the script, that the host ``replay`` answers from.
+        speed: How fast it does: 1 as it was, ``None`` at once.
+        cycle: Whether its answers begin again where a question is asked more often
+            than it was recorded.
         **defaults: For every call, unless it says otherwise. Without ``model`` it is
             K2 Instruct where the host still serves it, else the host's newest Kimi;
             without ``temperature`` the model card's.
@@ -82,18 +96,27 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
         remote_images: bool = False,
         transport: httpx.BaseTransport | None = None,
         budget: Decimal | float | None = None,
+        record: str | Path | None = None,
+        replay: bool = False,
+        path: str | Path | None = None,
+        speed: float | None = 1.0,
+        cycle: bool = False,
         **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
         api_key = Key.of(api_key)
         model = defaults.pop("model", None)
-        profile = hosts.resolve(host, base_url=base_url, model=model)
+        recorder = recorder_of(
+            host, record=record, replay=replay, path=path, speed=speed, cycle=cycle
+        )
+        profile = profile_of(recorder, host, base_url=base_url, model=model)
         if not isinstance(ledger, Ledger | str | Path | None):
             raise BadInput(
                 f"ledger is of type {type(ledger).__name__}.",
                 "Pass a Ledger, or the path of its file.",
             )
-        self.ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+        replays = recorder is not None and recorder.offline
+        self.ledger = ledger_of(recorder, ledger)
         always = () if budget is None else (Budget(budget),)
         self._show = show
         self._images = remote_images
@@ -101,15 +124,16 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
         options: dict[str, Any] = {
             "max_retries": max_retries,
             "transport": transport,
-            "observers": (Budgets(self.ledger, always),),
+            "observers": (Budgets(self.ledger, always, replays=replays),),
             "pricer": self.ledger.prices,
+            "recorder": recorder,
             **defaults,
         }
         self._connection = Connection(
-            profile, api_key, options, embedded=base_url is None
+            profile, api_key, options, embedded=base_url is None and not replays
         )
         self.ledger.secrets.update(self._connection.secrets)
-        self.why = why(host, base_url, profile)
+        self.why = why(host, base_url, profile, recorder)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
 
@@ -135,6 +159,25 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
             'smollm2-135m-instruct'
         """
         return {"base_url": self.client.host.base_url, "api_key": self._connection.key}
+
+    def record(
+        self, path: str | Path, *, replay: bool = False
+    ) -> AbstractContextManager[None]:
+        """Record what is answered inside a ``with`` block, to replay it to anybody.
+
+        Args:
+            path: The file; answers are added to one that is there.
+            replay: Whether to replay what it has, and ask only what is new.
+
+        Example:
+            >>> with kimi.record("lesson.kimi"):
+            ...     asked = kimi.chat("What is the capital of Germany?")
+            >>> again = Kimi("replay", path="lesson.kimi")
+            >>> again.chat("What is the capital of Germany?").text == asked.text
+            True
+        """
+        recorder = recorder_of(self.host.name, record=path, replay=replay)
+        return self._connection.through(recorder, self.ledger)
 
     def close(self) -> None:
         """Close all connections; it also happens when the object is collected.

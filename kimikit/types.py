@@ -158,6 +158,8 @@ class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         partial: Whether the user stopped it.
         truncated: Whether the stream ended without a finish.
         stand_in: Whether the local stand-in answered instead of Kimi.
+        replayed: What a view says of a recorded answer, such as ``replayed, recorded
+            2026-11-28`` or ``scripted, not a model``; empty for a live one.
         notes: What was repaired or looked odd, one sentence each.
         created: Unix time at which it was asked.
         alternatives: The other answers where ``n`` was above 1.
@@ -190,6 +192,7 @@ class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     created: float = 0.0
     alternatives: tuple[Reply, ...] = ()
     raw: dict[str, Any] = {}
+    replayed: str = ""
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -273,6 +276,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         meta: What the caller wants remembered with it, never sent.
         arrived: Gives what has arrived of the answer, in pieces that only grow: no
             answer has more tokens than they have bytes.
+        replayed: What every view says of a recorded answer; empty for a live one.
     """
 
     id: str
@@ -283,6 +287,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     created: float
     meta: dict[str, Any] = {}
     arrived: Callable[[], Sequence[bytes | bytearray]] = tuple
+    replayed: str = ""
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ PUBLIC = """
     Message Usage ToolCall Delta Reply
     Sweep Trial Run Step Conversation
     Host Price KimiError BadInput UnknownHost
-    MissingKey NotSupported BadTool MissingDependency BudgetExceeded
+    MissingKey NotSupported NotRecorded BadTool MissingDependency BudgetExceeded
     LocalHostError InvalidAnswer HostError ConnectionFailed TimedOut
     StreamError StatusError AuthenticationFailed NoBalance ModelNotFound
     RateLimited Overloaded BadRequest FixedTemperature ContextTooLong
@@ -121,7 +121,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 20_258
+BUDGET = 21_724
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the

@@ -127,6 +127,13 @@ class Budget:
         self.spent = NOTHING
         self.held: dict[str, Amount] = {}
         self._tokens: list[Token[tuple[Budget, ...]]] = []
+        self._replays: Budget | None = None
+
+    def of_replays(self) -> Budget:
+        """Return the same limit for replayed answers, which count nothing here."""
+        if self._replays is None:
+            self._replays = Budget(**self.limits, allow_unpriced=self.allow_unpriced)  # type: ignore[arg-type]
+        return self._replays
 
     def check(self, id: str, ask: Amount) -> None:
         """Refuse ``ask`` if it does not fit beside what other calls took and hold.
@@ -157,6 +164,8 @@ class Budget:
 
     def __repr__(self) -> str:
         parts = []
+        if self._replays is not None and self.spent == NOTHING:
+            return repr(self._replays)
         if usd := self.limits.get("usd"):
             parts.append(f"{html.money(self.spent.usd)} of {html.money(usd)}")
         if tokens := self.limits.get("tokens"):
@@ -221,6 +230,8 @@ class Budgets:
     Args:
         ledger: Where calls are written down.
         always: Limits that hold for every call of the client.
+        replays: Whether the client replays a recording: limits then hold as they did,
+            among replays alone, and no day's limit is touched.
 
     Attributes:
         usd_per_day: Most to spend today in all kernels, in US dollars, from
@@ -230,10 +241,13 @@ class Budgets:
         BadInput: If the day's limit is not above 0.
     """
 
-    def __init__(self, ledger: Ledger, always: Sequence[Budget] = ()) -> None:
+    def __init__(
+        self, ledger: Ledger, always: Sequence[Budget] = (), *, replays: bool = False
+    ) -> None:
         self.ledger = ledger
         self.always = tuple(always)
-        given = os.environ.get(PER_DAY)
+        self._replays = replays
+        given = None if replays else os.environ.get(PER_DAY)
         self.usd_per_day = amount(PER_DAY, given, limit=True) if given else None
         self._open: dict[str, _Open] = {}
 
@@ -245,6 +259,8 @@ class Budgets:
             BadInput: If nothing bounds the answer of a call that is not streamed.
         """
         budgets = tuple(dict.fromkeys((*self.always, *around())))
+        if self._replays:
+            budgets = tuple(budget.of_replays() for budget in budgets)
         if not budgets and self.usd_per_day is None:
             self.ledger.opened(call)
             return
@@ -328,7 +344,9 @@ class Budgets:
         if call.id in self._open:
             # Sent and not answered: the host may have billed all of it.
             spent = None
-            if reply is not None:
+            if call.replayed and not self._replays:
+                spent = NOTHING
+            elif reply is not None:
                 spent = self._spent(call, reply)
             elif outcome(reply, error) == "failed":
                 spent = NOTHING

@@ -84,6 +84,7 @@ class Ledger(Handle, Records, Renderable):
         running: Calls that are open in this kernel, with their tokens so far.
         secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
         recent: What the last answers of a model took, for a moment.
+        origin: What a view says of replayed answers, if it holds nothing else.
 
     Raises:
         BadInput: If ``store`` is another word.
@@ -109,6 +110,7 @@ class Ledger(Handle, Records, Renderable):
         self._listeners: list[Callable[[], None]] = []
         self.recent: dict[str, tuple[float, list[bills.Answered]]] = {}
         self._zone: tuple[int, str] | None = None
+        self.origin = ""
 
     @property
     def failure(self) -> Exception | None:
@@ -273,6 +275,8 @@ class Ledger(Handle, Records, Renderable):
     ) -> dict[str, Any]:
         """Return what the end of a call adds to its row."""
         cost, price = self.cost(call, reply) if reply else (None, None)
+        if call.replayed and not self.origin:
+            cost, price = Decimal(0), None  # it was paid when it was recorded
         return {
             "state": outcome(reply, error),
             # A host that was left to choose the model says which it took.

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_type_hints, overload
 import msgspec
 
 from kimikit import html
-from kimikit.errors import BadInput, BudgetExceeded, StatusError
+from kimikit.errors import BadInput, BudgetExceeded, NotRecorded, StatusError
 from kimikit.footer import STAND_IN
 from kimikit.money.store import COUNTS, dollars
 from kimikit.shown import Renderable, Table
@@ -36,7 +36,7 @@ def outcome(reply: Reply | None, error: BaseException | None) -> State:
         if reply.partial:
             return "partial"
         return "truncated" if reply.truncated or error is not None else "complete"
-    if isinstance(error, StatusError | BadInput | BudgetExceeded):
+    if isinstance(error, StatusError | BadInput | BudgetExceeded | NotRecorded):
         return "failed"
     cause = error
     while cause is not None:

@@ -89,7 +89,7 @@ def parts(ledger: Ledger) -> tuple[str, list[Section], str]:
     calls = some(sum(part.calls for part in total.values()))
     local = footer.STAND_IN if STAND_IN in total else ""
     foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
-    return "", tables, html.footer_line(foot)
+    return "", tables, html.footer_line([*foot, ledger.origin])
 
 
 def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:

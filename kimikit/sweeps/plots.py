@@ -85,8 +85,8 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
         note += f" Dashed: {told}" if best is not None else f" {told}"
         for ax in panels if best is not None else ():
             ax.axvline(x.of(best), color=INK, ls="--", lw=1)
-    if sweep.stand_in:
-        note += " Local stand-in, not Kimi."
+    if origin := sweep.origin:
+        note += f" {origin[:1].upper()}{origin[1:]}."
     below = panels[0].figure.supxlabel(note, fontsize="small", color=INK, wrap=True)
     as_text(below)
     return axes

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
-from kimikit.footer import footer
+from kimikit.footer import footer, origin
 from kimikit.shown import Renderable
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
@@ -172,6 +172,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def replies(self) -> list[Reply]:
         """The answers that came whole."""
         return [trial.reply for trial in self.trials if trial.reply is not None]
+
+    @property
+    def origin(self) -> str:
+        """What every view must say of who answered; empty for a live Kimi."""
+        return origin(self.paid, stand_in=self.stand_in)
 
     @property
     def cost(self) -> Decimal | None:

@@ -15,6 +15,7 @@ from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
 from kimikit.wire.loose import mend
+from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
 from kimikit.wire.secrets import redact
 from kimikit.wire.sse import BOM, Decoder
@@ -60,6 +61,7 @@ class Answer:
         tries: How often it was sent again.
         watch: The live view.
         headers: Those of the host's last response.
+        replayed: What it comes from, if it was recorded.
         ended: Whether nothing more is wanted from the connection.
         patience: Seconds that the connection may be silent now.
     """
@@ -95,9 +97,13 @@ class Answer:
         self.begin({})
         call.arrived = self._arrived
 
-    def begin(self, headers: Mapping[str, str]) -> None:
+    def begin(
+        self, headers: Mapping[str, str], replayed: Replayed | None = None
+    ) -> None:
         """Expect a response with these headers; what came before it is no answer."""
         self.headers = headers
+        self.replayed = replayed
+        self.call.replayed = replayed.label if replayed else ""
         self.ended = False
         self.patience = self.sent.timeouts["first_byte"]
         self._unpack: Unpacker | None = unpacker(headers)
@@ -106,6 +112,12 @@ class Answer:
         self._streams: bool | None = None  # not known until the first bytes
         self._body = bytearray()
         self._whole: dict[str, Any] | None = None
+
+    def _passed(self) -> float:
+        """Return the seconds from sending till now; a recorded answer's are its own."""
+        if self.replayed is not None:
+            return self.replayed.elapsed_s
+        return time.perf_counter() - self._start
 
     def __enter__(self) -> Self:
         """Tell the observers; one that refuses ends the call before it is sent."""
@@ -200,7 +212,7 @@ class Answer:
         self._shown = True
         self._watched = self.watch is not None or bool(self._told)
         if self._first_token_s is None and self._streams:
-            self._first_token_s = now - self._start
+            self._first_token_s = self._passed()
         if self.watch is not None:
             for delta in deltas:
                 self.watch(delta)
@@ -309,7 +321,7 @@ class Answer:
         """Fix the reply and tell the observers that it is over."""
         # Stop, a cancelled task and a stream that is left are no ``Exception``.
         self._stopped = error is not None and not isinstance(error, Exception)
-        self._duration_s = time.perf_counter() - self._start
+        self._duration_s = self._passed()
         self._folder.finish()
         self._final = reply = self._reply()
         if isinstance(error, errors.StreamError) or (
@@ -353,7 +365,7 @@ class Answer:
             id=self._name(folder.head.get("id")),
             usage=usage,
             first_token_s=self._first_token_s,
-            duration_s=self._duration_s or time.perf_counter() - self._start,
+            duration_s=self._duration_s or self._passed(),
             partial=self._stopped,
             truncated=truncated,
             alternatives=tuple(made[1:]),

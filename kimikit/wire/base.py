@@ -14,6 +14,7 @@ from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
 from kimikit.wire import hosts, options, requests, secrets
 from kimikit.wire.answer import Answer, Request
+from kimikit.wire.recorder import Asked, Recorder, everywhere
 from kimikit.wire.secrets import Key
 from kimikit.wire.streams import AsyncStream, Stream
 
@@ -41,6 +42,7 @@ class Base(Handle, Generic[_S]):
         transport: An httpx transport: the one test seam.
         observers: Who is told of every call.
         pricer: What knows the price of a call.
+        recorder: What stands between the client and the network.
         **defaults: Parameters of every call, which a call's own replace; ``timeout``
             may be a dict of ``connect``, ``first_byte`` and ``gap``.
 
@@ -68,6 +70,7 @@ class Base(Handle, Generic[_S]):
         transport: Any = None,
         observers: Sequence[Observer] = (),
         pricer: Pricer | None = None,
+        recorder: Recorder | None = None,
         **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
@@ -85,11 +88,12 @@ class Base(Handle, Generic[_S]):
         self.key: Key = (
             hosts.key_of(self.host) if api_key is None else api_key
         ).check()
-        self.timeouts = _timeouts(timeout, _LIMITS)
+        self.timeouts: dict[str, float] = _timeouts(timeout, _LIMITS)
         self.headers: dict[str, str | None] = headers
         self.retries: int = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer
+        self.recorder: Recorder | None = recorder or next(iter(everywhere), None)
         options.check_extra(given)
         # ``None`` leaves out what is sent else, but for these, where it is the default.
         for name in ("temperature", "max_tokens", "max_completion_tokens"):
@@ -186,6 +190,24 @@ class Base(Handle, Generic[_S]):
                 f"Hosts that do: {', '.join(hosts.having(endpoint))}.",
             )
         return self.host.base_url + paths[endpoint]
+
+    def described(self, request: Any) -> Asked:
+        """Return an httpx request as a recorder takes it."""
+        url: Any = request.url
+        sent: Any = request.headers
+        where = str(url)
+        if where.startswith(self.host.base_url):
+            where = where[len(self.host.base_url) :]
+        else:  # a picture: its URL names the address that was looked up
+            where = f"{url.scheme}://{sent['host']}{url.raw_path.decode()}"
+        return Asked(
+            host=self.host,
+            method=request.method,
+            where=where,
+            body=request.content,
+            kind=sent.get("content-type", ""),
+            keys=(self.key, *map(Key, secrets.secrets_in(sent))),
+        )
 
     def answer(
         self,

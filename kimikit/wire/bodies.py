@@ -12,6 +12,7 @@ from kimikit import errors
 from kimikit.types import Host
 from kimikit.wire import network
 from kimikit.wire.answer import MOST_BYTES, Answer
+from kimikit.wire.recorder import Recorder
 from kimikit.wire.unpack import unpacker
 
 FILE_BYTES = 64 * 2**20
@@ -25,6 +26,7 @@ class Bodies:
 
     host: Host
     lost: tuple[type[Exception], ...]
+    recorder: Recorder | None
     _transport: Any
     _send: Callable[..., Awaitable[Any]]
     _pieces: Callable[[Any], AsyncIterator[bytes]]
@@ -83,7 +85,8 @@ class Bodies:
         if there.scheme not in ("http", "https") or not there.hostname:
             return None
         own = (there.hostname, there.port) == (host.hostname, host.port)
-        if own or self._transport is not None:
+        offline = self.recorder is not None and self.recorder.offline
+        if own or offline or self._transport is not None:
             return ""
         return network.public_address(there.hostname) or None
 

@@ -7,7 +7,14 @@ import functools
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+)
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast
 
 import httpx
@@ -24,10 +31,9 @@ from kimikit.types import Reply, Watch
 from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
-from kimikit.wire.bodies import REDIRECTS
-from kimikit.wire.secrets import redact
+from kimikit.wire.recorder import Recorder, Seam
 from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
-from kimikit.wire.tries import ERROR_BYTES, Tries
+from kimikit.wire.tries import Tries
 from kimikit.wire.unpack import BadPacking
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "Stream"]
@@ -49,7 +55,9 @@ class _Wire(Tries, Base[_S]):
 
     lost = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, BadPacking)
     unsent, cut = httpx.ConnectTimeout, httpx.RemoteProtocolError
+    silent = httpx.TimeoutException
     _http: Any
+    _network: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
     _send: Callable[..., Awaitable[httpx.Response]]
     _sleep: Callable[[float], Awaitable[None]]
     _transport: Any = None
@@ -82,7 +90,18 @@ class _Wire(Tries, Base[_S]):
         }
         if self._transport is None:
             settings["proxy"] = self._proxy(url)
+        if self.recorder is not None:
+            settings["transport"] = self._seam(settings, self.recorder)
         return settings
+
+    def _seam(self, settings: dict[str, Any], recorder: Recorder) -> Seam:
+        """Return a transport that asks the recorder before the network."""
+        way = {name: settings[name] for name in ("verify", "limits", "trust_env")}
+        proxy = settings.pop("proxy", None)
+        below = self._transport or self._network(**way, proxy=proxy)
+        return Seam(
+            recorder, below, describe=self.described, make=_response, error=_error
+        )
 
     def _proxy(self, url: str) -> httpx.Proxy | None:
         named = network.proxy_for(url)
@@ -112,64 +131,39 @@ class _Wire(Tries, Base[_S]):
                 method, url, headers=headers, timeout=limits, **content
             )
             try:
-                return await self._sent(request, answer)
+                return cast(httpx.Response, await self._sent(request, answer))
             except errors.HostError as error:
                 await self.again(error, answer)
-
-    async def _sent(self, request: httpx.Request, answer: Answer) -> httpx.Response:
-        """Send a request once; return the open response of a success."""
-        answer.begin({})
-        for _ in range(REDIRECTS):
-            response = await self._named(self._send(request), answer)
-            answer.begin(response.headers)
-            status = response.status_code
-            faults.log(f"< {status} {response.headers}", *answer.sent.keys)
-            if response.is_success:
-                return response
-            said, following = b"", response.next_request
-            with contextlib.suppress(errors.HostError):
-                said = await self.read(response, most=ERROR_BYTES)
-            if following is None or not network.same_site(request, following, status):
-                break
-            request = following
-        raise answer.refused(status, said)
-
-    async def _named(self, step: Awaitable[_T], answer: Answer | None = None) -> _T:
-        """Take a step; what fails on the way to the host becomes an error of ours."""
-        try:
-            return await step
-        except self.lost as exc:
-            raise self._failed(exc, answer) from exc
-        except BaseException as exc:
-            # The frames of other libraries hold the key: no traceback shows them.
-            raise exc.with_traceback(None)  # noqa: B904 - it is the same one
-
-    def _failed(self, exc: Exception, answer: Answer | None) -> errors.HostError:
-        """Return a failure of the network as an error, without its frames."""
-        link: BaseException | None = exc
-        while link is not None:
-            link.__traceback__, link = None, link.__cause__ or link.__context__
-        timeouts = self.timeouts if answer is None else answer.sent.timeouts
-        keys = (self.key,) if answer is None else answer.sent.keys
-        where, connect = self.host.title or self.host.name, timeouts["connect"]
-        remedy = f"Check the network and the address: {self.host.base_url}."
-        kind: type[errors.HostError] = errors.TimedOut
-        if isinstance(exc, httpx.ConnectTimeout):
-            what = f"No connection to {where} within {connect:g} s."
-        elif isinstance(exc, httpx.TimeoutException):
-            what = f"{where} was silent for too long."
-            remedy = "Run it again, or allow more seconds with timeout=."
-        elif isinstance(exc, BadPacking):
-            what, kind = f"{where} sent {exc}.", errors.ConnectionFailed
-        else:
-            said = redact(str(exc), *keys) or type(exc).__name__
-            what = f"The connection to {where} failed: {said.rstrip('.')}."
-            kind = errors.ConnectionFailed
-        return kind(what, remedy, host=self.host.name)
 
 
 _INHERITED: list[Any] = []
 """Connections of a parent process: closing one here would end it there too."""
+
+
+class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that another object gives and closes."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+        self.close, self.aclose = given.close, given.aclose  # type: ignore[method-assign]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._given)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._given)
+
+
+def _response(status: int, headers: Any, body: Any, extensions: Any) -> httpx.Response:
+    return httpx.Response(
+        status, headers=headers, stream=_Body(body), extensions=extensions
+    )
+
+
+def _error(name: str, said: str) -> Exception:
+    kind = getattr(httpx, name, None)
+    known = isinstance(kind, type) and issubclass(kind, httpx.TransportError)
+    return cast("type[Exception]", kind if known else httpx.NetworkError)(said)
 
 
 def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
@@ -198,6 +192,7 @@ class Client(_Wire[Stream]):
         'The capital of Germany is Berlin.'
     """
     _stream = Stream
+    _network = httpx.HTTPTransport
     _made: httpx.Client
 
     def _open(self) -> None:
@@ -310,6 +305,7 @@ class AsyncClient(_Wire[AsyncStream]):
         'The capital of Germany is Berlin.'
     """
     _stream = AsyncStream
+    _network = httpx.AsyncHTTPTransport
     _made: weakref.WeakKeyDictionary[Any, httpx.AsyncClient]
 
     def _open(self) -> None:

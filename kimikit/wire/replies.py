@@ -64,6 +64,7 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
         model=call.model,
         host=call.host.name,
         stand_in=call.host.stand_in,
+        replayed=call.replayed,
         created=call.created,
         notes=tuple(notes),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 from kimikit.errors import BadInput
@@ -94,19 +94,36 @@ class Key(str):
         raise TypeError("A key is not pickled; read it from the environment again.")
 
 
-def redact(text: str, *keys: str) -> str:
+def _three(hidden: str) -> str:
+    return "***"
+
+
+def redact(text: str, *keys: str, fill: Callable[[str], str] = _three) -> str:
     """Replace the keys given, and whatever has the shape of one, by ``***``.
 
     A shape counts at the beginning of a word only: ``risk-adjusted`` has none.
+
+    Args:
+        text: What may hold some.
+        *keys: Keys in use.
+        fill: Returns what stands for a key, if not three stars.
     """
-    text = without(text, keys)
+    text = without(text, keys, fill=fill)
     if not any(mark in text for mark in MARKS) and "EARER" not in text:
         return text
-    return re.sub(_KEYS, lambda m: f"{m[1]} ***" if m[1] else "***", text)
+
+    def hide(match: re.Match[str]) -> str:
+        if not match[1]:
+            return fill(match[0])
+        return f"{match[1]} {fill(match[0][len(match[1]) + 1 :])}"
+
+    return re.sub(_KEYS, hide, text)
 
 
-def without(text: str, keys: Iterable[str]) -> str:
-    """Replace the keys given by ``***``.
+def without(
+    text: str, keys: Iterable[str], *, fill: Callable[[str], str] = _three
+) -> str:
+    """Replace the keys given by ``***``, or by what ``fill`` returns.
 
     A short key without digits may be part of a word, so only a whole word counts
     then; a very short one is a dummy and stays.
@@ -115,9 +132,9 @@ def without(text: str, keys: Iterable[str]) -> str:
         if len(key) < SHORTEST or str.__str__(key) not in text:
             continue
         if len(key) >= _CERTAIN and any(c.isdigit() for c in key):
-            text = text.replace(key, "***")
+            text = text.replace(key, fill(key))
         else:
-            text = _whole(str.__str__(key)).sub("***", text)
+            text = _whole(str.__str__(key)).sub(fill(key), text)
     return text
 
 

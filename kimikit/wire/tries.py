@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from kimikit import errors
 from kimikit.types import Wait
-from kimikit.wire import endpoints, faults, options
+from kimikit.wire import endpoints, faults, network, options
 from kimikit.wire.answer import Answer
-from kimikit.wire.bodies import Bodies
+from kimikit.wire.bodies import REDIRECTS, Bodies
+from kimikit.wire.recorder import REPLAYED
 from kimikit.wire.secrets import Key, redact
 from kimikit.wire.unpack import BadPacking
 
@@ -18,6 +20,8 @@ LOOK_S = 5.0
 """What looking up the live models may take when one was not found."""
 ERROR_BYTES = 2**20
 """Bytes of an error's body that are read."""
+
+_T = TypeVar("_T")
 
 
 class Tries(Bodies):
@@ -27,6 +31,7 @@ class Tries(Bodies):
         retries: Tries after the first.
         unsent: What shows that a request did not reach the host.
         cut: What shows that a body ended early.
+        silent: What shows that the host sent nothing for too long.
     """
 
     key: Key
@@ -34,11 +39,41 @@ class Tries(Bodies):
     retries: int
     unsent: type[Exception]
     cut: type[Exception]
+    silent: type[Exception]
+    timeouts: dict[str, float]
     path: Callable[[str], str]
     sending: Callable[..., Awaitable[Any]]
     _http: Any
+    _send: Callable[..., Awaitable[Any]]
     _sleep: Callable[[float], Awaitable[None]]
-    _failed: Callable[..., errors.HostError]
+
+    async def _sent(self, request: Any, answer: Answer) -> Any:
+        """Send a request once; return the open response of a success."""
+        answer.begin({})
+        for _ in range(REDIRECTS):
+            response = await self._named(self._send(request), answer)
+            answer.begin(response.headers, response.extensions.get(REPLAYED))
+            status = response.status_code
+            faults.log(f"< {status} {response.headers}", *answer.sent.keys)
+            if response.is_success:
+                return response
+            said, following = b"", response.next_request
+            with contextlib.suppress(errors.HostError):
+                said = await self.read(response, most=ERROR_BYTES)
+            if following is None or not network.same_site(request, following, status):
+                break
+            request = following
+        raise answer.refused(status, said)
+
+    async def _named(self, step: Awaitable[_T], answer: Answer | None = None) -> _T:
+        """Take a step; what fails on the way to the host becomes an error of ours."""
+        try:
+            return await step
+        except self.lost as exc:
+            raise self._failed(exc, answer) from exc
+        except BaseException as exc:
+            # The frames of other libraries hold the key: no traceback shows them.
+            raise exc.with_traceback(None)  # noqa: B904 - it is the same one
 
     async def again(self, error: errors.HostError, answer: Answer) -> None:
         """Wait for another try, or raise the error if none can help."""
@@ -51,7 +86,14 @@ class Tries(Bodies):
         answer.lost(error)
         if answer.watch is not None:
             answer.watch(wait)
-        await self._sleep(wait.seconds)
+        await self._sleep(self._pause(wait.seconds, answer))
+
+    def _pause(self, seconds: float, answer: Answer) -> float:
+        """Return the wait before another try; a recorded host need not be spared."""
+        if answer.replayed is None:
+            return seconds
+        speed = answer.replayed.speed
+        return seconds / speed if speed else 0.0
 
     async def whole(self, answer: Answer, **content: Any) -> bytes:
         """Return the whole body of an answer in one piece."""
@@ -121,3 +163,26 @@ class Tries(Bodies):
         error = self._failed(exc, answer)
         error.__cause__ = exc
         raise answer.broken(error) if answer.begun else error
+
+    def _failed(self, exc: Exception, answer: Answer | None) -> errors.HostError:
+        """Return a failure of the network as an error, without its frames."""
+        link: BaseException | None = exc
+        while link is not None:
+            link.__traceback__, link = None, link.__cause__ or link.__context__
+        timeouts = self.timeouts if answer is None else answer.sent.timeouts
+        keys = (self.key,) if answer is None else answer.sent.keys
+        where, connect = self.host.title or self.host.name, timeouts["connect"]
+        remedy = f"Check the network and the address: {self.host.base_url}."
+        kind: type[errors.HostError] = errors.TimedOut
+        if isinstance(exc, self.unsent):
+            what = f"No connection to {where} within {connect:g} s."
+        elif isinstance(exc, self.silent):
+            what = f"{where} was silent for too long."
+            remedy = "Run it again, or allow more seconds with timeout=."
+        elif isinstance(exc, BadPacking):
+            what, kind = f"{where} sent {exc}.", errors.ConnectionFailed
+        else:
+            said = redact(str(exc), *keys) or type(exc).__name__
+            what = f"The connection to {where} failed: {said.rstrip('.')}."
+            kind = errors.ConnectionFailed
+        return kind(what, remedy, host=self.host.name)

@@ -1,0 +1,357 @@
+"""The file of a recording: one SQLite database that only grows.
+
+SQLite, since a row that is committed stays whole when its process is killed, several
+processes may write at once, and an index finds one of 100,000 answers without reading
+the others. The journal is a rollback journal: no second file holds a part of it, so it
+can be copied, sent and put under version control as it lies there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kimikit.errors import BadInput
+from kimikit.money.database import FAULTS, connect
+from kimikit.money.lifetime import watch
+from kimikit.types import Host, Price
+from kimikit.version import __version__
+from kimikit.wire.answer import MOST_BYTES
+
+FORMAT = 1
+"""Version of the tables; a later one says in which version of kimikit it came."""
+
+_APPLICATION = 0x4B494D49
+"""``KIMI``, by which ``file`` and we know such a database."""
+
+_PATIENCE_S = 30.0
+
+_TABLES = """
+CREATE TABLE readme (seq INTEGER PRIMARY KEY, line TEXT NOT NULL UNIQUE);
+CREATE TABLE hosts (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, host TEXT NOT NULL,
+  UNIQUE (name, host));
+CREATE TABLE prices (seq INTEGER PRIMARY KEY, host TEXT NOT NULL, model TEXT NOT NULL,
+  price TEXT NOT NULL, UNIQUE (host, model, price));
+CREATE TABLE questions (key TEXT PRIMARY KEY, host TEXT NOT NULL, method TEXT NOT NULL,
+  path TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE answers (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL,
+  created REAL NOT NULL, status INTEGER NOT NULL, headers TEXT NOT NULL,
+  head_s REAL NOT NULL, body BLOB NOT NULL, cuts TEXT NOT NULL, failure TEXT NOT NULL,
+  failure_s REAL NOT NULL, good INTEGER NOT NULL);
+CREATE INDEX answers_by_key ON answers (key, seq);
+"""
+_ALL = ("readme", "hosts", "prices", "questions", "answers")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What was asked.
+
+    Attributes:
+        key: What tells it from all others.
+        host: Name of the host.
+        method: ``GET`` or ``POST``.
+        path: Where there.
+        body: The request as canonical JSON, without keys.
+        sent: The request as it was sent, which no file holds.
+    """
+
+    key: str
+    host: str
+    method: str
+    path: str
+    body: str
+    sent: bytes = b""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of it, as it came.
+
+    Attributes:
+        created: Unix time at which it was asked.
+        status: The HTTP status, 0 if it failed before there was one.
+        headers: Those that matter.
+        head_s: Seconds from sending to the head.
+        pieces: For each piece of the body seconds from sending to it, and its bytes.
+        failure: Kind and words of the error that it ended with, or none.
+        failure_s: Seconds from sending to that.
+        good: Whether it is whole and a success.
+    """
+
+    created: float
+    status: int
+    headers: list[tuple[str, str]]
+    head_s: float
+    pieces: list[tuple[float, bytes]]
+    failure: tuple[str, str] | None
+    failure_s: float
+    good: bool
+
+
+class RecordingFile:
+    """A recording on disk; opened at the first use, once per process.
+
+    Args:
+        path: The file.
+        new: Whether to make it if it is not there.
+
+    Raises:
+        BadInput: If it is not there, or no recording.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, new: bool = False) -> None:
+        self.path = Path(path).expanduser()
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._pid = 0
+        self._new = new
+        if not new and not self.path.is_file():
+            raise BadInput(
+                f"There is no recording {self.path.name!r} here.",
+                "Pass the path of a file that Kimi(record=...) made.",
+            )
+        with self._open():
+            pass
+        watch(self)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._db is None or self._pid != os.getpid():
+                self._db, self._pid = self._connected(), os.getpid()
+            yield self._db
+
+    def _connected(self) -> sqlite3.Connection:
+        try:
+            options = "mode=rwc" if self._new else "mode=ro"
+            if not self._new and os.access(self.path, os.W_OK):
+                options = "mode=rw"  # what a killed process left may have to be undone
+            db = connect(self.path, options, timeout_s=_PATIENCE_S)
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA trusted_schema = OFF")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            (kind,) = db.execute("PRAGMA application_id").fetchone()
+            if self._new and not tables:
+                _create(db)
+            elif kind != _APPLICATION:
+                raise OSError("it is a database of another program")
+            elif version > FORMAT:
+                raise OSError("a newer kimikit made it; update this one")
+            return db
+        except FAULTS as exc:
+            raise BadInput(
+                f"{self.path.name!r} cannot be used as a recording: {exc}.",
+                "Pass the path of a recording, or of a new file to record into.",
+            ) from exc
+
+    def add(
+        self, question: Question, answer: Answer, host: Host, price: Price | None
+    ) -> None:
+        """Add an answer; it is on the disk when this returns."""
+        body = b"".join(data for _, data in answer.pieces)
+        row = (
+            question.key,
+            answer.created,
+            answer.status,
+            json.dumps(answer.headers),
+            answer.head_s,
+            zlib.compress(body, 1),
+            json.dumps([(round(at, 4), len(data)) for at, data in answer.pieces]),
+            json.dumps(answer.failure),
+            answer.failure_s,
+            answer.good,
+        )
+        with self._open() as db, _transaction(db):
+            asked = msgspec.structs.astuple(question)[:5]
+            db.execute("INSERT OR IGNORE INTO questions VALUES (?, ?, ?, ?, ?)", asked)
+            about = host.name, msgspec.json.encode(host).decode()
+            db.execute("INSERT OR IGNORE INTO hosts (name, host) VALUES (?, ?)", about)
+            if price is not None:
+                sql = "INSERT OR IGNORE INTO prices (host, model, price) VALUES (?,?,?)"
+                text = msgspec.json.encode(price).decode()
+                model = self.model_of(question).lower()
+                db.execute(sql, (host.name, model, text))
+            db.execute(
+                "INSERT INTO answers (key, created, status, headers, head_s, body,"
+                " cuts, failure, failure_s, good) VALUES (?,?,?,?,?,?,?,?,?,?)",
+                row,
+            )
+
+    def answer(self, key: str, number: int, *, good: bool) -> Answer | None:
+        """Return an answer to a question by its place among them, from 0.
+
+        Args:
+            key: The question's.
+            number: Its place.
+            good: Whether only whole successes count.
+        """
+        sql = (
+            "SELECT created, status, headers, head_s, body, cuts, failure, failure_s,"
+            f" good FROM answers WHERE key = ? {'AND good' if good else ''}"
+            " ORDER BY seq LIMIT 1 OFFSET ?"
+        )
+        with self._open() as db:
+            row = db.execute(sql, (key, number)).fetchone()
+        return None if row is None else _answer(row)
+
+    def count(self, key: str) -> int:
+        """Return how many answers to a question there are."""
+        with self._open() as db:
+            sql = "SELECT count(*) FROM answers WHERE key = ?"
+            (found,) = db.execute(sql, (key,)).fetchone()
+        return int(found)
+
+    def like(self, path: str) -> Iterator[Question]:
+        """Yield what was asked, on a path first."""
+        sql = "SELECT * FROM questions WHERE {} LIMIT 5000"
+        with self._open() as db:
+            rows = db.execute(sql.format("path = ?"), (path,)).fetchall()
+            rows += db.execute(sql.format("path <> ?"), (path,)).fetchall()
+        return (Question(*row) for row in rows)
+
+    def model_of(self, question: Question) -> str:
+        """Return the model that a question asks."""
+        try:
+            found = json.loads(question.body)
+        except ValueError:
+            return ""
+        return str(found.get("model", "")) if isinstance(found, dict) else ""
+
+    def rows(self) -> Iterator[tuple[int, Question, Answer]]:
+        """Yield all answers with their questions, in their order."""
+        last = 0
+        sql = (
+            "SELECT a.seq, q.*, created, status, headers, head_s, a.body, cuts,"
+            " failure, failure_s, good FROM answers a JOIN questions q USING (key)"
+            " WHERE seq > ? ORDER BY seq LIMIT 500"
+        )
+        while True:
+            with self._open() as db:
+                some = db.execute(sql, (last,)).fetchall()
+            for row in some:
+                yield row[0], Question(*row[1:6]), _answer(row[6:])
+            if not some:
+                return
+            last = some[-1][0]
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that answered, the last state of each, first asked first."""
+        with self._open() as db:
+            rows = db.execute("SELECT name, host FROM hosts ORDER BY seq").fetchall()
+        latest = dict(rows)
+        return [msgspec.json.decode(text, type=Host) for text in latest.values()]
+
+    def prices(self) -> dict[tuple[str, str], Price]:
+        """Return the prices of the days on which it was recorded, the last of each."""
+        with self._open() as db:
+            sql = "SELECT host, model, price FROM prices ORDER BY seq"
+            rows = db.execute(sql).fetchall()
+        return {(h, m): msgspec.json.decode(text, type=Price) for h, m, text in rows}
+
+    def size(self) -> tuple[int, int, float, float]:
+        """Return questions, answers, and the Unix times of the first and the last."""
+        with self._open() as db:
+            (asked,) = db.execute("SELECT count(*) FROM questions").fetchone()
+            sql = "SELECT count(*), ifnull(min(created), 0), ifnull(max(created), 0)"
+            found = db.execute(f"{sql} FROM answers").fetchone()
+        return (asked, *found)
+
+    def readme(self) -> list[str]:
+        """Return the lines that say who recorded what and when."""
+        with self._open() as db:
+            rows = db.execute("SELECT line FROM readme ORDER BY seq").fetchall()
+        return [line for (line,) in rows]
+
+    def note(self, line: str) -> None:
+        """Add a line to its README, once."""
+        with self._open() as db, _transaction(db):
+            db.execute("INSERT OR IGNORE INTO readme (line) VALUES (?)", (line,))
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._db is not None and self._pid == os.getpid():
+                self._db.close()
+            self._db = None
+
+    def before_fork(self) -> None:
+        """Wait until nothing is being written."""
+        self._lock.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; a child opens the file for itself."""
+        if child:
+            self._lock, self._db = threading.RLock(), None
+        else:
+            self._lock.release()
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _create(db: sqlite3.Connection) -> None:
+    """Make the tables; of two processes that begin at once, one does."""
+    with _transaction(db):
+        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return
+        for statement in _TABLES.split(";\n"):
+            db.execute(statement)
+        for table in _ALL:
+            for verb in ("UPDATE", "DELETE"):
+                db.execute(
+                    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN"
+                    " SELECT RAISE(ABORT, 'a recording only grows'); END"
+                )
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        day = time.strftime("%Y-%m-%d")
+        line = f"A recording of answers, made with kimikit {__version__} from {day} on."
+        db.execute("INSERT INTO readme (line) VALUES (?)", (line,))
+
+
+def _answer(row: tuple[Any, ...]) -> Answer:
+    try:
+        return _read(row)
+    except (zlib.error, ValueError, TypeError, LookupError) as exc:
+        raise BadInput(
+            f"An answer in the recording is damaged: {exc}.",
+            "Get the recording again from where it came.",
+        ) from exc
+
+
+def _read(row: tuple[Any, ...]) -> Answer:
+    created, status, headers, head_s, body, cuts, failure, failure_s, good = row
+    # A recording may come from anybody: what unpacks without end is cut.
+    whole, pieces, at = zlib.decompressobj().decompress(body, MOST_BYTES), [], 0
+    for seconds, length in json.loads(cuts):
+        pieces.append((seconds, whole[at : at + length]))
+        at += length
+    said = json.loads(failure)
+    return Answer(
+        created=created,
+        status=status,
+        headers=[(name, value) for name, value in json.loads(headers)],
+        head_s=head_s,
+        pieces=pieces,
+        failure=None if said is None else (said[0], said[1]),
+        failure_s=failure_s,
+        good=bool(good),
+    )

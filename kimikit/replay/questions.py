@@ -1,0 +1,181 @@
+"""What makes two requests the same question, and which recorded one is nearest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kimikit import html
+from kimikit.errors import NotRecorded
+from kimikit.plain import as_json, digest
+from kimikit.replay.file import Question
+from kimikit.replay.masks import STARS, mask_of
+from kimikit.types import Host
+from kimikit.wire.network import is_loopback
+from kimikit.wire.recorder import Asked
+from kimikit.wire.secrets import masked
+
+LOOKED_AT = 5_000
+"""Recorded questions among which the nearest is looked for."""
+_READ = 2_000
+"""Characters of a question that are compared by their words."""
+_SHOWN = 70
+"""Characters of a difference that an error shows, on either side."""
+
+_BYTES = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def question(asked: Asked) -> Question:
+    """Return a request as a recording knows it: without keys, equal for equal bodies.
+
+    A host on this machine is the same at every port: it gets another at each start.
+    """
+    path = STARS.sub("***", mask_of(*asked.keys)(asked.where))
+    body = _body(asked)
+    host = name_of(asked.host)
+    key = digest(host, asked.method, path, body)
+    return Question(key, host, asked.method, path.partition("?")[0], body, asked.body)
+
+
+def name_of(host: Host) -> str:
+    """Return the name of a host as a recording has it."""
+    name, mark, port = host.name.rpartition(":")
+    return name if mark and port.isdigit() and is_loopback(name) else host.name
+
+
+def _body(asked: Asked) -> str:
+    kind, _, boundary = asked.kind.partition("boundary=")
+    if boundary:
+        parts = asked.body.replace(boundary.strip('" ').encode(), b"")
+        return as_json({kind.strip("; "): hashlib.sha256(parts).hexdigest()})
+    if not asked.body:
+        return ""
+    try:
+        found = json.loads(asked.body)
+    except ValueError:
+        return as_json({kind: hashlib.sha256(asked.body).hexdigest()})
+    text = _BYTES.sub(_content, as_json(masked(found)))
+    return STARS.sub("***", mask_of(*asked.keys)(text))
+
+
+def _content(match: re.Match[str]) -> str:
+    """Return the bytes of a picture in short."""
+    return f";sha256,{hashlib.sha256(match[0].encode()).hexdigest()[:24]}"
+
+
+def not_recorded(
+    asked: Question, others: Iterable[Question], *, name: str, times: int = 0
+) -> NotRecorded:
+    """Return the error of a question that a recording cannot answer.
+
+    Args:
+        asked: The question.
+        others: What was recorded.
+        name: The recording's.
+        times: How often it was recorded.
+    """
+    if times:
+        often = "once" if times == 1 else f"{times} times"
+        return NotRecorded(
+            f"{name} has this question {often}, and it was asked more often.",
+            "Make a new Kimi to begin again, or pass cycle=True to hear the recorded "
+            "answers in turn.",
+        )
+    near = nearest(asked, others)
+    if near is None:
+        return NotRecorded(
+            f"{name} holds no answer for {asked.host} {asked.path}.",
+            "Ask what was recorded: kimikit recording show lists it.",
+        )
+    told = "; ".join(differences(near, asked))
+    return NotRecorded(
+        f"{name} does not have this question. The nearest that it has differs in: "
+        f"{told}.",
+        "Ask what was recorded, or record this too: with a key, "
+        "Kimi(HOST, record=PATH, replay=True) asks what is new and keeps it.",
+        nearest=near.body,
+    )
+
+
+def nearest(asked: Question, others: Iterable[Question]) -> Question | None:
+    """Return the recorded question with most words in common, of the same path first.
+
+    It looks at a bounded part of a bounded number of them.
+    """
+    own, best, most = _words(asked), None, -1.0
+    for _, other in zip(range(LOOKED_AT), others, strict=False):
+        words = _words(other)
+        total = own.total() + words.total()
+        alike = 2 * (own & words).total() / total if total else 0.0
+        alike += (other.path == asked.path) + 0.01 * (other.host == asked.host)
+        if alike > most:
+            best, most = other, alike
+    return best
+
+
+def _words(question: Question) -> Counter[str]:
+    # The end is where a conversation differs, the beginning where its settings stand.
+    text = question.body
+    if len(text) > _READ:
+        text = text[: _READ // 2] + text[-_READ // 2 :]
+    return Counter(_WORD.findall(text))
+
+
+def differences(near: Question, asked: Question) -> Iterator[str]:
+    """Yield where two questions differ: ``[-recorded-]`` and ``{+asked+}``."""
+    fields = (("host", near.host, asked.host), ("path", near.path, asked.path))
+    for name, was, now in fields:
+        if was != now:
+            yield f"{name} {marked(was, now)}"
+    old, new = _flat(near.body), _flat(asked.body)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    for name in names[:4]:
+        yield f"{name} {marked(old.get(name, ''), new.get(name, ''))}"
+    if len(names) > 4:
+        yield f"{len(names) - 4} more"
+
+
+def _flat(body: str) -> dict[str, str]:
+    """Return the values of a body by their places in it."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {"": body}
+    out: dict[str, str] = {}
+    left: list[tuple[str, Any]] = [("", found)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, dict) and value:
+            left += [(f"{name}.{key}".lstrip("."), v) for key, v in value.items()]
+        elif isinstance(value, list) and value:
+            left += [(f"{name}[{number}]", v) for number, v in enumerate(value)]
+        else:
+            out[name] = value if isinstance(value, str) else json.dumps(value)
+    return dict(sorted(out.items()))
+
+
+def marked(was: str, now: str) -> str:
+    """Return two texts as one, with what differs marked, and a little around it."""
+    short = min(len(was), len(now))
+    start = next((i for i in range(short) if was[i] != now[i]), short)
+    back = 0
+    while back < short - start and was[-1 - back] == now[-1 - back]:
+        back += 1
+    before, after = now[:start], now[len(now) - back :]
+    old, new = was[start : len(was) - back], now[start : len(now) - back]
+    text = (
+        ("…" * (len(before) > 20) + before[-20:])
+        + (f"[-{_cut(old)}-]" if old else "")
+        + (f"{{+{_cut(new)}+}}" if new else "")
+        + (after[:20] + "…" * (len(after) > 20))
+    )
+    return " ".join(html.clean(text).split())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,0 +1,290 @@
+"""Recording and replaying: what stands between the clients and the network."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from kimikit.errors import KimiError, NotRecorded, warn
+from kimikit.replay.file import Answer, Question, RecordingFile
+from kimikit.replay.masks import mask_of, masked_answer
+from kimikit.replay.questions import name_of, not_recorded, question
+from kimikit.types import Host, Price
+from kimikit.wire.recorder import STOPPED, Asked, Exchange
+from kimikit.wire.secrets import redact
+
+_HEADERS = re.compile(
+    r"content-(?:type|encoding|length)|location|retry-after.*|.*ratelimit.*"
+    r"|(?:x-)?request-id|x-trace-id|cf-ray"
+)
+"""Headers that change what a client does or says."""
+
+PriceAt = Callable[[str, str, float], Price | None]
+
+
+class Source(Protocol):
+    """Where answers come from: a recording, or a script.
+
+    Attributes:
+        name: What it is called in an error.
+    """
+
+    name: str
+
+    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
+        """Return the answer of this number, from 0, to a question."""
+
+    def count(self, asked: Question) -> int:
+        """Return how many answers to a question there are."""
+
+    def label(self, answer: Answer) -> str:
+        """Return what every view says of an answer."""
+
+    def missing(self, asked: Question, times: int) -> NotRecorded:
+        """Return the error of a question without an answer, or without another."""
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that answered."""
+
+    def prices(self) -> dict[tuple[str, str], Price]:
+        """Return the prices of the days of the recording."""
+
+
+class Recording:
+    """A recorded file as a source of answers."""
+
+    def __init__(self, file: RecordingFile) -> None:
+        self.file = file
+        self.name = file.path.name
+
+    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
+        """Return the answer of this number, from 0, to a question."""
+        return self.file.answer(asked.key, number, good=good)
+
+    def count(self, asked: Question) -> int:
+        """Return how many answers to a question there are."""
+        return self.file.count(asked.key)
+
+    def label(self, answer: Answer) -> str:
+        """Return what every view says of an answer."""
+        day = time.strftime("%Y-%m-%d", time.localtime(answer.created))
+        return f"replayed, recorded {day}"
+
+    def missing(self, asked: Question, times: int) -> NotRecorded:
+        """Return the error of a question without an answer, or without another."""
+        others = self.file.like(asked.path)
+        return not_recorded(asked, others, name=self.name, times=times)
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that answered."""
+        return self.file.hosts()
+
+    def prices(self) -> dict[tuple[str, str], Price]:
+        """Return the prices of the days of the recording."""
+        return self.file.prices()
+
+
+class Tape:
+    """A recorder: replays what its source has, records into its file what is new.
+
+    Args:
+        source: What is replayed, if anything.
+        file: What is recorded into; without one, the network is never asked.
+        speed: 1 replays as fast as it was, 2 twice as fast, ``None`` at once.
+        cycle: Whether answers begin again when a question is asked more often than
+            they were recorded.
+        price: Finds the price of the day.
+
+    Attributes:
+        offline: Whether the network is never asked.
+    """
+
+    def __init__(
+        self,
+        source: Source | None = None,
+        file: RecordingFile | None = None,
+        *,
+        speed: float | None = 1.0,
+        cycle: bool = False,
+        price: PriceAt | None = None,
+    ) -> None:
+        self.source = source
+        self.file = file
+        self.speed = speed
+        self.offline = file is None
+        self._cycle = cycle
+        self.price = price
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def asked(self, asked: Asked) -> Exchange:
+        """Take a request: answer it from the source, or record what comes of it.
+
+        Raises:
+            NotRecorded: If it has no answer and the network is not to be asked.
+        """
+        made = question(asked)
+        if self.source is not None:
+            answer = self._found(made, self.source)
+            if answer is not None:
+                return _Replaying(Found(answer, self.source.label(answer), self.speed))
+        return _Recording(self, made, asked)
+
+    def _found(self, asked: Question, source: Source) -> Answer | None:
+        with self._lock:
+            number = self._asked[asked.key]
+            self._asked[asked.key] += 1
+        # What failed or was stopped is worth another try where one can be had.
+        answer = source.find(asked, number, good=not self.offline)
+        if answer is not None or not self.offline:
+            return answer
+        times = source.count(asked)
+        if times and self._cycle:
+            return source.find(asked, number % times, good=False)
+        raise source.missing(asked, times)
+
+    def host(self, name: str | None) -> Host | None:
+        """Return a recorded host by its name; without one, the first that answered."""
+        known = [] if self.source is None else self.source.hosts()
+        found = (host for host in known if name in (None, name_of(host)))
+        return next(found, None)
+
+    def keep(self, asked: Asked, made: Question, answer: Answer) -> None:
+        """Write an answer down; whatever happens to the file, it is not lost."""
+        if self.file is None:
+            return
+        try:
+            mask = mask_of(*asked.keys)
+            headers, pieces, failed = masked_answer(answer.headers, answer.pieces, mask)
+            kept = Answer(
+                created=answer.created,
+                status=answer.status,
+                headers=headers,
+                head_s=answer.head_s,
+                pieces=pieces,
+                failure=answer.failure,
+                failure_s=answer.failure_s,
+                good=answer.good and not failed,
+            )
+            price = self.price and self.price(
+                asked.host.name, self.file.model_of(made), answer.created
+            )
+            self.file.add(made, kept, asked.host, price or None)
+        except Exception as exc:
+            why = exc.what if isinstance(exc, KimiError) else redact(str(exc))
+            warn(
+                f"An answer could not be recorded in {self.file.path.name}: {why} "
+                "Free some space or record into another file; the answer is kept."
+            )
+
+
+class Found:
+    """A recorded answer on its way to a client; see ``wire.recorder.Replayed``."""
+
+    def __init__(self, answer: Answer, label: str, speed: float | None) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.label = label
+        self.elapsed_s = 0.0
+        self.head_s = answer.head_s
+        self.failure = answer.failure
+        self.failure_s = answer.failure_s
+        self.speed = speed
+        self._pieces = answer.pieces
+
+    def pieces(self) -> Iterator[tuple[float, bytes]]:
+        """Yield each piece of the body with the seconds from sending to it."""
+        return iter(self._pieces)
+
+
+class _Replaying:
+    """A request that is answered from a recording."""
+
+    def __init__(self, found: Found) -> None:
+        self.found: Found | None = found
+
+    def began(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Do nothing: it is recorded."""
+
+    def took(self, data: bytes) -> None:
+        """Do nothing: it is recorded."""
+
+    def ended(self, error: BaseException | None = None, *, left: bool = False) -> None:
+        """Do nothing: it is recorded."""
+
+
+class _Recording:
+    """A request that goes to its host, and what comes of it."""
+
+    found: Found | None = None
+
+    def __init__(self, tape: Tape, made: Question, asked: Asked) -> None:
+        self._tape = tape
+        self._made = made
+        self._asked = asked
+        self._created = time.time()
+        self._start = time.perf_counter()
+        self._head_s = 0.0
+        self._status = 0
+        self._headers: list[tuple[str, str]] = []
+        self._pieces: list[tuple[float, bytes]] = []
+        self._over = False
+
+    def _passed(self) -> float:
+        return time.perf_counter() - self._start
+
+    def began(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Note the head of the answer."""
+        self._status, self._head_s = status, self._passed()
+        kept = [(n.lower(), v) for n, v in headers if _HEADERS.fullmatch(n.lower())]
+        keys = self._asked.keys
+        self._headers = [(name, redact(value, *keys)) for name, value in kept]
+
+    def took(self, data: bytes) -> None:
+        """Note a piece of its body."""
+        self._pieces.append((self._passed(), data))
+
+    def ended(self, error: BaseException | None = None, *, left: bool = False) -> None:
+        """Note its end, once: with an error, or left by the client before it came."""
+        if self._over:
+            return
+        self._over = True
+        failure = self._failure(error, left=left)
+        answer = Answer(
+            created=self._created,
+            status=self._status,
+            headers=self._headers,
+            head_s=self._head_s,
+            pieces=self._pieces,
+            failure=failure,
+            failure_s=self._passed() if failure else 0.0,
+            good=failure is None and 200 <= self._status < 300,
+        )
+        self._tape.keep(self._asked, self._made, answer)
+
+    def _failure(
+        self, error: BaseException | None, *, left: bool
+    ) -> tuple[str, str] | None:
+        # A client leaves a stream that is over, to have its connection back.
+        if left and not self._complete():
+            return STOPPED, ""
+        if error is None:
+            return None
+        stops = KeyboardInterrupt, asyncio.CancelledError, GeneratorExit
+        if isinstance(error, stops):
+            return STOPPED, ""
+        return type(error).__name__, redact(str(error), *self._asked.keys)
+
+    def _complete(self) -> bool:
+        if not self._pieces:
+            return False
+        tail = b"".join(data for _, data in self._pieces[-8:])
+        if b"[DONE]" in tail[-200:]:
+            return True
+        length = dict(self._headers).get("content-length", "")
+        return length.isdigit() and sum(len(d) for _, d in self._pieces) >= int(length)

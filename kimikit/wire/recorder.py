@@ -1,0 +1,309 @@
+"""Between a client and its host: where requests are recorded and answers replayed.
+
+httpx takes any object with these methods as a transport, so all of a client above it
+works unchanged on an answer that comes from a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from kimikit.types import Host
+
+REPLAYED = "kimikit.replayed"
+"""Extension of a response that was replayed. A host's bytes cannot set one."""
+
+
+class Asked(NamedTuple):
+    """A request on its way.
+
+    Attributes:
+        host: Where the client sends its requests.
+        method: ``GET`` or ``POST``.
+        where: The path below the host's address; elsewhere, the whole address.
+        body: Its bytes.
+        kind: Its ``content-type``.
+        keys: Keys that it carries.
+    """
+
+    host: Host
+    method: str
+    where: str
+    body: bytes
+    kind: str
+    keys: tuple[str, ...]
+
+
+class Replayed(Protocol):
+    """An answer that was recorded.
+
+    Attributes:
+        status: Its HTTP status; 0 if it failed before its head.
+        headers: Those that matter.
+        label: What every view says of it, such as ``replayed, recorded 2026-11-28``.
+        elapsed_s: Seconds from sending at the last piece that was given, as recorded.
+        head_s: Seconds from sending to its head.
+        failure: The kind and words of the error that it ended with, if it did.
+        failure_s: Seconds from sending to that.
+        speed: How fast it comes, 1 as it was, ``None`` at once.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    label: str
+    elapsed_s: float
+    head_s: float
+    failure: tuple[str, str] | None
+    failure_s: float
+    speed: float | None
+
+    def pieces(self) -> Iterator[tuple[float, bytes]]:
+        """Yield each piece of the body with the seconds from sending to it."""
+
+
+class Exchange(Protocol):
+    """One request and what comes of it."""
+
+    @property
+    def found(self) -> Replayed | None:
+        """Its recorded answer; ``None`` if the network is to be asked."""
+
+    def began(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Note the head of the answer."""
+
+    def took(self, data: bytes) -> None:
+        """Note a piece of its body."""
+
+    def ended(self, error: BaseException | None = None, *, left: bool = False) -> None:
+        """Note its end, once: with an error, or left by the client before it came."""
+
+
+class Recorder(Protocol):
+    """What stands between a client and the network.
+
+    Attributes:
+        offline: Whether the network is never asked.
+        speed: How fast answers are replayed, ``None`` at once.
+    """
+
+    offline: bool
+    speed: float | None
+
+    def asked(self, asked: Asked) -> Exchange:
+        """Take a request; raises a ``KimiError`` if nothing can answer it."""
+
+
+everywhere: list[Recorder] = []
+"""The recorder of all clients of this process that have none of their own, if any."""
+
+STOPPED = "stopped"
+"""The kind of failure that is a person's Stop."""
+
+_STOP_GRACE_S = 1.0
+"""Seconds that a Stop may come later than it came when it was recorded."""
+
+
+class Seam:
+    """An httpx transport that asks a recorder first.
+
+    Args:
+        recorder: What keeps and finds.
+        below: The transport that leads to the network.
+        describe: Makes an ``Asked`` of an httpx request.
+        make: Makes an httpx response of status, headers, body and extensions.
+        error: Makes the error of httpx that has a name.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        below: Any,
+        *,
+        describe: Callable[[Any], Asked],
+        make: Callable[..., Any],
+        error: Callable[[str, str], Exception],
+    ) -> None:
+        self._recorder = recorder
+        self._below = below
+        self._describe = describe
+        self._make = make
+        self._error = error
+
+    def __enter__(self) -> Seam:
+        self._below.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._below.__exit__(*error)
+
+    async def __aenter__(self) -> Seam:
+        await self._below.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._below.__aexit__(*error)
+
+    def close(self) -> None:
+        """Close the way to the network."""
+        self._below.close()
+
+    async def aclose(self) -> None:
+        """Close the way to the network."""
+        await self._below.aclose()
+
+    def handle_request(self, request: Any) -> Any:
+        """Answer a request of a blocking client."""
+        request.read()
+        exchange = self._recorder.asked(self._describe(request))
+        if exchange.found is not None:
+            body = _Played(exchange.found, self._error)
+            time.sleep(body.until(exchange.found.head_s))
+            if not exchange.found.status:
+                body.fail()
+            return self._replay(exchange.found, body)
+        try:
+            response = self._below.handle_request(request)
+        except BaseException as exc:
+            exchange.ended(exc)
+            raise
+        return self._kept(response, exchange)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Answer a request of an event loop."""
+        await request.aread()
+        exchange = self._recorder.asked(self._describe(request))
+        if exchange.found is not None:
+            import asyncio  # loaded by now; at the top, it would slow every import
+
+            body = _Played(exchange.found, self._error)
+            await asyncio.sleep(body.until(exchange.found.head_s))
+            if not exchange.found.status:
+                await body.afail()
+            return self._replay(exchange.found, body)
+        try:
+            response = await self._below.handle_async_request(request)
+        except BaseException as exc:
+            exchange.ended(exc)
+            raise
+        return self._kept(response, exchange)
+
+    def _kept(self, response: Any, exchange: Exchange) -> Any:
+        status, headers = response.status_code, response.headers
+        exchange.began(status, headers.multi_items())
+        body = _Kept(response.stream, exchange)
+        return self._make(status, headers, body, response.extensions)
+
+    def _replay(self, found: Replayed, body: _Played) -> Any:
+        found.elapsed_s = found.head_s
+        return self._make(found.status, found.headers, body, {REPLAYED: found})
+
+
+class _Kept:
+    """A body that is noted while it passes."""
+
+    def __init__(self, stream: Any, exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        exchange = self._exchange
+        try:
+            for data in self._stream:
+                exchange.took(data)
+                yield data
+        except GeneratorExit:
+            raise  # closing says that it was left
+        except BaseException as exc:
+            exchange.ended(exc)
+            raise
+        exchange.ended()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        exchange = self._exchange
+        try:
+            async for data in self._stream:
+                exchange.took(data)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            exchange.ended(exc)
+            raise
+        exchange.ended()
+
+    def close(self) -> None:
+        self._exchange.ended(left=True)
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        self._exchange.ended(left=True)
+        await self._stream.aclose()
+
+
+class _Played:
+    """A recorded body that comes in the pieces and, if asked, at the pace it had."""
+
+    def __init__(self, found: Replayed, error: Callable[[str, str], Exception]) -> None:
+        self._found = found
+        self._error = error
+        self._began = time.perf_counter()
+
+    def until(self, at_s: float) -> float:
+        """Return the seconds to wait for what came so long after the request."""
+        speed = self._found.speed
+        return 0.0 if speed is None else self._left(at_s / speed)
+
+    def _left(self, at_s: float) -> float:
+        return max(0.0, self._began + at_s - time.perf_counter())
+
+    def __iter__(self) -> Iterator[bytes]:
+        found = self._found
+        for at_s, data in found.pieces():
+            if wait := self.until(at_s):
+                time.sleep(wait)
+            found.elapsed_s = at_s
+            yield data
+        if found.failure is not None:
+            self.fail()
+
+    def fail(self) -> None:
+        """Raise what it ended with, a Stop at the latest a moment after it came."""
+        kind, said = self._found.failure or ("", "")
+        at_s = self._found.failure_s
+        if kind == STOPPED:
+            time.sleep(self._left(at_s + _STOP_GRACE_S))
+            raise KeyboardInterrupt
+        time.sleep(self.until(at_s))
+        raise self._error(kind, said)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        import asyncio
+
+        found = self._found
+        for at_s, data in found.pieces():
+            if wait := self.until(at_s):
+                await asyncio.sleep(wait)
+            found.elapsed_s = at_s
+            yield data
+        if found.failure is not None:
+            await self.afail()
+
+    async def afail(self) -> None:
+        """Do the same in an event loop, where a Stop is a cancellation."""
+        import asyncio
+
+        kind, said = self._found.failure or ("", "")
+        at_s = self._found.failure_s
+        if kind == STOPPED:
+            await asyncio.sleep(self._left(at_s + _STOP_GRACE_S))
+            raise asyncio.CancelledError
+        await asyncio.sleep(self.until(at_s))
+        raise self._error(kind, said)
+
+    def close(self) -> None:
+        """Do nothing: no connection is open."""
+
+    async def aclose(self) -> None:
+        """Do nothing: no connection is open."""

@@ -1,0 +1,122 @@
+"""A recording only grows, survives its process, and takes many writers."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kimikit.errors import BadInput
+from kimikit.replay import RecordingFile
+from kimikit.replay.file import Answer, Question
+from kimikit.types import Host
+
+HOST = Host(name="h", base_url="http://h/v1")
+
+
+def question(text: str = "hi") -> Question:
+    return Question(text, "h", "POST", "/chat/completions", f'{{"q":"{text}"}}')
+
+
+def answer(text: str = "x", created: float = 1e9) -> Answer:
+    pieces = [(0.1, text.encode()), (0.2, b"!")]
+    return Answer(
+        created, 200, [("content-type", "a/b")], 0.05, pieces, None, 0.0, True
+    )
+
+
+def test_what_is_added_is_read(tmp_path: Path) -> None:
+    file = RecordingFile(tmp_path / "x.kimi", new=True)
+    for text in ("one", "two"):
+        file.add(question(), answer(text), HOST, None)
+    file.close()
+    found = RecordingFile(tmp_path / "x.kimi")
+    assert found.answer("hi", 0, good=False) == answer("one")
+    assert found.answer("hi", 1, good=True) == answer("two")
+    assert found.answer("hi", 2, good=False) is None
+    assert (found.count("hi"), found.hosts()) == (2, [HOST])
+    assert [path.name for path in tmp_path.iterdir()] == ["x.kimi"], "one file"
+
+
+@pytest.mark.parametrize(
+    "sql", ["DELETE FROM answers", "UPDATE answers SET status = 1"]
+)
+def test_nothing_is_changed(sql: str, tmp_path: Path) -> None:
+    file = RecordingFile(tmp_path / "x.kimi", new=True)
+    file.add(question(), answer(), HOST, None)
+    file.close()
+    db = sqlite3.connect(tmp_path / "x.kimi")
+    with pytest.raises(sqlite3.IntegrityError, match="only grows"):
+        db.execute(sql)
+    db.close()
+
+
+WRITE = """
+import sys
+from replay.test_file import HOST, answer, question
+from kimikit.replay import RecordingFile
+file = RecordingFile(sys.argv[1], new=True)
+for n in range(int(sys.argv[2])):
+    file.add(question(f"{sys.argv[3]}{n % 7}"), answer(f"{n}"), HOST, None)
+    print(n, flush=True)
+"""
+
+
+def writer(path: Path, count: int, name: str) -> subprocess.Popen[str]:
+    tests = Path(__file__).parent.parent
+    code = f"import sys; sys.path.insert(0, {str(tests)!r})\n{WRITE}"
+    told = [sys.executable, "-c", code, str(path), str(count), name]
+    return subprocess.Popen(told, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_process_loses_nothing_that_was_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    with writer(path, 100_000, "q") as running:
+        assert running.stdout is not None
+        for _ in range(50):
+            running.stdout.readline()
+        os.kill(running.pid, signal.SIGKILL)
+        told = 50 + len(running.stdout.read().splitlines())
+    found = RecordingFile(path)
+    rows = [row[2] for row in found.rows()]
+    assert rows[: told - 1] == [answer(f"{n}") for n in range(told - 1)]
+    RecordingFile(path, new=True).add(question("later"), answer(), HOST, None)
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+def test_processes_write_side_by_side(tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    running = [writer(path, 40, name) for name in "abc"]
+    for each in running:
+        each.communicate(timeout=60)
+    assert RecordingFile(path).size()[:2] == (21, 120)
+
+
+@pytest.mark.parametrize("raw", [b"", b"SQLite format 3\0" + b"x" * 200])
+def test_what_is_no_recording_says_so(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    path.write_bytes(raw)
+    with pytest.raises(BadInput, match=r"x\.kimi"):
+        RecordingFile(path)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "x.db")
+    db.execute("CREATE TABLE mine (x)")
+    db.commit()
+    db.close()
+    with pytest.raises(BadInput, match="another program"):
+        RecordingFile(tmp_path / "x.db", new=True)
+
+
+def test_a_file_that_cannot_be_written_is_replayed(tmp_path: Path) -> None:
+    file = RecordingFile(tmp_path / "x.kimi", new=True)
+    file.add(question(), answer(), HOST, None)
+    file.close()
+    (tmp_path / "x.kimi").chmod(0o400)
+    assert RecordingFile(tmp_path / "x.kimi").count("hi") == 1

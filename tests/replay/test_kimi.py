@@ -1,0 +1,216 @@
+"""A session replays what it recorded: all verbs, costs, budgets, the environment."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.answers import DONE, chunk, text
+from support.fault_server import END, FaultServer, event, head, sse
+from support.fault_server import chunk as http_chunk
+
+from kimikit import BudgetExceeded, Kimi, NotRecorded
+from kimikit.errors import BadInput
+from kimikit.money.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("local_host")
+
+USED = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+PAID = sse(*text("Hello"), {**chunk("stop"), "usage": USED}, DONE)
+
+
+def again(path: Path, **options: Any) -> Kimi:
+    return Kimi("replay", path=path, speed=None, show=False, **options)
+
+
+def timeless(view: str) -> str:
+    """Return a view without what a clock wrote, and without its origin."""
+    view = view.replace(" · replayed, recorded ", " ")
+    return re.sub(r"\d+(\.\d+)? s\b|\d+ tokens/s|[\d-]{10}|\s+", " ", view)
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+DOES = {
+    "chat": lambda kimi: kimi.chat("What is the capital of Germany?").text,
+    "stream": lambda kimi: list(kimi.stream("Tell a story.", seed=1)),
+    "run": lambda kimi: [
+        m.get("content") for m in kimi.run("What is 2 + 3?", [add]).messages
+    ],
+    "sweep": lambda kimi: sorted(
+        (t.params["temperature"], t.reply.text)
+        for t in kimi.sweep(
+            "Name a colour.", temperature=[0, 1.5], repeats=3, progress=False
+        ).trials
+    ),
+    "race": lambda kimi: {
+        name: reply.text
+        for name, reply in kimi.race(
+            "Name a colour.",
+            hosts={"cold": {"temperature": 0}, "warm": {"temperature": 1.2, "seed": 4}},
+        ).replies.items()
+    },
+    "conversation": lambda kimi: _talk(kimi),
+    "embed": lambda kimi: [list(v) for v in kimi.embed(["dog", "oak"])],
+    "rerank": lambda kimi: [hit.text for hit in kimi.rerank("a pet", ["oak", "dog"])],
+    "models": lambda kimi: list(kimi.models()),
+    "complete": lambda kimi: kimi.complete("The capital of France is").text,
+    "into": lambda kimi: kimi.chat("Is the sky blue?", into=bool).parsed,
+}
+
+
+def _talk(kimi: Kimi) -> list[Any]:
+    talk = kimi.conversation("You answer briefly.")
+    talk.say("What is the capital of Germany?")
+    talk.say("And of France?")
+    return talk.messages
+
+
+@pytest.mark.parametrize("verb", DOES)
+def test_a_verb_is_the_same_without_its_host(verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    live = Kimi("local", record=path, show=False, max_tokens=24)
+    first = DOES[verb](live)
+    live.close()
+    assert DOES[verb](again(path, max_tokens=24)) == first
+
+
+def test_the_footer_says_that_it_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    first = Kimi("local", show=False, max_tokens=8)
+    with first.record(path):
+        first.chat("Hello")
+    first.chat("This is not recorded")
+    reply = again(path, max_tokens=8).chat("Hello")
+    assert re.search(r"not Kimi · replayed, recorded \d{4}-\d\d-\d\d$", repr(reply))
+    with pytest.raises(NotRecorded, match=r"\[-Hello-\]"):
+        again(path, max_tokens=8).chat("This is not recorded")
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        running.play(PAID)
+        yield running
+
+
+def priced(server: FaultServer, **options: Any) -> Kimi:
+    kimi = Kimi("mine", base_url=server.url, api_key="k", model="m", **options)
+    kimi.set_price(input=1, output=10)
+    return kimi
+
+
+def test_a_cost_is_what_it_was_and_no_budget_counts_it(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.kimi"
+    live = priced(server, record=path, show=False)
+    paid = live.chat("hi")
+    assert paid.cost is not None
+    monkeypatch.setenv("KIMIKIT_BUDGET_USD_PER_DAY", "0.0001")
+    replay = again(path)
+    with replay.budget(usd=1) as budget:
+        reply = replay.chat("hi")
+    assert reply.cost == paid.cost
+    assert budget.spent.usd == 0
+    assert str(replay.ledger.total().cost) == str(paid.cost)
+    assert "replayed" in repr(replay.ledger)
+    assert live.ledger.total().calls == 1, "the user's own has only what was paid"
+
+
+def test_a_limit_ends_a_replay_where_it_ended_the_original(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    def ask(kimi: Kimi) -> tuple[int, str]:
+        asked = 0
+        with kimi.budget(tokens=5000) as budget, contextlib.suppress(BudgetExceeded):
+            for asked in range(10):  # noqa: B007
+                kimi.chat("hi", max_tokens=150)
+        return asked, repr(budget)
+
+    path = tmp_path / "x.kimi"
+    first = ask(priced(server, record=path, show=False))
+    assert 1 < first[0] < 9
+    assert ask(again(path)) == first
+
+
+def test_what_is_recorded_is_replayed_and_what_is_new_is_added(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.kimi"
+    server.scripts.clear()
+    server.play(head(), http_chunk(event(chunk(content="Hel"))), END)  # no finish
+    server.play(PAID)
+    options = {"record": path, "replay": True, "show": False}
+    priced(server, **options).chat("hi")
+    kimi = priced(server, **options)
+    assert kimi.chat("hi").text == "Hello", "a cut answer is asked for again"
+    kept = priced(server, ledger=Ledger(tmp_path / "other.db"), **options)
+    reply = kept.chat("hi")
+    assert (reply.text, len(server.requests)) == ("Hello", 2)
+    assert "replayed" in reply.footer()
+    assert reply.cost is not None
+    assert reply.cost > 0
+    assert kept.ledger.total().cost == 0, "nothing was paid"
+    assert kept.chat("hi").replayed == "", "a second repeat is new"
+    assert len(server.requests) == 3
+
+
+def test_repeats_end_or_go_round(server: FaultServer, tmp_path: Path) -> None:
+    path = tmp_path / "x.kimi"
+    server.scripts.clear()
+    for said in ("one", "two"):
+        server.play(sse(*text(said), chunk("stop"), DONE))
+    live = priced(server, record=path, show=False)
+    assert [live.chat("hi").text for _ in range(2)] == ["one", "two"]
+    replay = again(path)
+    assert [replay.chat("hi").text for _ in range(2)] == ["one", "two"]
+    with pytest.raises(NotRecorded, match=r"2 times.*cycle=True"):
+        replay.chat("hi")
+    round_ = again(path, cycle=True)
+    said = [round_.chat("hi").text for _ in range(5)]
+    assert said == ["one", "two", "one", "two", "one"]
+
+
+def test_the_environment_names_a_recording(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "x.kimi")
+    monkeypatch.setenv("KIMIKIT_RECORD", path)
+    monkeypatch.setenv("KIMIKIT_RECORDED_BY", "Ada")
+    assert priced(server, show=False).chat("hi").text == "Hello"
+    monkeypatch.delenv("KIMIKIT_RECORD")
+    monkeypatch.setenv("KIMIKIT_REPLAY", path)
+    monkeypatch.setenv("KIMIKIT_REPLAY_SPEED", "none")
+    kimi = Kimi(show=False)
+    assert (kimi.host.name, kimi.host.model) == ("mine", "m")
+    assert kimi.chat("hi").replayed.startswith("replayed")
+    assert "replayed from x.kimi" in kimi.why
+    with pytest.raises(NotRecorded, match="once"):
+        Kimi(show=False).chat("hi")
+    assert Kimi("together", show=False).host.name == "together", "no key is needed"
+    with pytest.raises(NotRecorded, match="host"):
+        Kimi("together", show=False).chat("hi")
+    assert len(server.requests) == 1
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no path": ({"host": "replay"}, "needs a recording"),
+    "no such file": ({"host": "replay", "path": "none.kimi"}, "no recording"),
+    "speed": ({"host": "replay", "path": "x", "speed": 0}, "speed is 0"),
+    "replay alone": ({"host": "local", "replay": True}, "replay=True needs"),
+    "path alone": ({"host": "local", "path": "x"}, "belongs to the host"),
+    "both": ({"host": "replay", "record": "x"}, "asks nobody"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_go_together_is_refused(name: str) -> None:
+    options, words = WRONG[name]
+    with pytest.raises(BadInput, match=words):
+        Kimi(**options)

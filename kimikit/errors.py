@@ -241,11 +241,13 @@ class NotRecorded(KimiError):
         nearest: The body of the nearest question that it has, as JSON.
 
     Example:
+        >>> with kimi.record("new.kimi"):
+        ...     reply = kimi.chat("What is old?")
         >>> try:
-        ...     Kimi("replay", path="lesson.kimi").chat("What is new?")
+        ...     Kimi("replay", path="new.kimi").chat("What is new?")
         ... except NotRecorded as error:
         ...     print(error)
-        lesson.kimi does not have this question. The nearest that it has differs in: ...
+        new.kimi does not have this question. The nearest that it has differs in: ...
     """
 
     def __init__(self, what: str, remedy: str, *, nearest: str = "") -> None:

@@ -171,9 +171,10 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
 
         Example:
             >>> with kimi.record("lesson.kimi"):
-            ...     asked = kimi.chat("What is the capital of Germany?")
-            >>> again = Kimi("replay", path="lesson.kimi")
-            >>> again.chat("What is the capital of Germany?").text == asked.text
+            ...     first = kimi.chat("Say hello.", max_tokens=24, temperature=0)
+            >>> replay = Kimi("replay", path="lesson.kimi")
+            >>> again = replay.chat("Say hello.", max_tokens=24, temperature=0)
+            >>> again.text == first.text
             True
         """
         recorder = recorder_of(self.host.name, record=path, replay=replay)

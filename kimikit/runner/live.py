@@ -1,0 +1,392 @@
+"""Ask many requests at once, on an event loop in a thread of its own.
+
+The loop works beside whatever the cell does, so that it runs in any notebook, and Stop,
+which reaches only the main thread, ends it within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from kimikit import errors
+from kimikit.errors import KimiError
+from kimikit.runner.cache import RequestCache
+from kimikit.runner.costs import CostLimit
+from kimikit.runner.endpoint import ClientFor, Endpoint, Gate
+from kimikit.runner.requests import Request
+from kimikit.types import Delta, Reply, Wait, Watch
+from kimikit.wire.quota import is_used_up
+
+_T = TypeVar("_T")
+
+TRIES = 5
+"""Times a call that met a rate limit is asked, beyond the client's own retries."""
+
+LONGEST_WAIT_S = 300.0
+"""A host that asks for a longer wait than this ends the work."""
+
+TELL_S = 0.25
+"""Seconds between two looks of the caller's thread."""
+
+STOP_S = 0.8
+"""How long a stopped runner waits for its connections to close, in seconds."""
+
+FATAL = (
+    errors.FixedTemperature,
+    errors.AuthenticationFailed,
+    errors.NoBalance,
+    errors.ModelNotFound,
+    errors.BadInput,
+    errors.BudgetExceeded,
+    errors.LocalHostError,
+)
+"""Errors that every other request would meet too."""
+
+OF_THE_HOST = errors.ConnectionFailed, errors.TimedOut, errors.BadRequest
+"""Errors that every other request would meet too, unless the host has answered."""
+
+
+class Stopped(BaseException):
+    """Ends a job whose runner sends no more requests, past any ``except Exception``."""
+
+
+class Runner:
+    """Asks requests: paced per host, paid once, within a limit of money, until Stop.
+
+    Args:
+        client_for: Makes the clients, in the runner's own thread.
+        cache: Where paid answers are found.
+        concurrency: Calls at once per host; a default by host if left out.
+        rpm: Requests per minute and host; a host that says its limit is believed.
+        max_cost: US dollars that are not passed.
+        probe: Whether one request of each model goes first, so that a pinned parameter
+            costs one refusal and not one for each call at once.
+        hold_upstream: Whether OpenRouter is held to the upstream that answered first.
+
+    Attributes:
+        endpoints: The hosts asked so far, by name.
+        error: What ended the work before its time, if anything did.
+        stop_reason: ``done``, ``interrupted`` or ``max_cost``.
+        stopping: Whether no more requests are sent.
+        costs: What has been spent, and what calls under way may cost.
+        reused: How many answers came from the cache.
+        notes: What looked odd, with how often.
+        asking: Tasks of calls that jobs in threads wait for.
+    """
+
+    def __init__(
+        self,
+        client_for: ClientFor,
+        *,
+        cache: RequestCache | None = None,
+        concurrency: int | None = None,
+        rpm: float | None = None,
+        max_cost: Decimal | None = None,
+        probe: bool = False,
+        hold_upstream: bool = False,
+    ) -> None:
+        self.cache = cache or RequestCache()
+        self.endpoints: dict[str | None, Endpoint] = {}
+        self.error: BaseException | None = None
+        self.stop_reason = "done"
+        self.stopping = False
+        self.reused = 0
+        self.notes: Counter[str] = Counter()
+        self.asking: set[asyncio.Task[Any]] = set()
+        self.began = time.monotonic()
+        self._make = functools.partial(
+            Endpoint, client_for=client_for, concurrency=concurrency, rpm=rpm
+        )
+        self.costs = CostLimit(max_cost)
+        self._probe, self._hold = probe, hold_upstream
+        self._finished = threading.Event()
+        self._cancel: Callable[[], object] = lambda: None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    # The caller's thread.
+
+    def run(
+        self,
+        work: Callable[[], Awaitable[None]],
+        tell: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        """Do the work in the runner's thread; on Stop, cancel it and keep what it has.
+
+        Args:
+            work: What to do there; it awaits ``ask``, ``each`` and ``call``.
+            tell: Called about four times a second, in the caller's thread, and at
+                once again as long as it returns ``True``.
+        """
+        context = contextvars.copy_context()  # tags and budgets of the caller hold
+        thread = threading.Thread(
+            target=lambda: context.run(asyncio.run, self._main(work)),
+            name="kimikit-runner",
+            daemon=True,
+        )
+        try:
+            thread.start()  # the first call may be on its way before this returns
+            busy: bool | None = False
+            # A wait without a time limit cannot be interrupted on Windows.
+            while not self._finished.wait(0 if busy else TELL_S):
+                busy = tell()
+            while tell():
+                pass
+        except BaseException as error:
+            self._interrupt()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+
+    def _interrupt(self) -> None:
+        """Cancel the work and give it a moment to close its connections."""
+        self.stop_reason, self.stopping = "interrupted", True
+        with contextlib.suppress(RuntimeError):  # it may just have ended
+            self._cancel()
+        with contextlib.suppress(KeyboardInterrupt):
+            self._finished.wait(STOP_S)
+
+    # The runner's thread.
+
+    async def _main(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is not None:
+            self._cancel = functools.partial(
+                self.loop.call_soon_threadsafe, task.cancel
+            )
+        try:
+            if not self.stopping:
+                await work()
+            dead = [each.dead for each in self.endpoints.values() if each.dead]
+            if dead and len(dead) == len(self.endpoints):
+                self.end(dead[0])
+        except asyncio.CancelledError:
+            self.stop_reason = "interrupted"
+        except Exception as error:  # raised again in the caller's thread
+            self.end(error)
+        finally:
+            await asyncio.gather(*(each.close() for each in self.endpoints.values()))
+            self._finished.set()
+
+    def end(self, error: BaseException) -> None:
+        """Let calls under way finish, send no more, and keep what ended it."""
+        self.error = self.error or error
+        self._send_no_more()
+
+    def _send_no_more(self) -> None:
+        self.stopping = True
+        for endpoint in self.endpoints.values():
+            endpoint.limiter.lift()
+
+    def endpoint(self, name: str | None) -> Endpoint:
+        """Return a host by the name that requests give it."""
+        if name not in self.endpoints:
+            self.endpoints[name] = self._make(name)
+        return self.endpoints[name]
+
+    async def each(
+        self,
+        items: Iterable[_T],
+        do: Callable[[_T], Awaitable[None]],
+        *,
+        at_once: int,
+    ) -> None:
+        """Do something for each item, so many at once, until no more is to be sent.
+
+        What ``do`` raises ends the work.
+        """
+        left = iter(items)
+
+        async def worker() -> None:
+            for item in left:
+                if self.stopping:
+                    break
+                try:
+                    await do(item)
+                except Stopped:
+                    continue  # another host may go on
+                except Exception as error:
+                    self.end(error)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+
+    async def ask(self, request: Request, watch: Watch | None = None) -> Reply:
+        """Return the answer to a request, from the cache or from its host.
+
+        Raises:
+            Stopped: If no more requests are sent.
+            KimiError: What the host or a budget answered instead; rate limits only
+                after several tries.
+        """
+        if (paid := self.cache.get(request.key)) is not None:
+            self.reused += 1
+            return paid
+        endpoint = self.endpoint(request.host)
+        if self._probe or endpoint.title == "openrouter":
+            gate = endpoint.gates[request.model]
+            if not gate.open:
+                return await self._alone(gate, endpoint, request, watch)
+        return await self._tried(endpoint, request, watch)
+
+    async def _alone(
+        self, gate: Gate, endpoint: Endpoint, request: Request, watch: Watch | None
+    ) -> Reply:
+        """Ask one request of a model until its answer has begun, others after it.
+
+        A pinned temperature so costs one request and not one for each call at once. The
+        first step of an answer is proof enough: a long answer holds nobody up.
+        """
+        await gate.lock.acquire()
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                gate.lock.release()
+            held = False
+
+        def heard(step: Delta | Wait) -> None:
+            if isinstance(step, Delta):
+                gate.open = True
+                release()
+            if watch is not None:
+                watch(step)
+
+        if gate.open:
+            release()
+        try:
+            reply = await self._tried(endpoint, request, heard if held else watch)
+            gate.open = True
+            return reply
+        finally:
+            release()
+
+    async def _tried(
+        self, endpoint: Endpoint, request: Request, watch: Watch | None
+    ) -> Reply:
+        """Ask until there is an answer or an error that no other try would mend."""
+        tries = 0
+        while True:
+            async with endpoint.limiter:
+                if self.stopping or endpoint.dead is not None:
+                    raise Stopped
+                if self.costs.usd is not None:
+                    await self._afford(request)
+                try:
+                    return await self._sent(endpoint, request, watch)
+                except KimiError as error:
+                    tries += 1
+                    if not self._worth_another(endpoint, request, error, tries):
+                        raise
+                finally:
+                    if self.costs.usd is not None:
+                        self.costs.end(request.bill)
+
+    async def _afford(self, request: Request) -> None:
+        """Set aside what a call may cost, or end the work at ``max_cost``."""
+        if not await self.costs.admit(request.bill):
+            if not self.stopping:
+                self.stop_reason = "max_cost"
+            self._send_no_more()
+            raise Stopped
+        if self.stopping:
+            self.costs.end(request.bill)
+            raise Stopped
+
+    async def _sent(
+        self, endpoint: Endpoint, request: Request, watch: Watch | None
+    ) -> Reply:
+        def look(step: Delta | Wait) -> None:
+            if isinstance(step, Wait):
+                endpoint.limiter.slow(step.seconds, step.reason)
+            if watch is not None:
+                watch(step)
+
+        params = request.params
+        if pinned := endpoint.pins.get(request.model):
+            params = {**pinned, **params}
+        meta = {**request.meta, "key": request.key} if request.key else request.meta
+        client = endpoint.lend()
+        try:
+            reply = await client.chat(request.messages, watch=look, meta=meta, **params)
+        except KimiError as error:
+            self.costs.pay(
+                request.bill, getattr(getattr(error, "reply", 0), "cost", None)
+            )
+            raise
+        finally:
+            endpoint.give_back(client)
+        endpoint.limiter.succeed()
+        endpoint.take(request.model, reply, hold=self._hold)
+        self.costs.pay(request.bill, reply.cost)
+        return reply
+
+    def _worth_another(
+        self, endpoint: Endpoint, request: Request, error: KimiError, tries: int
+    ) -> bool:
+        """Whether to ask a request again that was refused, after what the host said."""
+        if isinstance(error, errors.RateLimited | errors.Overloaded):
+            wait_s = getattr(error, "retry_after_s", None) or 0.0
+            words = f"{error.host_message} {error.what}"
+            endpoint.limiter.slow(wait_s, words)
+            last = tries >= TRIES
+            if wait_s > LONGEST_WAIT_S or (is_used_up(words) and (last or not wait_s)):
+                self._give_up(endpoint, error)
+                return False
+            return not last
+        if endpoint.pins.get(request.model) and isinstance(
+            error, errors.BadRequest | errors.ModelNotFound
+        ):
+            endpoint.pins[request.model] = {}
+            self.notes["the upstream could not be pinned"] += 1
+            return True
+        return False
+
+    def _give_up(self, endpoint: Endpoint, error: KimiError) -> None:
+        """Ask a host no more today; where it is the only one, the work ends."""
+        if endpoint.dead is None:
+            endpoint.give_up(error)
+            error.add_note("Ask for the rest by the same name when its quota is back.")
+            self.notes[f"{endpoint.title or 'the host'} has no quota left for now"] = 1
+
+    def raise_for_error(self, found: object, kind: str) -> None:
+        """Raise what ended the work, with what was finished as an attribute of it.
+
+        Args:
+            found: What was finished.
+            kind: The attribute that holds it, such as ``lab``.
+        """
+        if self.error is None or self.stop_reason == "interrupted":
+            return
+        setattr(self.error, kind, found)
+        self.error.add_note(f"What was finished is in this error's .{kind}.")
+        raise self.error
+
+    def failed(
+        self, request: Request, error: KimiError, *, others_may_do: bool = False
+    ) -> bool:
+        """Take a failure into account; return whether only this request met it.
+
+        Args:
+            request: What was asked.
+            error: What came instead of an answer.
+            others_may_do: Whether the fault may lie in what this request alone asks.
+        """
+        endpoint = self.endpoint(request.host)
+        first = request.model not in endpoint.answered
+        everywhere = isinstance(error, OF_THE_HOST) and first and not others_may_do
+        if isinstance(error, FATAL) or everywhere:
+            self.end(error)
+            return False
+        if endpoint.fail(error):
+            self.notes[f"{endpoint.title or 'the host'} stopped answering"] = 1
+        return True

@@ -1,0 +1,89 @@
+"""The rate limiter on an event loop."""
+
+import asyncio
+
+import pytest
+
+from kimikit.runner import RateLimiter
+
+
+def test_calls_begin_in_the_order_in_which_they_ask():
+    async def main():
+        limiter, order = RateLimiter(1), []
+
+        async def call(i):
+            async with limiter:
+                order.append(i)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*map(call, range(20)))
+        return order
+
+    assert asyncio.run(main()) == list(range(20))
+
+
+def test_a_refusal_halves_the_calls_at_once_and_answers_bring_them_back():
+    limiter = RateLimiter(8)
+    limiter.slow(0.001, "")
+    assert limiter.allowed == 4
+    for _ in range(60):
+        limiter.succeed()
+    assert limiter.allowed == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "ceiling", "distance_s"),
+    [
+        ("request reached organization max RPM: 3", 8, 20),
+        ("max concurrency: 1, please try again", 1, 0),
+        ("slow down", 8, 0),
+    ],
+)
+def test_the_limits_that_a_host_names_are_kept(words, ceiling, distance_s):
+    limiter = RateLimiter(8)
+    limiter.slow(0.001, words)
+    assert (limiter.ceiling, limiter.distance_s) == (ceiling, distance_s)
+
+
+def test_a_cancelled_wait_gives_its_turn_to_the_next():
+    async def main():
+        limiter = RateLimiter(1)
+        async with limiter:
+            first = asyncio.create_task(limiter.__aenter__())
+            second = asyncio.create_task(limiter.__aenter__())
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        await asyncio.wait_for(second, 5)
+
+    asyncio.run(main())
+
+
+def test_a_turn_that_comes_as_its_wait_is_cancelled_is_given_back():
+    async def main():
+        limiter = RateLimiter(1)
+        async with limiter:
+            waiting = asyncio.create_task(limiter.__aenter__())
+            await asyncio.sleep(0)
+        waiting.cancel()  # its turn has come in the same step
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(5), limiter:
+            pass
+
+    asyncio.run(main())
+
+
+def test_so_many_per_minute_are_so_far_apart():
+    async def main():
+        limiter, starts = RateLimiter(8, rpm=6000), []
+        loop = asyncio.get_running_loop()
+
+        async def call():
+            async with limiter:
+                starts.append(loop.time())
+
+        await asyncio.gather(*(call() for _ in range(5)))
+        return starts
+
+    starts = asyncio.run(main())
+    assert starts[-1] - starts[0] >= 4 * 0.01 * 0.99

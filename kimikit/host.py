@@ -51,6 +51,8 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         endpoints: Paths it has beyond chat, by our name for them.
         temperature_range: Lowest and highest temperature it takes.
         quirks: Named differences that the wire works around.
+        features: What it has beyond the common API, such as ``prefill``, each with the
+            name of its dialect.
         stand_in: Whether this is the local stand-in.
         source: Where the address and the variable were read, if not on its own page.
         as_of: The day they were read, ISO format.
@@ -73,6 +75,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, str] = {}
     temperature_range: tuple[float, float] = (0.0, 2.0)
     quirks: tuple[str, ...] = ()
+    features: dict[str, str] = {}
     stand_in: bool = False
     source: str = ""
     as_of: str = ""
@@ -85,6 +88,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             ("key", self.key_variable or "none needed"),
             ("temperature", f"{low:g} to {high:g}"),
             ("beyond chat", ", ".join(sorted(self.endpoints)) or "nothing known"),
+            ("features", ", ".join(sorted(self.features)) or "none known"),
         ]
         if self.stand_in:
             facts.append(("note", STAND_IN))

@@ -33,6 +33,7 @@ class ChatParams(TypedDict, total=False):
 
     system: Annotated[str | None, "A system message to begin with."]
     image: Annotated[Image, "A picture, or a list of them: a path, bytes or a URL."]
+    prefill: Annotated[str | None, "Beginning of the answer, to be gone on from."]
     tools: Annotated[Any, "Functions and tools that the model may ask to have called."]
     model: Annotated[str | None, "A model id, instead of the host's."]
     temperature: Annotated[float | None, "How random the choice of tokens is; from 0."]
@@ -97,6 +98,7 @@ class GridParams(TypedDict, total=False):
 
     system: _Axis[str | None]
     image: Any
+    prefill: _Axis[str | None]
     tools: Any
     model: _Axis[str | None]
     temperature: _Axis[float | None]
@@ -162,7 +164,7 @@ _ELSEWHERE = {
 OF_A_VIEW = frozenset({"into", "retries", "schema", "show", "watch", "meta"})
 """What ``Kimi.chat`` takes besides, which other verbs hand on to it."""
 
-NOT_OF_A_TEXT = frozenset({"system", "image", "tools", "tool_choice"})
+NOT_OF_A_TEXT = frozenset({"system", "image", "prefill", "tools", "tool_choice"})
 """Parameters of a chat that the completion of a text cannot have."""
 
 COMPLETION: Mapping[str, str] = {

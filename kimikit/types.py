@@ -274,6 +274,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         body: The JSON as it is sent; never holds a key.
         created: Unix time.
         meta: What the caller wants remembered with it, never sent.
+        prefill: How the answer begins; hosts send only what comes after it.
         arrived: Gives what has arrived of the answer, in pieces that only grow: no
             answer has more tokens than they have bytes.
         replayed: What every view says of a recorded answer; empty for a live one.
@@ -286,6 +287,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     body: dict[str, Any]
     created: float
     meta: dict[str, Any] = {}
+    prefill: str = ""
     arrived: Callable[[], Sequence[bytes | bytearray]] = tuple
     replayed: str = ""
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, Unpack
 
 from kimikit import errors
 from kimikit.handle import Handle
-from kimikit.params import ChatParams, takes_chat_params
+from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
 from kimikit.plain import plain
 from kimikit.types import Call, Host, Observer, Pricer, Watch
 from kimikit.wire import hosts, options, requests, secrets
@@ -148,7 +148,7 @@ class Base(Handle, Generic[_S]):
         **params: Any,
     ) -> _S:
         subject = {"prompt": requests.as_text("prompt", prompt)}
-        of_a_chat = dict.fromkeys(("system", "image", "tools", "tool_choice"))
+        of_a_chat = dict.fromkeys(NOT_OF_A_TEXT)
         asked = options.joined({**self.defaults, **of_a_chat}, params)
         return self._asked("complete", subject, asked, watch=watch, meta=meta)
 
@@ -175,7 +175,9 @@ class Base(Handle, Generic[_S]):
             stream=params.pop("stream", True) is not False,
             params=_plain(params),
         )
-        return self._stream(self, self.answer(endpoint, body, watch, meta, own))
+        answer = self.answer(endpoint, body, watch, meta, own)
+        answer.call.prefill = params.get("prefill") or ""
+        return self._stream(self, answer)
 
     def path(self, endpoint: str) -> str:
         """Return the URL of ``endpoint``.

@@ -10,7 +10,9 @@ import msgspec
 
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
+from kimikit.wire.content import text_of, thought
 from kimikit.wire.extras import Extras
+from kimikit.wire.features import begins
 from kimikit.wire.leaks import calls_in, tools_in
 from kimikit.wire.loose import as_dict, as_list, as_str, mend, read_json
 from kimikit.wire.markers import Filter
@@ -65,9 +67,6 @@ _decode_fast = msgspec.json.Decoder(_FastChunk).decode
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
 _OWN_END = ("stop", "eos", "end_turn")
 """Words of hosts for the end that the model itself made."""
-_THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
-"""Types of content parts that hold reasoning."""
-
 
 _MARKERS = 16
 """Tokens that stand around a call at most."""
@@ -89,6 +88,8 @@ class Choice:
         thinking: The filter between the host's reasoning and ``reasoning``.
         calls: The structured calls.
         found: Calls recovered from raw markers.
+        begin: The prefill, with which its text begins unless the host repeats it.
+        begun: Whether a step has shown that.
         unclosed: Whether the text is what a think tag held that never closed.
         finish_reason: The host's first word for its end.
         logprobs: What the host sent of them.
@@ -97,7 +98,12 @@ class Choice:
     """
 
     def __init__(
-        self, index: int, *, lead: bool, offered: frozenset[str] = frozenset()
+        self,
+        index: int,
+        *,
+        lead: bool,
+        offered: frozenset[str] = frozenset(),
+        begin: str = "",
     ) -> None:
         self.index = index
         self.said = bytearray()
@@ -109,6 +115,8 @@ class Choice:
         self.thinking = Filter(self.reasoning, None, lead=lead)
         self.calls = Assembler(offered)
         self.found: list[ToolCall] = []
+        self.begin = begin
+        self.begun = not begin
         self.unclosed = False
         self.finish_reason: str | None = None
         self.logprobs: list[Any] = []
@@ -203,9 +211,20 @@ class Folder:
         ended = last and choice.finish_reason is not None
         reasoning, _ = choice.thinking.feed(thought, last=last, ended=ended)
         shown, more = choice.content.feed(text, last=last, ended=ended)
+        shown = self._begin(choice, shown)
         if not (shown or reasoning or more or calls or reason):
             return []
         return [Delta(shown, reasoning + more, calls, reason, choice.index)]
+
+    def _begin(self, choice: Choice, text: str) -> str:
+        """Return new text, the first with the prefill before it."""
+        if choice.begun or not text:
+            return text
+        choice.begun = True
+        host, streamed = self.call.host, choice.streamed
+        if begins(host, choice.begin, choice.said, streamed=streamed):
+            choice.begin = ""
+        return choice.begin + text
 
     def finish(self) -> list[Delta]:
         """Let go of what was held back; return the last steps."""
@@ -214,6 +233,7 @@ class Folder:
             deltas += self._grow(choice, "", "", last=True)
             deltas += self._recover(choice)
             if choice.finish_reason in _OWN_END and (text := self._answer(choice)):
+                text = self._begin(choice, text)
                 deltas.append(Delta(text, choice=choice.index))
         return deltas
 
@@ -261,13 +281,16 @@ class Folder:
         if not found:
             self.unreadable += 1
         deltas = [delta for chunk in found for delta in self.take(chunk)]
-        self._fast = bool(self.head) and not self._halves
+        begun = self.choices[0].begun
+        self._fast = bool(self.head) and not self._halves and begun
         return deltas
 
     def _choice_of(self, index: int) -> Choice:
         choice = self.choices.get(index)
         if choice is None:
-            choice = Choice(index, lead=self._lead, offered=self.offered)
+            choice = Choice(
+                index, lead=self._lead, offered=self.offered, begin=self.call.prefill
+            )
             self.choices[index] = choice
         return choice
 
@@ -306,12 +329,12 @@ class Folder:
         choice.extras.add(part)
         if part is not found:
             choice.beside.add(found)
-        text = _text(part.get("content")) or _text(part.get("text"))
+        text = text_of(part.get("content")) or text_of(part.get("text"))
         calls = choice.calls.add(part.get("tool_calls"))
         reason = as_str(found.get("finish_reason")) or None
         ends = reason if choice.finish_reason is None else None
         choice.finish_reason = choice.finish_reason or reason
-        return self._grow(choice, text, _thought(part), calls, ends)
+        return self._grow(choice, text, thought(part), calls, ends)
 
 
 def read_objects(event: bytes) -> list[dict[str, Any]]:
@@ -341,42 +364,3 @@ def _decoded(line: bytes) -> str:
         return line.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return line.decode("utf-8", "replace")
-
-
-def _thought(part: dict[str, Any]) -> str:
-    """Return the reasoning of a delta once, under whichever names it comes."""
-    said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
-    if said:
-        return said
-    details = map(as_dict, as_list(part.get("reasoning_details")))
-    told = "".join(as_str(d.get("text") or d.get("summary")) for d in details)
-    return told or "".join(
-        _inner(piece) for piece in _parts(part.get("content")) if _is_thought(piece)
-    )
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(
-        as_str(piece.get("text")) for piece in _parts(content) if not _is_thought(piece)
-    )
-
-
-def _parts(content: object) -> list[dict[str, Any]]:
-    return [as_dict(p) for p in (content if isinstance(content, list) else [content])]
-
-
-def _is_thought(piece: dict[str, Any]) -> bool:
-    return piece.get("type") in _THOUGHTS
-
-
-def _inner(piece: dict[str, Any]) -> str:
-    """Return what a part of reasoning says: text, or parts again (Mistral)."""
-    for key in ("thinking", "reasoning", "text", "summary", "content"):
-        value = piece.get(key)
-        if isinstance(value, str) and value:
-            return value
-        if isinstance(value, list):
-            return "".join(as_str(each.get("text")) for each in _parts(value))
-    return ""

@@ -57,7 +57,7 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
     )
     kimi = wants_kimi_ids(call.host, call.model)
     return Reply(
-        text=choice.text.decode(),
+        text=choice.begin + choice.text.decode(),
         reasoning=choice.reasoning.decode(),
         tool_calls=tuple(name_ids(calls, count=before, kimi=kimi)),
         finish_reason=reason,
@@ -96,7 +96,8 @@ def notes(reply: Reply, folder: Folder, *, whole: bool) -> Iterator[str]:
         yield "The host gave no reason for the end."
     elif reply.finish_reason == "content_filter":
         yield "The host's content filter ended the answer."
-    if reply.text.strip() or reply.tool_calls or reply.partial or reply.truncated:
+    new = reply.text.removeprefix(call.prefill).strip()
+    if new or reply.tool_calls or reply.partial or reply.truncated:
         return
     if reply.finish_reason == "length":
         yield "No token was left for the answer: raise max_tokens."

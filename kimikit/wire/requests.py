@@ -15,7 +15,7 @@ from kimikit.errors import BadInput, BadTool
 from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.plain import plain
 from kimikit.types import Host, Message, Reply
-from kimikit.wire import dialects
+from kimikit.wire import dialects, features
 from kimikit.wire.hosts import model_facts
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -325,6 +325,8 @@ def build(
         )
     body: dict[str, Any] = {"model": plain(model)}
     body |= {name: plain(value, name) for name, value in subject.items() if value}
+    if "messages" in body:
+        features.prefill(body, params.pop("prefill", None), host, params)
     facts = model_facts(host, model)
     if "temperature" not in params and facts.temperature is not None:
         body["temperature"] = facts.temperature

@@ -1,0 +1,50 @@
+"""Text and reasoning in a message of a host, under whichever names they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kimikit.wire.loose import as_dict, as_list, as_str
+
+_THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
+"""Types of content parts that hold reasoning."""
+
+
+def thought(part: dict[str, Any]) -> str:
+    """Return the reasoning of a delta once, under whichever names it comes."""
+    said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
+    if said:
+        return said
+    details = map(as_dict, as_list(part.get("reasoning_details")))
+    told = "".join(as_str(d.get("text") or d.get("summary")) for d in details)
+    return told or "".join(
+        _inner(piece) for piece in _parts(part.get("content")) if _is_thought(piece)
+    )
+
+
+def text_of(content: object) -> str:
+    """Return the visible text of a message's content: a text, or parts of one."""
+    if isinstance(content, str):
+        return content
+    return "".join(
+        as_str(piece.get("text")) for piece in _parts(content) if not _is_thought(piece)
+    )
+
+
+def _parts(content: object) -> list[dict[str, Any]]:
+    return [as_dict(p) for p in (content if isinstance(content, list) else [content])]
+
+
+def _is_thought(piece: dict[str, Any]) -> bool:
+    return piece.get("type") in _THOUGHTS
+
+
+def _inner(piece: dict[str, Any]) -> str:
+    """Return what a part of reasoning says: text, or parts again (Mistral)."""
+    for key in ("thinking", "reasoning", "text", "summary", "content"):
+        value = piece.get(key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, list):
+            return "".join(as_str(each.get("text")) for each in _parts(value))
+    return ""

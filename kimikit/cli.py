@@ -1,4 +1,4 @@
-"""The ``kimikit`` command: doctor, ask, serve, fetch, usage."""
+"""The ``kimikit`` command: doctor, ask, serve, fetch, recording, usage."""
 
 from __future__ import annotations
 
@@ -219,6 +219,8 @@ def _usage(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse  # here, since `import kimikit` reads this file for the doctor
 
+    from kimikit.replay import commands as recording
+
     parser = argparse.ArgumentParser(prog="kimikit", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -245,6 +247,8 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser("fetch", help="put the local models into the cache")
     fetch.set_defaults(run=_fetch)
+
+    recording.add_to(commands)
 
     usage = commands.add_parser("usage", help="print what all calls have cost")
     usage.set_defaults(run=_usage)

@@ -376,7 +376,7 @@ def test_the_readme_names_every_extra_command_and_variable():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = set(project["optional-dependencies"]) - {"dev"}
     code = "\n".join(path.read_text() for path in SOURCES)
-    commands = re.findall(r'add_parser\("(\w+)"', code)
+    commands = re.findall(r'commands\.add_parser\("(\w+)"', code)
     variables = set(re.findall(r"KIMIKIT_[A-Z_]+[A-Z]", code))
     assert len(commands) > 4
     assert len(variables) > 8

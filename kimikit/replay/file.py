@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,34 +158,29 @@ class RecordingFile:
         self, question: Question, answer: Answer, host: Host, price: Price | None
     ) -> None:
         """Add an answer; it is on the disk when this returns."""
-        body = b"".join(data for _, data in answer.pieces)
-        row = (
-            question.key,
-            answer.created,
-            answer.status,
-            json.dumps(answer.headers),
-            answer.head_s,
-            zlib.compress(body, 1),
-            json.dumps([(round(at, 4), len(data)) for at, data in answer.pieces]),
-            json.dumps(answer.failure),
-            answer.failure_s,
-            answer.good,
-        )
+        known = {} if price is None else {(host.name, model_of(question)): price}
+        self.add_all([(question, answer)], {host.name: host}, known)
+
+    def add_all(
+        self,
+        rows: Iterable[tuple[Question, Answer]],
+        hosts: Mapping[str, Host],
+        prices: Mapping[tuple[str, str], Price],
+    ) -> int:
+        """Add answers, all or none; return how many."""
+        count = 0
         with self._open() as db, _transaction(db):
-            asked = msgspec.structs.astuple(question)[:5]
-            db.execute("INSERT OR IGNORE INTO questions VALUES (?, ?, ?, ?, ?)", asked)
-            about = host.name, msgspec.json.encode(host).decode()
-            db.execute("INSERT OR IGNORE INTO hosts (name, host) VALUES (?, ?)", about)
-            if price is not None:
+            for host in hosts.values():
+                about = host.name, msgspec.json.encode(host).decode()
+                sql = "INSERT OR IGNORE INTO hosts (name, host) VALUES (?, ?)"
+                db.execute(sql, about)
+            for (name, model), price in prices.items():
                 sql = "INSERT OR IGNORE INTO prices (host, model, price) VALUES (?,?,?)"
-                text = msgspec.json.encode(price).decode()
-                model = self.model_of(question).lower()
-                db.execute(sql, (host.name, model, text))
-            db.execute(
-                "INSERT INTO answers (key, created, status, headers, head_s, body,"
-                " cuts, failure, failure_s, good) VALUES (?,?,?,?,?,?,?,?,?,?)",
-                row,
-            )
+                db.execute(sql, (name, model, msgspec.json.encode(price).decode()))
+            for question, answer in rows:
+                _insert(db, question, answer)
+                count += 1
+        return count
 
     def answer(self, key: str, number: int, *, good: bool) -> Answer | None:
         """Return an answer to a question by its place among them, from 0.
@@ -219,13 +214,16 @@ class RecordingFile:
             rows += db.execute(sql.format("path <> ?"), (path,)).fetchall()
         return (Question(*row) for row in rows)
 
-    def model_of(self, question: Question) -> str:
-        """Return the model that a question asks."""
-        try:
-            found = json.loads(question.body)
-        except ValueError:
-            return ""
-        return str(found.get("model", "")) if isinstance(found, dict) else ""
+    def asked(self, most: int) -> list[tuple[Question, int]]:
+        """Return the questions with the number of their answers, first asked first."""
+        sql = (
+            "SELECT q.*, n FROM (SELECT key, count(*) AS n, min(seq) AS first"
+            " FROM answers GROUP BY key ORDER BY first LIMIT ?) JOIN questions q"
+            " USING (key) ORDER BY first"
+        )
+        with self._open() as db:
+            rows = db.execute(sql, (most,)).fetchall()
+        return [(Question(*row[:5]), row[5]) for row in rows]
 
     def rows(self) -> Iterator[tuple[int, Question, Answer]]:
         """Yield all answers with their questions, in their order."""
@@ -325,6 +323,37 @@ def _create(db: sqlite3.Connection) -> None:
         day = time.strftime("%Y-%m-%d")
         line = f"A recording of answers, made with kimikit {__version__} from {day} on."
         db.execute("INSERT INTO readme (line) VALUES (?)", (line,))
+
+
+def _insert(db: sqlite3.Connection, question: Question, answer: Answer) -> None:
+    asked = msgspec.structs.astuple(question)[:5]
+    db.execute("INSERT OR IGNORE INTO questions VALUES (?, ?, ?, ?, ?)", asked)
+    body = b"".join(data for _, data in answer.pieces)
+    db.execute(
+        "INSERT INTO answers (key, created, status, headers, head_s, body, cuts,"
+        " failure, failure_s, good) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (
+            question.key,
+            answer.created,
+            answer.status,
+            json.dumps(answer.headers),
+            answer.head_s,
+            zlib.compress(body, 1),
+            json.dumps([(round(at, 4), len(data)) for at, data in answer.pieces]),
+            json.dumps(answer.failure),
+            answer.failure_s,
+            answer.good,
+        ),
+    )
+
+
+def model_of(question: Question) -> str:
+    """Return the model that a question asks, in small letters as prices have it."""
+    try:
+        found = json.loads(question.body)
+    except ValueError:
+        return ""
+    return str(found.get("model", "")).lower() if isinstance(found, dict) else ""
 
 
 def _answer(row: tuple[Any, ...]) -> Answer:

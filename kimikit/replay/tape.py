@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from kimikit.errors import KimiError, NotRecorded, warn
-from kimikit.replay.file import Answer, Question, RecordingFile
+from kimikit.replay.file import Answer, Question, RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import name_of, not_recorded, question
 from kimikit.types import Host, Price
@@ -172,7 +172,7 @@ class Tape:
                 good=answer.good and not failed,
             )
             price = self.price and self.price(
-                asked.host.name, self.file.model_of(made), answer.created
+                asked.host.name, model_of(made), answer.created
             )
             self.file.add(made, kept, asked.host, price or None)
         except Exception as exc:

@@ -22,6 +22,7 @@ PARTS = {
     "Coverage of the intervals": ["bench_coverage.py"],
     "The display in a notebook": ["bench_display.py"],
     "The ledger": ["bench_ledger.py"],
+    "Recordings": ["bench_replay.py"],
     "The local host": ["bench_local.py"],
 }
 

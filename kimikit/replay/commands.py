@@ -1,0 +1,229 @@
+"""``kimikit recording``: look at a recording, and make a new one of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kimikit import html
+from kimikit.errors import BadInput
+from kimikit.footer import SCRIPTED, day
+from kimikit.plain import digest
+from kimikit.replay import opened
+from kimikit.replay.file import Answer, Question, RecordingFile
+from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
+from kimikit.replay.script import Script, Turn
+from kimikit.replay.tape import Recording
+
+if TYPE_CHECKING:
+    import argparse
+
+_SHOWN = 100
+"""Characters of a question that are shown."""
+
+Row = tuple[int, Question, Answer]
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a command line."""
+    recording = commands.add_parser("recording", help="look at a recording, change it")
+    verbs = recording.add_subparsers(required=True, metavar="verb")
+
+    shown = verbs.add_parser("show", help="say who recorded what and when")
+    shown.add_argument("file", help="a recording, or a script")
+    shown.add_argument("--most", type=int, default=20, help="questions to list")
+    shown.set_defaults(run=_show)
+
+    trimmed = verbs.add_parser("trim", help="keep a part, in a new file")
+    trimmed.add_argument("file")
+    trimmed.add_argument("--to", required=True, help="the new file")
+    trimmed.add_argument("--containing", default="", help="only questions with a text")
+    trimmed.add_argument("--repeats", type=int, help="answers to a question at most")
+    trimmed.add_argument(
+        "--good", action="store_true", help="leave out what failed or was stopped"
+    )
+    trimmed.set_defaults(run=_trim)
+
+    hidden = verbs.add_parser(
+        "redact",
+        help="hide words behind stars, in a new file; a question that had one is "
+        "asked with *** in its place from then on",
+    )
+    hidden.add_argument("file")
+    hidden.add_argument("words", nargs="+", help="what to hide, wherever it stands")
+    hidden.add_argument("--to", required=True, help="the new file")
+    hidden.set_defaults(run=_redact)
+
+    merged = verbs.add_parser("merge", help="put several into one new file")
+    merged.add_argument("files", nargs="+")
+    merged.add_argument("--to", required=True, help="the new file")
+    merged.set_defaults(run=_merge)
+
+
+def _show(options: argparse.Namespace) -> int:
+    print(show(options.file, most=options.most))
+    return 0
+
+
+def show(path: str, *, most: int = 20) -> str:
+    """Return what a recording or a script holds, as text."""
+    source = opened(path)
+    if isinstance(source, Script):
+        return html.clean("\n".join(_turns(source)))
+    file = _recording(path)
+    asked, answers, first, last = file.size()
+    days = " to ".join(dict.fromkeys(map(day, (first, last)))) if answers else "never"
+    hosts = [f"{host.name} ({host.title})".replace(" ()", "") for host in file.hosts()]
+    lines = [
+        *file.readme(),
+        f"{answers:,} answers to {asked:,} questions, recorded {days}, from "
+        f"{', '.join(hosts) or 'nobody'}.",
+        "",
+        html.text_table(("times", "host", "question"), list(_listed(file, most))),
+    ]
+    if asked > most:
+        lines.append(f"... and {asked - most:,} more: --most {asked}")
+    return html.clean("\n".join(lines))
+
+
+def _turns(script: Script) -> Iterator[str]:
+    yield html.footer_line([script.title or script.name, script.by, SCRIPTED])
+    for turn in script.turns:
+        yield f"  {_who(turn)}: {_short(turn.user or turn.assistant or '')}"
+        for call in turn.calls:
+            for name, arguments in call.items():
+                yield f"    calls {name}({_short(json.dumps(arguments))})"
+
+
+def _who(turn: Turn) -> str:
+    return "assistant" if turn.user is None else "user"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+
+
+def _listed(file: RecordingFile, most: int) -> Iterator[tuple[str, str, str]]:
+    for question, times in file.asked(most):
+        yield f"{times}", question.host, _short(said(question))
+
+
+def said(question: Question) -> str:
+    """Return what a question asks, in its own words."""
+    try:
+        body = json.loads(question.body)
+    except ValueError:
+        return f"{question.method} {question.path}"
+    if isinstance(body, dict):
+        messages = body.get("messages")
+        if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
+            content = messages[-1].get("content")
+            return content if isinstance(content, str) else json.dumps(content)
+        for name in ("prompt", "input", "query"):
+            if name in body:
+                return f"{question.path} {json.dumps(body[name])}"
+    return f"{question.method} {question.path}"
+
+
+def _recording(path: str) -> RecordingFile:
+    source = opened(path)
+    if not isinstance(source, Recording):
+        raise BadInput(
+            f"{Path(path).name} is a script, {SCRIPTED}.", "Edit it with any editor."
+        )
+    return source.file
+
+
+def _trim(options: argparse.Namespace) -> int:
+    seen: dict[str, int] = {}
+
+    def keep(row: Row) -> Row | None:
+        _, question, answer = row
+        if options.containing not in question.body or (options.good > answer.good):
+            return None
+        seen[question.key] = seen.get(question.key, 0) + 1
+        most = options.repeats
+        return None if most is not None and seen[question.key] > most else row
+
+    return _write([options.file], options.to, keep)
+
+
+def _redact(options: argparse.Namespace) -> int:
+    words = [word for word in options.words if word]
+    if not words:
+        raise BadInput("No word is named.", "Name the words to hide.")
+    mask = mask_of_words(words)
+    return _write([options.file], options.to, lambda row: _hidden(row, mask), mask)
+
+
+def _hidden(row: Row, mask: Mask) -> Row:
+    number, asked, answer = row
+    body, path = (STARS.sub("***", mask(text)) for text in (asked.body, asked.path))
+    if (body, path) != (asked.body, asked.path):
+        key = digest(asked.host, asked.method, path, body)
+        asked = Question(key, asked.host, asked.method, path, body)
+    headers, pieces, _ = masked_answer(answer.headers, answer.pieces, mask)
+    headers = [(name, mask(value)) for name, value in headers]
+    failure = answer.failure and (answer.failure[0], mask(answer.failure[1]))
+    return (
+        number,
+        asked,
+        msgspec.structs.replace(
+            answer, headers=headers, pieces=pieces, failure=failure or None
+        ),
+    )
+
+
+def _merge(options: argparse.Namespace) -> int:
+    seen: set[tuple[str, float]] = set()
+
+    def keep(row: Row) -> Row | None:
+        """Leave out what an earlier file has too, as a copy that went on has."""
+        _, question, answer = row
+        known = (question.key, answer.created)
+        if known in seen:
+            return None
+        seen.add(known)
+        return row
+
+    return _write(options.files, options.to, keep)
+
+
+def _write(
+    files: Sequence[str],
+    to: str,
+    change: Callable[[Row], Row | None],
+    mask: Mask = str,
+) -> int:
+    """Write what is left of some recordings into a new one."""
+    if Path(to).expanduser().exists():
+        raise BadInput(
+            f"{Path(to).name} is there already.", "Name a new file with --to."
+        )
+    sources = [_recording(path) for path in files]
+    target = RecordingFile(to, new=True)
+    count = 0
+    for source in sources:
+        for line in source.readme():
+            target.note(mask(line))
+        hosts = {host.name: host for host in source.hosts()}
+        prices = source.prices()
+
+        def made(source: RecordingFile = source) -> Iterator[tuple[Question, Answer]]:
+            for row in source.rows():
+                if (changed := change(row)) is not None:
+                    yield changed[1:]
+
+        count += target.add_all(made(), hosts, prices)
+    stamp = time.strftime("%Y-%m-%d")
+    names = ", ".join(Path(path).name for path in files)
+    target.note(f"Made of {names} by kimikit recording on {stamp}.")
+    target.close()
+    print(f"{count:,} answers are in {Path(to).name}.")
+    return 0

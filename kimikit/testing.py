@@ -1,0 +1,42 @@
+"""For tests of your own: answers from a recording, with no key and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kimikit.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from kimikit.session import Kimi
+
+
+def replay(path: str | Path, *, cycle: bool = False) -> Callable[[], Kimi]:
+    """Return a pytest fixture: a new ``Kimi`` for each test that answers from a file.
+
+    Args:
+        path: The recording, or the script.
+        cycle: Whether answers begin again where a question is asked more often than it
+            was recorded.
+
+    Raises:
+        MissingDependency: If pytest is not installed.
+
+    Example:
+        >>> from kimikit.testing import replay
+        >>> kimi_fixture = replay("lesson.kimi")  # in a test file: kimi = replay(...)
+    """
+    try:
+        import pytest
+    except ImportError as exc:
+        raise MissingDependency.of("pytest", "kimikit.testing") from exc
+
+    @pytest.fixture
+    def kimi() -> Kimi:
+        """A Kimi that answers from a recording."""
+        from kimikit.session import Kimi
+
+        return Kimi("replay", path=path, speed=None, cycle=cycle, show=False)
+
+    return kimi

@@ -1,4 +1,4 @@
-"""Many calls at once, on one event loop: the engine that sweeps, labs and races move to.
+"""Many calls at once on one event loop: the engine that sweeps and labs move to.
 
 Enter at ``Runner``, which asks ``Request`` values on an event loop in a thread of its
 own: paced per host (``limits``), paid once (``cache``), within a limit of money, until

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from concurrent import futures
 from contextvars import copy_context
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from kimikit.bars import progress_bar
 from kimikit.errors import BadInput
+from kimikit.runner.cache import RequestCache, RequestKeys
 from kimikit.types import (
     AnswerStore,
     ChatClient,
@@ -21,7 +20,6 @@ from kimikit.types import (
     Wait,
     Watch,
 )
-from kimikit.wire import keys
 
 T = TypeVar("T")
 
@@ -61,20 +59,14 @@ class CrewClient:
         stop: threading.Event | None = None,
     ) -> None:
         store = getattr(client, "ledger", None) if store is None else store
-        if name is not None and (store is None or not name.strip()):
-            raise BadInput(
-                f"name={name!r} needs a store to find paid answers in, and a text.",
-                "Give store=, for instance a ledger, or leave name out.",
-            )
+        self._cache = RequestCache.named(kind, name, store)
         self.stop = stop or threading.Event()
         self.reused = 0
         self._client: Any = getattr(client, "client", client)
         self.host = getattr(self._client, "host", None)
         self.defaults: dict[str, Any] = getattr(self._client, "defaults", {})
         self.pricer: Pricer | None = getattr(self._client, "pricer", None)
-        self._prefix = f"{kind}/{quote(name, safe='')}/" if name else ""
-        self._paid = store.answers(self._prefix) if store and name else {}
-        self._asked: Counter[str] = Counter()
+        self._keys = RequestKeys(self._cache, self.host, self.defaults)
         self._lock = threading.Lock()
 
     def chat(
@@ -88,9 +80,9 @@ class CrewClient:
         """Answer from the store or the host; a stopped crew's calls end early."""
         if self.stop.is_set():
             raise KeyboardInterrupt
-        if self._prefix:
-            key, older = self._keys(messages, params, meta)
-            paid = self._paid.get(key) or self._paid.get(older)
+        if self._cache.prefix:
+            key, older = self._keys.of(messages, params, meta)
+            paid = self._cache.get(key) or self._cache.get(older)
             if paid is not None:
                 with self._lock:
                     self.reused += 1
@@ -107,17 +99,6 @@ class CrewClient:
 
         reply: Reply = self._client.chat(messages, watch=look, meta=meta, **params)
         return reply
-
-    def _keys(self, messages: Any, params: dict[str, Any], meta: Any) -> list[str]:
-        """Return the key of a call, and the one that version 0.3.0 gave it."""
-        asked = [self.defaults, messages, keys.without_patience(params), meta]
-        digest = keys.crew_key(self.host, asked)
-        older = keys.old_crew_key(self.host, asked) or digest
-        with self._lock:
-            # The same question asked n times, as a vote does, has n answers.
-            self._asked[digest] += 1
-            nth = self._asked[digest]
-        return [f"{self._prefix}{each}/{nth}" for each in (digest, older)]
 
 
 def run_all(

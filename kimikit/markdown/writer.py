@@ -58,7 +58,7 @@ _ALIGNED = {
     "text-align:center": ":-:",
     "text-align:right": "--:",
 }
-NOTE = "*Renderable as it was written, as it could not be set.*"
+NOTE = "*Shown as it was written, as it could not be set.*"
 
 
 def safe(text: str, *, images: bool = False) -> str:

@@ -385,7 +385,7 @@ class LiveView(View):
         """Leave the text in the cell as it came, and say that it is only that."""
         with contextlib.suppress(Exception):
             self._stop()
-        note = f"Renderable as plain text, as its view failed: {type(fault).__name__}."
+        note = f"Shown as plain text, as its view failed: {type(fault).__name__}."
         text = value.text
         parts = html.pre(text), html.footer(note)
         self._screen.settle([rich(f"{text}\n{note}", *parts)])

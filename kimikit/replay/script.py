@@ -207,11 +207,7 @@ def _messages(asked: Question) -> list[dict[str, Any]]:
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        content = " ".join(
-            str(p.get("text", "")) for p in content if isinstance(p, dict)
-        )
-    return " ".join(str(content or "").split())
+    return " ".join(_raw(content).split())
 
 
 def _fits(written: str, said: str) -> bool:

@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import msgspec
+
 from kimikit.errors import KimiError, NotRecorded, warn
+from kimikit.footer import day
 from kimikit.replay.file import Answer, Question, RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import name_of, not_recorded, question
@@ -72,8 +75,7 @@ class Recording:
 
     def label(self, answer: Answer) -> str:
         """Return what every view says of an answer."""
-        day = time.strftime("%Y-%m-%d", time.localtime(answer.created))
-        return f"replayed, recorded {day}"
+        return f"replayed, recorded {day(answer.created)}"
 
     def missing(self, asked: Question, times: int) -> NotRecorded:
         """Return the error of a question without an answer, or without another."""
@@ -161,14 +163,10 @@ class Tape:
         try:
             mask = mask_of(*asked.keys)
             headers, pieces, failed = masked_answer(answer.headers, answer.pieces, mask)
-            kept = Answer(
-                created=answer.created,
-                status=answer.status,
+            kept = msgspec.structs.replace(
+                answer,
                 headers=headers,
-                head_s=answer.head_s,
                 pieces=pieces,
-                failure=answer.failure,
-                failure_s=answer.failure_s,
                 good=answer.good and not failed,
             )
             price = self.price and self.price(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from kimikit.errors import BadInput
-from kimikit.types import AnswerStore, Reply
+from kimikit.types import AnswerStore, Host, Reply
+from kimikit.wire import keys
 
 
 class RequestCache:
@@ -18,16 +22,13 @@ class RequestCache:
 
     Attributes:
         prefix: The same.
-        failed: Keys that were asked and have no complete answer.
     """
 
     def __init__(self, store: AnswerStore | None = None, prefix: str = "") -> None:
         self.prefix = prefix if store is not None else ""
         self._answers: Mapping[str, Reply] = {}
-        self.failed: Collection[str] = ()
         if store is not None and prefix:
             self._answers = store.answers(prefix)
-            self.failed = store.failed(prefix)
 
     @classmethod
     def named(
@@ -51,3 +52,32 @@ class RequestCache:
         """Return the stored answer, if it is whole."""
         reply = self._answers.get(key) if key else None
         return None if reply is None or reply.partial or reply.truncated else reply
+
+
+class RequestKeys:
+    """Gives each request of a named piece of work the key that its answer is kept by.
+
+    Args:
+        cache: Where the answers of the work are found.
+        host: Who is asked, as far as it is known.
+        defaults: What every request is asked with.
+    """
+
+    def __init__(
+        self, cache: RequestCache, host: Host | None, defaults: dict[str, Any]
+    ) -> None:
+        self._cache, self._host, self._defaults = cache, host, defaults
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def of(self, messages: Any, params: dict[str, Any], meta: Any) -> tuple[str, str]:
+        """Return the key of a request, and the one that version 0.3.0 gave it."""
+        asked = [self._defaults, messages, keys.without_patience(params), meta]
+        digest = keys.crew_key(self._host, asked)
+        older = keys.old_crew_key(self._host, asked) or digest
+        with self._lock:
+            # The same question asked n times, as a vote does, has n answers.
+            self._asked[digest] += 1
+            nth = self._asked[digest]
+        prefix = self._cache.prefix
+        return f"{prefix}{digest}/{nth}", f"{prefix}{older}/{nth}"

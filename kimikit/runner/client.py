@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from kimikit.bars import progress_bar
 from kimikit.errors import BadInput, KimiError
 from kimikit.runner.background import in_thread
-from kimikit.runner.cache import RequestCache
+from kimikit.runner.cache import RequestCache, RequestKeys
 from kimikit.runner.live import STOP_S, Runner, Stopped
 from kimikit.runner.requests import Request
 from kimikit.types import ChatClient, Delta, Pricer, Reply, Wait, Watch
-from kimikit.wire import keys
 
 _T = TypeVar("_T")
 
@@ -72,8 +70,7 @@ class RunnerClient:
         self.defaults: dict[str, Any] = getattr(client, "defaults", {})
         self.pricer: Pricer | None = getattr(client, "pricer", None)
         self._runner, self._name = runner, name
-        self._asked: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._keys = RequestKeys(runner.cache, self.host, self.defaults)
 
     def chat(
         self,
@@ -123,30 +120,19 @@ class RunnerClient:
     ) -> Request:
         """Return what a call asks, with the key that its answer is kept by."""
         model = params.get("model") or getattr(self.host, "model", "")
-        made = Request(
+        key, cache = "", self._runner.cache
+        if cache.prefix:
+            key, older = self._keys.of(messages, params, meta)
+            if cache.get(key) is None and cache.get(older) is not None:
+                key = older
+        return Request(
             messages=messages,
             params=params,
             host=self._name,
             model=str(model),
+            key=key,
             meta=meta or {},
         )
-        prefix = self._runner.cache.prefix
-        if not prefix:
-            return made
-        asked = [self.defaults, messages, keys.without_patience(params), meta]
-        digest = keys.crew_key(self.host, asked)
-        older = keys.old_crew_key(self.host, asked) or digest
-        with self._lock:
-            # The same question asked n times, as a vote does, has n answers.
-            self._asked[digest] += 1
-            nth = self._asked[digest]
-        key, old = (f"{prefix}{each}/{nth}" for each in (digest, older))
-        if self._runner.cache.get(key) is None and self._runner.cache.get(old):
-            key = old
-        return Request(
-            messages=made.messages, params=params, host=made.host, model=made.model,
-            key=key, meta=made.meta,
-        )  # fmt: skip
 
 
 def wire_of(client: Any) -> Any:

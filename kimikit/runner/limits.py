@@ -19,15 +19,13 @@ _TOLD_RPM = re.compile(r"\bRPM\b\D{0,12}(\d{1,9})", re.IGNORECASE)
 _TOLD_AT_ONCE = re.compile(r"concurrency\D{0,12}(\d{1,9})", re.IGNORECASE)
 
 
-class RateLimiter:
-    """Admits calls to one host, in the order in which they ask.
+class Pace:
+    """How fast one host may be asked, learnt from what it answers.
 
     Additive increase and multiplicative decrease, as TCP does (Chiu and Jain 1989): a
     refusal halves the calls at once and holds all of them for the wait it names;
     each success adds a part of one, up to the ceiling. With one call at once left, it
     is the distance between calls that doubles.
-
-    Use it as an async context manager around each call.
 
     Args:
         at_once: Calls at once at most.
@@ -43,10 +41,49 @@ class RateLimiter:
         self.ceiling = at_once
         self.allowed = float(at_once)
         self.distance_s = self._least_s = 60 / rpm if rpm else 0.0
-        self._active = 0
-        self._lifted = False
         self._ready_at = 0.0
         self._calm_at = 0.0
+
+    def slow(self, wait_s: float | None, words: str) -> None:
+        """Take a refusal into account.
+
+        Args:
+            wait_s: The wait that the host or the client named, in seconds.
+            words: What was said, which may name the account's limits.
+        """
+        now, hold_s = time.monotonic(), wait_s or 1.0
+        if told := _TOLD_RPM.search(words):
+            self._least_s = max(self._least_s, 60 / max(int(told[1]), 1))
+        if told := _TOLD_AT_ONCE.search(words):
+            self.ceiling = min(self.ceiling, max(int(told[1]), 1))
+        if now >= self._calm_at:  # calls that were under way together count once
+            self._calm_at = now + hold_s
+            if self.allowed < 2:
+                self.distance_s = min(max(2 * self.distance_s, 0.1), 60.0)
+            self.allowed = max(1.0, self.allowed / 2)
+        self.allowed = min(self.allowed, float(self.ceiling))
+        self.distance_s = max(self.distance_s, self._least_s)
+        self._ready_at = max(self._ready_at, now + hold_s)
+
+    def succeed(self) -> None:
+        """Take an answer into account: recover a little."""
+        self.allowed = min(float(self.ceiling), self.allowed + 1 / self.allowed)
+        self.distance_s *= 0.8
+        if self.distance_s < max(self._least_s, 0.01):
+            self.distance_s = self._least_s
+
+
+class RateLimiter(Pace):
+    """Admits calls to one host at its pace, in the order in which they ask.
+
+    Use it as an async context manager around each call; the arguments are those of
+    ``Pace``.
+    """
+
+    def __init__(self, at_once: int, rpm: float | None = None) -> None:
+        super().__init__(at_once, rpm)
+        self._active = 0
+        self._lifted = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,31 +136,3 @@ class RateLimiter:
         """Let all go who wait, to learn that nothing more is sent."""
         self._lifted = True
         self._admit()
-
-    def slow(self, wait_s: float | None, words: str) -> None:
-        """Take a refusal into account.
-
-        Args:
-            wait_s: The wait that the host or the client named, in seconds.
-            words: What was said, which may name the account's limits.
-        """
-        now, hold_s = time.monotonic(), wait_s or 1.0
-        if told := _TOLD_RPM.search(words):
-            self._least_s = max(self._least_s, 60 / max(int(told[1]), 1))
-        if told := _TOLD_AT_ONCE.search(words):
-            self.ceiling = min(self.ceiling, max(int(told[1]), 1))
-        if now >= self._calm_at:  # calls that were under way together count once
-            self._calm_at = now + hold_s
-            if self.allowed < 2:
-                self.distance_s = min(max(2 * self.distance_s, 0.1), 60.0)
-            self.allowed = max(1.0, self.allowed / 2)
-        self.allowed = min(self.allowed, float(self.ceiling))
-        self.distance_s = max(self.distance_s, self._least_s)
-        self._ready_at = max(self._ready_at, now + hold_s)
-
-    def succeed(self) -> None:
-        """Take an answer into account: recover a little."""
-        self.allowed = min(float(self.ceiling), self.allowed + 1 / self.allowed)
-        self.distance_s *= 0.8
-        if self.distance_s < max(self._least_s, 0.01):
-            self.distance_s = self._least_s

@@ -18,6 +18,7 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import KimiError
+from kimikit.runner.live import FATAL, LONGEST_WAIT_S, OF_THE_HOST, TRIES
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.lanes import LOOK_S, Cell, Lane, Orders, lay_out, price, showing
 from kimikit.sweeps.record import Record
@@ -28,30 +29,10 @@ from kimikit.wire.quota import is_used_up
 TELL_S = 0.25
 """Seconds between two lines of progress."""
 
-TRIES = 5
-"""Times a call that met a rate limit is asked, beyond the client's own retries."""
-
-LONGEST_WAIT_S = 300.0
-"""A host that asks for a longer wait than this ends the sweep."""
-
 PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 """Parameters that hosts pin for some models (Moonshot, models overview)."""
 
 BY_NAME = "kept by kimikit 0.3.0, which noted the name of a host and not its address"
-
-OF_THE_SWEEP = (
-    errors.FixedTemperature,
-    errors.AuthenticationFailed,
-    errors.NoBalance,
-    errors.ModelNotFound,
-    errors.BadInput,
-    errors.BudgetExceeded,
-    errors.LocalHostError,
-)
-"""Errors that every other cell would meet too."""
-
-OF_THE_HOST = errors.ConnectionFailed, errors.TimedOut, errors.BadRequest
-"""Errors that every other cell would meet too, unless the host has answered before."""
 
 
 class Engine:
@@ -284,7 +265,7 @@ class Engine:
         others_may_do = of_prompt and "prompt" in self.orders.grid.axes
         first = cell.model not in lane.answered
         everywhere = isinstance(error, OF_THE_HOST) and first and not others_may_do
-        if isinstance(error, OF_THE_SWEEP) or everywhere:
+        if isinstance(error, FATAL) or everywhere:
             return self._end(error)
         return self.record.fail(lane, cell, error)
 

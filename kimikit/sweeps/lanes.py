@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -16,17 +15,15 @@ import msgspec
 
 from kimikit.errors import BudgetExceeded, FixedTemperature, KimiError
 from kimikit.plain import digest
+from kimikit.runner import limits
+from kimikit.runner.costs import Bill
+from kimikit.runner.endpoint import SHARED
+from kimikit.runner.limits import AT_ONCE, SMALL_HOSTS
 from kimikit.sweeps.grid import Grid, Label, Shelf
 from kimikit.sweeps.values import Plan
 from kimikit.types import AsyncChatClient, Host, Reply
 from kimikit.wire import keys
 from kimikit.wire.requests import as_messages, check_params
-
-SMALL_HOSTS = {"local": 4, "ollama": 2, "llamacpp": 4, "nvidia": 4, "moonshot": 4}
-"""Calls at once for hosts that serve few; the local host has four slots."""
-
-AT_ONCE = 8
-"""Calls at once for any other host, unless the user says otherwise."""
 
 LOOK_S = 0.05
 """Seconds after which a worker that waits for its turn looks again."""
@@ -34,19 +31,7 @@ LOOK_S = 0.05
 LONGEST_LOOK_S = 0.5
 """Seconds after which it looks again whether the host is asked at all."""
 
-# Moonshot names the limit of the account's tier in its 429: "request reached
-# organization max RPM: 3" or "max concurrency: 1".
-_TOLD_RPM = re.compile(r"\bRPM\b\D{0,12}(\d+)", re.IGNORECASE)
-_TOLD_AT_ONCE = re.compile(r"concurrency\D{0,12}(\d+)", re.IGNORECASE)
-
-CREW = 4
-"""Workers that share a client: httpx looks at all of a pool's connections at a request,
-so a pool of 16 costs half as much again as one of 4, and a pool of 100 ten times."""
-
 MakeClient = Callable[[str | None], AsyncChatClient]
-
-Bill = tuple[Decimal | None, Decimal | None]
-"""Likely and highest cost in US dollars, ``None`` where a price is unknown."""
 
 Estimate = Callable[[str, str, dict[str, Any], Any], Bill]
 """From host, model, parameters and prompt of one call to its ``Bill``."""
@@ -79,28 +64,12 @@ class Cell(msgspec.Struct, eq=False):
     bill: Bill = (None, None)
 
 
-class Pace:
-    """Admits calls to one host: so many at once, so many a minute.
-
-    Additive increase and multiplicative decrease, as TCP does (Chiu and Jain 1989): a
-    refusal halves the calls at once and holds all of them for the wait it names;
-    each success adds a part of one, up to the ceiling. With one call at once left, it
-    is the distance between calls that doubles.
-
-    Attributes:
-        ceiling: Calls at once that are never exceeded.
-        allowed: Calls at once allowed now.
-        distance_s: Seconds between the starts of two calls.
-    """
+class Pace(limits.Pace):
+    """The pace of one host, for workers that look now and then."""
 
     def __init__(self, at_once: int, rpm: float | None) -> None:
-        self.ceiling = at_once
-        self.allowed = float(at_once)
-        self.least_s = 60 / rpm if rpm else 0.0
-        self.distance_s = self.least_s
+        super().__init__(at_once, rpm)
         self._active = 0
-        self._ready = 0.0
-        self._calm_at = 0.0
 
     async def turn(self, ended: Callable[[], bool] = lambda: False) -> None:
         """Wait until a call may begin, or until ``ended`` says that none will.
@@ -112,46 +81,18 @@ class Pace:
             await asyncio.sleep(min(wait_s, LONGEST_LOOK_S))
 
     def _wait_s(self) -> float:
-        hold_s = self._ready - time.monotonic()
+        hold_s = self._ready_at - time.monotonic()
         return max(hold_s, LOOK_S) if self._active >= int(self.allowed) else hold_s
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
         """Count a call that begins now, until it ends."""
         self._active += 1
-        self._ready = time.monotonic() + self.distance_s
+        self._ready_at = time.monotonic() + self.distance_s
         try:
             yield
         finally:
             self._active -= 1
-
-    def slow(self, wait_s: float | None, words: str) -> None:
-        """Take a refusal into account.
-
-        Args:
-            wait_s: The wait the host or the client named, in seconds.
-            words: What was said, which may name the account's limits.
-        """
-        now, hold_s = time.monotonic(), wait_s or 1.0
-        if told := _TOLD_RPM.search(words):
-            self.least_s = max(self.least_s, 60 / max(int(told[1]), 1))
-        if told := _TOLD_AT_ONCE.search(words):
-            self.ceiling = min(self.ceiling, max(int(told[1]), 1))
-        if now >= self._calm_at:  # calls that were under way together count once
-            self._calm_at = now + hold_s
-            if self.allowed < 2:
-                self.distance_s = min(max(2 * self.distance_s, 0.1), 60.0)
-            self.allowed = max(1.0, self.allowed / 2)
-        self.allowed = min(self.allowed, float(self.ceiling))
-        self.distance_s = max(self.distance_s, self.least_s)
-        self._ready = max(self._ready, now + hold_s)
-
-    def succeed(self) -> None:
-        """Take an answer into account: recover a little."""
-        self.allowed = min(float(self.ceiling), self.allowed + 1 / self.allowed)
-        self.distance_s *= 0.8
-        if self.distance_s < max(self.least_s, 0.01):
-            self.distance_s = self.least_s
 
 
 class Lane:
@@ -186,9 +127,9 @@ class Lane:
 
     def client(self, worker: int) -> AsyncChatClient:
         """Return the client that a worker shares with a few others."""
-        while len(self.clients) <= worker // CREW:
+        while len(self.clients) <= worker // SHARED:
             self.clients.append(self._orders.make_client(self.name))
-        return self.clients[worker // CREW]
+        return self.clients[worker // SHARED]
 
     def make_cells(
         self, labels: dict[str, Label], params: dict[str, Any], repeats: Iterable[int]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import inspect
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from kimikit.runner.background import background_loop, in_thread
 from kimikit.tools.results import text_of
 from kimikit.tools.task import Plan
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
@@ -53,32 +51,6 @@ def perform(
                 emit(CallFinished(running[future], future.result()))
 
 
-@contextlib.contextmanager
-def background_loop(grace_s: float = 0) -> Iterator[asyncio.AbstractEventLoop]:
-    """Run an event loop in a daemon thread of its own.
-
-    At the end the tasks that are left in it are cancelled.
-
-    Args:
-        grace_s: Longest wait for them to end.
-    """
-    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def main() -> None:
-        ended = asyncio.Event()
-        begun.set_result((asyncio.get_running_loop(), ended))
-        await ended.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
-    thread.start()
-    loop, ended = begun.result()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(grace_s)
-
-
 async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
     started = time.monotonic()
     function, arguments = plan.tool.function, plan.arguments
@@ -89,7 +61,7 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
             if inspect.iscoroutinefunction(function):
                 value = await function(**arguments)
             else:
-                value = await _in_thread(function, arguments)
+                value = await in_thread(function, **arguments)
                 if inspect.isawaitable(value):
                     value = await value
         text = text_of(value)
@@ -116,25 +88,3 @@ def _said(error: BaseException) -> str:
         return str(error)
     except Exception:  # its own words fail, too
         return "(it does not say what)"
-
-
-async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Call in a daemon thread of its own, which a hung tool cannot keep us from ending.
-
-    ``asyncio.to_thread`` would make the loop wait for it at its end.
-    """
-    done: Future[tuple[Any, BaseException | None]] = Future()
-    done.set_running_or_notify_cancel()  # from here on nobody but the thread ends it
-
-    def work() -> None:
-        try:
-            done.set_result((function(**arguments), None))
-        except BaseException as exc:
-            done.set_result((None, exc))
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), daemon=True).start()
-    value, error = await asyncio.wrap_future(done)
-    if error is not None:
-        raise error
-    return value

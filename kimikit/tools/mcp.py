@@ -18,7 +18,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError, MissingDependency, warn
-from kimikit.tools.calls import background_loop
+from kimikit.runner.background import background_loop
 from kimikit.tools.checks import mended
 from kimikit.tools.results import Content
 from kimikit.tools.tool import Tool

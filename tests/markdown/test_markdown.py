@@ -204,3 +204,9 @@ def test_written_exactly(name: str) -> None:
 def test_images_that_are_allowed_come_from_the_web_alone(written, shown):
     text = safe(written, images=True)
     assert text == shown if shown else "](" not in text.replace("&#93;(", "")
+
+
+def test_the_path_of_older_versions_still_leads_to_it() -> None:
+    from kimikit.notebook import markdown
+
+    assert markdown.safe is safe

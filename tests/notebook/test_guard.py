@@ -89,7 +89,7 @@ def test_a_footer_that_fails_leaves_the_text_and_a_note(shell: Any) -> None:
 
     ask(Reply(text="the <b>answer</b>"), total=total)
     assert "the &lt;b&gt;answer&lt;/b&gt;" in shown(shell)
-    assert "Renderable as plain text, as its view failed: OSError." in shown(shell)
+    assert "Shown as plain text, as its view failed: OSError." in shown(shell)
 
 
 def test_stop_still_stops(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:

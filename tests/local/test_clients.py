@@ -259,7 +259,7 @@ def test_what_makes_needle_panic_is_no_call_and_is_logged(
 ) -> None:
     """No input is known that does so for ever, so another worker stands in for it."""
     worker = tmp_path / "needle_worker.py"
-    worker.write_text("import sys, os; sys.stderr.write('panicked at x'); os.abort()")
+    worker.write_text("import os; os.write(2, b'panicked at x'); os.abort()")
     monkeypatch.setattr(needle, "__file__", str(tmp_path / "needle.py"))
     asked = needle.Needle(models.CALLS)
     with caplog.at_level(logging.WARNING, "kimikit.local"):

@@ -86,7 +86,7 @@ latest: $(VENV)/dev.stamp
 
 notebooks: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch
-	$(BIN)/python -m pytest tests/notebooks -n $(WORKERS) --maxprocesses 8 --dist load -m notebook -v $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest tests/executed -n $(WORKERS) --maxprocesses 8 --dist load -m notebook -v $(PYTEST_FLAGS)
 
 index: $(VENV)/dev.stamp
 	cd tests && $(abspath $(BIN))/python -m support.index

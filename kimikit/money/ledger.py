@@ -24,7 +24,7 @@ from kimikit.money import bills, views
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import ceiling
 from kimikit.money.prices import PriceBook
-from kimikit.money.records import Records, choice
+from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
@@ -63,7 +63,7 @@ def tag(name: str) -> Iterator[None]:
         _TAGS.reset(token)
 
 
-class Ledger(Handle, Records, Renderable):
+class Ledger(Handle, Queries, Renderable):
     """All calls of all kernels of a user, with what they cost at the time.
 
     An ``Observer`` of clients and an ``AnswerStore`` for what is resumed; many threads

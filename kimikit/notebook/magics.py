@@ -20,7 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from kimikit.errors import BadInput, nearest
 from kimikit.notebook.screen import arm
-from kimikit.notebook.told import told
+from kimikit.notebook.variables import variable_text
 from kimikit.types import Reply
 from kimikit.wire import hosts
 
@@ -79,7 +79,7 @@ class _Filler(string.Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> Any:
         shown = value.text if isinstance(value, Reply) else value
-        return format(shown, format_spec) if format_spec else told(shown)
+        return format(shown, format_spec) if format_spec else variable_text(shown)
 
 
 def _words(line: str) -> list[str]:

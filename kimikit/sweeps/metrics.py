@@ -26,7 +26,7 @@ from kimikit.sweeps.intervals import (
     pairwise,
     subsets,
 )
-from kimikit.sweeps.words import cut, words
+from kimikit.sweeps.segmentation import cut, words
 from kimikit.types import Reply
 
 __all__ = [

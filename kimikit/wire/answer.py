@@ -14,7 +14,7 @@ from kimikit import errors
 from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
-from kimikit.wire.loose import mend
+from kimikit.wire.coerce import mend
 from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
 from kimikit.wire.secrets import redact

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kimikit.types import CallPart, ToolCall
-from kimikit.wire.loose import as_count, as_dict, as_list, as_str, mend
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend
 from kimikit.wire.usage import weigh
 
 _BRACKET = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)

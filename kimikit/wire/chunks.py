@@ -10,11 +10,11 @@ import msgspec
 
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
+from kimikit.wire.coerce import as_dict, as_list, as_str, mend, read_json
 from kimikit.wire.content import text_of, thought
 from kimikit.wire.extras import Extras
 from kimikit.wire.features import begins
 from kimikit.wire.leaks import calls_in, tools_in
-from kimikit.wire.loose import as_dict, as_list, as_str, mend, read_json
 from kimikit.wire.markers import Filter
 from kimikit.wire.reports import reports_error
 from kimikit.wire.surrogates import Halves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kimikit.wire.loose import as_dict, as_list, as_str
+from kimikit.wire.coerce import as_dict, as_list, as_str
 
 _THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
 """Types of content parts that hold reasoning."""

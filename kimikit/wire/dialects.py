@@ -14,8 +14,8 @@ from typing import Any
 from kimikit.errors import NotSupported
 from kimikit.types import Host, HostModel
 from kimikit.wire import faults
+from kimikit.wire.coerce import as_dict, as_list
 from kimikit.wire.hosts import model_facts
-from kimikit.wire.loose import as_dict, as_list
 
 PINNED = {"top_p": 0.95, "n": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """What Moonshot pins beside the temperature (models overview; K2 vendor verifier)."""

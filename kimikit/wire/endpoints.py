@@ -17,7 +17,7 @@ import msgspec
 from kimikit.errors import BadInput
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results
-from kimikit.wire.loose import as_count, as_decimal, as_list, as_str, mend, read_json
+from kimikit.wire.coerce import as_count, as_decimal, as_list, as_str, mend, read_json
 from kimikit.wire.secrets import redact
 
 _T = TypeVar("_T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kimikit.wire.loose import mend
+from kimikit.wire.coerce import mend
 
 KNOWN = frozenset({
     "annotations", "audio", "citations", "function_call", "images", "padding",

@@ -11,7 +11,7 @@ import msgspec
 
 from kimikit.types import ToolCall
 from kimikit.wire.calls import decoded, tidy
-from kimikit.wire.loose import as_dict, as_list, as_str
+from kimikit.wire.coerce import as_dict, as_list, as_str
 
 CALL_END = "<|tool_call_end|>"
 ARGUMENTS = "<|tool_call_argument_begin|>"

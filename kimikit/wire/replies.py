@@ -11,9 +11,9 @@ import msgspec
 from kimikit.types import Call, Pricer, Reply
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
+from kimikit.wire.coerce import mend
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.leaks import name_in
-from kimikit.wire.loose import mend
 
 
 def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kimikit.wire.loose import as_count, as_dict, as_list, mend, read_json
+from kimikit.wire.coerce import as_count, as_dict, as_list, mend, read_json
 
 WORDS_LIMIT = 2000
 """Characters of a host's words that are kept and searched."""

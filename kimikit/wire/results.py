@@ -15,7 +15,7 @@ from kimikit import html
 from kimikit.footer import day
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
-from kimikit.wire.loose import as_count, as_dict
+from kimikit.wire.coerce import as_count, as_dict
 
 AUDIO_SHOWN = 5_000_000
 """Bytes of speech that a saved notebook carries; more, and it only names the file."""

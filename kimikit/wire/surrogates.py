@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from kimikit.wire.loose import mend
+from kimikit.wire.coerce import mend
 
 _Path = tuple[int | str, ...]
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kimikit.types import Usage
-from kimikit.wire.loose import as_count, as_decimal, as_dict
+from kimikit.wire.coerce import as_count, as_decimal, as_dict
 from kimikit.wire.weigh import RATES, features, weigh
 
 __all__ = ["Tally", "estimate_prompt", "read_usage", "weigh"]

@@ -343,7 +343,7 @@ class TestQuestions:
             ledger.search("  ")
 
     def test_search_goes_on_past_a_batch(self, ledger, monkeypatch):
-        monkeypatch.setattr("kimikit.money.words.BATCH", 3)
+        monkeypatch.setattr("kimikit.money.search.BATCH", 3)
         for n in range(8):
             ask(ledger, f"word{n} common")
         assert len(ledger.search("common")) == 8
@@ -351,7 +351,7 @@ class TestQuestions:
 
     def test_search_without_fts5_reads_the_rows(self, ledger, monkeypatch):
         a = ask(ledger, "Tell me of badgers", make_reply("They dig setts."))
-        monkeypatch.setattr("kimikit.money.words.index", lambda store: False)
+        monkeypatch.setattr("kimikit.money.search.index", lambda store: False)
         assert [r.id for r in ledger.search("BADGERS dig")] == [a.id]
         assert ledger.search("badgers otters") == []
 

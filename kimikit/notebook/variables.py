@@ -12,7 +12,7 @@ MOST_TOLD = 200_000
 """Characters of a variable that a prompt takes, as CSV or JSON."""
 
 
-def told(value: Any) -> str:
+def variable_text(value: Any) -> str:
     """Return a variable as text, frames and arrays whole.
 
     As they show themselves they leave out rows, columns, digits and the ends of texts.
@@ -21,7 +21,7 @@ def told(value: Any) -> str:
         BadInput: If that is more than ``MOST_TOLD``.
     """
     if isinstance(value, enum.Enum):
-        return told(value.value)
+        return variable_text(value.value)
     if getattr(value, "ndim", None) == 0:  # one number of numpy's
         return str(value)
     table = any(hasattr(value, name) for name in ("to_csv", "write_csv", "dtype"))

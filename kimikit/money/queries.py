@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import msgspec
 
 from kimikit.errors import BadInput, MissingDependency, nearest
-from kimikit.money import words
+from kimikit.money import search
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import Sample
 from kimikit.money.rows import COLUMNS, CallRow, Calls, Total, stored
@@ -27,7 +27,7 @@ WHERE = (*GROUPS, "id", "key", "session", "endpoint", "state")
 """Columns that rows can be chosen by."""
 
 
-class Records:
+class Queries:
     """The reading half of a ``Ledger``.
 
     Args:
@@ -79,7 +79,7 @@ class Records:
         Raises:
             BadInput: If ``text`` has no words.
         """
-        return self._select(*words.matching(self._store, text), limit)
+        return self._select(*search.matching(self._store, text), limit)
 
     def _select(self, test: str, values: Sequence[Any], limit: int | None) -> Calls:
         if limit is not None and limit < 0:
@@ -290,11 +290,11 @@ class Records:
         elif before is not None:
             test, values = "created < ?", [_moment(before)]
         elif text is not None:
-            test, values = words.matching(self._store, text)
+            test, values = search.matching(self._store, text)
 
         def work(db: sqlite3.Connection) -> int:
             rows = db.execute(f"SELECT seq FROM calls WHERE {test}", values).fetchall()
-            words.remove(db, rows)
+            search.remove(db, rows)
             for table in ("requests", "replies", "calls"):
                 db.executemany(f"DELETE FROM {table} WHERE seq = ?", rows)
             return len(rows)

@@ -14,8 +14,8 @@ from support.both import Both
 from support.fault_server import FaultServer, plain, sse
 
 from kimikit import Kimi
+from kimikit.wire.coerce import MOST, as_count, as_decimal, mend, read_json
 from kimikit.wire.extras import Extras
-from kimikit.wire.loose import MOST, as_count, as_decimal, mend, read_json
 from kimikit.wire.usage import read_usage
 
 STOP = (chunk("stop"), DONE)

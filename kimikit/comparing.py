@@ -11,13 +11,16 @@ from kimikit import sweeps
 from kimikit.connection import Session
 from kimikit.params import ChatParams, GridParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
+from kimikit.tools import offered
 
 if TYPE_CHECKING:
     from kimikit import prompting
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.prompting.lab import Pattern
+    from kimikit.runner.results import Results
     from kimikit.sweeps.values import Embed, Metric
+    from kimikit.types import Reply
 
 
 class Comparing(Session):
@@ -107,6 +110,86 @@ class Comparing(Session):
 
     def _embed(self, texts: list[str]) -> Any:
         return self.client.embed(texts).vectors
+
+    @takes_chat_params()
+    def map(
+        self,
+        prompts: Any,
+        *,
+        template: str | None = None,
+        into: Any = None,
+        retries: int = 2,
+        schema: Literal["auto", "host", "prompt"] = "auto",
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        concurrency: int | None = None,
+        rpm: float | None = None,
+        progress: bool = True,
+        **params: Unpack[ChatParams],
+    ) -> Results:
+        """Ask many prompts, each once; the answers come in their order.
+
+        A prompt that fails keeps no other from being asked: its error stands in the
+        place of its answer. Stop keeps what is finished.
+
+        Args:
+            prompts: A list of texts or of conversations; or rows for ``template``: a
+                frame, or a list of dicts.
+            template: What to ask of each row, columns in braces: ``"Translate {text}
+                into {language}."``
+            into: A type that each answer must fit, as in ``chat``: ``.parsed``.
+            retries: How often an answer that does not fit ``into`` goes back.
+            schema: Whether the host, the prompt or both hold answers to ``into``.
+            name: Makes it resumable: asked again, only missing answers are bought.
+            max_cost: US dollars. What is likely to cost more is refused, and none goes
+                on when the next call would likely pass it.
+            concurrency: Calls at once; 8, or fewer where hosts serve few.
+            rpm: Requests per minute; a host that says its limit is believed.
+            progress: Whether to show a bar.
+            **params: For every call.
+
+        Returns:
+            The ``Results``: a list of answers with ``.failed``, ``.cost`` and
+            ``.to_pandas()``, which has the input's columns beside what came.
+
+        Raises:
+            BadInput: If a prompt or an argument is impossible; nothing was sent then.
+            BudgetExceeded: If ``max_cost`` or a budget refuses it.
+            KimiError: What every prompt would meet, such as a wrong key. What was
+                finished is the error's ``results``.
+
+        Example:
+            >>> rows = [{"country": "Germany"}, {"country": "France"}]
+            >>> replies = kimi.map(rows, template="What is the capital of {country}?")
+            >>> replies[0].text
+            'The capital of Germany is Berlin.'
+        """
+        from kimikit.runner import mapping
+
+        how = mapping.Mapping(
+            client_for=self._connection.async_client,
+            client=self.client,
+            store=self.ledger,
+            price=self._bill,
+            ask=self._structured(into, retries=retries, schema=schema),
+            name=name,
+            concurrency=concurrency,
+            rpm=rpm,
+            max_cost=mapping.dollars(max_cost),
+            progress=progress,
+        )
+        if "tools" in params:
+            params["tools"] = offered(params["tools"])
+        return mapping.map_prompts(how, prompts, template, dict(params))
+
+    def _structured(self, into: Any, **options: Any) -> Callable[..., Reply] | None:
+        """Return what asks until an answer fits a type, ``None`` for no type."""
+        if into is None:
+            return None
+        from kimikit import prompting, schema
+
+        schema.of(into)  # refuses what has no schema, before anything is sent
+        return partial(prompting.structured, into=into, **options)
 
     @takes_chat_params()
     def race(

@@ -235,6 +235,7 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
             >>> kimi.chat("Is the sky blue?", into=bool).parsed
             True
         """
+        _refuse_many(messages)
         if into is not None:
             from kimikit import prompting
 
@@ -373,4 +374,15 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
             total=lambda: costs.session_total(costs.session).cost,
             at_most=lambda _: costs.calls(1, session=costs.session)[0].at_most,
             images=self._images,
+        )
+
+
+def _refuse_many(messages: Any) -> None:
+    """Refuse a list of texts, which would be asked as the turns of one user."""
+    several = isinstance(messages, list | tuple) and len(messages) > 1
+    if several and all(isinstance(each, str) for each in messages):
+        raise BadInput(
+            f"These are {len(messages)} texts, and chat asks one question.",
+            "kimi.map(texts) asks each by itself; for one conversation give messages, "
+            "such as {'role': 'user', 'content': ...}.",
         )

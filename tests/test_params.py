@@ -35,7 +35,17 @@ def test_a_sweep_knows_the_parameters_of_a_chat():
 
 @pytest.mark.parametrize(
     "method",
-    ["chat", "stream", "run", "sweep", "race", "lab", "conversation", "complete"],
+    [
+        "chat",
+        "stream",
+        "run",
+        "sweep",
+        "map",
+        "race",
+        "lab",
+        "conversation",
+        "complete",
+    ],
 )
 def test_tab_and_shift_tab_show_every_parameter(method):
     shown = inspect.signature(getattr(Kimi, method))
@@ -72,6 +82,7 @@ def test_tab_in_ipython_offers_them(kimi):
         (lambda k, **kw: k.sweep("q", temperature=[0, 1], **kw), "repeat", "repeats"),
         (lambda k, **kw: k.sweep("q", **kw), "max_costs", "max_cost"),
         (lambda k, **kw: k.sweep("q", **kw), "metric", "metrics"),
+        (lambda k, **kw: k.map(["q"], **kw), "templat", "template"),
         (lambda k, **kw: k.run("q", [], **kw), "max_step", "max_steps"),
         (lambda k, **kw: k.race("q", ["together"], **kw), "max_token", "max_tokens"),
         (lambda k, **kw: k.complete("q", **kw), "sufix", "suffix"),

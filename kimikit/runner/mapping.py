@@ -1,0 +1,259 @@
+"""Many prompts, each asked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from kimikit import errors
+from kimikit.bars import progress_bar
+from kimikit.errors import BadInput, BudgetExceeded, KimiError
+from kimikit.runner.cache import RequestCache
+from kimikit.runner.client import RunnerClient, run_jobs
+from kimikit.runner.costs import Bill
+from kimikit.runner.endpoint import ClientFor
+from kimikit.runner.limits import AT_ONCE
+from kimikit.runner.live import FATAL, Runner, Stopped
+from kimikit.runner.prompts import Prompts, read_prompts
+from kimikit.runner.requests import Request
+from kimikit.runner.results import Item, Results
+from kimikit.types import Reply
+from kimikit.wire.requests import as_messages, check_params
+
+REFUSALS = 3
+"""Refused prompts, with none answered, from which on the fault is no prompt's own."""
+
+OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
+
+Ask = Callable[..., Reply]
+"""``ask(client, prompt, **params)``: asks in several steps, by a client that blocks."""
+
+Price = Callable[[str, str, dict[str, Any], Any], Bill]
+"""From host, model, parameters and prompt of one call to its ``Bill``."""
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """How many prompts are asked.
+
+    Attributes:
+        client_for: Makes the clients that ask.
+        client: One that blocks, which tells host and defaults.
+        store: Where paid answers are found again: the ledger.
+        price: What one call costs.
+        ask: How a prompt is asked, where one call may not do.
+        name: Makes it resumable.
+        concurrency: Calls at once.
+        rpm: Requests per minute.
+        max_cost: US dollars that are not passed.
+        progress: Whether to show a bar.
+    """
+
+    client_for: ClientFor
+    client: Any
+    store: Any = None
+    price: Price | None = None
+    ask: Ask | None = None
+    name: str | None = None
+    concurrency: int | None = None
+    rpm: float | None = None
+    max_cost: Decimal | None = None
+    progress: bool = True
+
+
+def dollars(max_cost: Any) -> Decimal | None:
+    """Return ``max_cost=`` as a number.
+
+    Raises:
+        BadInput: If it is none.
+    """
+    try:
+        limit = None if max_cost is None else Decimal(str(max_cost))
+        if limit is None or 0 <= limit < math.inf:
+            return limit
+    except ArithmeticError:  # no number, or none that compares
+        pass
+    raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
+
+
+def map_prompts(
+    how: Mapping, given: Any, template: str | None, params: dict[str, Any]
+) -> Results:
+    """Ask each prompt once; see ``Kimi.map``.
+
+    Raises:
+        BadInput: If a prompt, a parameter or an option is impossible; nothing was sent.
+        BudgetExceeded: If ``max_cost`` is likely to be passed.
+        KimiError: What every prompt would meet; what was finished is its ``results``.
+    """
+    prompts = read_prompts(given, template)
+    runner = Runner(
+        how.client_for,
+        cache=RequestCache.named("map", how.name, how.store),
+        concurrency=_number("concurrency", how.concurrency, whole=True),
+        rpm=_number("rpm", how.rpm),
+        max_cost=how.max_cost,
+    )
+    client = RunnerClient(runner, None, how.client)
+    _check(client, prompts, params)
+    work = _Work(how, runner, client, prompts, params)
+    work.run()
+    found = work.found()
+    runner.raise_for_error(found, "results")
+    return found
+
+
+def _number(name: str, value: Any, *, whole: bool = False) -> Any:
+    """Return an option that is left out, or a number above 0."""
+    kind = int if whole else int | float
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if value is None or (fits and 0 < value < math.inf):
+        return value
+    raise BadInput(f"{name} is {value!r}.", f"Give {name} as a number above 0.")
+
+
+def _check(client: RunnerClient, prompts: Prompts, params: dict[str, Any]) -> None:
+    """Refuse what no host could answer before the first request is paid for."""
+    asked = {**client.defaults, **params}
+    if client.host is not None:
+        model = str(params.get("model") or client.host.model)
+        check_params(asked, client.host, model)
+    for place, prompt in enumerate(prompts.asked):
+        try:
+            as_messages(prompt, system=params.get("system"), image=None)
+        except BadInput as exc:
+            raise type(exc)(f"Prompt {place}: {exc.what}", exc.remedy) from exc
+
+
+class _Work:
+    """Asks the prompts of one mapping and keeps what comes."""
+
+    def __init__(
+        self,
+        how: Mapping,
+        runner: Runner,
+        client: RunnerClient,
+        prompts: Prompts,
+        params: dict[str, Any],
+    ) -> None:
+        self.how, self.runner, self.client = how, runner, client
+        self.prompts, self.params = prompts, params
+        self.items: list[Item] = [None] * len(prompts.asked)
+        self.done = self._refused = 0
+        self._answered = False
+
+    def run(self) -> None:
+        if not self.items:
+            return
+        label = self.how.name or "prompts"
+        if self.how.ask is not None:
+            self._affordable(self._bills(self.prompts.asked))
+            jobs = [partial(self._job, place) for place in range(len(self.items))]
+            label_shown = label if self.how.progress else None
+            at_once = self.how.concurrency or AT_ONCE
+            run_jobs(self.runner, jobs, concurrency=at_once, progress=label_shown)
+            return
+        requests = self._requests()
+        silent = not self.how.progress
+        total = len(self.items)
+        with progress_bar(total=total, desc=label, disable=silent) as bar:
+            work = partial(self._ask_all, requests)
+            self.runner.run(work, lambda: bar.update(self.done - bar.n) and None)
+
+    def _requests(self) -> list[Request]:
+        """Return what is asked, each with what it may cost if that is limited."""
+        made = [self.client.request(p, **self.params) for p in self.prompts.asked]
+        if self.how.max_cost is None:
+            return made
+        new = [r for r in made if self.runner.cache.get(r.key) is None]
+        bills = self._bills([request.messages for request in new])
+        self._affordable(bills)
+        billed = {id(r): bill for r, bill in zip(new, bills, strict=True)}
+        return [
+            msgspec.structs.replace(r, bill=billed.get(id(r), r.bill)) for r in made
+        ]
+
+    def _bills(self, asked: Sequence[Any]) -> list[Bill]:
+        host, price = self.client.host, self.how.price
+        if self.how.max_cost is None or price is None or host is None:
+            return []
+        model = str(self.params.get("model") or host.model)
+        return [price(host.name, model, self.params, each) for each in asked]
+
+    def _affordable(self, bills: Sequence[Bill]) -> None:
+        """Refuse work that would likely pass ``max_cost``."""
+        if self.how.max_cost is None:
+            return
+        known = [low for low, _ in bills if low is not None]
+        if len(known) < len(bills):
+            raise BudgetExceeded(
+                "max_cost cannot be held, because a price is not known.",
+                "Leave max_cost out, or set the model's price with kimi.set_price.",
+            )
+        if (likely := sum(known, Decimal(0))) > self.how.max_cost:
+            raise BudgetExceeded(
+                f"{len(bills):,} prompts would likely cost ${likely:.4f}, above "
+                f"max_cost ${self.how.max_cost}.",
+                "Ask fewer, set max_tokens, or raise max_cost.",
+            )
+
+    async def _ask_all(self, requests: list[Request]) -> None:
+        at_once = min(self.runner.endpoint(None).limiter.ceiling, len(requests))
+
+        async def one(place: int) -> None:
+            request = requests[place]
+            try:
+                self.items[place] = await self.runner.ask(request)
+                self._answered = True
+            except KimiError as error:
+                self.items[place] = error
+                if self._of_all(error):
+                    raise
+                self.runner.failed(request, error, others_may_do=True)
+            self.done += 1
+
+        await self.runner.each(range(len(requests)), one, at_once=at_once)
+
+    def _of_all(self, error: KimiError) -> bool:
+        """Whether every other prompt would meet this too."""
+        if isinstance(error, FATAL):
+            return True
+        if self._answered or isinstance(error, OF_THE_PROMPT):
+            return False
+        self._refused += 1
+        lost = isinstance(error, errors.ConnectionFailed | errors.TimedOut)
+        return lost or self._refused >= REFUSALS
+
+    def _job(self, place: int) -> None:
+        """Ask one prompt in as many steps as it takes."""
+        ask = self.how.ask
+        assert ask is not None
+        try:
+            reply = ask(self.client, self.prompts.asked[place], **self.params)
+        except KimiError as error:
+            self.items[place] = error
+            if not isinstance(error, errors.InvalidAnswer) and self._of_all(error):
+                raise
+            return
+        if reply.partial:
+            raise Stopped
+        self.items[place] = reply
+        self._answered = True
+
+    def found(self) -> Results:
+        host = self.client.host
+        return Results(
+            self.items,
+            self.prompts.asked,
+            self.prompts.rows,
+            frame=self.prompts.frame,
+            name=self.how.name or "",
+            reused=self.runner.reused,
+            stop_reason="error" if self.runner.error else self.runner.stop_reason,
+            notes=tuple(self.runner.notes),
+            stand_in=bool(host and host.stand_in),
+        )

@@ -105,8 +105,7 @@ def test_max_cost_refuses_before_and_ends_in_between(host):
     kimi = session(host)
     with pytest.raises(BudgetExceeded, match="price is not known"):
         kimi.map(TEXTS, max_cost=1, progress=False)
-    name = kimi.host.name
-    kimi.set_price(name, "m", input=1000, output=100_000)  # $0.609 per answer
+    kimi.set_price(input=1000, output=100_000)  # $0.609 per answer
     with pytest.raises(BudgetExceeded, match="likely cost"):
         kimi.map(TEXTS, max_cost="0.5", max_tokens=6, progress=False)
     assert host.requests == []

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+
+TELL_S = 0.25
+"""Seconds between two looks of the caller's thread."""
+
+STOP_S = 0.8
+"""How long stopped work may take to close its connections, in seconds."""
 
 
 @contextlib.contextmanager
@@ -61,3 +68,86 @@ async def in_thread(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -
         raise error
     result: _T = value
     return result
+
+
+class Background:
+    """Work on an event loop in a thread of its own, until it ends or is stopped.
+
+    Attributes:
+        loop: The event loop, ``None`` before it runs.
+        error: What ended the work before its time, if anything did.
+        stop_reason: ``done`` or ``interrupted``; a subclass may know others.
+        stopping: Whether nothing more is begun.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.error: BaseException | None = None
+        self.stop_reason = "done"
+        self.stopping = False
+        self._finished = threading.Event()
+        self._cancel: Callable[[], object] = lambda: None
+
+    def run(
+        self,
+        work: Callable[[], Awaitable[None]],
+        tell: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        """Do the work in its thread; on Stop, cancel it and keep what it has.
+
+        Args:
+            work: What to do there.
+            tell: Called about four times a second, in the caller's thread, and at
+                once again as long as it returns ``True``.
+        """
+        context = contextvars.copy_context()  # tags and budgets of the caller hold
+        thread = threading.Thread(
+            target=lambda: context.run(asyncio.run, self._main(work)),
+            name="kimikit-runner",
+            daemon=True,
+        )
+        try:
+            thread.start()  # the first call may be on its way before this returns
+            busy: bool | None = False
+            # A wait without a time limit cannot be interrupted on Windows.
+            while not self._finished.wait(0 if busy else TELL_S):
+                busy = tell()
+            while tell():
+                pass
+        except BaseException as error:
+            self.stop()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+
+    def stop(self) -> None:
+        """Cancel the work, from any thread, and give it a moment to close."""
+        self.stop_reason, self.stopping = "interrupted", True
+        with contextlib.suppress(RuntimeError):  # it may just have ended
+            self._cancel()
+        with contextlib.suppress(KeyboardInterrupt):
+            self._finished.wait(STOP_S)
+
+    async def _main(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is not None:
+            self._cancel = functools.partial(
+                self.loop.call_soon_threadsafe, task.cancel
+            )
+        try:
+            if not self.stopping:
+                await work()
+        except asyncio.CancelledError:
+            self.stop_reason = "interrupted"
+        except Exception as error:  # raised again in the caller's thread
+            self.end(error)
+        finally:
+            await self._close()
+            self._finished.set()
+
+    def end(self, error: BaseException) -> None:
+        """Begin nothing more, and keep what ended it."""
+        self.error = self.error or error
+        self.stopping = True
+
+    async def _close(self) -> None:
+        """Close what the work has opened."""

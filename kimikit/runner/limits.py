@@ -78,12 +78,16 @@ class RateLimiter(Pace):
 
     Use it as an async context manager around each call; the arguments are those of
     ``Pace``.
+
+    One call begins per turn of the event loop. A hundred that begin in one turn are all
+    sent when the last one is ready, and their answers then come at once too, while the
+    loop had nothing to do; one after another, the first is answered meanwhile.
     """
 
     def __init__(self, at_once: int, rpm: float | None = None) -> None:
         super().__init__(at_once, rpm)
         self._active = 0
-        self._lifted = False
+        self._begun = self._lifted = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -105,12 +109,18 @@ class RateLimiter(Pace):
     def _begin(self) -> bool:
         """Count a call that begins now, if one may."""
         now = time.monotonic()
-        held = self._active >= int(self.allowed) or now < self._ready_at
-        if held and not self._lifted:
+        full = self._begun or self._active >= int(self.allowed)
+        if (full or now < self._ready_at) and not self._lifted:
             return False
         self._active += 1
         self._ready_at = now + self.distance_s
+        self._begun = True
+        asyncio.get_running_loop().call_soon(self._turn)
         return True
+
+    def _turn(self) -> None:
+        self._begun = False
+        self._admit()
 
     def _end(self) -> None:
         self._active -= 1
@@ -128,7 +138,7 @@ class RateLimiter(Pace):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and self._active < int(self.allowed):
+        if self._waiting and not self._begun and self._active < int(self.allowed):
             wait_s = max(self._ready_at - time.monotonic(), 0.0)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._admit)
 

@@ -7,10 +7,7 @@ which reaches only the main thread, ends it within a second.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import functools
-import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -19,12 +16,15 @@ from typing import Any, TypeVar
 
 from kimikit import errors
 from kimikit.errors import KimiError
+from kimikit.runner.background import STOP_S, Background
 from kimikit.runner.cache import RequestCache
 from kimikit.runner.costs import CostLimit
 from kimikit.runner.endpoint import ClientFor, Endpoint, Gate
 from kimikit.runner.requests import Request
 from kimikit.types import Delta, Reply, Wait, Watch
 from kimikit.wire.quota import is_used_up
+
+__all__ = ["FATAL", "OF_THE_HOST", "STOP_S", "Runner", "Stopped"]
 
 _T = TypeVar("_T")
 
@@ -33,12 +33,6 @@ TRIES = 5
 
 LONGEST_WAIT_S = 300.0
 """A host that asks for a longer wait than this ends the work."""
-
-TELL_S = 0.25
-"""Seconds between two looks of the caller's thread."""
-
-STOP_S = 0.8
-"""How long a stopped runner waits for its connections to close, in seconds."""
 
 FATAL = (
     errors.FixedTemperature,
@@ -59,7 +53,7 @@ class Stopped(BaseException):
     """Ends a job whose runner sends no more requests, past any ``except Exception``."""
 
 
-class Runner:
+class Runner(Background):
     """Asks requests: paced per host, paid once, within a limit of money, until Stop.
 
     Args:
@@ -94,11 +88,9 @@ class Runner:
         probe: bool = False,
         hold_upstream: bool = False,
     ) -> None:
+        super().__init__()
         self.cache = cache or RequestCache()
         self.endpoints: dict[str | None, Endpoint] = {}
-        self.error: BaseException | None = None
-        self.stop_reason = "done"
-        self.stopping = False
         self.reused = 0
         self.notes: Counter[str] = Counter()
         self.asking: set[asyncio.Task[Any]] = set()
@@ -108,11 +100,6 @@ class Runner:
         )
         self.costs = CostLimit(max_cost)
         self._probe, self._hold = probe, hold_upstream
-        self._finished = threading.Event()
-        self._cancel: Callable[[], object] = lambda: None
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-    # The caller's thread.
 
     def run(
         self,
@@ -122,62 +109,25 @@ class Runner:
         """Do the work in the runner's thread; on Stop, cancel it and keep what it has.
 
         Args:
-            work: What to do there; it awaits ``ask``, ``each`` and ``call``.
+            work: What to do there; it awaits ``ask`` and ``each``.
             tell: Called about four times a second, in the caller's thread, and at
                 once again as long as it returns ``True``.
         """
-        context = contextvars.copy_context()  # tags and budgets of the caller hold
-        thread = threading.Thread(
-            target=lambda: context.run(asyncio.run, self._main(work)),
-            name="kimikit-runner",
-            daemon=True,
-        )
-        try:
-            thread.start()  # the first call may be on its way before this returns
-            busy: bool | None = False
-            # A wait without a time limit cannot be interrupted on Windows.
-            while not self._finished.wait(0 if busy else TELL_S):
-                busy = tell()
-            while tell():
-                pass
-        except BaseException as error:
-            self._interrupt()
-            if not isinstance(error, KeyboardInterrupt):
-                raise
 
-    def _interrupt(self) -> None:
-        """Cancel the work and give it a moment to close its connections."""
-        self.stop_reason, self.stopping = "interrupted", True
-        with contextlib.suppress(RuntimeError):  # it may just have ended
-            self._cancel()
-        with contextlib.suppress(KeyboardInterrupt):
-            self._finished.wait(STOP_S)
-
-    # The runner's thread.
-
-    async def _main(self, work: Callable[[], Awaitable[None]]) -> None:
-        self.loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if task is not None:
-            self._cancel = functools.partial(
-                self.loop.call_soon_threadsafe, task.cancel
-            )
-        try:
-            if not self.stopping:
-                await work()
+        async def all_of_it() -> None:
+            await work()
             dead = [each.dead for each in self.endpoints.values() if each.dead]
             if dead and len(dead) == len(self.endpoints):
                 self.end(dead[0])
-        except asyncio.CancelledError:
-            self.stop_reason = "interrupted"
-        except Exception as error:  # raised again in the caller's thread
-            self.end(error)
-        finally:
-            await asyncio.gather(*(each.close() for each in self.endpoints.values()))
-            self._finished.set()
+
+        super().run(all_of_it, tell)
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(each.close() for each in self.endpoints.values()))
 
     def end(self, error: BaseException) -> None:
         """Let calls under way finish, send no more, and keep what ended it."""
-        self.error = self.error or error
+        super().end(error)
         self._send_no_more()
 
     def _send_no_more(self) -> None:
@@ -219,11 +169,21 @@ class Runner:
             for _ in range(at_once):
                 group.create_task(worker())
 
-    async def ask(self, request: Request, watch: Watch | None = None) -> Reply:
+    async def ask(
+        self,
+        request: Request,
+        watch: Watch | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Reply:
         """Return the answer to a request, from the cache or from its host.
 
+        Args:
+            request: What to ask.
+            watch: Told of each step of the answer.
+            wanted: Asked when the request is about to be sent.
+
         Raises:
-            Stopped: If no more requests are sent.
+            Stopped: If no more requests are sent, or this one is not wanted any more.
             KimiError: What the host or a budget answered instead; rate limits only
                 after several tries.
         """
@@ -234,11 +194,16 @@ class Runner:
         if self._probe or endpoint.title == "openrouter":
             gate = endpoint.gates[request.model]
             if not gate.open:
-                return await self._alone(gate, endpoint, request, watch)
-        return await self._tried(endpoint, request, watch)
+                return await self._alone(gate, endpoint, request, watch, wanted)
+        return await self._tried(endpoint, request, watch, wanted)
 
     async def _alone(
-        self, gate: Gate, endpoint: Endpoint, request: Request, watch: Watch | None
+        self,
+        gate: Gate,
+        endpoint: Endpoint,
+        request: Request,
+        watch: Watch | None,
+        wanted: Callable[[], bool],
     ) -> Reply:
         """Ask one request of a model until its answer has begun, others after it.
 
@@ -264,20 +229,25 @@ class Runner:
         if gate.open:
             release()
         try:
-            reply = await self._tried(endpoint, request, heard if held else watch)
+            look = heard if held else watch
+            reply = await self._tried(endpoint, request, look, wanted)
             gate.open = True
             return reply
         finally:
             release()
 
     async def _tried(
-        self, endpoint: Endpoint, request: Request, watch: Watch | None
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        watch: Watch | None,
+        wanted: Callable[[], bool],
     ) -> Reply:
         """Ask until there is an answer or an error that no other try would mend."""
         tries = 0
         while True:
             async with endpoint.limiter:
-                if self.stopping or endpoint.dead is not None:
+                if self.stopping or endpoint.dead is not None or not wanted():
                     raise Stopped
                 if self.costs.usd is not None:
                     await self._afford(request)

@@ -22,6 +22,27 @@ def test_calls_begin_in_the_order_in_which_they_ask():
     assert asyncio.run(main()) == list(range(20))
 
 
+def test_one_call_begins_per_turn_of_the_loop():
+    """Their answers then come one after another too, and not all at once."""
+
+    async def main():
+        limiter, begun = RateLimiter(50), []
+
+        async def call():
+            async with limiter:
+                begun.append(turn)
+                await asyncio.sleep(0.01)
+
+        calls = [asyncio.create_task(call()) for _ in range(10)]
+        for turn in range(20):
+            await asyncio.sleep(0)
+        await asyncio.gather(*calls)
+        return begun
+
+    begun = asyncio.run(main())
+    assert len(begun) == len(set(begun)) == 10
+
+
 def test_a_refusal_halves_the_calls_at_once_and_answers_bring_them_back():
     limiter = RateLimiter(8)
     limiter.slow(0.001, "")

@@ -62,7 +62,11 @@ def asking(n, **fields):
 
 
 def test_every_request_is_answered_within_the_calls_at_once():
-    client = Awaited()
+    async def slow(messages):
+        await asyncio.sleep(0.02)
+        return Reply(text=messages)
+
+    client = Awaited(lambda m, p: slow(m))
     _, came = run(client, asking(50), at_once=50, concurrency=7)
     assert [came[i].text for i in range(50)] == [f"q{i}" for i in range(50)]
     assert client.most == 7
@@ -145,6 +149,40 @@ def test_one_request_of_a_model_goes_first_where_that_is_asked():
     runner.run(work)
     assert order[:2] == [("begin", "q0"), ("end", "q0")]
     assert [kind for kind, _ in order[2:5]] == ["begin"] * 3
+
+
+def test_what_is_not_wanted_any_more_when_its_turn_comes_is_not_sent():
+    client, skipped = Awaited(), []
+    runner = Runner(lambda name: client, concurrency=1)
+
+    async def do(request):
+        try:
+            await runner.ask(request, wanted=lambda: not client.asked)
+        except Stopped:
+            skipped.append(request.messages)
+            raise
+
+    runner.run(lambda: runner.each(asking(3), do, at_once=3))
+    assert [messages for messages, _ in client.asked] == ["q0"]
+    assert skipped == ["q1", "q2"]
+    assert runner.stop_reason == "done"
+
+
+def test_another_thread_may_stop_it():
+    async def slow(messages):
+        threading.Thread(target=runner.stop).start()
+        await asyncio.sleep(60)
+
+    client = Awaited(lambda m, p: slow(m))
+    runner = Runner(lambda name: client)
+
+    async def work():
+        await runner.ask(Request(messages="q"))
+
+    started = time.monotonic()
+    runner.run(work)
+    assert time.monotonic() - started < 30
+    assert runner.stop_reason == "interrupted"
 
 
 def test_stop_keeps_what_is_finished_and_ends_within_a_second():

@@ -26,15 +26,16 @@ def test_one_call_begins_per_turn_of_the_loop():
     """Their answers then come one after another too, and not all at once."""
 
     async def main():
-        limiter, begun = RateLimiter(50), []
+        limiter, turns, begun = RateLimiter(50), [0], []
 
         async def call():
             async with limiter:
-                begun.append(turn)
+                begun.append(turns[0])
                 await asyncio.sleep(0.01)
 
         calls = [asyncio.create_task(call()) for _ in range(10)]
-        for turn in range(20):
+        while len(begun) < 10:
+            turns[0] += 1
             await asyncio.sleep(0)
         await asyncio.gather(*calls)
         return begun

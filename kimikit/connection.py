@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
+from kimikit.sent import Again
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
 from kimikit.wire.recorder import everywhere
@@ -49,7 +50,12 @@ class Connection:
             api_key = api_key or Key("")  # nobody is asked
         self.key = hosts.key_of(profile) if api_key is None else api_key
         self._options = options
+        self._again_by: Again | None = None
         self._client = self._connect(profile)
+
+    def continued_by(self, again: Again) -> None:
+        """Let answers of this host be asked again by the session, which shows them."""
+        self._again_by = self._client.asker = again
 
     @contextlib.contextmanager
     def through(self, recorder: Tape | None, ledger: Ledger) -> Iterator[None]:
@@ -72,6 +78,7 @@ class Connection:
         if self.embedded:
             profile, self.key = _started(profile)
         client = Client(profile, api_key=self.key, **self._options)
+        client.asker = self._again_by or client.asker
         # Closed with this object, so that no notebook has to think of connections.
         self.close = weakref.finalize(self, client.close)
         return client
@@ -129,7 +136,9 @@ class Connection:
     def async_client(self, name: str | None = None) -> AsyncClient:
         """Make a client of this or of another host, for the loop of a sweep or race."""
         if name is None or name == self.host.name:
-            return AsyncClient(self.client.host, api_key=self.key, **self._options)
+            here = AsyncClient(self.client.host, api_key=self.key, **self._options)
+            here.asker = self._again_by
+            return here
         recorder = self._options.get("recorder")
         if recorder is not None and recorder.offline:
             profile = profile_of(recorder, name, base_url=None, model=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -21,8 +22,9 @@ from kimikit.errors import BadInput
 from kimikit.handle import Handle
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
-from kimikit.notebook.screen import View, arm
+from kimikit.notebook.screen import arm
 from kimikit.params import OF_A_VIEW, ChatParams, takes_chat_params
+from kimikit.reusing import Reusing
 from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
@@ -42,7 +44,7 @@ KEYLESS = (
 )
 
 
-class Kimi(Comparing, Spending, Endpoints, Handle):
+class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:
@@ -132,7 +134,10 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
         self._connection = Connection(
             profile, api_key, options, embedded=base_url is None and not replays
         )
+        again = weakref.WeakMethod(self._ask_again)
+        self._connection.continued_by(again)
         self.ledger.secrets.update(self._connection.secrets)
+        self.ledger.askers[profile.name] = again
         self.why = why(host, base_url, profile, recorder)
         if self._connection.embedded and host is None:
             print(KEYLESS)  # noqa: T201 - a stand-in must not pass for Kimi
@@ -364,17 +369,6 @@ class Kimi(Comparing, Spending, Endpoints, Handle):
                 watch=view,
                 **params,
             )
-
-    def _view(self, show: bool | None) -> View:  # noqa: FBT001 - as in chat(show=)
-        from kimikit.notebook.stream_view import answer_view
-
-        costs = self.ledger
-        return answer_view(
-            self._show if show is None else show,
-            total=lambda: costs.session_total(costs.session).cost,
-            at_most=lambda _: costs.calls(1, session=costs.session)[0].at_most,
-            images=self._images,
-        )
 
 
 def _refuse_many(messages: Any) -> None:

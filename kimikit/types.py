@@ -16,6 +16,8 @@ import msgspec
 from kimikit import html
 from kimikit.footer import footer
 from kimikit.host import Host, HostModel
+from kimikit.inspecting import Inspectable
+from kimikit.sent import Sent
 from kimikit.shown import Renderable, call_text
 from kimikit.usage import Price, Usage
 
@@ -139,7 +141,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         return html.clean(self.text)
 
 
-class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Reply(Inspectable, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """One answer, whole or as far as it came; its ``str()`` is its text.
 
     Attributes:
@@ -164,6 +166,7 @@ class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         created: Unix time at which it was asked.
         alternatives: The other answers where ``n`` was above 1.
         raw: The host's answer as one ``chat.completion`` object.
+        sent: How it was asked, which ``request``, ``curl`` and ``python`` tell.
 
     Example:
         >>> reply = kimi.chat("What is the capital of Germany?")
@@ -193,6 +196,7 @@ class Reply(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     alternatives: tuple[Reply, ...] = ()
     raw: dict[str, Any] = {}
     replayed: str = ""
+    sent: Sent = msgspec.field(default_factory=Sent)
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -278,6 +282,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         arrived: Gives what has arrived of the answer, in pieces that only grow: no
             answer has more tokens than they have bytes.
         replayed: What every view says of a recorded answer; empty for a live one.
+        sent: The same for the reply, to be looked at and asked again.
     """
 
     id: str
@@ -290,6 +295,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     prefill: str = ""
     arrived: Callable[[], Sequence[bytes | bytearray]] = tuple
     replayed: str = ""
+    sent: Sent = msgspec.field(default_factory=Sent)
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Enter by ``safe`` for Markdown and ``as_html`` for a page. ``parser`` reads, with
 ``formulas`` and ``rows`` for what front ends read differently; ``writer`` writes
-Markdown, ``page`` HTML; ``tex`` and ``density`` bound the work.
+Markdown, ``page`` HTML, ``fences`` finds the code; ``tex`` and ``density`` bound the
+work.
 """
 
 from kimikit.markdown.writer import as_written, safe, small_print

@@ -45,6 +45,15 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
+def blocks(text: str) -> list[Token]:
+    """Return the blocks of ``text`` as a flat list, without what is in their lines."""
+    md, kept, found = _parser(), rows.bars_kept(text), list[Token]()
+    md.block.parse(kept, md, {}, found)
+    for token in found:
+        _tidy(token)
+    return found
+
+
 def outline(text: str) -> list[Token]:
     """Return the blocks of a text that still grows, flat and without what is in lines.
 

@@ -28,6 +28,7 @@ from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
+from kimikit.sent import Again
 from kimikit.shown import Renderable, Section
 from kimikit.types import Call, Reply, Usage
 from kimikit.wire.secrets import redact, without
@@ -85,6 +86,7 @@ class Ledger(Handle, Queries, Renderable):
         secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
         recent: What the last answers of a model took, for a moment.
         origin: What a view says of replayed answers, if it holds nothing else.
+        askers: By a host's name, what asks it again, for ``row.replay()``.
 
     Raises:
         BadInput: If ``store`` is another word.
@@ -111,6 +113,7 @@ class Ledger(Handle, Queries, Renderable):
         self.recent: dict[str, tuple[float, list[bills.Answered]]] = {}
         self._zone: tuple[int, str] | None = None
         self.origin = ""
+        self.askers: dict[str, Again] = {}
 
     @property
     def failure(self) -> Exception | None:

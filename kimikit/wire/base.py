@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
 from kimikit import errors
 from kimikit.handle import Handle
-from kimikit.params import NOT_OF_A_TEXT, ChatParams, takes_chat_params
+from kimikit.params import (
+    NOT_OF_A_TEXT,
+    ChatParams,
+    CompletionParams,
+    takes_chat_params,
+)
 from kimikit.plain import plain
-from kimikit.types import Call, Host, Observer, Pricer, Watch
+from kimikit.sent import Again, Sent
+from kimikit.types import Call, Host, Observer, Pricer, Reply, Watch
 from kimikit.wire import hosts, options, requests, secrets
 from kimikit.wire.answer import Answer, Request
+from kimikit.wire.keys import address
 from kimikit.wire.recorder import Asked, Recorder, everywhere
 from kimikit.wire.secrets import Key
 from kimikit.wire.streams import AsyncStream, Stream
@@ -50,6 +58,7 @@ class Base(Handle, Generic[_S]):
         host: The host in use, with the model; holds no key.
         defaults: What every call is asked with, unless it says otherwise.
         pricer: What knows the price of a call, if anything was given.
+        asker: Returns what asks this host again, for ``reply.continue_()``.
 
     Raises:
         UnknownHost: If no profile has this name and no ``base_url`` is given.
@@ -58,6 +67,7 @@ class Base(Handle, Generic[_S]):
     """
 
     _stream: type[_S]
+    _blocks = False  # whether a call returns when its answer is there
 
     @takes_chat_params()
     def __init__(
@@ -101,7 +111,24 @@ class Base(Handle, Generic[_S]):
                 del given[name]
         self.defaults = _plain(given)
         requests.check_params(self.defaults, self.host, self.host.model)
+        own = weakref.WeakMethod(self._ask_again) if self._blocks else None
+        self.asker: Again | None = own
+        self._elsewhere = bool(address(self.host))
         self._connect(transport)
+
+    def _ask_again(
+        self,
+        asked: Any,
+        *,
+        of: Sent,
+        join: Callable[[Reply], Reply] | None = None,
+        show: bool | None = None,
+        **params: Unpack[CompletionParams],
+    ) -> Reply:
+        """Ask as another answer ``of`` this host was asked; nothing is shown."""
+        asks = getattr(self, of.endpoint)
+        reply: Reply = asks(asked, **params)
+        return join(reply) if join else reply
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.host.name!r}, model={self.host.model!r})"
@@ -176,7 +203,19 @@ class Base(Handle, Generic[_S]):
             params=_plain(params),
         )
         answer = self.answer(endpoint, body, watch, meta, own)
-        answer.call.prefill = params.get("prefill") or ""
+        call, keys = answer.call, answer.sent.keys
+        call.prefill = params.get("prefill") or ""
+        call.sent = Sent.of(
+            call.body,
+            self.host,
+            endpoint=endpoint,
+            headers=secrets.masked(answer.sent.headers),
+            has_key=bool(self.key),
+            elsewhere=self._elsewhere,
+            prefill=call.prefill,
+            mask=lambda text: secrets.redact(text, *keys),
+            again=self.asker,
+        )
         return self._stream(self, answer)
 
     def path(self, endpoint: str) -> str:

@@ -191,7 +191,7 @@ class Client(_Wire[Stream]):
         ...     client.chat("What is the capital of Germany?").text
         'The capital of Germany is Berlin.'
     """
-    _stream = Stream
+    _stream, _blocks = Stream, True
     _network = httpx.HTTPTransport
     _made: httpx.Client
 

@@ -67,6 +67,7 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
         replayed=call.replayed,
         created=call.created,
         notes=tuple(notes),
+        sent=call.sent,
     )
 
 

@@ -108,3 +108,22 @@ def test_a_race_and_the_playground_are_shown(kernel: Kernel) -> None:
     view, kept = kernel.run("kimi.playground()").outputs()
     assert "application/vnd.jupyter.widget-view+json" in view
     assert "max_tokens=512" in kept["text/plain"]
+
+
+def test_code_of_an_answer_goes_into_the_next_cell(kernel: Kernel) -> None:
+    kernel.run("play(*played('Try:\\n```python\\na = 6\\n```')); r = kimi.chat('Hi')")
+    ran = kernel.run("kimi.to_cell(r)", value="r.code[0].language")
+    assert [one["text"] for one in ran.payload] == ["a = 6"]
+    assert ran.result == "'python'"
+
+
+def test_an_answer_that_goes_on_is_shown_once_and_whole(kernel: Kernel) -> None:
+    setup = "k = Kimi('vllm', base_url=server.url, model='m', max_retries=0)\n"
+    setup += "from support.answers import DONE, chunk as step, text\n"
+    setup += "from support.fault_server import sse\n"
+    setup += "play(sse(*text('One, '), step('length'), DONE)); r = k.chat('Count.')"
+    assert "cut at max_tokens" in kernel.run(setup).outputs()[-1]["text/plain"]
+    go = "play(sse(*text('two.'), step('stop'), DONE)); r.continue_()"
+    answer, footer = kernel.run(go).outputs()
+    assert answer["text/markdown"] == "One, two."
+    assert "cut at" not in footer["text/plain"]

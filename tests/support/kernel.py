@@ -29,6 +29,7 @@ class Ran:
     messages: list[tuple[float, str, dict[str, Any], int]] = field(default_factory=list)
     seconds: float = 0.0
     result: Any = None
+    payload: list[dict[str, Any]] = field(default_factory=list)
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
         return [content for _, kind, content, _ in self.messages if kind in kinds]
@@ -103,6 +104,7 @@ class Kernel:
             reply = self.client.get_shell_msg(timeout=timeout_s)
             if reply["parent_header"].get("msg_id") == key:
                 break
+        ran.payload = reply["content"].get("payload", [])
         value = reply["content"].get("user_expressions", {}).get("value", {})
         ran.result = value.get("data", {}).get("text/plain")
         return ran

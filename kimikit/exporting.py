@@ -1,0 +1,124 @@
+"""A request as others can run it: a command for a shell, or a program."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from kimikit.errors import BadInput
+from kimikit.host import Host
+from kimikit.sent import Sent
+
+KEY_VARIABLE = "KIMIKIT_API_KEY"
+"""Where a key is read from that no variable of the host's own is known for."""
+
+
+def curl(sent: Sent) -> str:
+    """Return a request as a ``curl`` command that reads the key from a variable.
+
+    Args:
+        sent: How an answer was asked.
+
+    Raises:
+        BadInput: If that is not known.
+    """
+    host, body = _known(sent), sent.body
+    paths = {"chat": "/chat/completions", **host.endpoints}
+    given = {"content-type": "application/json", **sent.headers}
+    headers = [_header(name, value) for name, value in given.items()]
+    if sent.has_key:
+        headers.insert(0, f'"Authorization: Bearer ${_variable(host)}"')
+    options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
+    lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
+    lines += [f"-H {header}" for header in headers]
+    # What is quoted for a shell holds no control character: JSON writes them out.
+    lines.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
+    return " \\\n  ".join(lines)
+
+
+def _header(name: str, value: str) -> str:
+    """Return a header quoted for a shell; a hidden value is read from a variable."""
+    shown = shlex.quote(f"{name}: {value}")
+    return f'"{name}: ${_variable_of(name)}"' if value == "***" else shown
+
+
+def _variable_of(header: str) -> str:
+    return re.sub(r"\W", "_", header).upper()
+
+
+def python(sent: Sent) -> str:
+    """Return a request as a program that asks it by kimikit.
+
+    Args:
+        sent: How an answer was asked.
+
+    Raises:
+        BadInput: If that is not known.
+    """
+    host = _known(sent)
+    asked, given = sent.question()
+    params = {name: value for name, value in given.items() if value is not None}
+    if params.get("stream", True):
+        params.pop("stream", None)
+    kimi: dict[str, Any] = {"model": params.pop("model", host.model)}
+    if sent.elsewhere:
+        kimi["base_url"] = host.base_url
+        if sent.has_key:
+            kimi["api_key"] = _Name(f"os.environ[{_variable(host)!r}]")
+        elif host.key_variable:
+            kimi["api_key"] = ""
+    if sent.headers:
+        params["extra_headers"] = {
+            name: _Name(f"os.environ[{_variable_of(name)!r}]")
+            if text == "***"
+            else text
+            for name, text in sent.headers.items()
+        }
+    options = "".join(f", {name}={value!r}" for name, value in kimi.items())
+    verb = "chat" if sent.endpoint == "chat" else "complete"
+    asks = call(f"kimi.{verb}", plainest(asked), params)
+    program = f"kimi = Kimi({host.name!r}{options})\nreply = {asks}\nprint(reply)"
+    variables = (sent.has_key and sent.elsewhere) or "***" in sent.headers.values()
+    first = "import os\n\n" if variables else ""
+    return f"{first}from kimikit import Kimi\n\n{program}"
+
+
+def call(function: str, asked: Any, given: Mapping[str, Any]) -> str:
+    """Return the call of a function as it is written in a cell."""
+    lines = [f"    {asked!r},", *(f"    {k}={v!r}," for k, v in given.items())]
+    return "\n".join([f"{function}(", *lines, ")"])
+
+
+def plainest(asked: Any) -> Any:
+    """Return messages as one would write them: a lone question is its text."""
+    if isinstance(asked, list) and len(asked) == 1:
+        only = asked[0]
+        if only.keys() == {"role", "content"} and only["role"] == "user":
+            return only["content"] if isinstance(only["content"], str) else asked
+    return asked
+
+
+class _Name(str):
+    """Python that stands for itself, not for a text."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _known(sent: Sent) -> Host:
+    if sent.host is None:
+        raise BadInput(
+            "It is not known how this answer was asked.",
+            "Take an answer of kimi.chat(...), or kimi.ledger.calls()[0].reply.",
+        )
+    return sent.host
+
+
+def _variable(host: Host) -> str:
+    name = host.key_variable or KEY_VARIABLE
+    return name if re.fullmatch(r"\w+", name) else KEY_VARIABLE

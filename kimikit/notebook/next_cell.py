@@ -1,0 +1,83 @@
+"""The code of an answer as the next cell of the notebook."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kimikit.errors import BadInput
+from kimikit.markdown.fences import Code, code
+from kimikit.types import Reply
+
+PYTHON = ("python", "py", "python3", "ipython", "")
+"""Words after a fence that say Python, or nothing."""
+
+MAGICS = {
+    "bash": "bash", "sh": "bash", "shell": "bash", "zsh": "bash", "html": "html",
+    "javascript": "javascript", "js": "javascript", "latex": "latex", "svg": "svg",
+    "perl": "perl", "ruby": "ruby", "markdown": "markdown", "md": "markdown",
+}  # fmt: skip
+"""IPython's own cell magics by the words after a fence."""
+
+
+def cell(answer: Reply | Code | str) -> str:
+    """Return what a cell would hold: the Python of an answer, else its first block.
+
+    Args:
+        answer: An answer, or one block of it, or code.
+
+    Raises:
+        BadInput: If there is no code, or none that a cell can run.
+    """
+    if not isinstance(answer, Reply | Code | str):
+        raise BadInput(
+            f"to_cell() was given a {type(answer).__name__}.",
+            "Pass a reply, or one block of reply.code.",
+        )
+    if isinstance(answer, str):
+        blocks = code(answer) or (Code("", answer),)
+    else:
+        blocks = (answer,) if isinstance(answer, Code) else code(answer.text)
+    if not blocks:
+        raise BadInput(
+            "The answer has no code block.",
+            "Ask for one, such as with system='Answer with one Python code block.'.",
+        )
+    own = [block for block in blocks if block.language in PYTHON[:-1]]
+    own = own or [block for block in blocks if block.language in PYTHON]
+    if own:
+        return "\n\n\n".join(block.text for block in own)
+    for block in blocks:
+        if block.language in MAGICS:
+            return f"%%{MAGICS[block.language]}\n{block.text}"
+    named = ", ".join(dict.fromkeys(block.language for block in blocks))
+    raise BadInput(
+        f"The code is {named}, which no cell runs.",
+        "Take the text itself: reply.code[0].text.",
+    )
+
+
+def fill(answer: Reply | Code | str) -> None:
+    """Put code into the next cell.
+
+    Args:
+        answer: As for ``cell``.
+
+    Raises:
+        BadInput: If there is no code, or no IPython shell.
+    """
+    text, shell = cell(answer), _shell()
+    if shell is None:
+        raise BadInput(
+            "There is no notebook and no IPython here.",
+            "Take the text itself: reply.code[0].text.",
+        )
+    shell.set_next_input(text)
+
+
+def _shell() -> Any:
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+
+    return get_ipython()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.sent import Again
+from kimikit.secrets import Key
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
 from kimikit.wire.recorder import everywhere
-from kimikit.wire.secrets import Key, secrets_in
 
 if TYPE_CHECKING:
     from kimikit.local import Running
@@ -100,12 +100,6 @@ class Connection:
     def host(self) -> Host:
         """The host; holds no key."""
         return self._client.host
-
-    @property
-    def secrets(self) -> set[str]:
-        """The key, and what the headers of every request hold that must not show."""
-        headers = {n: v for n, v in self._client.headers.items() if v is not None}
-        return {self.key, *map(Key, secrets_in(headers))}
 
     @property
     def key_state(self) -> str:

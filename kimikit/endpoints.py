@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from kimikit.connection import Session
-from kimikit.params import CompletionParams, takes_completion_params
+from kimikit.params import CompletionParams, hides, takes_completion_params
 from kimikit.types import Reply
 from kimikit.wire import results
 
@@ -28,6 +28,7 @@ class Endpoints(Session):
         """
         return self.client.complete(prompt, **params)
 
+    @hides
     def embed(self, texts: Any, **params: Any) -> results.Embeddings:
         """Return a vector for each text.
 
@@ -38,6 +39,7 @@ class Endpoints(Session):
         """
         return self.client.embed(texts, **params)
 
+    @hides
     def rerank(self, query: str, documents: Any, **params: Any) -> results.Ranking:
         """Sort documents by how well they fit a query.
 
@@ -47,6 +49,7 @@ class Endpoints(Session):
         """
         return self.client.rerank(query, documents, **params)
 
+    @hides
     def image(self, prompt: str, **params: Any) -> results.Picture:
         """Have a picture made; a cell shows it.
 
@@ -57,6 +60,7 @@ class Endpoints(Session):
         """
         return self.client.image(prompt, **params)
 
+    @hides
     def speak(
         self, text: str, path: str | Path = "speech.mp3", **params: Any
     ) -> results.Speech:
@@ -69,6 +73,7 @@ class Endpoints(Session):
         """
         return self.client.speak(text, path, **params)
 
+    @hides
     def transcribe(self, audio: Any, **params: Any) -> results.Transcript:
         """Have speech written down.
 

@@ -12,6 +12,9 @@ from kimikit.errors import BadInput
 from kimikit.host import Host
 from kimikit.sent import Sent
 
+_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls and marks that reorder text, which JSON alone would leave as they are."""
+
 KEY_VARIABLE = "KIMIKIT_API_KEY"
 """Where a key is read from that no variable of the host's own is known for."""
 
@@ -34,9 +37,14 @@ def curl(sent: Sent) -> str:
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
     lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
     lines += [f"-H {header}" for header in headers]
-    # What is quoted for a shell holds no control character: JSON writes them out.
-    lines.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
+    # What is quoted for a shell and printed holds nothing that a terminal acts on.
+    text = _UNSEEN.sub(_written_out, json.dumps(body, ensure_ascii=False))
+    lines.append(f"-d {shlex.quote(text)}")
     return " \\\n  ".join(lines)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _header(name: str, value: str) -> str:

@@ -62,8 +62,33 @@ _CONTROL = re.compile(
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
+_SECRETS: dict[str, None] = {}
+_MOST_SECRETS = 64
+
+
+def keep_out(secret: str) -> None:
+    """Show ``***`` wherever a secret would stand in what is emitted, from now on."""
+    _SECRETS.pop(secret, None)
+    _SECRETS[secret] = None
+    if len(_SECRETS) > _MOST_SECRETS:
+        del _SECRETS[next(iter(_SECRETS))]
+
+
+def secrets_in_use() -> tuple[str, ...]:
+    """Return what is kept out."""
+    return tuple(_SECRETS)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the secrets in use: it may be saved or sent on."""
+    for secret in secrets_in_use():
+        if secret in text:
+            text = text.replace(secret, "***")
+    return text
+
+
 def clean(text: str) -> str:
-    """Drop terminal escapes, control characters and text-direction overrides.
+    """Drop terminal escapes, control characters, text-direction overrides and keys.
 
     All text that is emitted passes through here, in any form, after its last change.
     """
@@ -71,7 +96,7 @@ def clean(text: str) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():  # half a surrogate pair cannot be sent or printed
         text = _HALF_PAIR.sub("\ufffd", text)
-    return _CONTROL.sub("", text)
+    return without_secrets(_CONTROL.sub("", text))
 
 
 def esc(value: object) -> str:

@@ -20,6 +20,7 @@ from typing import (
 )
 
 from kimikit.errors import BadInput, nearest
+from kimikit.secrets import hidden, names_secret
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -164,6 +165,19 @@ _ELSEWHERE = {
 OF_A_VIEW = frozenset({"into", "retries", "schema", "show", "watch", "meta"})
 """What ``Kimi.chat`` takes besides, which other verbs hand on to it."""
 
+_MAY_HIDE = frozenset(
+    {
+        "extra_headers",
+        "extra_body",
+        "tools",
+        "metadata",
+        "provider",
+        "web_search_options",
+        "chat_template_kwargs",
+    }
+)
+"""Parameters in which there may be secrets."""
+
 NOT_OF_A_TEXT = frozenset({"system", "image", "prefill", "tools", "tool_choice"})
 """Parameters of a chat that the completion of a text cannot have."""
 
@@ -181,6 +195,27 @@ def refuse_elsewhere(given: Iterable[str]) -> None:
     for name in given:
         if name in _ELSEWHERE:
             raise BadInput(f"{name}= is no option of a call.", _ELSEWHERE[name])
+
+
+def hide(given: dict[str, Any]) -> None:
+    """Make each secret among keywords a text that hides, before anything can fail.
+
+    A traceback shows what is local wherever it passes.
+    """
+    for name in given:
+        if name in _MAY_HIDE or names_secret(name):
+            given[name] = hidden(given[name], name)
+
+
+def hides(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Hide the secrets among the keywords of a method that checks them elsewhere."""
+
+    @functools.wraps(method)
+    def hiding(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        hide(kwargs)
+        return method(*args, **kwargs)
+
+    return hiding
 
 
 def refuse_unknown(
@@ -241,21 +276,26 @@ def takes_chat_params(
 
             @functools.wraps(method)
             async def checked(*args: Any, **kwargs: Any) -> Any:
+                hide(kwargs)
                 refuse_unknown(kwargs, own, taken=taken)
                 try:
                     return await method(*args, **kwargs)
                 finally:
                     kwargs.clear()
+                    args = ()
 
         else:
 
             @functools.wraps(method)
             def checked(*args: Any, **kwargs: Any) -> Any:
+                hide(kwargs)
                 refuse_unknown(kwargs, own, taken=taken)
                 try:
                     return method(*args, **kwargs)
                 finally:
-                    kwargs.clear()  # a traceback shows what is local, and keys may be
+                    # A traceback shows what is local, and a key may be among it.
+                    kwargs.clear()
+                    args = ()
 
         checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*named, *more]

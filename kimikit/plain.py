@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.secrets import Secret, encoded
 
 _MOST_DIGITS = 400
 """Digits of a whole number that is still taken: more than any float has."""
@@ -52,7 +53,7 @@ def plain(value: Any, name: str = "a parameter") -> Any:
 def as_json(value: Any, name: str = "a parameter") -> str:
     """Return ``value`` as JSON text in which equal values are equal: 1.0 is 1."""
     try:
-        return msgspec.json.encode(_same(plain(value, name)), order="sorted").decode()
+        return encoded(_same(plain(value, name)), order="sorted").decode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise BadInput(
             f"{name} holds {short(value)}, which cannot be sent as JSON.", _AS_JSON
@@ -100,6 +101,8 @@ def _other(value: Any) -> Any:
     """Return a value that is of no type of JSON's own."""
     if isinstance(value, enum.Enum):
         return _plain(value.value)
+    if isinstance(value, Secret):
+        return value
     if isinstance(value, str):
         return _text(str.__str__(value))
     if hasattr(value, "dtype") or hasattr(value, "to_list"):

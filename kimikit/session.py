@@ -25,12 +25,13 @@ from kimikit.money.ledger import Ledger
 from kimikit.notebook.screen import arm
 from kimikit.params import OF_A_VIEW, ChatParams, takes_chat_params
 from kimikit.reusing import Reusing
+from kimikit.secrets import Key, hidden
 from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Reply
 from kimikit.wire import Stream
-from kimikit.wire.secrets import Key
+from kimikit.wire.hosts import hidden_address
 
 if TYPE_CHECKING:
     import httpx
@@ -106,7 +107,8 @@ class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
         **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
-        api_key = Key.of(api_key)
+        api_key, host = Key.of(api_key), hidden(host)
+        base_url = hidden_address(base_url)
         model = defaults.pop("model", None)
         recorder = recorder_of(
             host, record=record, replay=replay, path=path, speed=speed, cycle=cycle
@@ -136,7 +138,7 @@ class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
         )
         again = weakref.WeakMethod(self._ask_again)
         self._connection.continued_by(again)
-        self.ledger.secrets.update(self._connection.secrets)
+        self.ledger.secrets.update(self._connection.client.secrets_in_use)
         self.ledger.askers[profile.name] = again
         self.why = why(host, base_url, profile, recorder)
         if self._connection.embedded and host is None:

@@ -18,6 +18,7 @@ from kimikit.footer import footer
 from kimikit.host import Host, HostModel
 from kimikit.inspecting import Inspectable
 from kimikit.sent import Sent
+from kimikit.secrets import Travels
 from kimikit.shown import Renderable, call_text
 from kimikit.usage import Price, Usage
 
@@ -36,7 +37,7 @@ BEGIN = 80
 """Characters of an answer that its ``repr`` begins with."""
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(Travels, msgspec.Struct, frozen=True):
     """One call that the model asks for.
 
     Attributes:
@@ -141,7 +142,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         return html.clean(self.text)
 
 
-class Reply(Inspectable, Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Reply(Travels, Inspectable, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """One answer, whole or as far as it came; its ``str()`` is its text.
 
     Attributes:

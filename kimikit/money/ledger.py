@@ -29,9 +29,9 @@ from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
 from kimikit.sent import Again
+from kimikit.secrets import redact, without
 from kimikit.shown import Renderable, Section
 from kimikit.types import Call, Reply, Usage
-from kimikit.wire.secrets import redact, without
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 

@@ -27,6 +27,7 @@ from kimikit.prompting.history import (
     with_picture,
 )
 from kimikit.prompting.tree import Branch, State, Tree, Turn
+from kimikit.secrets import stripped
 from kimikit.types import ChatClient, Reply, Usage
 
 ANSWER_ROOM = 1024
@@ -207,7 +208,11 @@ class Conversation:
         return Tree(turns=turns, branches=branches, current=self.name)
 
     def save(self, path: str | Path) -> None:
-        """Write all branches as JSON; a file that is there is replaced whole."""
+        """Write all branches as JSON; a file that is there is replaced whole.
+
+        It holds no secrets: parameters with one, such as a header's, are left out and
+        have to be passed again, and a key in use is cut out of what was said.
+        """
         target = Path(path)
         half = target.with_name(f".{target.name}.{os.getpid()}")
         tree = self.tree()
@@ -216,7 +221,8 @@ class Conversation:
             for name, branch in tree.branches.items()
         }
         data = msgspec.json.encode(replace(tree, branches=branches))
-        half.write_bytes(msgspec.json.format(data, indent=1))
+        text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
+        half.write_text(text, encoding="utf-8")
         half.replace(target)
 
     @classmethod
@@ -395,9 +401,10 @@ def _ending(reply: Reply) -> State:
 
 def _saved(params: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {name: plain(value, name) for name, value in params.items()}
+        kept = {name: plain(value, name) for name, value in params.items()}
     except BadInput as exc:
         raise BadInput(
             f"A parameter cannot be saved as JSON: {exc.what}",
             "Give it to say() with each question instead.",
         ) from exc
+    return dict(stripped(kept))  # stars would be sent as a key

@@ -12,13 +12,14 @@ import msgspec
 from kimikit import html
 from kimikit.footer import spent
 from kimikit.prompting.history import kind_of
+from kimikit.secrets import Travels
 from kimikit.shown import Renderable, Table
 from kimikit.types import Usage
 
 State = Literal["whole", "stopped", "cut off", "failed", "edited"]
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(Travels, msgspec.Struct, frozen=True, kw_only=True):
     """A question with its answer, and what it took.
 
     Attributes:

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from kimikit.wire.secrets import redact
+from kimikit.secrets import redact
 from kimikit.wire.unpack import BadPacking, unpacker
 
 Mask = Callable[[str], str]

@@ -14,10 +14,10 @@ from kimikit.errors import NotRecorded
 from kimikit.plain import as_json, digest
 from kimikit.replay.file import Question
 from kimikit.replay.masks import STARS, mask_of
+from kimikit.secrets import masked
 from kimikit.types import Host
 from kimikit.wire.network import is_loopback
 from kimikit.wire.recorder import Asked
-from kimikit.wire.secrets import masked
 
 LOOKED_AT = 5_000
 """Recorded questions among which the nearest is looked for."""

@@ -17,9 +17,9 @@ from kimikit.footer import day
 from kimikit.replay.file import Answer, Question, RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import name_of, not_recorded, question
+from kimikit.secrets import redact
 from kimikit.types import Host, Price
 from kimikit.wire.recorder import STOPPED, Asked, Exchange
-from kimikit.wire.secrets import redact
 
 _HEADERS = re.compile(
     r"content-(?:type|encoding|length)|location|retry-after.*|.*ratelimit.*"

@@ -14,6 +14,7 @@ import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.plain import as_json, digest, plain, short
+from kimikit.secrets import masked
 from kimikit.types import AnswerStore, Reply
 from kimikit.wire.keys import PATIENCE, each_picture, picture
 
@@ -71,6 +72,7 @@ class Grid(msgspec.Struct, frozen=True):
             named = [each_picture(value, "name") for value in values]
             text = ",".join(sorted(map(as_json, named)))
             told = len(text) <= 60 and name not in ("prompt", "extra_headers")
+            told = told and masked(named, name) == named
             said = text if told else "#" + digest(text)
             parts.append(f"{name}={quote(said, safe=',.#')}")
         return ";".join(parts)
@@ -211,7 +213,7 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
 
 def label(name: str, value: Any) -> Label:
     """Return what stands for ``value`` in tables: itself, or a short text for it."""
-    value = each_picture(value, "name")
+    value = masked(each_picture(value, "name"), name)
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if name == "tools" and isinstance(value, list):

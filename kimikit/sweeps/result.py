@@ -153,7 +153,7 @@ class Sweep(Renderable, Outcome, frozen=True, kw_only=True, dict=True):
             )
             for trial in self.trials
         ]
-        return msgspec.json.encode(out).decode()
+        return html.without_secrets(msgspec.json.encode(out).decode())
 
     @classmethod
     def from_json(cls, text: str | bytes, *, embed: Embed | None = None) -> Sweep:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, nearest
+from kimikit.secrets import masked
 from kimikit.tools.tool import Tool
 from kimikit.tools.values import (
     Run,
@@ -234,7 +235,7 @@ class Task(msgspec.Struct, kw_only=True):
             messages=self.messages,
             stop_reason=self.stop or "interrupted",
             tools=tuple(self.tools.values()),
-            params=self.params,
+            params=masked(self.params),
             duration_s=self.now_s(),
             base_url=self.base_url,
             notes=tuple(self.notes),

@@ -13,8 +13,9 @@ import msgspec
 from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.footer import total_cost, total_usage
+from kimikit.secrets import Travels
 from kimikit.shown import Renderable
-from kimikit.tools import code, views
+from kimikit.tools import views
 from kimikit.tools.tool import Tool
 from kimikit.types import Delta, Reply, ToolCall, Usage, Wait
 from kimikit.wire.calls import tidy
@@ -25,7 +26,7 @@ StopReason = Literal[
 ]  # fmt: skip
 
 
-class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+class ToolResult(Travels, msgspec.Struct, frozen=True, kw_only=True):
     """One call and what became of it.
 
     Attributes:
@@ -67,7 +68,7 @@ class Step(msgspec.Struct, frozen=True):
     started_s: float = 0.0
 
 
-class Run(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Run(Travels, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """A task worked on with tools, as far as it came; its ``str()`` is its text.
 
     Attributes:
@@ -118,10 +119,6 @@ class Run(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def to_messages(self) -> list[dict[str, Any]]:
         """Return a copy of the conversation, to go on from or to send elsewhere."""
         return copy.deepcopy(self.messages)
-
-    def to_code(self) -> str:
-        """Return a script that repeats the run with the ``openai`` package alone."""
-        return code.script(self)
 
     def timeline(self, *, ax: Any = None) -> Any:
         """Draw model turns and tool calls over time and return the figure."""

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from kimikit import errors
+from kimikit.secrets import redact
 from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
 from kimikit.wire.coerce import mend
 from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
-from kimikit.wire.secrets import redact
 from kimikit.wire.sse import BOM, Decoder
 from kimikit.wire.unpack import BadPacking, Unpacker, is_packed, unpacker
 from kimikit.wire.usage import estimate_prompt, weigh

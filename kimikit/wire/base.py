@@ -8,7 +8,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
-from kimikit import errors
+import msgspec
+
+from kimikit import errors, secrets
 from kimikit.handle import Handle
 from kimikit.params import (
     NOT_OF_A_TEXT,
@@ -17,13 +19,13 @@ from kimikit.params import (
     takes_chat_params,
 )
 from kimikit.plain import plain
+from kimikit.secrets import Key
 from kimikit.sent import Again, Sent
 from kimikit.types import Call, Host, Observer, Pricer, Reply, Watch
-from kimikit.wire import hosts, options, requests, secrets
+from kimikit.wire import hosts, options, requests
 from kimikit.wire.answer import Answer, Request
 from kimikit.wire.keys import address
 from kimikit.wire.recorder import Asked, Recorder, everywhere
-from kimikit.wire.secrets import Key
 from kimikit.wire.streams import AsyncStream, Stream
 
 CONNECT_S = 20.0
@@ -68,6 +70,10 @@ class Base(Handle, Generic[_S]):
 
     _stream: type[_S]
     _blocks = False  # whether a call returns when its answer is there
+    host: Host
+    key: Key
+    headers: dict[str, str | None]
+    defaults: dict[str, Any]
 
     @takes_chat_params()
     def __init__(
@@ -84,7 +90,8 @@ class Base(Handle, Generic[_S]):
         **defaults: Unpack[ChatParams],
     ) -> None:
         # Wrapped before anything can fail: a traceback shows what is local here.
-        api_key = Key.of(api_key)
+        api_key, host = Key.of(api_key), secrets.hidden(host)
+        base_url = hosts.hidden_address(base_url)
         headers = options.headers(defaults.pop("extra_headers", None))
         given: dict[str, Any] = dict(defaults)
         model, timeout = given.pop("model", None), given.pop("timeout", None)
@@ -99,7 +106,7 @@ class Base(Handle, Generic[_S]):
             hosts.key_of(self.host) if api_key is None else api_key
         ).check()
         self.timeouts: dict[str, float] = _timeouts(timeout, _LIMITS)
-        self.headers: dict[str, str | None] = headers
+        self.headers = headers
         self.retries: int = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer
@@ -114,6 +121,7 @@ class Base(Handle, Generic[_S]):
         own = weakref.WeakMethod(self._ask_again) if self._blocks else None
         self.asker: Again | None = own
         self._elsewhere = bool(address(self.host))
+        secrets.in_use(self.secrets_in_use)
         self._connect(transport)
 
     def _ask_again(
@@ -135,6 +143,17 @@ class Base(Handle, Generic[_S]):
 
     def _connect(self, transport: Any) -> None:
         raise NotImplementedError
+
+    @property
+    def secrets_in_use(self) -> frozenset[Key]:
+        """The key, and what every request holds in headers and body that hides."""
+        # Written out: mypy does not follow the circle of imports here.
+        headers: dict[str, str] = options.sent_headers(self.headers)
+        found: list[str] = [
+            *secrets.secrets_in(headers),
+            *secrets.secrets_in(self.defaults),
+        ]
+        return frozenset((self.key, *map(Key, found)))
 
     @takes_chat_params()
     def stream(
@@ -247,7 +266,7 @@ class Base(Handle, Generic[_S]):
             where=where,
             body=request.content,
             kind=sent.get("content-type", ""),
-            keys=(self.key, *map(Key, secrets.secrets_in(sent))),
+            keys=(self.key, *map(Key, _secrets_of(request))),
         )
 
     def answer(
@@ -265,27 +284,46 @@ class Base(Handle, Generic[_S]):
         """
         self.path(endpoint)
         sent: dict[str, str] = options.sent_headers(self.headers, own.headers)
-        hidden: tuple[str, ...] = (*secrets.secrets_in(sent), *secrets.secrets_in(body))
+        kept: list[str] = [
+            *secrets.secrets_in(sent),
+            *secrets.secrets_in(body, apart=_WORDS),
+        ]
+        secrets.in_use(kept)
         call = Call(
             id=uuid.uuid4().hex,
             endpoint=endpoint,
             host=self.host,
             model=str(body.get("model", "")),
-            body=secrets.masked(body) if hidden else body,
+            body=secrets.masked(body) if kept else body,
             created=time.time(),
             meta=dict(meta or {}),
         )
         limits = _timeouts(own.timeout, self.timeouts)
         return Answer(
             call,
-            Request(body, sent, limits, (self.key, *map(Key, hidden))),
+            Request(body, sent, limits, (self.key, *map(Key, kept))),
             observers=() if endpoint in FREE else self._observers,
             pricer=self.pricer,
             watch=watch,
         )
 
 
+_WORDS = frozenset({"messages", "prompt", "input", "documents", "query"})
+"""Fields of a body that hold what a person wrote, and no secret by its name."""
 _LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
+
+
+def _secrets_of(request: Any) -> list[str]:
+    """Return the secrets in the headers and the body of an httpx request."""
+    try:
+        body = msgspec.json.decode(request.content)
+    except (ValueError, RecursionError):
+        body = {}
+    fields = body if isinstance(body, dict) else {}
+    return [
+        *secrets.secrets_in(dict(request.headers)),
+        *secrets.secrets_in(fields, apart=_WORDS),
+    ]
 
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:

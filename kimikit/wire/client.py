@@ -18,15 +18,16 @@ from collections.abc import (
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast
 
 import httpx
-import msgspec
 
 from kimikit import errors
 from kimikit.params import (
     ChatParams,
     CompletionParams,
+    hides,
     takes_chat_params,
     takes_completion_params,
 )
+from kimikit.secrets import encoded
 from kimikit.types import Reply, Watch
 from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
@@ -120,7 +121,7 @@ class _Wire(Tries, Base[_S]):
         call, sent, headers = answer.call, answer.sent, dict(answer.sent.headers)
         url = self.path(call.endpoint)
         if sent.body and not content:
-            content["content"] = msgspec.json.encode(sent.body)
+            content["content"] = encoded(sent.body)
             headers.setdefault("content-type", "application/json")
         method = "POST" if sent.body else "GET"
         limits = _limits(sent.timeouts)
@@ -174,6 +175,7 @@ def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
 def _blocking(
     plan: Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]],
 ) -> Callable[Concatenate[Client, _P], _T]:
+    @hides
     @functools.wraps(plan)
     def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return at_once(plan(self, *args, **kwargs))
@@ -370,11 +372,11 @@ class AsyncClient(_Wire[AsyncStream]):
                 pass
         return stream.reply
 
-    embed = endpoints.embed
-    rerank = endpoints.rerank
-    image = endpoints.image
-    speak = endpoints.speak
-    transcribe = endpoints.transcribe
+    embed = hides(endpoints.embed)
+    rerank = hides(endpoints.rerank)
+    image = hides(endpoints.image)
+    speak = hides(endpoints.speak)
+    transcribe = hides(endpoints.transcribe)
     models = endpoints.models
     balance = endpoints.balance
     count_tokens = endpoints.count_tokens

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.secrets import redact
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results
 from kimikit.wire.coerce import as_count, as_decimal, as_list, as_str, mend, read_json
-from kimikit.wire.secrets import redact
 
 _T = TypeVar("_T")
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kimikit import errors, html
+from kimikit.secrets import redact
 from kimikit.types import Call
 from kimikit.wire.quota import is_used_up
 from kimikit.wire.reports import WORDS_LIMIT, Report, read_report
 from kimikit.wire.rules import matching
-from kimikit.wire.secrets import redact
 
 LONGEST_WAIT_S = 60.0
 """The longest pause before a new try, whatever the host asks for."""

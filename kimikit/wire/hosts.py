@@ -10,14 +10,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
 from kimikit.plain import plain
+from kimikit.secrets import Key, Secret, hidden, redact
 from kimikit.types import Host, HostModel
-from kimikit.wire.secrets import Key, redact
 
 TABLE = Path(__file__).parent.parent / "data" / "hosts.json"
 LOCAL = "local"
@@ -68,14 +69,20 @@ def resolve(
         BadInput: If ``base_url`` is not an HTTP address.
     """
     if base_url is not None:
-        base_url = _checked(base_url)
+        base_url = _checked(hidden_address(base_url))
+    name = hidden(name)  # which may be a key that was meant as one
     model = plain(model, "model")  # an enumeration's member stands for its value
     name = plain(name, "host") if isinstance(name, str) else name
     known, chosen = profiles(), name
     if name is None and base_url is None:
         # No local name for the environment: a traceback would show all its keys.
         chosen = (os.environ if env is None else env).get("KIMIKIT_HOST")
-    own = "" if isinstance(chosen, Host) else str(chosen or "").strip()
+    own = "" if isinstance(chosen, Host | Secret) else str(chosen or "").strip()
+    if isinstance(chosen, Secret):
+        raise UnknownHost(
+            f"No host is called {redact(chosen.value.strip())!r}; it looks like a key.",
+            "Pass the key as api_key=, or set the host's environment variable.",
+        )
     host = chosen if isinstance(chosen, Host) else known.get(own.lower())
     if host is None and base_url:
         twin = _at(base_url) or Host(
@@ -85,18 +92,14 @@ def resolve(
         )
         host = msgspec.structs.replace(twin, name=own or twin.name)
     elif host is None and own:
-        shown = redact(own)
-        if shown != own:
-            raise UnknownHost(
-                f"No host is called {shown!r}; it looks like a key.",
-                "Pass the key as api_key=, or set the host's environment variable.",
-            )
         raise UnknownHost(
             f"No host is called {own[:80]!r}.{nearest(own[:80], known)}",
             f"Use one of {', '.join(known)}, or pass base_url= for any other.",
         )
     elif host is None:
         host = known[_first_with_key(os.environ if env is None else env)]
+    if isinstance(chosen, Host) and host.base_url and not base_url:
+        base_url = _checked(hidden_address(host.base_url))
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
 
@@ -162,8 +165,25 @@ def _first_with_key(env: Mapping[str, str]) -> str:
     return next(keyed, LOCAL)
 
 
+def hidden_address(base_url: Any) -> Any:
+    """Return an address as a text that hides, if it may hold more than an address."""
+    if not isinstance(base_url, str) or re.fullmatch(
+        r"https?://[\w.-]+(?::\d{1,5})?(?:/[\w./~-]{0,200})?", base_url.strip(), re.A
+    ):
+        return base_url
+    return Secret(base_url)
+
+
 def _checked(base_url: str) -> str:
-    text = base_url.strip() if isinstance(base_url, str) else ""
+    """Return an address without what is added to it here."""
+    try:
+        return _read_address(base_url)
+    except BadInput as exc:
+        raise exc.with_traceback(None)  # noqa: B904 - frames show what is local
+
+
+def _read_address(base_url: str) -> str:
+    text = str.__str__(base_url).strip() if isinstance(base_url, str) else ""
     try:
         parts = urlsplit(text)
         fits = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)

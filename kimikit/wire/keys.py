@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from kimikit.plain import plain
+from kimikit.secrets import Secret
 from kimikit.types import Host
 from kimikit.wire.hosts import profiles
 from kimikit.wire.requests import image_url
@@ -127,5 +128,7 @@ def _hash(parts: list[Any]) -> str:
 
 
 def _plain_or_shown(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.value
     schema = getattr(value, "schema", None)
     return schema if isinstance(schema, dict) else plain(value)

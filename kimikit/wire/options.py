@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kimikit.errors import BadInput
 from kimikit.params import refuse_elsewhere
 from kimikit.plain import plain
+from kimikit.secrets import Secret, hidden
 
 
 class Options(NamedTuple):
@@ -78,7 +79,9 @@ def headers(given: Mapping[str, Any] | None) -> dict[str, str | None]:
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = str(value)
         if value is None or (isinstance(value, str) and _is_header(value)):
-            out[str(name)] = None if value is None else str.__str__(value).strip()
+            text = None if value is None else str.__str__(value).strip()
+            secret = isinstance(value, Secret)
+            out[str(name)] = Secret(text) if secret else hidden(text, str(name))
             continue
         raise BadInput(
             f"The header {name} in extra_headers is no text of one line.",

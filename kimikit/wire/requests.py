@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from kimikit.errors import BadInput, BadTool
 from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.plain import plain
+from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features
 from kimikit.wire.hosts import model_facts
@@ -345,7 +344,7 @@ def build(
 
 def _json(value: Any, what: str) -> str:
     try:
-        return msgspec.json.encode(value).decode()
+        return encoded(value).decode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise BadInput(
             f"{what.capitalize()} cannot be sent: {exc}.", "Pass JSON."

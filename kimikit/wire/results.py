@@ -13,6 +13,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.footer import day
+from kimikit.secrets import Travels
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
 from kimikit.wire.coerce import as_count, as_dict
@@ -21,7 +22,7 @@ AUDIO_SHOWN = 5_000_000
 """Bytes of speech that a saved notebook carries; more, and it only names the file."""
 
 
-class Result(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Result(Travels, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What all results share.
 
     Attributes:

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kimikit import errors
+from kimikit.secrets import Key, redact
 from kimikit.types import Wait
 from kimikit.wire import endpoints, faults, network, options
 from kimikit.wire.answer import Answer
 from kimikit.wire.bodies import REDIRECTS, Bodies
 from kimikit.wire.recorder import REPLAYED
-from kimikit.wire.secrets import Key, redact
 from kimikit.wire.unpack import BadPacking
 
 LOOK_S = 5.0

@@ -1,21 +1,16 @@
 """A run can be looked at as text, HTML, a figure and a script, and saved so."""
 
-import ast
 import base64
 import re
-import subprocess
-import sys
 
 import matplotlib as mpl
 import msgspec
 import pytest
-from support.kernel import running_kernel
-from support.scripts import Scripted, call, calls, scripted_host, whole
+from support.scripts import Scripted, call, calls
 
-from kimikit.tools import Tool, run, tool, views
+from kimikit.tools import run, tool, views
 from kimikit.tools.values import ToolResult
-from kimikit.types import Host, Reply, ToolCall, Usage
-from kimikit.wire.client import Client
+from kimikit.types import Reply, ToolCall, Usage
 
 mpl.use("Agg")
 
@@ -133,102 +128,3 @@ def test_a_figure_is_drawn_where_one_is_asked_for():
     figure, ax = plt.subplots()
     assert finished().timeline(ax=ax) is figure
     plt.close(figure)
-
-
-def test_the_script_repeats_the_run_without_us(tmp_path):
-    """It is run as a program against a host that answers in one piece."""
-    pytest.importorskip("openai")
-    message = {"role": "assistant", "content": None}
-    message["tool_calls"] = [call("add", 0, a=1, b=2).to_dict()]
-    answers = (whole(message), whole({"role": "assistant", "content": "It is 3."}))
-    with scripted_host(*answers, *answers) as (url, bodies):
-        host = Host(name="x", base_url=url, model="kimi-k2-instruct")
-        with Client(host, api_key="k") as client:
-            script = run(client, "1 + 2?", [add], temperature=0.6).to_code()
-        (tmp_path / "script.py").write_text(script)
-        done = subprocess.run(
-            [sys.executable, "-I", tmp_path / "script.py"],
-            env={"API_KEY": "k"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert (done.stdout, done.stderr) == ("It is 3.\n", "")
-    assert bodies[2]["tools"] == bodies[0]["tools"]
-    assert bodies[2]["temperature"] == 0.6
-    assert bodies[3]["messages"][-1]["content"] == "3"
-
-
-NOTEBOOK = """
-import statistics as stats
-from collections import Counter
-from typing import Annotated, Literal
-from support.kernel import running_kernel
-from support.scripts import Scripted, call, calls
-from kimikit.tools import run, tool
-from kimikit.types import Reply
-
-CELSIUS = {"lagos": [30, 32], "paris": [12]}
-Unit = Literal["c", "f"]
-
-def known(city):
-    return known(city.lower()) if city.lower() != city else CELSIUS[city]
-
-@tool
-def weather(city: Annotated[str, "A city."], unit: Unit = "c") -> dict:
-    "Weather."
-    return {"city": city, "celsius": stats.mean(known(city))}
-
-def maker(step):
-    @tool(name="count-up", description="with a def in it: def x(")
-    async def count(text: str) -> int:
-        # Comments stay.
-        return Counter(text).total() + step
-    return count
-
-client = Scripted(calls(call("weather", 0, city="Lagos")), Reply(text="x"))
-script = run(client, "go", [weather, maker(5)]).to_code()
-"""
-
-
-def test_the_script_brings_along_what_notebook_functions_use(tmp_path):
-    pytest.importorskip("openai")
-    made = [call("weather", 0, city="Lagos"), call("count-up", 1, text="abc"),
-            call("weather", 2, city="Atlantis"), call("nope", 3)]  # fmt: skip
-    message = {"role": "assistant", "tool_calls": [c.to_dict() for c in made]}
-    answers = (whole(message), whole({"role": "assistant", "content": "Done."}))
-    with running_kernel() as kernel, scripted_host(*answers) as (url, bodies):
-        kernel.run(NOTEBOOK)
-        script = ast.literal_eval(kernel.run("1", value="script").result)
-        assert "# Comments stay." in script
-        script = script.replace("base_url=''", f"base_url={url!r}")
-        (tmp_path / "script.py").write_text(script)
-        done = subprocess.run(
-            [sys.executable, "-I", "-W", "error", tmp_path / "script.py"],
-            env={"API_KEY": "k"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("Done.\n", "")
-    told = [m["content"] for m in bodies[-1]["messages"] if m["role"] == "tool"]
-    assert told == [
-        '{"city": "Lagos", "celsius": 31}',
-        "8",
-        "Error: KeyError: 'atlantis'",
-        "Error: KeyError: 'nope'",
-    ]
-
-
-class Shelf:
-    @tool
-    def look(self, name: str) -> str:
-        """Look."""
-        return name
-
-
-@pytest.mark.parametrize(
-    "made", [Tool.from_schema("to-print", "Print.", {"type": "object"}, print),
-             Shelf().look],
-)  # fmt: skip
-def test_functions_without_a_source_leave_a_place_in_the_script(made):
-    script = run(Scripted(Reply(text="x")), "go", [made]).to_code()
-    assert f"paste the code of {made.name} here" in script
-    compile(script, "<script>", "exec")

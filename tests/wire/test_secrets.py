@@ -17,8 +17,8 @@ from support.both import KEY, Both
 from support.fault_server import CLOSE, FaultServer, plain, sse
 
 from kimikit import Kimi, errors
+from kimikit.secrets import Key, masked, names_secret, redact, without
 from kimikit.wire import Client
-from kimikit.wire.secrets import Key, masked, names_secret, redact, without
 
 SECRET = "sk-SeCrEtKeY0123456789abcdef"
 STOP = (chunk("stop"), DONE)

@@ -1,0 +1,287 @@
+"""Secrets in whatever is passed: hidden on entry, and in nothing that is kept."""
+
+import contextlib
+import json
+import pickle
+import sys
+import time
+import traceback
+from typing import Any
+
+import pytest
+from support.answers import DONE, chunk, text
+from support.fault_server import CLOSE, FaultServer, sse
+
+from kimikit import Conversation, Kimi, errors
+from kimikit.prompting import vote
+from kimikit.secrets import (
+    Key,
+    Secret,
+    cut,
+    encoded,
+    hidden,
+    in_use,
+    masked,
+    names_secret,
+    redact,
+    secrets_in,
+    stripped,
+)
+from kimikit.tools import tool
+
+SECRET = "tok-5ecretSecretSecret42"
+HEADERS = {"X-Api-Key": SECRET}
+SHAPES: dict[str, Any] = {
+    "a dict": {"api_key": SECRET},
+    "in a list": {"tools": [{"type": "mcp", "headers": {"Authorization": SECRET}}]},
+    "in a tuple": ({"a": ({"password": SECRET},)},),
+    "a list of it": {"api_keys": [SECRET, "other-secret-000000001"]},
+    "by its neighbour": {"headers": [{"name": "X-Auth-Token", "value": SECRET}]},
+    "deep": json.loads('{"a":' * 90 + json.dumps({"token": SECRET}) + "}" * 90),
+}
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_form_is_hidden_and_sent(name: str) -> None:
+    given = SHAPES[name]
+    found = hidden(given)
+    assert SECRET not in repr(found) + repr(masked(given)) + repr(stripped(given))
+    assert SECRET in secrets_in(given)
+    assert json.loads(encoded(found)) == json.loads(json.dumps(given))
+    assert SECRET not in repr(encoded(found))
+
+
+def test_bytes_and_addresses_and_shapes_hide() -> None:
+    given = {
+        "password": b"hunter2",
+        "url": "https://me:hunter2@x.test/a",
+        "k": "sk-" + "a1" * 9,
+    }
+    shown = repr(hidden(given))
+    assert "hunter2" not in shown
+    assert "a1a1" not in shown
+    assert redact("at https://me:hunter2@x.test/a") == "at https://***@x.test/a"
+    assert redact("git clone ssh://git@x.test/a") == "git clone ssh://git@x.test/a"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("x-amz-security-token", True), ("hf_token", True), ("private_key", True),
+        ("passphrase", True), ("Ocp-Apim-Subscription-Key", True), ("pad_token", False),
+        ("next_page_token", False), ("max_tokens", False), ("keyboard", False),
+        ("token_ids", False), ("monkey", False),
+    ],
+)  # fmt: skip
+def test_names(name: str, is_one: bool) -> None:
+    assert names_secret(name) is is_one
+
+
+def test_a_tools_parameter_is_no_secret() -> None:
+    @tool
+    def sign_in(user: str, password: str) -> str:
+        """Sign in."""
+        return user + password
+
+    assert masked({"tools": [sign_in.schema]}) == {"tools": [sign_in.schema]}
+    assert secrets_in({"tools": [sign_in.schema]}) == []
+
+
+def test_a_secret_is_no_value_of_a_pickle() -> None:
+    with pytest.raises(TypeError):
+        pickle.dumps(Secret("x"))
+    assert isinstance(Key("x"), Secret)
+
+
+def made(server: FaultServer, tmp_path: Any, **more: Any) -> Kimi:
+    told = sse(*text(f"you sent {SECRET}"), chunk("stop"), DONE)
+    server.play(told)
+    return Kimi(
+        base_url=server.url, api_key="k" * 20, model="m", show=False, max_retries=0,
+        ledger=tmp_path / "l.sqlite3", **more,
+    )  # fmt: skip
+
+
+def everything(found: Any, tmp_path: Any) -> dict[str, bytes]:
+    """All that is shown, pickled and written of a result."""
+    pages = {
+        "repr": repr(found),
+        "html": getattr(found, "_repr_html_", str)(),
+        "markdown": getattr(found, "to_markdown", str)(),
+        "json": getattr(found, "to_json", str)(),
+    }
+    out = {name: page.encode() for name, page in pages.items()}
+    out["pickle"] = pickle.dumps(found)
+    for path in tmp_path.iterdir():
+        out[path.name] = path.read_bytes()
+    return out
+
+
+WORK: dict[str, Any] = {
+    "chat": lambda k, **p: k.chat("q", **p),
+    "run": lambda k, **p: k.run("q", [], **p),
+    "sweep": lambda k, **p: k.sweep("q", temperature=[0, 1], repeats=1, progress=False, name="s", **p),
+    "axis": lambda k, **p: k.sweep(
+        "q", repeats=1, progress=False, name="s",
+        extra_body=[{"api_key": SECRET}, {"api_key": SECRET + "2"}], extra_headers=p["extra_headers"],
+    ),
+    "vote": lambda k, **p: vote(k, "q", n=2, **p),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_nothing_that_is_kept_holds_a_secret(
+    name: str, server: FaultServer, tmp_path: Any
+) -> None:
+    """Though the host echoes it in every answer."""
+    kimi = made(server, tmp_path)
+    body = {"plugins": [{"id": "web", "auth": {"token": SECRET}}]}
+    found = WORK[name](kimi, extra_headers=HEADERS, extra_body=body)
+    assert server.requests[0].headers["x-api-key"] == SECRET, "it was sent"
+    kimi.close()
+    kimi.ledger.close()
+    held = [
+        n for n, page in everything(found, tmp_path).items() if SECRET.encode() in page
+    ]
+    assert held == []
+    assert pickle.loads(pickle.dumps(found)) is not None
+
+
+def test_a_saved_conversation_holds_none_and_goes_on(
+    server: FaultServer, tmp_path: Any
+) -> None:
+    kimi = made(server, tmp_path)
+    body = {"plugins": [{"id": "web", "api_key": SECRET}], "top_k": 3}
+    talk = kimi.conversation(extra_headers={**HEADERS, "X-Title": "t"}, extra_body=body)
+    talk.say(f"mine is {SECRET}")
+    talk.save(tmp_path / "talk.json")
+    assert SECRET not in (tmp_path / "talk.json").read_text()
+    again = Conversation.load(tmp_path / "talk.json", kimi)
+    assert SECRET not in repr(again._branch.params), again._branch.params
+    again.say("go on")
+    assert len(server.requests) == 2
+    request = server.requests[-1]
+    assert request.json["plugins"] == [{"id": "web"}], "stars are not sent as a key"
+    assert "x-api-key" not in request.headers
+    assert request.headers["x-title"] == "t"
+    kimi.close()
+    kimi.ledger.close()
+
+
+def test_a_recording_holds_none(server: FaultServer, tmp_path: Any) -> None:
+    kimi = made(server, tmp_path, record=tmp_path / "r.kimi")
+    asked: Any = {
+        "extra_body": {"plugins": [{"api_key": SECRET}]},
+        "extra_headers": HEADERS,
+    }
+    first = kimi.chat("q", **asked)
+    assert SECRET in first.text
+    kimi.close()
+    kimi.ledger.close()
+    from kimikit.replay import RecordingFile
+
+    ((_, question, answer),) = RecordingFile(tmp_path / "r.kimi").rows()
+    assert SECRET not in question.body
+    assert SECRET.encode() not in b"".join(data for _, data in answer.pieces)
+    replay = Kimi("replay", path=tmp_path / "r.kimi", speed=None, show=False)
+    assert replay.chat("q", **asked).text == "you sent " + "*" * len(SECRET)
+
+
+def locals_of(error: BaseException | None) -> list[str]:
+    found = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                for name, value in frame.f_locals.items():
+                    with contextlib.suppress(AttributeError):  # of what is half made
+                        found.append(f"{frame.f_code.co_qualname} {name} {value!r}")
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def fails(_: Any) -> None:
+    raise ZeroDivisionError
+
+
+CALLS: dict[str, Any] = {
+    "a bad parameter": lambda k, **p: k.chat("q", temperature=9, **p),
+    "a bad body": lambda k, **p: k.chat(
+        "q", extra_body={"api_key": SECRET, "x": {1, 2}}
+    ),
+    "a misspelt option": lambda k, **p: k.chat("q", temprature=1, **p),
+    "a view that fails": lambda k, **p: k.client.chat("q", watch=fails, **p),
+    "an embedding": lambda k, **p: k.embed(5, **p),
+    "a sweep": lambda k, **p: k.sweep("q", seed=[1], repeats=0, **p),
+    "a run": lambda k, **p: k.run("q", [5], **p),
+    "a conversation": lambda k, **p: k.conversation(**p).say("q", temperature="x"),
+    "a host that ends": lambda k, **p: k.chat("q", **p),
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="names of frames")
+@pytest.mark.parametrize("name", CALLS)
+def test_no_traceback_shows_one(name: str, server: FaultServer, tmp_path: Any) -> None:
+    kimi = made(server, tmp_path)
+    server.scripts.clear()
+    server.play(sse(*text("hi"), chunk("stop"), DONE))
+    if name == "a host that ends":
+        server.scripts.clear()
+        server.play(CLOSE)
+    body = {"plugins": [{"api_key": SECRET, "url": f"https://a:{SECRET}@h.test/"}]}
+    with pytest.raises((errors.KimiError, ZeroDivisionError)) as caught:
+        CALLS[name](kimi, extra_headers=HEADERS, extra_body=body)
+    shown = [*locals_of(caught.value), *traceback.format_exception(caught.value)]
+    assert [line for line in shown if SECRET in line] == []
+    kimi.close()
+    kimi.ledger.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"base_url": f"https://user:{SECRET}@h.test/v1"}, {"base_url": f"https://{SECRET}@h.test"},
+        {"base_url": f"https://h.test/v1?key={SECRET}"}, {"base_url": f"h.test/v1?key={SECRET}"},
+        {"base_url": f"https://h.test:{SECRET}/v1"}, {"host": f"sk-{SECRET}"},
+    ],
+)  # fmt: skip
+def test_what_is_pasted_in_the_wrong_place_hides(given: dict[str, str]) -> None:
+    with pytest.raises(errors.KimiError) as caught:
+        Kimi(**given, model="m")  # type: ignore[arg-type]
+    shown = [*locals_of(caught.value), str(caught.value), caught.value._repr_html_()]
+    assert [line for line in shown if SECRET in line] == []
+
+
+def test_a_host_of_ones_own_is_checked_as_an_address_is() -> None:
+    from kimikit import Host
+
+    with pytest.raises(errors.BadInput, match="more than an address"):
+        Kimi(Host(name="x", base_url=f"https://{SECRET}@h.test/v1"), model="m")  # type: ignore[arg-type]
+
+
+def test_what_may_be_a_word_is_not_cut_out_of_answers() -> None:
+    in_use(["not-needed", "placeholder-for-a-key", "x1"])
+    said = "A placeholder-for-a-key is not-needed x1."
+    assert cut(said) == said
+    in_use([SECRET])
+    assert cut({"a": [said, SECRET]}) == {"a": [said, "***"]}
+
+
+@pytest.mark.parametrize(
+    "part", ["://", "://a:", "https://aaaaaaaaaaaaaaaaaaaa:", "sk-a", "Bearer "]
+)
+def test_the_search_is_linear(part: str) -> None:
+    def work(size: int) -> float:
+        data, best = part * (size // len(part)), sys.float_info.max
+        for _ in range(3):
+            begun = time.process_time()
+            redact(data)
+            best = min(best, time.process_time() - begun)
+        return best
+
+    assert work(200_000) < 6 * work(100_000) + 0.05

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.sent import Again
 from kimikit.secrets import Key
+from kimikit.sent import Again
 from kimikit.types import Host
 from kimikit.wire import AsyncClient, Client, hosts
 from kimikit.wire.recorder import everywhere

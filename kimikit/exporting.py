@@ -12,7 +12,9 @@ from kimikit.errors import BadInput
 from kimikit.host import Host
 from kimikit.sent import Sent
 
-_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = re.compile(
+    r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 """Controls and marks that reorder text, which JSON alone would leave as they are."""
 
 KEY_VARIABLE = "KIMIKIT_API_KEY"

@@ -17,8 +17,8 @@ from kimikit import html
 from kimikit.footer import footer
 from kimikit.host import Host, HostModel
 from kimikit.inspecting import Inspectable
-from kimikit.sent import Sent
 from kimikit.secrets import Travels
+from kimikit.sent import Sent
 from kimikit.shown import Renderable, call_text
 from kimikit.usage import Price, Usage
 
@@ -142,7 +142,9 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         return html.clean(self.text)
 
 
-class Reply(Travels, Inspectable, Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Reply(
+    Travels, Inspectable, Renderable, msgspec.Struct, frozen=True, kw_only=True
+):
     """One answer, whole or as far as it came; its ``str()`` is its text.
 
     Attributes:

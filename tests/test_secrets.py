@@ -285,3 +285,15 @@ def test_the_search_is_linear(part: str) -> None:
         return best
 
     assert work(200_000) < 6 * work(100_000) + 0.05
+
+
+def test_a_command_for_a_shell_holds_nothing_that_a_terminal_acts_on(
+    server: FaultServer, tmp_path: Any
+) -> None:
+    kimi = made(server, tmp_path)
+    reply = kimi.chat("\x9b31m \u202e \x1b]0;x\x07 é", extra_headers=HEADERS)
+    for command in (reply.curl(), reply.python()):
+        assert not [c for c in command if not c.isprintable() and c != "\n"]
+        assert SECRET not in command
+    kimi.close()
+    kimi.ledger.close()

@@ -28,8 +28,8 @@ from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
-from kimikit.sent import Again
 from kimikit.secrets import redact, without
+from kimikit.sent import Again
 from kimikit.shown import Renderable, Section
 from kimikit.types import Call, Reply, Usage
 

@@ -1,10 +1,12 @@
-"""What holds connections and keys: its copy is itself, and it does not travel."""
+"""What holds connections and keys does not travel; what travels holds no keys."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Self
 
 from kimikit.errors import BadInput
+from kimikit.secrets import cut
 
 
 class Handle:
@@ -28,3 +30,20 @@ class Handle:
             "pickled.",
             "Make a new one in the other process; replies and sweeps can be pickled.",
         )
+
+
+class Travels:
+    """A base of values that are pickled without the keys in use."""
+
+    __slots__ = ()
+    __struct_fields__: tuple[str, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        with contextlib.suppress(RecursionError):
+            fields = cut(fields)
+        return _arrived, (type(self), fields)
+
+
+def _arrived(kind: Any, fields: dict[str, Any]) -> Any:
+    return kind(**fields)

@@ -7,7 +7,6 @@ of each secret in it. ``masked`` is the form in which such fields are shown and 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -192,23 +191,6 @@ def cut(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(cut(each) for each in value)
     return value
-
-
-class Travels:
-    """A base of values that are pickled without the keys in use."""
-
-    __slots__ = ()
-    __struct_fields__: tuple[str, ...]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        with contextlib.suppress(RecursionError):
-            fields = cut(fields)
-        return _arrived, (type(self), fields)
-
-
-def _arrived(kind: Any, fields: dict[str, Any]) -> Any:
-    return kind(**fields)
 
 
 def is_certain(key: str) -> bool:

@@ -15,9 +15,9 @@ import msgspec
 
 from kimikit import html
 from kimikit.footer import footer
+from kimikit.handle import Travels
 from kimikit.host import Host, HostModel
 from kimikit.inspecting import Inspectable
-from kimikit.secrets import Travels
 from kimikit.sent import Sent
 from kimikit.shown import Renderable, call_text
 from kimikit.usage import Price, Usage

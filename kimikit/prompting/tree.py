@@ -11,8 +11,8 @@ import msgspec
 
 from kimikit import html
 from kimikit.footer import spent
+from kimikit.handle import Travels
 from kimikit.prompting.history import kind_of
-from kimikit.secrets import Travels
 from kimikit.shown import Renderable, Table
 from kimikit.types import Usage
 

@@ -13,7 +13,7 @@ import msgspec
 from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.footer import total_cost, total_usage
-from kimikit.secrets import Travels
+from kimikit.handle import Travels
 from kimikit.shown import Renderable
 from kimikit.tools import views
 from kimikit.tools.tool import Tool

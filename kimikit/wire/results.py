@@ -13,7 +13,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.footer import day
-from kimikit.secrets import Travels
+from kimikit.handle import Travels
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
 from kimikit.wire.coerce import as_count, as_dict

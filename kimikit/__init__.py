@@ -46,8 +46,8 @@ from kimikit.wire import AsyncClient, Client
 
 if TYPE_CHECKING:
     from kimikit.cli import doctor
-    from kimikit.prompting import Conversation, brief, few_shot, map_reduce, vote
-    from kimikit.tools.score import score_tool_calls
+    from kimikit.evals import score_tool_calls, vote
+    from kimikit.prompting import Conversation, brief, few_shot, map_reduce
 
 __all__ = [
     "AsyncClient",
@@ -104,8 +104,8 @@ __all__ = [
 
 _LATER = {
     "kimikit.cli": ("doctor",),
-    "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce", "vote"),
-    "kimikit.tools.score": ("score_tool_calls",),
+    "kimikit.evals": ("score_tool_calls", "vote"),
+    "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce"),
 }
 """Rooms that a chat needs nothing of: each is loaded when one of its names is used."""
 

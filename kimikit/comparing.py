@@ -14,10 +14,10 @@ from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 
 if TYPE_CHECKING:
-    from kimikit import prompting
+    from kimikit import evals
+    from kimikit.evals.patterns import Pattern
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
-    from kimikit.prompting.lab import Pattern
     from kimikit.runner.results import Results
     from kimikit.sweeps.values import Embed, Metric
     from kimikit.types import Reply
@@ -243,40 +243,43 @@ class Comparing(Session):
     @takes_chat_params(hidden=("tools", "n"))
     def lab(
         self,
-        task: prompting.Task,
+        task: evals.Task,
         patterns: Mapping[str, Pattern] | None = None,
         *,
         name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
         concurrency: int = 4,
         progress: bool = True,
         **params: Any,
-    ) -> prompting.Lab:
-        """Ask one labelled set in several ways and compare; see ``prompting.lab``.
+    ) -> evals.Lab:
+        """Ask one labelled set in several ways and compare; see ``evals.lab``.
 
         Args:
             task: The labelled set.
             patterns: Ways to ask by name, the baseline first.
             name: Makes it resumable: what was paid for is not asked again.
+            max_cost: US dollars that are not passed: no more is asked then.
             concurrency: How many questions are asked at once.
             progress: Whether to show a bar.
             **params: The same for every pattern.
 
         Example:
-            >>> from kimikit.prompting import PATTERNS, Task
+            >>> from kimikit.evals import PATTERNS, Task
             >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
             >>> task = Task(instruction="Name the city.", rows=rows)
             >>> found = kimi.lab(task, {"bare": PATTERNS["zero-shot"]}, progress=False)
             >>> [(point["pattern"], point["n"]) for point in found.summary()]
             [('bare', 2)]
         """
-        from kimikit import prompting
+        from kimikit import evals
 
-        return prompting.lab(
+        return evals.lab(
             self.client,
             task,
             patterns,
             store=self.ledger,
             name=name,
+            max_cost=max_cost,
             concurrency=concurrency,
             progress=progress,
             **params,

@@ -63,7 +63,7 @@ finally:
 TRIED = [
     "prompting/test_conversation",
     "prompting/test_structured",
-    "prompting/test_vote",
+    "evals/test_vote",
     "wire/test_sse",
     "wire/test_folding",
 ]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kimikit
-from kimikit import AsyncClient, BadInput, Client, Kimi, errors, prompting
+from kimikit import AsyncClient, BadInput, Client, Kimi, errors, prompting, vote
+from kimikit.evals.tool_score import score_tool_calls
 from kimikit.params import CHAT, COMPLETION, ChatParams, GridParams, refuse_unknown
-from kimikit.tools.score import score_tool_calls
 
 KNOWN = {"base_url": "http://127.0.0.1:9/v1", "api_key": "k12345678", "model": "m"}
 
@@ -88,7 +88,7 @@ def test_tab_in_ipython_offers_them(kimi):
         (lambda k, **kw: k.complete("q", **kw), "sufix", "suffix"),
         (lambda k, **kw: k.conversation(**kw), "contxt", "context"),
         (lambda k, **kw: k.client.chat("q", **kw), "sead", "seed"),
-        (lambda k, **kw: prompting.vote(k, "q", **kw), "extrac", "extract"),
+        (lambda k, **kw: vote(k, "q", **kw), "extrac", "extract"),
         (
             lambda k, **kw: prompting.map_reduce(k, "d", "q", **kw),
             "part_token",

@@ -21,6 +21,7 @@ from kimikit.wire.requests import as_messages
 
 if TYPE_CHECKING:
     from kimikit.money.ledger import Ledger
+    from kimikit.money.prices import PriceBook
 
 LIKELY_TOKENS = 300
 """Answer tokens taken as likely for a model that the ledger does not know yet."""
@@ -53,10 +54,19 @@ class Answered(NamedTuple):
 
 
 def bill(
-    ledger: Ledger, host: str, model: str, params: Mapping[str, Any], prompt: Any
+    prices: PriceBook,
+    host: str,
+    model: str,
+    params: Mapping[str, Any],
+    prompt: Any,
+    *,
+    ledger: Ledger | None = None,
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Return the likely and the highest cost of one call; see ``Ledger.bill``."""
-    price = ledger.prices.lookup(host, model, time.time())
+    """Return the likely and the highest cost of one call; see ``Ledger.bill``.
+
+    Without a ledger nothing is known of how long a model's answers are.
+    """
+    price = prices.lookup(host, model, time.time())
     if price is None:
         return None, None
     given = {name: value for name, value in params.items() if value is not None}
@@ -64,7 +74,7 @@ def bill(
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)
     body = {**given, "model": model, "messages": turns}
-    most = at_most("chat", body, ledger.prices.longest(host, model), exact=True)
+    most = at_most("chat", body, prices.longest(host, model), exact=True)
     most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
     tokens = _prompt(body) + LIKELY_PICTURE * shown
     answers = body.get("n") if isinstance(body.get("n"), int) else 1
@@ -108,12 +118,15 @@ def _prompt(body: Mapping[str, Any]) -> int:
     return count_chat(encode, body["messages"], tools)[0]
 
 
-def likely_answer(ledger: Ledger, model: str, body: Mapping[str, Any]) -> float:
+def likely_answer(ledger: Ledger | None, model: str, body: Mapping[str, Any]) -> float:
     """Return the tokens that one answer is likely to have.
 
     They are the mean of complete answers of the same model: to the same words if there
     are some, else of the same kind, else of any.
     """
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    if ledger is None:
+        return _mean([LIKELY_TOKENS], limit)
     seen = ledger.recent.get(model)
     if seen is None or time.monotonic() - seen[0] > FRESH_S:
         found = [
@@ -123,7 +136,6 @@ def likely_answer(ledger: Ledger, model: str, body: Mapping[str, Any]) -> float:
         ]
         seen = ledger.recent[model] = time.monotonic(), found
     words, kind = body.get("messages"), _kind(body)
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
     for alike in (
         [a.tokens for a in seen[1] if a.words == words and a.kind == kind],
         [a.tokens for a in seen[1] if a.kind == kind],

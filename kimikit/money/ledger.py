@@ -254,7 +254,7 @@ class Ledger(Handle, Queries, Renderable):
         Returns:
             Two costs; ``None`` where no price or no limit is known.
         """
-        return bills.bill(self, host, model, params, prompt)
+        return bills.bill(self.prices, host, model, params, prompt, ledger=self)
 
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.

@@ -1,5 +1,8 @@
 """Prompt patterns, each small and visible: what to ask, and what to make of it."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kimikit.prompting.answers import (
     final_answer,
     last_number,
@@ -10,28 +13,31 @@ from kimikit.prompting.conversation import Conversation
 from kimikit.prompting.documents import brief, check_citations, split
 from kimikit.prompting.extract import find_json
 from kimikit.prompting.few_shot import few_shot
-from kimikit.prompting.lab import PATTERNS, Lab, lab
 from kimikit.prompting.map_reduce import map_reduce
 from kimikit.prompting.structured import structured
-from kimikit.prompting.task import Task
-from kimikit.prompting.vote import vote
 
 __all__ = [
-    "PATTERNS",
     "Conversation",
-    "Lab",
-    "Task",
     "brief",
     "check_citations",
     "few_shot",
     "final_answer",
     "find_json",
-    "lab",
     "last_number",
     "map_reduce",
     "one_of",
     "split",
     "structured",
     "true_or_false",
-    "vote",
 ]
+
+_MOVED = ("PATTERNS", "Lab", "Task", "lab", "vote")
+"""Names of ``kimikit.evals`` that stood here in 0.3.0."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Find a name where it has moved to, for notebooks that import it from here."""
+        if name in _MOVED:
+            return getattr(import_module("kimikit.evals"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from kimikit import html
-from kimikit.crew import CrewClient, run_all
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, KimiError
 from kimikit.footer import spent
 from kimikit.params import takes_chat_params
 from kimikit.plain import short
@@ -27,6 +26,7 @@ from kimikit.prompting.documents import (
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
+from kimikit.runner import Request, Runner, RunnerClient, ask_all, runner_over
 from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -69,12 +69,14 @@ class Digest(Report, frozen=True, kw_only=True):
         merged: Answers that put notes together, the final one included.
         plan: What was estimated before.
         reused: How many answers had been paid for before.
+        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
     """
 
     notes: tuple[Reply | None, ...]
     merged: tuple[Reply, ...]
     plan: Plan
     reused: int
+    stop_reason: str = "done"
 
     def _parts(self) -> tuple[str, list[Table], str]:
         text, tables, foot = super()._parts()
@@ -82,6 +84,7 @@ class Digest(Report, frozen=True, kw_only=True):
         remarks = [
             f"{len(read)} of {len(self.notes)} parts read",
             f"{self.reused} answers paid before" if self.reused else "",
+            "max_cost reached" if self.stop_reason == "max_cost" else "",
             f"all together {spent([*read, *self.merged])}",
         ]
         return text, tables, html.footer_line([*remarks, foot])
@@ -99,6 +102,7 @@ def map_reduce(
     concurrency: int = 4,
     store: AnswerStore | None = None,
     name: str | None = None,
+    max_cost: Decimal | float | str | None = None,
     dry_run: bool = False,
     progress: bool = True,
     count: Count = estimate_tokens,
@@ -118,6 +122,7 @@ def map_reduce(
         concurrency: How many parts are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
+        max_cost: US dollars that are not passed: no more is asked then.
         dry_run: Return the ``Plan`` and ask nothing.
         progress: Whether to show a bar with the plan.
         count: Counts tokens; without it they are estimated.
@@ -128,6 +133,8 @@ def map_reduce(
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.
+        KimiError: If a part cannot be asked about. What was finished is the error's
+            ``digest``.
 
     Example:
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
@@ -143,67 +150,119 @@ def map_reduce(
             f"Give a question, and a window of {2 * NOTE_TOKENS} tokens or more.",
         )
     parts = split(documents, part_tokens=part_tokens, count=count)
-    crew = CrewClient(client, "map_reduce", store=store, name=name)
-    reading = [_about(part, question) for part in parts]
-    orders = (instructions, RULES)
-    asked = [*reading, _over([], question, *orders)]
-    sent = sum(size(messages, count) for messages in asked)
-    plan = _plan(crew, len(parts), sent, window_tokens, params)
+    runner, clients = runner_over(
+        {None: client},
+        kind="map_reduce",
+        concurrency=concurrency,
+        name=name,
+        store=store,
+        max_cost=max_cost,
+    )
+    work = _Work(
+        runner=runner,
+        client=clients[None],
+        question=question,
+        orders=(instructions, RULES),
+        params=params,
+        window=window_tokens,
+        count=count,
+    )
+    plan = work.plan(parts)
     if dry_run:
         return plan
-    read = partial(crew.chat, **{"max_tokens": NOTE_TOKENS, **params})
-    notes = run_all(
-        [partial(read, about) for about in reading],
-        stop=crew.stop,
-        concurrency=concurrency,
-        progress=str(plan) if progress else None,
-    )
-    whole = [note.text for note in notes if note is not None and not note.partial]
+    asked = [work.request(work.note(part), max_tokens=NOTE_TOKENS) for part in parts]
+    label = str(plan) if progress else None
+    ask = partial(ask_all, runner, asked, concurrency=concurrency, progress=label)
+    return _digest(ask, work, parts, plan)
+
+
+class _Work(NamedTuple):
+    """What is asked of every part, and of the notes on them."""
+
+    runner: Runner
+    client: RunnerClient
+    question: str
+    orders: tuple[str, ...]
+    params: dict[str, Any]
+    window: int
+    count: Count
+
+    def note(self, part: Part) -> list[dict[str, Any]]:
+        """Return the messages that ask for a note on a part."""
+        order = (
+            f"Note in at most 150 words what part [{part.number}] says that bears on "
+            f"this. End each statement with [{part.number}]. If it says nothing on it, "
+            f"answer {NOTHING}."
+        )
+        return request(str(part), self.question, order)
+
+    def over(self, notes: Sequence[str], *orders: str) -> list[dict[str, Any]]:
+        """Return the messages that ask for something made of notes."""
+        body = "\n\n".join(["Notes on the numbered parts:", *notes])
+        return request(body, self.question, *orders)
+
+    def plan(self, parts: Sequence[Part]) -> Plan:
+        """Return what it will take."""
+        asked = [*map(self.note, parts), self.over([], *self.orders)]
+        sent = sum(size(messages, self.count) for messages in asked)
+        notes = len(parts) * (self.params.get("max_tokens") or NOTE_TOKENS)
+        given = {**self.client.defaults, **self.params}
+        answer = given.get("max_tokens") or ANSWER_TOKENS
+        usage = Usage(sent + min(self.window, notes), notes + answer, estimated=True)
+        cost, host = None, self.client.host
+        if host is not None and self.client.pricer is not None:
+            model = self.params.get("model") or host.model
+            cost = self.client.pricer(host.name, model, usage, time.time())
+        return Plan(calls=len(parts) + 1, usage=usage, cost_usd=cost)
+
+    async def merge(self, notes: list[str]) -> AsyncIterator[Reply]:
+        """Yield the replies that put the notes together, the final answer last."""
+        notes = [note for note in notes if note.strip(" .\n*") != NOTHING]
+        while len(groups := _groups(notes, self.window, self.count)) > 1:
+            notes = []
+            for group in groups:
+                reply = await self.runner.ask(self.request(self.over(group, MERGE)))
+                notes.append(reply.text)
+                yield reply
+        final = self.over(notes or ["No part bears on it."], *self.orders)
+        yield await self.runner.ask(self.request(final))
+
+    def request(self, messages: Any, **usual: Any) -> Request:
+        """Return what is asked, with the user's parameters."""
+        return self.client.request(messages, **{**usual, **self.params})
+
+
+def _digest(
+    ask: Callable[..., list[Reply | KimiError | None]],
+    work: _Work,
+    parts: Sequence[Part],
+    plan: Plan,
+) -> Digest:
+    """Have the parts noted and the notes put together."""
     merged: list[Reply] = []
-    if len(whole) == len(parts):
-        ask = partial(crew.chat, **params)
-        merged = _merged(ask, whole, question, orders, window_tokens, count)
-    reply = merged[-1] if merged else Reply(partial=True)
-    return Digest(
+    ends = False
+
+    async def reduce(notes: Sequence[Reply | KimiError | None]) -> None:
+        nonlocal ends
+        whole = [n.text for n in notes if isinstance(n, Reply) and not n.partial]
+        if len(whole) == len(parts):
+            async for reply in work.merge(whole):
+                merged.append(reply)
+            ends = True
+
+    notes = ask(then=reduce)
+    reply = merged[-1] if ends else Reply(partial=True)
+    found = Digest(
         reply=reply,
         citations=check_citations(reply.text, parts),
-        notes=tuple(notes),
+        notes=tuple(note if isinstance(note, Reply) else None for note in notes),
         merged=tuple(merged),
         plan=plan,
-        reused=crew.reused,
+        reused=work.runner.reused,
+        stop_reason=work.runner.stop_reason,
     )
-
-
-def _plan(
-    crew: CrewClient, parts: int, sent: int, window: int, params: dict[str, Any]
-) -> Plan:
-    notes = parts * (params.get("max_tokens") or NOTE_TOKENS)
-    answer = {**crew.defaults, **params}.get("max_tokens") or ANSWER_TOKENS
-    usage = Usage(sent + min(window, notes), notes + answer, estimated=True)
-    cost = None
-    if crew.host is not None and crew.pricer is not None:
-        model = params.get("model") or crew.host.model
-        cost = crew.pricer(crew.host.name, model, usage, time.time())
-    return Plan(calls=parts + 1, usage=usage, cost_usd=cost)
-
-
-def _merged(
-    ask: Callable[..., Reply],
-    notes: list[str],
-    question: str,
-    orders: tuple[str, ...],
-    window: int,
-    count: Count,
-) -> list[Reply]:
-    """Return the replies that put the notes together, the final answer last."""
-    notes = [note for note in notes if note.strip(" .\n*") != NOTHING]
-    merged: list[Reply] = []
-    while len(groups := _groups(notes, window, count)) > 1:
-        replies = [ask(_over(group, question, MERGE)) for group in groups]
-        notes = [reply.text for reply in replies]
-        merged += replies
-    final = _over(notes or ["No part bears on it."], question, *orders)
-    return [*merged, ask(final)]
+    work.runner.raise_for_error(found, "digest")
+    return found
 
 
 def _groups(notes: list[str], window: int, count: Count) -> list[list[str]]:
@@ -217,17 +276,3 @@ def _groups(notes: list[str], window: int, count: Count) -> list[list[str]]:
             room = window - count(note)
         groups[-1].append(note)
     return groups
-
-
-def _about(part: Part, question: str) -> list[dict[str, Any]]:
-    order = (
-        f"Note in at most 150 words what part [{part.number}] says that bears on this. "
-        f"End each statement with [{part.number}]. If it says nothing on it, answer "
-        f"{NOTHING}."
-    )
-    return request(str(part), question, order)
-
-
-def _over(notes: Sequence[str], *lines: str) -> list[dict[str, Any]]:
-    body = "\n\n".join(["Notes on the numbered parts:", *notes])
-    return request(body, *lines)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kimikit import errors
 from kimikit import schema as schemas
+from kimikit.footer import total_cost, total_usage
 from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.prompting.extract import find_fitting, json_roots
 from kimikit.prompting.history import as_messages
-from kimikit.prompting.totals import together
 from kimikit.types import ChatClient, Reply, Wait
 
 _SCHEMA = {
@@ -215,3 +217,15 @@ def _total(replies: list[Reply], value: Any, *notes: str) -> Reply:
         of_all = "tokens, cost and seconds are of all of them"
         notes = (*notes, f"It took {len(replies)} answers; {of_all}.")
     return together(replies, parsed=value, notes=(*replies[-1].notes, *notes))
+
+
+def together(replies: Sequence[Reply], **changes: Any) -> Reply:
+    """Return the last reply, changed, with what all of them took."""
+    return replace(
+        replies[-1],
+        usage=total_usage(replies),
+        cost=total_cost(replies),
+        first_token_s=replies[0].first_token_s,
+        duration_s=sum(reply.duration_s for reply in replies),
+        **changes,
+    )

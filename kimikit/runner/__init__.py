@@ -1,14 +1,16 @@
-"""Many calls at once on one event loop: the engine that sweeps and labs move to.
+"""Many calls at once on one event loop: one engine for all work that asks often.
 
 Enter at ``Runner``, which asks ``Request`` values on an event loop in a thread of its
 own: paced per host (``limits``), paid once (``cache``), within a limit of money, until
-Stop. ``run_jobs`` runs ordinary blocking functions whose calls go through it.
+Stop. ``ask_all`` asks a list of them over clients that block (``runner_over``), and
+``run_jobs`` runs ordinary blocking functions whose calls go through it.
 """
 
 from kimikit.runner.cache import RequestCache
-from kimikit.runner.client import RunnerClient, run_jobs, runner_over
+from kimikit.runner.client import RunnerClient, runner_over
 from kimikit.runner.limits import RateLimiter
 from kimikit.runner.live import Runner, Stopped
+from kimikit.runner.many import ask_all, run_jobs
 from kimikit.runner.requests import Request
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Runner",
     "RunnerClient",
     "Stopped",
+    "ask_all",
     "run_jobs",
     "runner_over",
 ]

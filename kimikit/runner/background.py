@@ -76,7 +76,7 @@ class Background:
     Attributes:
         loop: The event loop, ``None`` before it runs.
         error: What ended the work before its time, if anything did.
-        stop_reason: ``done`` or ``interrupted``; a subclass may know others.
+        stop_reason: ``done``, ``interrupted`` or ``error``; a subclass may know others.
         stopping: Whether nothing more is begun.
     """
 
@@ -146,8 +146,9 @@ class Background:
 
     def end(self, error: BaseException) -> None:
         """Begin nothing more, and keep what ended it."""
-        self.error = self.error or error
-        self.stopping = True
+        self.error, self.stopping = self.error or error, True
+        if self.stop_reason == "done":
+            self.stop_reason = "error"
 
     async def _close(self) -> None:
         """Close what the work has opened."""

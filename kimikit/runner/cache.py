@@ -73,8 +73,8 @@ class RequestKeys:
     def of(self, messages: Any, params: dict[str, Any], meta: Any) -> tuple[str, str]:
         """Return the key of a request, and the one that version 0.3.0 gave it."""
         asked = [self._defaults, messages, keys.without_patience(params), meta]
-        digest = keys.crew_key(self._host, asked)
-        older = keys.old_crew_key(self._host, asked) or digest
+        digest = keys.request_key(self._host, asked)
+        older = keys.old_request_key(self._host, asked) or digest
         with self._lock:
             # The same question asked n times, as a vote does, has n answers.
             self._asked[digest] += 1

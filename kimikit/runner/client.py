@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, TypeVar, cast
 
-from kimikit.bars import progress_bar
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import AuthenticationFailed, BadInput, KimiError, NoBalance
+from kimikit.money.prices import amount
 from kimikit.runner.background import in_thread
 from kimikit.runner.cache import RequestCache, RequestKeys
-from kimikit.runner.live import STOP_S, Runner, Stopped
+from kimikit.runner.costs import Bill, Estimate, estimate_of, unpriced
+from kimikit.runner.live import Runner, Stopped
 from kimikit.runner.requests import Request
 from kimikit.types import ChatClient, Delta, Pricer, Reply, Wait, Watch
 
-_T = TypeVar("_T")
+_Name = TypeVar("_Name", bound=str | None)
+
+OF_THE_ACCOUNT = AuthenticationFailed, NoBalance
+"""Errors after which a host is asked no more, whatever would be asked of it."""
 
 
 class _Threaded:
@@ -38,9 +43,13 @@ class _Threaded:
                 raise KeyboardInterrupt
             watch(step)
 
-        call = asyncio.ensure_future(
-            in_thread(self._client.chat, messages, watch=look, **params)
-        )
+        def ask() -> Reply:
+            try:
+                return self._client.chat(messages, watch=look, **params)
+            except KeyboardInterrupt as exc:  # it would end the loop of the others
+                raise Stopped from exc
+
+        call = asyncio.ensure_future(in_thread(ask))
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
@@ -58,6 +67,7 @@ class RunnerClient:
         runner: Asks.
         name: The host as the runner's ``client_for`` knows it.
         client: The client behind it, which tells host, defaults and prices.
+        estimate: Tells the bill of a call, where anything does.
 
     Attributes:
         host: The client's host, ``None`` where it has none.
@@ -65,11 +75,17 @@ class RunnerClient:
         pricer: What the client knows prices by, ``None`` where it has nothing.
     """
 
-    def __init__(self, runner: Runner, name: str | None, client: Any) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        name: str | None,
+        client: Any,
+        estimate: Estimate | None = None,
+    ) -> None:
         self.host = getattr(client, "host", None)
         self.defaults: dict[str, Any] = getattr(client, "defaults", {})
         self.pricer: Pricer | None = getattr(client, "pricer", None)
-        self._runner, self._name = runner, name
+        self._runner, self._name, self._estimate = runner, name, estimate
         self._keys = RequestKeys(runner.cache, self.host, self.defaults)
 
     def chat(
@@ -84,6 +100,7 @@ class RunnerClient:
 
         Raises:
             Stopped: If the runner sends no more requests.
+            BudgetExceeded: If there is a ``max_cost`` and no price.
         """
         loop = self._runner.loop
         if loop is None:
@@ -108,7 +125,9 @@ class RunnerClient:
             return await self._runner.ask(request, watch)
         except KimiError as error:
             endpoint = self._runner.endpoint(self._name)
-            if endpoint.fail(error):
+            if isinstance(error, OF_THE_ACCOUNT):
+                endpoint.give_up(error)
+            elif endpoint.fail(error):
                 title = endpoint.title or "the host"
                 self._runner.notes[f"{title} stopped answering"] = 1
             raise
@@ -118,21 +137,36 @@ class RunnerClient:
     def request(
         self, messages: Any, *, meta: dict[str, Any] | None = None, **params: Any
     ) -> Request:
-        """Return what a call asks, with the key that its answer is kept by."""
-        model = params.get("model") or getattr(self.host, "model", "")
-        key, cache = "", self._runner.cache
+        """Return what a call asks, with its bill and the key of its answer.
+
+        Raises:
+            BudgetExceeded: If there is a ``max_cost`` and no price.
+        """
+        model = str(params.get("model") or getattr(self.host, "model", ""))
+        key, cache, paid = "", self._runner.cache, None
         if cache.prefix:
             key, older = self._keys.of(messages, params, meta)
-            if cache.get(key) is None and cache.get(older) is not None:
+            if (paid := cache.get(key)) is None and (paid := cache.get(older)):
                 key = older
         return Request(
             messages=messages,
             params=params,
             host=self._name,
-            model=str(model),
+            model=model,
             key=key,
             meta=meta or {},
+            bill=(None, None) if paid else self._bill(messages, model, params),
         )
+
+    def _bill(self, messages: Any, model: str, params: dict[str, Any]) -> Bill:
+        if self._runner.costs.usd is None or self._estimate is None:
+            return None, None
+        asked = {**self.defaults, **params}
+        title = getattr(self.host, "name", "")
+        likely, most = self._estimate(title, model, asked, messages)
+        if likely is None or most is None:
+            raise unpriced()
+        return likely, most
 
 
 def wire_of(client: Any) -> Any:
@@ -141,107 +175,43 @@ def wire_of(client: Any) -> Any:
 
 
 def runner_over(
-    clients: dict[str | None, ChatClient],
+    clients: Mapping[_Name, ChatClient],
     *,
     kind: str,
+    concurrency: int,
     name: str | None = None,
     store: Any = None,
-    **options: Any,
-) -> tuple[Runner, dict[str | None, RunnerClient]]:
+    max_cost: Decimal | float | str | None = None,
+) -> tuple[Runner, dict[_Name, RunnerClient]]:
     """Return a runner over clients that block, and for each one that goes through it.
 
     Args:
         clients: Any objects with ``chat``, by the names that requests give them.
         kind: What sort of work it is; its keys begin with that.
+        concurrency: Calls at once per host.
         name: What the work is called; the same name finds its answers again.
         store: Where paid answers are found; a client's ledger if left out.
-        **options: As for ``Runner``.
-    """
-    wires = {key: wire_of(client) for key, client in clients.items()}
-    for client in clients.values():
-        store = getattr(client, "ledger", None) if store is None else store
-    runner = Runner(
-        lambda key: _Threaded(wires[key]),
-        cache=RequestCache.named(kind, name, store),
-        **options,
-    )
-    facades = {key: RunnerClient(runner, key, wire) for key, wire in wires.items()}
-    return runner, facades
-
-
-def run_jobs(
-    runner: Runner,
-    jobs: Sequence[Callable[[], _T]],
-    *,
-    concurrency: int,
-    groups: Sequence[object] = (),
-    progress: str | None = None,
-) -> list[_T | None]:
-    """Run blocking jobs on threads of a runner and return their results in order.
-
-    Args:
-        runner: Whose clients the jobs ask.
-        jobs: What to run; each sees the caller's context variables.
-        concurrency: How many run at once, in each group.
-        groups: For each job its group, such as the host it asks: a slow one keeps no
-            other waiting. Without, all share one.
-        progress: Label of a progress bar, none if left out.
-
-    Returns:
-        The results; ``None`` for the jobs that raised, or that Stop or ``max_cost``
-        prevented. The first error sends no more and is the runner's ``error``, for
-        ``raise_for_error``: the results are paid for.
+        max_cost: US dollars that are not passed.
 
     Raises:
-        BadInput: If ``concurrency`` is not positive.
+        BadInput: If ``concurrency`` or ``max_cost`` is not positive, or there is a
+            name and no store.
     """
     if isinstance(concurrency, bool) or not concurrency >= 1:
         raise BadInput(
             f"concurrency={concurrency} runs nothing.", "Give a number of 1 or more."
         )
-    results: list[_T | None] = [None] * len(jobs)
-    running: set[asyncio.Future[None]] = set()
-    done = 0
-
-    def job(index: int) -> _T:
-        try:
-            return jobs[index]()
-        except KeyboardInterrupt as exc:  # it would end the loop of the others unheard
-            raise Stopped from exc
-
-    async def one(index: int) -> None:
-        nonlocal done
-        results[index] = await in_thread(job, index)
-        done += 1
-
-    async def do(index: int) -> None:
-        run = asyncio.ensure_future(one(index))
-        running.add(run)
-        run.add_done_callback(running.discard)
-        await asyncio.shield(run)
-
-    async def work() -> None:
-        sorted_by: dict[object, list[int]] = {}
-        for index in range(len(jobs)):
-            group = groups[index] if groups else None
-            sorted_by.setdefault(group, []).append(index)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for some in sorted_by.values():
-                    at_once = min(concurrency, len(some))
-                    tasks.create_task(runner.each(some, do, at_once=at_once))
-        except asyncio.CancelledError:
-            # Stop: calls hang up, and jobs take what had arrived for an answer.
-            for call in tuple(runner.asking):
-                call.cancel()
-            if running:
-                await asyncio.wait(running, timeout=0.75 * STOP_S)
-            raise
-
-    with progress_bar(total=len(jobs), desc=progress, disable=progress is None) as bar:
-
-        def tell() -> None:
-            bar.update(done - bar.n)
-
-        runner.run(work, tell)
-    return results
+    limit = None if max_cost is None else amount("max_cost", max_cost, limit=True)
+    for client in clients.values():
+        store = getattr(client, "ledger", None) if store is None else store
+    wires = {key: wire_of(client) for key, client in clients.items()}
+    runner = Runner(
+        lambda key: _Threaded(wires[cast(_Name, key)]),
+        cache=RequestCache.named(kind, name, store),
+        concurrency=concurrency,
+        max_cost=limit,
+    )
+    return runner, {
+        key: RunnerClient(runner, key, wire, estimate_of(wire, store))
+        for key, wire in wires.items()
+    }

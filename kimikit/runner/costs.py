@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
+
+from kimikit.errors import BudgetExceeded
+from kimikit.money import bills
+from kimikit.money.prices import PriceBook
 
 Bill = tuple[Decimal | None, Decimal | None]
 """Likely and highest cost in US dollars, ``None`` where a price is unknown."""
+
+
+Estimate = Callable[[str, str, Mapping[str, Any], Any], Bill]
+"""From host, model, parameters and prompt of one call to its ``Bill``."""
+
+
+def estimate_of(client: Any, store: Any) -> Estimate | None:
+    """Return what tells the bill of a client's calls: its ledger, else its prices."""
+    own: Estimate | None = getattr(store, "bill", None)
+    prices = getattr(client, "pricer", None)
+    if own is None and isinstance(prices, PriceBook):
+        return functools.partial(bills.bill, prices)
+    return own
+
+
+def unpriced() -> BudgetExceeded:
+    """Return the refusal of a limit of money where a price is not known."""
+    return BudgetExceeded(
+        "max_cost cannot be held, because a price is not known.",
+        "Leave max_cost out, or set the model's price first.",
+    )
 
 
 class CostLimit:

@@ -18,7 +18,7 @@ from kimikit import errors
 from kimikit.errors import KimiError
 from kimikit.runner.background import STOP_S, Background
 from kimikit.runner.cache import RequestCache
-from kimikit.runner.costs import CostLimit
+from kimikit.runner.costs import CostLimit, unpriced
 from kimikit.runner.endpoint import ClientFor, Endpoint, Gate
 from kimikit.runner.requests import Request
 from kimikit.types import Delta, Reply, Wait, Watch
@@ -69,7 +69,7 @@ class Runner(Background):
     Attributes:
         endpoints: The hosts asked so far, by name.
         error: What ended the work before its time, if anything did.
-        stop_reason: ``done``, ``interrupted`` or ``max_cost``.
+        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
         stopping: Whether no more requests are sent.
         costs: What has been spent, and what calls under way may cost.
         reused: How many answers came from the cache.
@@ -297,6 +297,8 @@ class Runner(Background):
             endpoint.give_back(client)
         endpoint.limiter.succeed()
         endpoint.take(request.model, reply, hold=self._hold)
+        if reply.cost is None and self.costs.usd is not None and not reply.stand_in:
+            self.end(unpriced())  # what it cost is not known, nor what is left
         self.costs.pay(request.bill, reply.cost)
         return reply
 

@@ -14,11 +14,12 @@ from kimikit import errors
 from kimikit.bars import progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.runner.cache import RequestCache
-from kimikit.runner.client import RunnerClient, run_jobs
+from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.limits import AT_ONCE
 from kimikit.runner.live import FATAL, Runner, Stopped
+from kimikit.runner.many import run_jobs
 from kimikit.runner.prompts import Prompts, read_prompts
 from kimikit.runner.requests import Request
 from kimikit.runner.results import Item, Results

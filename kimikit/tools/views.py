@@ -148,7 +148,7 @@ def _png(value: Any) -> bytes:
     return target.getvalue()
 
 
-def _canvas(ax: Any, width: float, height: float) -> Any:
+def canvas(ax: Any, width: float, height: float) -> Any:
     """Return the axes to draw on: those given, or the ones of a new figure."""
     if ax is None:
         import matplotlib.pyplot as plt
@@ -171,7 +171,7 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
     """
     width = max(run.duration_s, 0.01)
     lanes = _lanes(run, room=0.2 * width)
-    ax = _canvas(ax, 9, 1.3 + 0.42 * (1 + len(lanes)))
+    ax = canvas(ax, 9, 1.3 + 0.42 * (1 + len(lanes)))
 
     def bar(lane: int, start: float, length: float, colour: int, hatch: str) -> None:
         ax.barh(lane, max(length, width / 300), left=start, height=0.6, hatch=hatch,
@@ -216,25 +216,3 @@ def _lanes(run: Run, room: float) -> list[list[ToolResult]]:
         else:
             lanes.append([result])
     return lanes
-
-
-def rates_figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:
-    """Draw each rate of each host as a point with its interval; return the figure."""
-    names = list(next(iter(rates.values()), {}))
-    ax = _canvas(ax, 7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))
-    for place, (host, row) in enumerate(rates.items()):
-        shift = (place - (len(rates) - 1) / 2) * 0.8 / len(rates)
-        known = [(i + shift, r) for i, r in enumerate(row.values()) if r.n]
-        heights = [height for height, _ in known]
-        low, high = ([100 * rate.interval[end] for _, rate in known] for end in (0, 1))
-        colour = html.PALETTE[place % 6]
-        ax.hlines(heights, low, high, linewidth=1.5, color=colour)
-        ax.plot([100 * rate.value for _, rate in known], heights, "osD^vP"[place % 6],
-                color=colour, label=name(host))  # fmt: skip
-    ax.set_yticks(range(len(names)), [name(each) for each in names])
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlim(-2, 102)
-    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} a host")
-    ax.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
-    plain(ax)
-    return ax.figure

@@ -93,8 +93,8 @@ def named_by_user(host: Host | None) -> bool:
     return host is not None and host.name not in profiles()
 
 
-def crew_key(host: Host | None, asked: list[Any]) -> str:
-    """Return a digest of a request to a host, as a ``CrewClient`` makes it.
+def request_key(host: Host | None, asked: list[Any]) -> str:
+    """Return a digest of a request to a host, as a runner's client makes it.
 
     Args:
         host: Where it goes.
@@ -106,7 +106,7 @@ def crew_key(host: Host | None, asked: list[Any]) -> str:
     return _hash([*to, *asked, *where])
 
 
-def old_crew_key(host: Host | None, asked: list[Any]) -> str | None:
+def old_request_key(host: Host | None, asked: list[Any]) -> str | None:
     """Return the digest of version 0.3.0 where it says the same, else ``None``."""
     if not address(host) or not named_by_user(host):
         return None

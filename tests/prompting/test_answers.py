@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimikit.errors import BadInput
+from kimikit.evals.task import is_right
 from kimikit.prompting import (
     Task,
     final_answer,
@@ -16,7 +17,6 @@ from kimikit.prompting import (
     one_of,
     true_or_false,
 )
-from kimikit.prompting.task import is_right
 
 NUMBERS = [
     ("Answer: 1e-5", 1e-5),

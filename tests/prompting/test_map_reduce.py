@@ -5,10 +5,10 @@ import time
 from decimal import Decimal
 
 import pytest
-from support.prompting import FakeClient, FakeStore, answer, last
+from support.prompting import FakeClient, FakeStore, answer, last, press_stop
 
 from kimikit import Kimi
-from kimikit.errors import BadInput, RateLimited
+from kimikit.errors import BadInput, ContextTooLong
 from kimikit.money.ledger import Ledger
 from kimikit.prompting import map_reduce
 from kimikit.prompting.history import estimate_tokens
@@ -158,14 +158,15 @@ def test_a_failing_part_fails_it_and_ends_the_others():
     def fail(messages, params):
         if "part [1]" in last(messages):
             failed.set()
-            return RateLimited("Slow down.", "Wait.", status=429)
+            return ContextTooLong("Too long.", "Ask less.", status=400)
         failed.wait()
         return "fine"
 
     client = FakeClient(fail)
-    with pytest.raises(RateLimited):
+    with pytest.raises(ContextTooLong) as caught:
         map_reduce(client, DOCS * 50, "What?", concurrency=1, progress=False)
     assert len(client.calls) == 1
+    assert caught.value.digest.notes[0] is None
 
 
 def test_stop_keeps_the_notes_that_came():
@@ -174,7 +175,7 @@ def test_stop_keeps_the_notes_that_came():
     def chat(messages, *, watch=None, meta=None, **params):
         calls.append(messages)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            return press_stop(watch)
         return answer("It failed [1].")
 
     class Client:
@@ -184,8 +185,9 @@ def test_stop_keeps_the_notes_that_came():
     client.chat = chat
     made = map_reduce(client, DOCS, "What?", concurrency=1, progress=False)
     assert made.reply.partial
-    assert [note is not None for note in made.notes] == [True, True, *[False] * 4]
-    assert "2 of 6 parts read" in str(made)
+    assert [note is not None for note in made.notes] == [True] * 3 + [False] * 3
+    assert made.notes[2].partial
+    assert made.stop_reason == "interrupted"
     assert str(made).count("stopped") == 1
 
 

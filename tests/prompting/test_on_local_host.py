@@ -8,18 +8,15 @@ from typing import Literal
 
 import pytest
 
+from kimikit.evals import PATTERNS, Task, lab, vote
 from kimikit.money.ledger import Ledger
 from kimikit.prompting import (
-    PATTERNS,
     Conversation,
-    Task,
     brief,
     few_shot,
-    lab,
     last_number,
     map_reduce,
     structured,
-    vote,
 )
 from kimikit.types import Delta
 from kimikit.wire import Client

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from support.sweeps import of_texts
 
+from kimikit.evals.tool_score import F1
 from kimikit.intervals import chosen as chosen_interval
 from kimikit.intervals import right_price
 from kimikit.sweeps import metrics
@@ -31,7 +32,6 @@ from kimikit.sweeps.intervals import (
     pairwise,
     pool,
 )
-from kimikit.tools.score import F1
 
 NS = (3, 5, 8, 20)
 PROMPTS = (1, 2, 5, 20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
+import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -68,6 +70,17 @@ def answer(text: str, *, cost: Decimal | None = PRICE, **fields: Any) -> Reply:
         "first_token_s": 0.1,
     }
     return Reply(text=text, **{**values, **fields})
+
+
+def press_stop(watch: Any) -> Reply:
+    """Interrupt the kernel as Stop does, and answer as a client that is stopped."""
+    _thread.interrupt_main()
+    try:
+        while True:
+            watch(Delta(text="and "))
+            time.sleep(0.001)
+    except KeyboardInterrupt:
+        return answer("", partial=True)
 
 
 def last(messages: Any) -> str:

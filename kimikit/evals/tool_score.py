@@ -10,8 +10,8 @@ over some 4,000 requests; here labels of our own are the truth, over 40.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.crew import CrewClient, run_all
-from kimikit.errors import BadInput, KimiError
+from kimikit.axes import INK, name, plain
+from kimikit.errors import BadInput, HostError
+from kimikit.evals.cells import not_asked
 from kimikit.intervals import wilson
 from kimikit.params import takes_chat_params
+from kimikit.runner import run_jobs, runner_over
 from kimikit.shown import Renderable, Table
-from kimikit.tools import checks, views
-from kimikit.types import ChatClient, Reply, ToolCall, Wait
+from kimikit.tools import checks
+from kimikit.tools.views import canvas
+from kimikit.types import AnswerStore, ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
 """Forty cases of our own in nine kinds."""
@@ -118,9 +121,15 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
 
     Attributes:
         outcomes: Every case at every host.
+        cases: How many cases each host was to be asked.
+        reused: How many answers had been paid for before.
+        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
     """
 
     outcomes: tuple[Outcome, ...]
+    cases: int = 0
+    reused: int = 0
+    stop_reason: str = "done"
 
     def rates(self) -> dict[str, dict[str, Rate]]:
         """Return each host's rates by name."""
@@ -143,15 +152,22 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
             ["Failed, n", *(sum(one.reply is None for one in some) for some in hosts)],
         ]
         note = (
-            f"{self._cases()} cases a host, 95 % Wilson intervals; precision, recall, "
-            "F1 and schema valid as in the K2 Vendor Verifier"
+            f"{self._cases()} cases per host, 95 % Wilson intervals; precision, "
+            "recall, F1 and schema valid as in the K2 Vendor Verifier"
         )
+        left = sum(max(0, self.cases - len(some)) for some in hosts)
+        remarks = [
+            note,
+            not_asked(left, self.stop_reason),
+            f"{self.reused} paid before" if self.reused else "",
+        ]
         columns = ["", *rates]
-        return "", [Table(columns, lines, range(1, len(columns)), note)], ""
+        caption = html.footer_line(remarks)
+        return "", [Table(columns, lines, range(1, len(columns)), caption)], ""
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""
-        return views.rates_figure(self.rates(), self._cases(), ax=ax)
+        return _figure(self.rates(), self._cases(), ax=ax)
 
     def _cases(self) -> int:
         return max(map(len, self._by_host().values()), default=0)
@@ -163,6 +179,9 @@ def score_tool_calls(
     cases: Iterable[Mapping[str, Any]] | None = None,
     *,
     concurrency: int = 4,
+    store: AnswerStore | None = None,
+    name: str | None = None,
+    max_cost: Decimal | float | str | None = None,
     progress: bool = True,
     **params: Any,
 ) -> ToolScores:
@@ -176,12 +195,18 @@ def score_tool_calls(
         cases: Dicts with ``messages``, ``tools`` and ``calls``, the names of the tools
             that should be called; without, 40 of our own in nine kinds.
         concurrency: Requests at once to each host.
+        store: Where paid answers are found again under ``name``.
+        name: Makes it resumable: what was paid is not asked again.
+        max_cost: US dollars that are not passed, by all hosts together: no more is
+            asked then.
         progress: Whether to show a progress bar.
         **params: Goes with every request, such as ``temperature=0.6``.
 
     Raises:
         BadInput: If there are no clients, a case lacks something, or ``concurrency`` is
             not positive.
+        KimiError: If no host can be asked, such as for a wrong key. What was finished
+            is the error's ``scores``.
 
     Example:
         >>> def weather(city: str) -> str:
@@ -196,19 +221,30 @@ def score_tool_calls(
         Rate(hits=1, n=1)
     """
     asked = _checked(clients, cases)
-    stop = threading.Event()
-    crews = {
-        host: CrewClient(client, "score", stop=stop) for host, client in clients.items()
-    }
-    work = [(host, case) for case in asked for host in clients]
-    came = run_all(
-        [partial(_ask, host, crews[host], case, params) for host, case in work],
-        stop=stop,
+    runner, asking = runner_over(
+        dict(clients),
+        kind="score",
         concurrency=concurrency,
-        lanes=[host for host, _ in work],
+        name=name,
+        store=store,
+        max_cost=max_cost,
+    )
+    work = [(host, case) for case in asked for host in clients]
+    came = run_jobs(
+        runner,
+        [partial(_ask, host, asking[host], case, params) for host, case in work],
+        concurrency=concurrency,
+        groups=[host for host, _ in work],
         progress="tool calls" if progress else None,
     )
-    return ToolScores(tuple(outcome for outcome in came if outcome is not None))
+    found = ToolScores(
+        tuple(outcome for outcome in came if outcome is not None),
+        cases=len(asked),
+        reused=runner.reused,
+        stop_reason=runner.stop_reason,
+    )
+    runner.raise_for_error(found, "scores")
+    return found
 
 
 def _checked(
@@ -231,7 +267,7 @@ def _checked(
 
 
 def _ask(
-    host: str, client: CrewClient, case: Mapping[str, Any], params: dict[str, Any]
+    host: str, client: ChatClient, case: Mapping[str, Any], params: dict[str, Any]
 ) -> Outcome | None:
     waits: list[Wait] = []
 
@@ -248,7 +284,7 @@ def _ask(
     tools = list(case["tools"])
     try:
         reply = client.chat(list(case["messages"]), tools=tools, watch=watch, **params)
-    except KimiError as exc:
+    except HostError as exc:
         return Outcome(**known, error=str(exc), retries=len(waits))
     if reply.partial:
         return None
@@ -305,3 +341,26 @@ def _percent(rate: Rate) -> object:
         return "none"
     low, high = rate.interval
     return html.interval(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))
+
+
+def _figure(rates: Mapping[str, Mapping[str, Rate]], n: int, *, ax: Any) -> Any:
+    """Draw each rate of each host as a point with its interval; return the figure."""
+    names = list(next(iter(rates.values()), {}))
+    ax = canvas(ax, 7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))
+    for place, (host, row) in enumerate(rates.items()):
+        shift = (place - (len(rates) - 1) / 2) * 0.8 / len(rates)
+        known = [(i + shift, r) for i, r in enumerate(row.values()) if r.n]
+        heights = [height for height, _ in known]
+        low, high = ([100 * rate.interval[end] for _, rate in known] for end in (0, 1))
+        colour = html.PALETTE[place % 6]
+        ax.hlines(heights, low, high, linewidth=1.5, color=colour)
+        shares = [100 * (rate.value or 0) for _, rate in known]
+        marker = "osD^vP"[place % 6]
+        ax.plot(shares, heights, marker, color=colour, label=name(host))
+    ax.set_yticks(range(len(names)), [name(each) for each in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(-2, 102)
+    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} per host")
+    ax.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
+    plain(ax)
+    return ax.figure

@@ -13,10 +13,11 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from support.dialects import problems
+from support.prompting import press_stop
 from support.scripts import Scripted, call, called, calls, chunk, said, scripted_host
 
 from kimikit.errors import BadInput, HostError
-from kimikit.tools.score import F1, Outcome, Rate, ToolScores, score_tool_calls
+from kimikit.evals.tool_score import F1, Outcome, Rate, ToolScores, score_tool_calls
 from kimikit.types import Delta, Host, Reply, ToolCall, Wait
 from kimikit.wire.client import Client
 
@@ -154,7 +155,7 @@ def test_ids_markers_retries_and_failures_are_counted():
     shown = repr(scores).splitlines()
     assert any(line.split() == ["Retries,", "n", "3"] for line in shown)
     assert any(line.split() == ["Failed,", "n", "2"] for line in shown)
-    assert "3 cases a host" in shown[-1]
+    assert "3 cases per host" in shown[-1]
 
 
 def test_a_real_client_shows_what_a_host_did():
@@ -213,7 +214,7 @@ def test_scores_show_as_table_and_plot():
     )
     text = repr(scores)
     assert "50 [9, 91]" in text
-    assert "2 cases a host" in text
+    assert "2 cases per host" in text
     assert "none" in text
     page = scores._repr_html_()
     assert "&lt;b&gt;one" in page
@@ -226,21 +227,17 @@ def test_scores_show_as_table_and_plot():
     ]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["<b>one", "two"], "also the host whose precision has no value"
-    assert "n = 2 a host" in axes.get_xlabel()
+    assert "n = 2 per host" in axes.get_xlabel()
     assert scores.plot(ax=axes) is figure
 
 
 def test_stop_keeps_what_was_answered():
-    gate = threading.Event()
-
     class Stopping(Scripted):
-        def chat(self, messages, **params):
+        def chat(self, messages, *, watch, **params):
             if self.requests:
-                gate.wait(10)
-                raise KeyboardInterrupt
+                return press_stop(watch)
             return super().chat(messages, **params)
 
-    gate.set()
     client = Stopping(reply(call("add", 0, a=1)))
     scores = score_tool_calls(
         {"h": client}, [case("add")] * 5, concurrency=1, progress=False

@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 import pytest
 from matplotlib.figure import Figure
-from support.prompting import FakeClient, FakeStore, answer, last
+from support.prompting import FakeClient, FakeStore, answer, last, press_stop
 
 from kimikit.errors import (
     AuthenticationFailed,
@@ -18,9 +18,9 @@ from kimikit.errors import (
     StreamError,
     TimedOut,
 )
-from kimikit.prompting import PATTERNS, Lab, Task, lab
-from kimikit.prompting.lab import Outcome
-from kimikit.prompting.task import is_right
+from kimikit.evals import PATTERNS, Lab, Task, lab
+from kimikit.evals.lab import Outcome
+from kimikit.evals.task import is_right
 
 DATA = Path(__file__).parents[2] / "notebooks" / "data"
 
@@ -205,9 +205,9 @@ def test_all_failed_is_no_accuracy():
 
 
 def test_stop_keeps_what_was_finished():
-    def chat(messages, **params):
+    def chat(messages, *, watch, **params):
         if "4 + 4" in last(messages):
-            raise KeyboardInterrupt
+            return press_stop(watch)
         return answer(solve(messages, params))
 
     client = FakeClient([])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from kimikit import html
-from kimikit.crew import CrewClient, run_all
-from kimikit.errors import BadInput, warn
+from kimikit.errors import BadInput, KimiError, warn
+from kimikit.evals.cells import each_right, not_asked, share
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.params import takes_chat_params
 from kimikit.prompting.extract import final_answer
-from kimikit.prompting.totals import each_right, share
+from kimikit.runner import ask_all, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -33,7 +32,9 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         replies: The answers that came, in order.
         truth: The right answer, where it was given.
         reused: How many answers had been paid for before.
-        broken: What came of answers that were stopped; they have no vote, and cost.
+        broken: What came of answers that broke off; they have no vote, and cost.
+        failed: Errors that came instead of answers.
+        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
     """
 
     counts: tuple[tuple[Any, int], ...]
@@ -42,6 +43,8 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     truth: Any = None
     reused: int = 0
     broken: tuple[Reply, ...] = ()
+    failed: tuple[KimiError, ...] = ()
+    stop_reason: str = "done"
 
     @property
     def answer(self) -> Any:
@@ -73,12 +76,12 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all answers, also stopped ones."""
+        """Tokens of all answers, also of what broke off."""
         return total_usage(self._paid)
 
     @property
     def cost(self) -> Decimal | None:
-        """Dollars of all answers, also stopped ones; ``None`` when one is unpriced."""
+        """Dollars of all that was paid; ``None`` when any of it is unpriced."""
         return total_cost(self._paid)
 
     @property
@@ -102,7 +105,8 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             mark = " (right)" if self.truth is not None and value == self.truth else ""
             ends = chosen(votes, self.votes)
             rows.append([f"{value}{mark}", votes, share(votes, self.votes, ends)])
-        missing, mute = self.n - len(self.replies), len(self.replies) - self.votes
+        missing = self.n - len(self.replies) - len(self.failed)
+        mute = len(self.replies) - self.votes
         price = self.right_price
         right = "" if price.value is None else f"{each_right(price)} a right answer"
         if price.value is None and self.truth is not None and price.low is not None:
@@ -111,7 +115,8 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             f"n = {self.votes}",
             "a tie" if self.tied else "",
             f"{mute} without an answer" if mute else "",
-            f"{missing} not asked: stopped" if missing else "",
+            f"{len(self.failed)} failed: {self.failed[0].what}" if self.failed else "",
+            not_asked(missing, self.stop_reason),
             f"{self.reused} paid before" if self.reused else "",
             right,
         ]
@@ -131,6 +136,7 @@ def vote(
     concurrency: int = 4,
     store: AnswerStore | None = None,
     name: str | None = None,
+    max_cost: Decimal | float | str | None = None,
     progress: bool = False,
     **params: Any,
 ) -> Vote:
@@ -145,14 +151,18 @@ def vote(
         concurrency: How many are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes the vote resumable: what was paid is not asked again.
+        max_cost: US dollars that are not passed: no more is asked then.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes.
 
     Returns:
-        The vote. Stop keeps the answers that were complete.
+        The vote. Stop keeps the answers that were complete, and one that failed is
+        missing.
 
     Raises:
         BadInput: If ``n`` is not positive or the temperature makes all answers one.
+        KimiError: What every answer would meet, such as a wrong key. What was finished
+            is the error's ``vote``.
 
     Example:
         >>> won = vote(client, "What is the capital of Germany?", 3, temperature=0.1)
@@ -161,17 +171,46 @@ def vote(
     """
     if n < 1:
         raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")
-    crew = CrewClient(client, "vote", store=store, name=name)
-    if n > 1 and {**crew.defaults, **params}.get("temperature") == 0:
+    runner, clients = runner_over(
+        {None: client},
+        kind="vote",
+        concurrency=concurrency,
+        name=name,
+        store=store,
+        max_cost=max_cost,
+    )
+    asking = clients[None]
+    if n > 1 and {**asking.defaults, **params}.get("temperature") == 0:
         raise BadInput(
             "At temperature=0 all answers are meant to be the same.",
             "Ask with temperature=0.6 or so.",
         )
-    job = partial(crew.chat, prompt, **params)
+    requests = [asking.request(prompt, **params) for _ in range(n)]
     label = "votes" if progress else None
-    came = run_all([job] * n, stop=crew.stop, concurrency=concurrency, progress=label)
-    replies = tuple(reply for reply in came if reply and not reply.partial)
-    broken = tuple(reply for reply in came if reply and reply.partial)
+    came = ask_all(
+        runner, requests, concurrency=concurrency, keep_errors=True, progress=label
+    )
+    replies = [reply for reply in came if isinstance(reply, Reply)]
+    failed = tuple(error for error in came if isinstance(error, KimiError))
+    broken = [getattr(error, "reply", None) for error in failed]
+    found = msgspec.structs.replace(
+        counted([reply for reply in replies if not reply.partial], extract),
+        n=n,
+        truth=truth,
+        reused=runner.reused,
+        broken=(
+            *(reply for reply in replies if reply.partial),
+            *(reply for reply in broken if isinstance(reply, Reply)),
+        ),
+        failed=failed,
+        stop_reason=runner.stop_reason,
+    )
+    runner.raise_for_error(found, "vote")
+    return found
+
+
+def counted(replies: Sequence[Reply], extract: Extract) -> Vote:
+    """Count the answers that replies hold."""
     values = [_answer(extract, reply.text) for reply in replies]
     given = [value for value in values if value is not None]
     # Compared one by one: answers such as dicts have no hash.
@@ -179,11 +218,8 @@ def vote(
     counts = [(value, given.count(value)) for value in distinct]
     return Vote(
         counts=tuple(sorted(counts, key=lambda entry: -entry[1])),
-        n=n,
-        replies=replies,
-        truth=truth,
-        reused=crew.reused,
-        broken=broken,
+        n=len(replies),
+        replies=tuple(replies),
     )
 
 

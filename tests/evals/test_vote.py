@@ -9,9 +9,16 @@ from decimal import Decimal
 import pytest
 from support.prompting import FakeClient, FakeStore, answer
 
-from kimikit.errors import BadInput, KimiWarning, TimedOut
+from kimikit.errors import (
+    AuthenticationFailed,
+    BadInput,
+    KimiWarning,
+    StreamError,
+    TimedOut,
+)
+from kimikit.evals import vote
 from kimikit.intervals import chosen, wilson
-from kimikit.prompting import last_number, vote
+from kimikit.prompting import last_number
 from kimikit.types import Delta, Reply
 
 
@@ -160,9 +167,28 @@ def test_context_variables_reach_the_threads():
     assert seen == ["mine"] * 3
 
 
-def test_errors_come_through():
-    with pytest.raises(TimedOut):
-        vote(FakeClient(["a", TimedOut("Silence.", "Again."), "a"]), "?", 3)
+def test_an_answer_that_failed_is_missing():
+    client = FakeClient(["a", TimedOut("Silence.", "Again."), "a"])
+    won = vote(client, "?", 3, concurrency=1)
+    assert dict(won.counts) == {"a": 2}
+    assert [type(error) for error in won.failed] == [TimedOut]
+    assert "1 failed: Silence." in str(won)
+    assert "not asked" not in str(won)
+
+
+def test_what_had_come_of_a_failed_answer_costs():
+    half = StreamError("It broke.", "Again.", reply=answer("Ans", partial=True))
+    won = vote(FakeClient(["a", half, "a"]), "?", 3, concurrency=1)
+    assert won.cost == Decimal("0.003")
+
+
+@pytest.mark.parametrize("kind", [AuthenticationFailed, TimedOut])
+def test_what_every_answer_would_meet_comes_through(kind):
+    client = FakeClient(lambda m, p: kind("No.", "Do.", host="h"))
+    with pytest.raises(kind) as caught:
+        vote(client, "?", 20, concurrency=1)
+    assert len(client.calls) == 1
+    assert caught.value.vote.n == 20
 
 
 @pytest.mark.parametrize(("n", "options"), [(0, {}), (2, {"temperature": 0})])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -13,73 +13,15 @@ import msgspec
 
 from kimikit import errors, html
 from kimikit.axes import INK, as_text, name, plain
-from kimikit.crew import CrewClient, run_all
+from kimikit.evals.cells import each_right, not_asked, share
+from kimikit.evals.patterns import PATTERNS, Meter, Pattern
+from kimikit.evals.task import Task, is_right
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, right_price, wilson
 from kimikit.params import takes_chat_params
-from kimikit.prompting.few_shot import few_shot
-from kimikit.prompting.structured import structured
-from kimikit.prompting.task import Task, is_right
-from kimikit.prompting.totals import Meter, each_right, share, together
-from kimikit.prompting.vote import vote
+from kimikit.runner import Stopped, run_jobs, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
-
-VOTES = 5
-
-Pattern = Callable[..., Reply]
-"""``pattern(client, task, question, **params)``; its reply's ``parsed`` counts as the
-answer, or else what ``task.extract`` finds in its text."""
-
-
-def zero_shot(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
-    """Ask with the instruction alone."""
-    return client.chat(question, system=_terse(task), **params)
-
-
-def shown(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
-    """Show the task's examples, then ask."""
-    messages = few_shot(task.shots, question, instruction=_terse(task))
-    return client.chat(messages, **params)
-
-
-def stepwise(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
-    """Ask for the way before the answer (Kojima et al. 2022, arXiv 2205.11916)."""
-    return client.chat(question, system=_steps(task), **params)
-
-
-def voted(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
-    """Take the majority of five answers made step by step."""
-    params = {"extract": task.extract, "system": _steps(task), **params}
-    won = vote(client, question, VOTES, concurrency=1, **params)
-    if len(won.replies) < VOTES:
-        return Reply(partial=True)
-    return together(won.replies, text=str(won.answer), parsed=won.answer)
-
-
-def typed(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
-    """Hold the answer to the JSON Schema of its type."""
-    params = {"system": task.instruction, **params}
-    return structured(client, question, task.hint, **params)
-
-
-def _terse(task: Task) -> str:
-    return f"{task.instruction} Answer with {task.form}, and nothing else."
-
-
-def _steps(task: Task) -> str:
-    line = f"'Answer: ' and {task.form}"
-    return f"{task.instruction} Think step by step. End with a line that reads {line}."
-
-
-PATTERNS: Mapping[str, Pattern] = {
-    "zero-shot": zero_shot,
-    "few-shot": shown,
-    "step by step": stepwise,
-    f"vote of {VOTES}": voted,
-    "structured": typed,
-}
-"""What ``lab`` compares when not told otherwise; the first is the baseline."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +65,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         patterns: Their names; the first is what the others are compared with.
         outcomes: One for each question and pattern that was finished.
         reused: How many answers had been paid for before.
+        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
         stopped: Questions that were begun and not finished; they count by their cost.
     """
 
@@ -130,10 +73,11 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     reused: int = 0
+    stop_reason: str = "done"
     stopped: tuple[Outcome, ...] = ()
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return one dict a pattern.
+        """Return one dict per pattern.
 
         ``accuracy`` has its 95 % Wilson interval in ``low`` and ``high``; ``tokens``
         and ``seconds`` are a question's mean and median. ``cost`` is of all that was
@@ -211,7 +155,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         remarks = [
             f"{self.task.name}: {self.verdict}",
             f"{len(failed)} failed and left out: {failed[0]}" if failed else "",
-            f"{missing} not asked: stopped" if missing else "",
+            not_asked(missing, self.stop_reason),
             f"{self.reused} answers paid before" if self.reused else "",
         ]
         table = Table(columns, rows, range(1, 7), html.footer_line(remarks))
@@ -278,8 +222,8 @@ def _mcnemar(gains: int, losses: int) -> float:
     return min(1.0, p)
 
 
-def _ask(
-    crew: CrewClient,
+def _asked(
+    client: ChatClient,
     task: Task,
     params: dict[str, Any],
     stopped: list[Outcome],
@@ -288,7 +232,7 @@ def _ask(
 ) -> Outcome | None:
     """Ask one question in one way; what Stop ended is no outcome, but has its cost."""
     (name, pattern), (question, truth) = way, task.rows[row]
-    meter = Meter(crew)
+    meter = Meter(client)
     # Part of the key: step by step and a vote ask the same, and share no answers.
     meta = {**params.get("meta", {}), "pattern": name, "row": row}
 
@@ -303,8 +247,9 @@ def _ask(
         raise
     except errors.HostError as exc:
         return made(error=f"{type(exc).__name__}: {exc.what}")
-    except KeyboardInterrupt:
-        stopped.append(made())
+    except (KeyboardInterrupt, Stopped):
+        if meter.paid:
+            stopped.append(made())
         raise
     if reply.partial:
         stopped.append(made())
@@ -322,6 +267,7 @@ def lab(
     concurrency: int = 4,
     store: AnswerStore | None = None,
     name: str | None = None,
+    max_cost: Decimal | float | str | None = None,
     progress: bool = True,
     **params: Any,
 ) -> Lab:
@@ -334,6 +280,7 @@ def lab(
         concurrency: How many questions are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
+        max_cost: US dollars that are not passed: no more is asked then.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes, the same for every pattern.
 
@@ -343,7 +290,8 @@ def lab(
 
     Raises:
         BadInput: If there is nothing to ask.
-        StatusError: If the key, the balance or the model's name is no good.
+        StatusError: If the key, the balance or the model's name is no good. What was
+            finished is the error's ``lab``.
 
     Example:
         >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
@@ -358,25 +306,30 @@ def lab(
             f"{len(task.rows)} rows in {len(ways)} ways are nothing to compare.",
             "Give a task with rows, and at least one pattern.",
         )
-    crew = CrewClient(client, "lab", store=store, name=name)
-
+    runner, clients = runner_over(
+        {None: client},
+        kind="lab",
+        concurrency=concurrency,
+        name=name,
+        store=store,
+        max_cost=max_cost,
+    )
     stopped: list[Outcome] = []
-    ask = partial(_ask, crew, task, params, stopped)
-    came = run_all(
-        [
-            partial(ask, way, row)
-            for way in ways.items()
-            for row in range(len(task.rows))
-        ],
-        stop=crew.stop,
+    ask = partial(_asked, clients[None], task, params, stopped)
+    rows = range(len(task.rows))
+    came = run_jobs(
+        runner,
+        [partial(ask, way, row) for way in ways.items() for row in rows],
         concurrency=concurrency,
         progress=task.name if progress else None,
     )
-    outcomes = tuple(one for one in came if one is not None)
-    return Lab(
+    found = Lab(
         task=task,
         patterns=tuple(ways),
-        outcomes=outcomes,
-        reused=crew.reused,
+        outcomes=tuple(one for one in came if one is not None),
+        reused=runner.reused,
+        stop_reason=runner.stop_reason,
         stopped=tuple(stopped),
     )
+    runner.raise_for_error(found, "lab")
+    return found

@@ -1,0 +1,140 @@
+"""Requests, or jobs that ask, in their order: as many at once as a runner may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
+from kimikit.bars import progress_bar
+from kimikit.errors import KimiError
+from kimikit.runner.background import in_thread
+from kimikit.runner.live import STOP_S, Runner, Stopped
+from kimikit.runner.requests import Request
+from kimikit.types import Reply
+
+_T = TypeVar("_T")
+
+
+def ask_all(
+    runner: Runner,
+    requests: Sequence[Request],
+    *,
+    concurrency: int,
+    keep_errors: bool = False,
+    progress: str | None = None,
+    then: Callable[[Sequence[Reply | KimiError | None]], Awaitable[None]] | None = None,
+) -> list[Reply | KimiError | None]:
+    """Ask requests and return what came of each, in their order.
+
+    Args:
+        runner: Asks.
+        requests: What to ask.
+        concurrency: How many at once.
+        keep_errors: Whether a failure that only one request met is a result too; else
+            the first one ends the work.
+        progress: Label of a progress bar, none if left out.
+        then: Does what comes next in the runner's thread, given the results; it may
+            ask more.
+
+    Returns:
+        The results; ``None`` for what an error, Stop or ``max_cost`` prevented. What
+        ended the work is the runner's ``error``, for ``raise_for_error``.
+    """
+    came: list[Reply | KimiError | None] = [None] * len(requests)
+
+    async def ask(index: int) -> None:
+        try:
+            came[index] = await runner.ask(requests[index])
+        except KimiError as error:
+            if not (keep_errors and runner.failed(requests[index], error)):
+                raise
+            came[index] = error
+
+    async def work() -> None:
+        at_once = min(concurrency, len(requests))
+        await runner.each(range(len(requests)), ask, at_once=at_once)
+        if then is not None and not runner.stopping:
+            with contextlib.suppress(Stopped):
+                await then(came)
+
+    with _bar(came, progress) as tell:
+        runner.run(work, tell)
+    return came
+
+
+def run_jobs(
+    runner: Runner,
+    jobs: Sequence[Callable[[], _T]],
+    *,
+    concurrency: int,
+    groups: Sequence[object] = (),
+    progress: str | None = None,
+) -> list[_T | None]:
+    """Run blocking jobs on threads of a runner and return their results in order.
+
+    Args:
+        runner: Whose clients the jobs ask.
+        jobs: What to run; each sees the caller's context variables.
+        concurrency: How many run at once, in each group.
+        groups: For each job its group, such as the host it asks: a slow one keeps no
+            other waiting. Without, all share one.
+        progress: Label of a progress bar, none if left out.
+
+    Returns:
+        The results; ``None`` for the jobs that raised, or that Stop or ``max_cost``
+        prevented. The first error sends no more and is the runner's ``error``, for
+        ``raise_for_error``: the results are paid for.
+    """
+    results: list[_T | None] = [None] * len(jobs)
+    running: set[asyncio.Future[None]] = set()
+
+    def job(index: int) -> _T:
+        try:
+            return jobs[index]()
+        except KeyboardInterrupt as exc:  # it would end the loop of the others unheard
+            raise Stopped from exc
+
+    async def one(index: int) -> None:
+        results[index] = await in_thread(job, index)
+
+    async def do(index: int) -> None:
+        run = asyncio.ensure_future(one(index))
+        running.add(run)
+        run.add_done_callback(running.discard)
+        await asyncio.shield(run)
+
+    async def work() -> None:
+        sorted_by: dict[object, list[int]] = {}
+        for index in range(len(jobs)):
+            group = groups[index] if groups else None
+            sorted_by.setdefault(group, []).append(index)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for some in sorted_by.values():
+                    at_once = min(concurrency, len(some))
+                    tasks.create_task(runner.each(some, do, at_once=at_once))
+        except asyncio.CancelledError:
+            # Stop: calls hang up, and jobs take what had arrived for an answer.
+            for call in tuple(runner.asking):
+                call.cancel()
+            if running:
+                await asyncio.wait(running, timeout=0.75 * STOP_S)
+            raise
+
+    with _bar(results, progress) as tell:
+        runner.run(work, tell)
+    return results
+
+
+@contextlib.contextmanager
+def _bar(results: Sequence[object], label: str | None) -> Iterator[Callable[[], None]]:
+    """Give what moves a progress bar to the number of results that are there."""
+    total = len(results)
+    with progress_bar(total=total, desc=label, disable=label is None) as bar:
+
+        def tell() -> None:
+            bar.update(total - results.count(None) - bar.n)
+
+        yield tell

@@ -185,10 +185,16 @@ def vote(
             "At temperature=0 all answers are meant to be the same.",
             "Ask with temperature=0.6 or so.",
         )
+    watch = params.pop("watch", None)
     requests = [asking.request(prompt, **params) for _ in range(n)]
     label = "votes" if progress else None
     came = ask_all(
-        runner, requests, concurrency=concurrency, keep_errors=True, progress=label
+        runner,
+        requests,
+        concurrency=concurrency,
+        keep_errors=True,
+        watch=watch,
+        progress=label,
     )
     replies = [reply for reply in came if isinstance(reply, Reply)]
     failed = tuple(error for error in came if isinstance(error, KimiError))

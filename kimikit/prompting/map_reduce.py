@@ -28,7 +28,7 @@ from kimikit.prompting.documents import (
 from kimikit.prompting.history import Count, estimate_tokens, size
 from kimikit.runner import Request, Runner, RunnerClient, ask_all, runner_over
 from kimikit.shown import Table
-from kimikit.types import AnswerStore, ChatClient, Reply, Usage
+from kimikit.types import AnswerStore, ChatClient, Reply, Usage, Watch
 
 NOTHING = "NOTHING"
 MERGE = (
@@ -163,6 +163,7 @@ def map_reduce(
         client=clients[None],
         question=question,
         orders=(instructions, RULES),
+        watch=params.pop("watch", None),
         params=params,
         window=window_tokens,
         count=count,
@@ -172,7 +173,14 @@ def map_reduce(
         return plan
     asked = [work.request(work.note(part), max_tokens=NOTE_TOKENS) for part in parts]
     label = str(plan) if progress else None
-    ask = partial(ask_all, runner, asked, concurrency=concurrency, progress=label)
+    ask = partial(
+        ask_all,
+        runner,
+        asked,
+        concurrency=concurrency,
+        watch=work.watch,
+        progress=label,
+    )
     return _digest(ask, work, parts, plan)
 
 
@@ -183,6 +191,7 @@ class _Work(NamedTuple):
     client: RunnerClient
     question: str
     orders: tuple[str, ...]
+    watch: Watch | None
     params: dict[str, Any]
     window: int
     count: Count
@@ -221,11 +230,12 @@ class _Work(NamedTuple):
         while len(groups := _groups(notes, self.window, self.count)) > 1:
             notes = []
             for group in groups:
-                reply = await self.runner.ask(self.request(self.over(group, MERGE)))
+                asked = self.request(self.over(group, MERGE))
+                reply = await self.runner.ask(asked, self.watch)
                 notes.append(reply.text)
                 yield reply
         final = self.over(notes or ["No part bears on it."], *self.orders)
-        yield await self.runner.ask(self.request(final))
+        yield await self.runner.ask(self.request(final), self.watch)
 
     def request(self, messages: Any, **usual: Any) -> Request:
         """Return what is asked, with the user's parameters."""

@@ -12,7 +12,7 @@ from kimikit.errors import KimiError
 from kimikit.runner.background import in_thread
 from kimikit.runner.live import STOP_S, Runner, Stopped
 from kimikit.runner.requests import Request
-from kimikit.types import Reply
+from kimikit.types import Reply, Watch
 
 _T = TypeVar("_T")
 
@@ -23,6 +23,7 @@ def ask_all(
     *,
     concurrency: int,
     keep_errors: bool = False,
+    watch: Watch | None = None,
     progress: str | None = None,
     then: Callable[[Sequence[Reply | KimiError | None]], Awaitable[None]] | None = None,
 ) -> list[Reply | KimiError | None]:
@@ -34,6 +35,7 @@ def ask_all(
         concurrency: How many at once.
         keep_errors: Whether a failure that only one request met is a result too; else
             the first one ends the work.
+        watch: Called for each step of each answer, in the runner's thread.
         progress: Label of a progress bar, none if left out.
         then: Does what comes next in the runner's thread, given the results; it may
             ask more.
@@ -46,7 +48,7 @@ def ask_all(
 
     async def ask(index: int) -> None:
         try:
-            came[index] = await runner.ask(requests[index])
+            came[index] = await runner.ask(requests[index], watch)
         except KimiError as error:
             if not (keep_errors and runner.failed(requests[index], error)):
                 raise

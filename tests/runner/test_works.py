@@ -127,6 +127,14 @@ def test_a_rate_limit_is_waited_for_and_its_limits_are_kept(work):
     assert max(most) == 1
 
 
+def test_a_watch_of_the_users_sees_every_step(work, kind):
+    if kind == "scores":
+        return  # it takes none
+    steps = []
+    work(FakeClient(ok), watch=steps.append)
+    assert [step.text for step in steps] == ["ok"] * N
+
+
 def test_progress_is_a_bar(work, capsys):
     work(FakeClient(ok), progress=True)
     assert f"/{N}" in capsys.readouterr().err.replace(f"/{N - 1}", f"/{N}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kimikit.money.estimates import (
     TEMPLATE_AT_MOST,
@@ -14,14 +14,11 @@ from kimikit.money.estimates import (
     estimate,
     pictures,
 )
+from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
 from kimikit.money.tokens import count_chat, encoder, is_k2
 from kimikit.types import Usage
 from kimikit.wire.requests import as_messages
-
-if TYPE_CHECKING:
-    from kimikit.money.ledger import Ledger
-    from kimikit.money.prices import PriceBook
 
 LIKELY_TOKENS = 300
 """Answer tokens taken as likely for a model that the ledger does not know yet."""
@@ -53,6 +50,19 @@ class Answered(NamedTuple):
     words: Any
 
 
+class History(Protocol):
+    """What a ledger knows of the answers that a model gave.
+
+    Attributes:
+        recent: What was seen of a model, and when, for a moment.
+    """
+
+    recent: dict[str, tuple[float, list[Answered]]]
+
+    def answered(self, model: str, limit: int) -> list[tuple[Any, ...]]:
+        """Return the last complete chats with ``model``, and their answers' tokens."""
+
+
 def bill(
     prices: PriceBook,
     host: str,
@@ -60,11 +70,11 @@ def bill(
     params: Mapping[str, Any],
     prompt: Any,
     *,
-    ledger: Ledger | None = None,
+    history: History | None = None,
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return the likely and the highest cost of one call; see ``Ledger.bill``.
 
-    Without a ledger nothing is known of how long a model's answers are.
+    Without a history nothing is known of how long a model's answers are.
     """
     price = prices.lookup(host, model, time.time())
     if price is None:
@@ -78,7 +88,7 @@ def bill(
     most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
     tokens = _prompt(body) + LIKELY_PICTURE * shown
     answers = body.get("n") if isinstance(body.get("n"), int) else 1
-    each = likely_answer(ledger, model, body)
+    each = likely_answer(history, model, body)
     if most.completion_tokens is not None:
         each = min(each, most.completion_tokens / (answers or 1))
     likely = Usage(tokens, round(each * (answers or 1)))
@@ -118,23 +128,25 @@ def _prompt(body: Mapping[str, Any]) -> int:
     return count_chat(encode, body["messages"], tools)[0]
 
 
-def likely_answer(ledger: Ledger | None, model: str, body: Mapping[str, Any]) -> float:
+def likely_answer(
+    history: History | None, model: str, body: Mapping[str, Any]
+) -> float:
     """Return the tokens that one answer is likely to have.
 
     They are the mean of complete answers of the same model: to the same words if there
     are some, else of the same kind, else of any.
     """
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if ledger is None:
+    if history is None:
         return _mean([LIKELY_TOKENS], limit)
-    seen = ledger.recent.get(model)
+    seen = history.recent.get(model)
     if seen is None or time.monotonic() - seen[0] > FRESH_S:
         found = [
             Answered(tokens / _answers(asked), _kind(asked), asked.get("messages"))
-            for text, tokens in ledger.answered(model, RECENT)
+            for text, tokens in history.answered(model, RECENT)
             for asked in [stored(text) or {}]
         ]
-        seen = ledger.recent[model] = time.monotonic(), found
+        seen = history.recent[model] = time.monotonic(), found
     words, kind = body.get("messages"), _kind(body)
     for alike in (
         [a.tokens for a in seen[1] if a.words == words and a.kind == kind],

@@ -20,17 +20,17 @@ import platformdirs
 
 from kimikit.errors import BadInput
 from kimikit.handle import Handle
-from kimikit.money import bills, views
+from kimikit.money import bills
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import ceiling
 from kimikit.money.prices import PriceBook
-from kimikit.money.queries import Queries, choice
+from kimikit.money.queries import choice
 from kimikit.money.rows import outcome
 from kimikit.money.storable import counts, execute, plain_json
 from kimikit.money.store import COUNTS, dollars, pico
+from kimikit.money.views import LedgerViews
 from kimikit.secrets import redact, without
 from kimikit.sent import Again
-from kimikit.shown import Renderable, Section
 from kimikit.types import Call, Reply, Usage
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
@@ -64,7 +64,7 @@ def tag(name: str) -> Iterator[None]:
         _TAGS.reset(token)
 
 
-class Ledger(Handle, Queries, Renderable):
+class Ledger(Handle, LedgerViews):
     """All calls of all kernels of a user, with what they cost at the time.
 
     An ``Observer`` of clients and an ``AnswerStore`` for what is resumed; many threads
@@ -114,11 +114,6 @@ class Ledger(Handle, Queries, Renderable):
         self._zone: tuple[int, str] | None = None
         self.origin = ""
         self.askers: dict[str, Again] = {}
-
-    @property
-    def failure(self) -> Exception | None:
-        """Why new rows are kept in memory only, ``None`` while the file works."""
-        return self._store.failure
 
     def opened(
         self, call: Call, *, reserve: Decimal | None = None, check: Check | None = None
@@ -254,7 +249,7 @@ class Ledger(Handle, Queries, Renderable):
         Returns:
             Two costs; ``None`` where no price or no limit is known.
         """
-        return bills.bill(self.prices, host, model, params, prompt, ledger=self)
+        return bills.bill(self.prices, host, model, params, prompt, history=self)
 
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.
@@ -334,20 +329,6 @@ class Ledger(Handle, Queries, Renderable):
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw cost a day by model, its running sum, and the share from the cache.
-
-        Args:
-            ax: Axes for the first of these alone; without one a figure with all.
-
-        Returns:
-            The axes drawn on.
-        """
-        return views.plot(self, ax)
-
-    def _parts(self) -> tuple[str, list[Section], str]:
-        return views.parts(self)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -8,17 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from kimikit import footer, html
 from kimikit.axes import INK, as_text, plain
 from kimikit.axes import name as axes_name
-from kimikit.money.prices import STALE_DAYS, STAND_IN, is_stale
+from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
+from kimikit.money.queries import Queries
 from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some
-from kimikit.shown import Section, Table
-
-if TYPE_CHECKING:
-    from kimikit.money.ledger import Ledger
+from kimikit.shown import Renderable, Section, Table
+from kimikit.types import Usage
 
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
@@ -27,7 +27,58 @@ COLOURS = len(html.PALETTE) - 1
 """Models that a plot tells apart; the palette's last colour is black."""
 
 
-def _tables(ledger: Ledger) -> Iterator[Table]:
+class LedgerViews(Queries, Renderable):
+    """A ledger as it looks: one table, and one plot.
+
+    Attributes:
+        path: The file.
+        session: This kernel's own mark in the rows.
+        prices: Where prices come from.
+        running: Calls that are open in this kernel, with their tokens so far.
+        origin: What a view says of replayed answers, if it holds nothing else.
+    """
+
+    path: Path
+    session: str
+    prices: PriceBook
+    running: dict[str, Usage]
+    origin: str
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why new rows are kept in memory only, ``None`` while the file works."""
+        return self._store.failure
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` at each step of each call; return what ends that."""
+        raise NotImplementedError
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw cost per day by model, its running sum, and the share from the cache.
+
+        Args:
+            ax: Axes for the first of these alone; without one a figure with all.
+
+        Returns:
+            The axes drawn on.
+        """
+        return _plot(self, ax)
+
+    def _parts(self) -> tuple[str, list[Section], str]:
+        tables: list[Section] = [*_tables(self)]
+        prices = _prices(self)
+        if prices.rows:
+            folded = html.fold(_PRICES, prices.rich)
+            tables.append(html.Cell(f"{_PRICES}\n{prices.text}", folded))
+        where = "memory only, the file failed" if self.failure else self.path.name
+        total = self.total(by="host")
+        calls = some(sum(part.calls for part in total.values()))
+        local = footer.STAND_IN if STAND_IN in total else ""
+        foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
+        return "", tables, html.footer_line([*foot, self.origin])
+
+
+def _tables(ledger: LedgerViews) -> Iterator[Table]:
     """Yield what was spent by period, by model, and by what else has groups."""
     periods: dict[tuple[str, ...], Total] = {
         ("today",): ledger.total(since="today"),
@@ -51,7 +102,7 @@ def _totals(names: tuple[str, ...], groups: dict[tuple[str, ...], Total]) -> Tab
     return Table(heads, rows, range(len(names), len(heads) - 1))
 
 
-def _prices(ledger: Ledger) -> Table:
+def _prices(ledger: LedgerViews) -> Table:
     """Return today's price of each model that was asked, and where it was read."""
     rows = []
     for host, model in sorted(ledger.total(by=("host", "model"))):
@@ -77,32 +128,10 @@ def _dollars(amount: Decimal | None) -> str:
 _PRICES = f"Prices now, dollars a million tokens; old: read over {STALE_DAYS} days ago"
 
 
-def parts(ledger: Ledger) -> tuple[str, list[Section], str]:
-    """Return what was spent, by period, model, tag and notebook, and a foot."""
-    tables: list[Section] = [*_tables(ledger)]
-    prices = _prices(ledger)
-    if prices.rows:
-        folded = html.fold(_PRICES, prices.rich)
-        tables.append(html.Cell(f"{_PRICES}\n{prices.text}", folded))
-    where = "memory only, the file failed" if ledger.failure else ledger.path.name
-    total = ledger.total(by="host")
-    calls = some(sum(part.calls for part in total.values()))
-    local = footer.STAND_IN if STAND_IN in total else ""
-    foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
-    return "", tables, html.footer_line([*foot, ledger.origin])
-
-
-def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
-    """Draw cost a day stacked by model, its running sum, and the share from caches.
+def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
+    """Draw the three panels, or the first alone on the axes that are given.
 
     Where nothing has a cost, as with the local stand-in, tokens are drawn instead.
-
-    Args:
-        ledger: What to draw.
-        ax: Axes for the first panel alone; without one a figure with all three.
-
-    Returns:
-        The axes drawn on.
     """
     days = ledger.total(by="day")
     when = [dt.datetime.fromisoformat(day) for day in days]
@@ -145,7 +174,7 @@ def plot(ledger: Ledger, ax: Any = None) -> tuple[Any, ...]:
 
 
 def _stacks(
-    ledger: Ledger, days: Sequence[str], height: Callable[[Total], float]
+    ledger: LedgerViews, days: Sequence[str], height: Callable[[Total], float]
 ) -> dict[str, list[float]]:
     """Return daily heights by model, the dearest first, the cheapest as one."""
     by_day = ledger.total(by=("day", "model"))
@@ -181,7 +210,7 @@ def _date(axes: Any, when: list[dt.datetime]) -> None:
         axes.set_xlim(when[0] - margin, when[-1] + margin)
 
 
-def meter_line(ledger: Ledger) -> str:
+def meter_line(ledger: LedgerViews) -> str:
     """Return the line that the meter shows."""
     running = ledger.running.copy()
     streamed = sum(usage.completion_tokens for usage in running.values())
@@ -191,7 +220,7 @@ def meter_line(ledger: Ledger) -> str:
     return html.footer_line([now, *spent, f"{some(today.calls)} today"])
 
 
-def meter(ledger: Ledger) -> Any:
+def meter(ledger: LedgerViews) -> Any:
     """Return a widget that shows what is being spent while calls run.
 
     At most four times a second it is drawn anew; saved and on GitHub it is the last

@@ -6,16 +6,14 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.axes import INK, as_text, name, plain
 from kimikit.footer import footer, how_it_ended
 from kimikit.tools.results import Content, is_frame, is_picture
+from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.requests import image_kind
-
-if TYPE_CHECKING:
-    from kimikit.tools.values import Run, Step, ToolResult
 
 SHOWN = 2_000
 """Characters of a result that a view shows."""
@@ -23,7 +21,7 @@ ROWS = 100
 """Rows of a result that a view holds."""
 
 
-def headline(run: Run) -> str:
+def headline(run: RunRecord) -> str:
     """Return one line on how a run went, such as ``3 steps, 2 calls: done``."""
     calls = sum(len(step.results) for step in run.steps)
     counts = [(len(run.steps), "step"), (calls, "call")]
@@ -31,14 +29,14 @@ def headline(run: Run) -> str:
     return f"{parts}: {run.stop_reason.replace('_', ' ')}"
 
 
-def footer_line(run: Run) -> str:
+def footer_line(run: RunRecord) -> str:
     """Return where a run went and what all of it cost."""
     replies = [step.reply for step in run.steps] or [run.reply]
     end = how_it_ended(run.reply) if len(replies) > 1 else ""
     return footer(replies, before=[headline(run), f"{run.duration_s:.1f} s", end])
 
 
-def run_sections(run: Run) -> list[html.Cell]:
+def run_sections(run: RunRecord) -> list[html.Cell]:
     """Return the steps of a run before its answer, as lines and as one fold."""
     lines = []
     for step in run.steps:
@@ -159,7 +157,7 @@ def canvas(ax: Any, width: float, height: float) -> Any:
     return ax
 
 
-def timeline(run: Run, *, ax: Any = None) -> Any:
+def timeline(run: RunRecord, *, ax: Any = None) -> Any:
     """Draw a run on a time axis: model turns above, tool calls stacked below.
 
     Args:
@@ -204,7 +202,7 @@ def timeline(run: Run, *, ax: Any = None) -> Any:
     return ax.figure
 
 
-def _lanes(run: Run, room: float) -> list[list[ToolResult]]:
+def _lanes(run: RunRecord, room: float) -> list[list[ToolResult]]:
     """Stack calls that overlap, each in the first lane with room for its label."""
     lanes: list[list[ToolResult]] = []
     for result in (r for step in run.steps for r in step.results):

@@ -88,7 +88,7 @@ def test_a_price_has_all_its_digits(ledger):
 def test_an_empty_ledger_is_shown_too(ledger):
     assert "n = 0 calls" in repr(ledger)
     assert "n = 0 calls" in ledger._repr_html_()
-    assert len(views.plot(ledger)) == 3
+    assert len(ledger.plot()) == 3
 
 
 class TestPlot:

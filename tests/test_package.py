@@ -121,7 +121,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 23_951
+BUDGET = 24_643
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the
@@ -276,7 +276,8 @@ def test_every_dependency_has_its_reason():
 
 
 def test_every_dependency_is_imported_and_listed_once():
-    """But for JupyterLab and pip, which are run, and for socksio, which httpx imports.
+    """But for JupyterLab and pip, which are run, for socksio, which httpx imports, and for
+    python-multipart, which starlette does.
 
     Monty's module is in a part of it.
     """
@@ -293,7 +294,8 @@ def test_every_dependency_is_imported_and_listed_once():
         for module in used & modules.keys()
         for distribution in modules[module]
     }
-    assert set(listed) - imported == {"jupyterlab", "pip", "pydantic-monty", "socksio"}
+    others = {"jupyterlab", "pip", "pydantic-monty", "python-multipart", "socksio"}
+    assert set(listed) - imported == others
 
 
 def test_changelog_ends_at_this_version():

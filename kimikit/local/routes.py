@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,12 +17,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kimikit.local import checks, vectors
+from kimikit.local.batch_routes import Batches
+from kimikit.local.batch_store import BatchStore
+from kimikit.local.batch_work import BatchWorker
 from kimikit.local.chat import chat
 from kimikit.local.checks import Refused
-from kimikit.local.engine import Engine
+from kimikit.local.engine import SLOTS, Engine
 from kimikit.local.models import VECTORS_ID
 from kimikit.local.needle import Needle
 from kimikit.local.relay import as_json, relay
+
+Sign = Callable[[str], str]
+"""Makes a text that only this host could make of another."""
 
 POSTS: dict[str, type[checks.Asked]] = {
     "/v1/chat/completions": checks.ChatRequest,
@@ -32,8 +39,18 @@ POSTS: dict[str, type[checks.Asked]] = {
 """What each path is asked with."""
 
 
-def make_app(engine: Engine, needle: Needle, chat_id: str) -> Starlette:
-    """Return the host's application."""
+def make_app(
+    engine: Engine, needle: Needle, chat_id: str, folder: Path, sign: Sign
+) -> tuple[Starlette, BatchWorker]:
+    """Return the host's application, and who works off its batches.
+
+    Args:
+        engine: Answers.
+        needle: Decides on calls of tools.
+        chat_id: The id of the chat model.
+        folder: Where batches lie.
+        sign: Makes a text that only this host could make of another.
+    """
     base = {"object": "model", "created": int(time.time()), "owned_by": "kimikit-local"}
     known = [
         base | {"id": chat_id, "type": "chat", "context_length": engine.context_tokens},
@@ -53,34 +70,48 @@ def make_app(engine: Engine, needle: Needle, chat_id: str) -> Starlette:
                 return as_json(each)
         raise checks.unknown_model(wanted, chat_id)
 
-    async def post(request: Request) -> Response:
-        path, raw = request.scope["path"], await request.body()
+    async def answer(path: str, raw: bytes) -> Response:
         asked = checks.parse(raw, POSTS[path], chat_id)
         given: dict[str, Any] = msgspec.json.decode(raw)
         body = {name: value for name, value in given.items() if value is not None}
-        work: Coroutine[Any, Any, Response]
         match asked:
             case checks.ChatRequest():
-                work = chat(engine, needle, chat_id, asked, body)
+                return await chat(engine, needle, chat_id, asked, body)
             case checks.CompletionRequest():
-                work = relay(engine, path, body, asked.prompts, echo=bool(asked.echo))
+                return await relay(
+                    engine, path, body, asked.prompts, echo=bool(asked.echo)
+                )
             case checks.EmbeddingRequest():
-                work = asyncio.to_thread(vectors.embeddings, asked)
+                return await asyncio.to_thread(vectors.embeddings, asked)
             case checks.RerankRequest():
-                work = asyncio.to_thread(vectors.rerank, asked)
-        return await _while_connected(request, work)
+                return await asyncio.to_thread(vectors.rerank, asked)
+        raise AssertionError(path)
 
-    return Starlette(
+    async def post(request: Request) -> Response:
+        path, raw = request.scope["path"], await request.body()
+        with worker.live_call():
+            return await _while_connected(request, answer(path, raw))
+
+    async def answer_line(path: str, raw: bytes) -> tuple[int, bytes]:
+        made = await answer(path, raw)
+        return made.status_code, bytes(made.body)
+
+    worker = BatchWorker(BatchStore(folder), answer_line, SLOTS)
+    batches = Batches(worker, sign, tuple(POSTS))
+    app = Starlette(
         routes=[
             Route("/health", health),
             Route("/v1/models", models),
             Route("/v1/models/{id:path}", model),
             *(Route(path, post, methods=["POST"]) for path in POSTS),
+            *batches.routes(),
         ],
         exception_handlers=dict.fromkeys(
-            (Refused, HTTPException, ClientDisconnect, Exception), _error
+            (Refused, HTTPException, ClientDisconnect, Exception), error_answer
         ),
+        lifespan=worker.lifespan,
     )
+    return app, worker
 
 
 async def _while_connected(
@@ -108,13 +139,13 @@ async def _while_connected(
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _error(request: Request, exc: Exception) -> Response:
+async def error_answer(request: Request, exc: Exception) -> Response:
     """Return any failure as an error in OpenAI's form, also if nobody reads it."""
     if isinstance(exc, HTTPException):
         msg = (
             f"{request.method} {request.url.path} is not among the endpoints of the "
-            "local host: chat/completions, completions, embeddings, models and rerank "
-            "under /v1."
+            "local host: chat/completions, completions, embeddings, models, rerank, "
+            "files and batches under /v1."
         )
         exc = Refused(msg, status=exc.status_code, code="unknown_endpoint")
     if not isinstance(exc, Refused):

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from kimikit.errors import LocalHostError
 from kimikit.local import models, process, trust
+from kimikit.local.batch_routes import UPLOAD
+from kimikit.local.batch_store import batch_folder
 from kimikit.local.checks import Refused
 from kimikit.local.connections import BoundedProtocol
 from kimikit.local.engine import Engine
@@ -32,18 +35,30 @@ IDLE_S = 900.0
 LARGEST_BODY = 32 << 20
 """Bytes of a request; no context of a local model holds so much."""
 
+LARGEST_FILE = 100 << 20
+"""Bytes of the file of a batch, as at Together and Moonshot."""
+
+_LARGE = ("/v1/files", "/v1/batches", UPLOAD)
+"""Beginnings of the paths that take files; a form's own lines are a few more bytes."""
+
 
 class Guard:
     """ASGI layer before all routes: asks for the key, knows how long it is idle."""
 
-    def __init__(self, app: Any, key: str) -> None:
+    def __init__(
+        self, app: Any, key: str, busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._app = app
         self._key = key
+        self._busy = busy
         self._in_flight = 0
         self._last = time.monotonic()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request with the key on, prove ours to who knows it, refuse others."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
         nonce = headers.get(trust.NONCE, b"").decode("latin-1")
         if nonce and scope["path"] == "/health":
@@ -56,7 +71,9 @@ class Guard:
                 await as_json(said)(scope, receive, send)
                 return
         scheme, _, given = headers.get("authorization", b"").strip().partition(b" ")
-        if scheme.lower() != b"bearer" or not _same(given.strip(), self._key):
+        known = scheme.lower() == b"bearer" and _same(given.strip(), self._key)
+        # An upload shows the signature in its address instead: see ``Batches``.
+        if not known and not scope["path"].startswith(UPLOAD):
             refusal = Refused(
                 "The API key is missing or wrong. Take both key and base URL from "
                 "kimikit.local.ensure(), or from what the server printed.",
@@ -72,21 +89,25 @@ class Guard:
             scope = scope | {"path": scope["path"].removeprefix("/v1")}
         self._in_flight += 1
         try:
-            await self._app(scope, _bounded(receive), send)
+            large = scope["path"].startswith(_LARGE)
+            most = LARGEST_FILE + (1 << 20) if large else LARGEST_BODY
+            await self._app(scope, _bounded(receive, most), send)
         finally:
             self._in_flight -= 1
             self._last = time.monotonic()
 
     def idle_s(self) -> float:
         """Return for how many seconds there was no work."""
-        return 0.0 if self._in_flight else time.monotonic() - self._last
+        if self._in_flight or self._busy():
+            self._last = time.monotonic()
+        return time.monotonic() - self._last
 
 
 def _same(given: bytes, expected: str) -> bool:
     return hmac.compare_digest(given, expected.encode())
 
 
-def _bounded(receive: Any) -> Any:
+def _bounded(receive: Any, most: int) -> Any:
     """Return what receives a request's body, and refuses one that is too large."""
     size = 0
 
@@ -94,8 +115,8 @@ def _bounded(receive: Any) -> Any:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > LARGEST_BODY:
-            msg = f"The request is larger than {LARGEST_BODY >> 20} MB. Send less."
+        if size > most:
+            msg = f"The request is larger than {most >> 20} MB. Send less."
             raise Refused(msg, status=413)
         return message
 
@@ -155,12 +176,16 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         leave()
         server.should_exit = server.should_exit or shared
 
-    app = make_app(Engine(model), Needle(models.CALLS, end), model.id)
-    guard = Guard(app, running.api_key)
+    sign = partial(trust.proof, running.api_key, "upload")
+    folder = batch_folder(f"{'shared' if shared else 'served'}-{model.id}")
+    app, worker = make_app(
+        Engine(model), Needle(models.CALLS, end), model.id, folder, sign
+    )
+    guard = Guard(app, running.api_key, lambda: worker.busy)
     config = uvicorn.Config(
         guard,
         log_level="error",
-        lifespan="off",
+        lifespan="on",
         timeout_graceful_shutdown=1,
         http=BoundedProtocol,
     )

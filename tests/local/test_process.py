@@ -117,7 +117,7 @@ def test_another_version_of_the_code_is_not_asked(
 def test_another_model_gets_a_host_of_its_own_and_idle_hosts_end(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KIMIKIT_LOCAL_IDLE_S", "1.5")
+    monkeypatch.setenv("KIMIKIT_LOCAL_IDLE_S", "4")
     other = tmp_path / "Other-Model.gguf"
     other.symlink_to(models.CHAT.path)
     monkeypatch.setenv("KIMIKIT_LOCAL_MODEL", str(other))

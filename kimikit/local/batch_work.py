@@ -98,8 +98,10 @@ class BatchWorker:
                 self.busy = bool(batches)
                 for batch in batches:
                     await self._go_on(batch)
+                # Not wait_for(), which may swallow a cancellation (Python 3.11).
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._changed.wait()
         finally:
             for task in self._under_way.values():
                 task.cancel()

@@ -51,24 +51,6 @@ def make_app(
         folder: Where batches lie.
         sign: Makes a text that only this host could make of another.
     """
-    base = {"object": "model", "created": int(time.time()), "owned_by": "kimikit-local"}
-    known = [
-        base | {"id": chat_id, "type": "chat", "context_length": engine.context_tokens},
-        base | {"id": VECTORS_ID, "type": "embedding"},
-    ]
-
-    async def health(_: Request) -> Response:
-        return as_json({"pid": os.getpid()})
-
-    async def models(_: Request) -> Response:
-        return as_json({"object": "list", "data": known})
-
-    async def model(request: Request) -> Response:
-        wanted = request.path_params["id"]
-        for each in known:
-            if each["id"] == wanted:
-                return as_json(each)
-        raise checks.unknown_model(wanted, chat_id)
 
     async def answer(path: str, raw: bytes) -> Response:
         asked = checks.parse(raw, POSTS[path], chat_id)
@@ -100,9 +82,7 @@ def make_app(
     batches = Batches(worker, sign, tuple(POSTS))
     app = Starlette(
         routes=[
-            Route("/health", health),
-            Route("/v1/models", models),
-            Route("/v1/models/{id:path}", model),
+            *_facts(engine, chat_id),
             *(Route(path, post, methods=["POST"]) for path in POSTS),
             *batches.routes(),
         ],
@@ -112,6 +92,34 @@ def make_app(
         lifespan=worker.lifespan,
     )
     return app, worker
+
+
+def _facts(engine: Engine, chat_id: str) -> list[Route]:
+    """Return the routes that tell what is here."""
+    base = {"object": "model", "created": int(time.time()), "owned_by": "kimikit-local"}
+    known = [
+        base | {"id": chat_id, "type": "chat", "context_length": engine.context_tokens},
+        base | {"id": VECTORS_ID, "type": "embedding"},
+    ]
+
+    async def health(_: Request) -> Response:
+        return as_json({"pid": os.getpid()})
+
+    async def models(_: Request) -> Response:
+        return as_json({"object": "list", "data": known})
+
+    async def model(request: Request) -> Response:
+        wanted = request.path_params["id"]
+        for each in known:
+            if each["id"] == wanted:
+                return as_json(each)
+        raise checks.unknown_model(wanted, chat_id)
+
+    return [
+        Route("/health", health),
+        Route("/v1/models", models),
+        Route("/v1/models/{id:path}", model),
+    ]
 
 
 async def _while_connected(

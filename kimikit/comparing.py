@@ -80,7 +80,7 @@ class Comparing(Session):
             >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
             [(0, 2), (1, 2)]
         """
-        if self._connection.embedded and embed is None:
+        if self._connection.embeds and embed is None:
             embed = self._embed
         given: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         return sweeps.sweep(

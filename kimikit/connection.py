@@ -33,6 +33,8 @@ class Connection:
     Attributes:
         key: The key in use.
         embedded: Whether the local host of this machine answers.
+        embeds: Whether it embeds texts unasked: a stand-in that costs nothing does, and
+            so does the recording of one.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Connection:
         self.embedded = profile.stand_in and embedded
         api_key = Key.of(api_key)
         recorder = options.get("recorder")
+        self.embeds = self.embedded
         if recorder is not None and recorder.offline:
             api_key = api_key or Key("")  # nobody is asked
+            self.embeds = profile.stand_in and recorder.source.embeds
         self.key = hosts.key_of(profile) if api_key is None else api_key
         self._options = options
         self._again_by: Again | None = None

@@ -214,6 +214,12 @@ class RecordingFile:
             rows += db.execute(sql.format("path <> ?"), (path,)).fetchall()
         return (Question(*row) for row in rows)
 
+    def has(self, path: str) -> bool:
+        """Whether something was asked on a path, such as ``/embeddings``."""
+        with self._open() as db:
+            sql = "SELECT 1 FROM questions WHERE path = ? LIMIT 1"
+            return db.execute(sql, (path,)).fetchone() is not None
+
     def asked(self, most: int) -> list[tuple[Question, int]]:
         """Return the questions with the number of their answers, first asked first."""
         sql = (

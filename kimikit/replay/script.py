@@ -94,10 +94,13 @@ class Script:
         title: What it shows.
         by: Who wrote it, and when.
         turns: Its turns.
+        embeds: ``False``: nobody writes embeddings by hand.
 
     Raises:
         BadInput: If it cannot be read as one; it says where.
     """
+
+    embeds = False
 
     def __init__(self, path: Path) -> None:
         self.name = path.name

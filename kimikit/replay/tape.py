@@ -35,9 +35,11 @@ class Source(Protocol):
 
     Attributes:
         name: What it is called in an error.
+        embeds: Whether it has embeddings of texts.
     """
 
     name: str
+    embeds: bool
 
     def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
         """Return the answer of this number, from 0, to a question."""
@@ -64,6 +66,7 @@ class Recording:
     def __init__(self, file: RecordingFile) -> None:
         self.file = file
         self.name = file.path.name
+        self.embeds = file.has("/embeddings")
 
     def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
         """Return the answer of this number, from 0, to a question."""

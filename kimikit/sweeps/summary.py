@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -143,6 +145,9 @@ def _labels(sweep: Outcome, axis: str) -> set[Any]:
 def groups(sweep: Outcome) -> list[Group]:
     """Return all trials by prompt and point, in the order of the grid.
 
+    Answers stand in an order that their texts alone decide, and that is like chance:
+    what is drawn from them with a fixed seed, or is of the first so many, is the same
+    in whatever order they came, such as in a replay.
     Groups that nothing has come of are among them, unless a parameter was left out:
     then not all of the grid was to be asked.
     """
@@ -156,12 +161,25 @@ def groups(sweep: Outcome) -> list[Group]:
         labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
         trials = [sweep.trials[place] for place in places]
         replies = [trial.reply for trial in trials if trial.reply is not None]
+        replies = _scattered(replies)
         both = (trial.reply or trial.partial for trial in trials)
         paid = [reply for reply in both if reply is not None]
         texts = [metrics.text_of(reply) for reply in replies]
         words = [metrics.words(text) for text in texts]
         out.append(Group(labels, places, replies, paid, texts, words))
     return out
+
+
+def _scattered(replies: Sequence[Reply]) -> list[Reply]:
+    """Order answers by a hash of each text and of how many equal ones went before."""
+    seen: Counter[str] = Counter()
+    out: dict[bytes, Reply] = {}
+    for reply in sorted(replies, key=lambda reply: reply.duration_s):
+        text = metrics.text_of(reply)
+        whole = f"{seen[text]} {text}".encode("utf-8", "surrogatepass")
+        out[hashlib.blake2b(whole).digest()] = reply
+        seen[text] += 1
+    return [reply for _, reply in sorted(out.items(), key=lambda pair: pair[0])]
 
 
 def points(sweep: Outcome, by: Sequence[str]) -> dict[Point, list[Group]]:
@@ -233,6 +251,7 @@ def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, 
     parts["seconds"] = mean([reply.duration_s for reply in group.replies])
     for name, scores in sweep.scores.items():
         values = [v for place in group.places if (v := scores[place]) is not None]
+        values.sort()
         if values:
             parts[name] = metrics.of_metric(values)
     return parts

@@ -14,6 +14,7 @@ from support.fault_server import chunk as http_chunk
 from kimikit import BudgetExceeded, Kimi, NotRecorded
 from kimikit.errors import BadInput
 from kimikit.money.ledger import Ledger
+from kimikit.prompting import PATTERNS, Task, vote
 
 pytestmark = pytest.mark.usefixtures("local_host")
 
@@ -36,6 +37,14 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+TASK = Task(
+    instruction="Answer with the number only.",
+    rows=(("2 + 2", 4), ("1 + 8", 9)),
+    shots=(("1 + 1", 2), ("3 + 2", 5)),
+)
+
+QUICK = {name: PATTERNS[name] for name in ("few-shot", "structured")}
+
 DOES = {
     "chat": lambda kimi: kimi.chat("What is the capital of Germany?").text,
     "stream": lambda kimi: list(kimi.stream("Tell a story.", seed=1)),
@@ -48,6 +57,20 @@ DOES = {
             "Name a colour.", temperature=[0, 1.5], repeats=3, progress=False
         ).trials
     ),
+    "figures": lambda kimi: [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in kimi.sweep(
+            "Name a colour.", temperature=[0, 1.5], repeats=3, progress=False
+        ).summary()
+    ],
+    "vote": lambda kimi: sorted(
+        vote(kimi, "Is 2 + 2 4 or 5?", 3, temperature=1, max_tokens=8).counts
+    ),
+    "lab": lambda kimi: [
+        {name: row[name] for name in ("accuracy", "tokens", "cost")}
+        for row in kimi.lab(TASK, QUICK, progress=False).summary()
+    ],
+    "map": lambda kimi: [reply.text for reply in kimi.map(["Name a tree.", "A pet?"])],
     "race": lambda kimi: {
         name: reply.text
         for name, reply in kimi.race(

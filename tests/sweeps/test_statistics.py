@@ -16,6 +16,7 @@ from kimikit.errors import BadInput
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import Part, minus, of_shares, pool
 from kimikit.sweeps.permutation import holm, permutation_tests
+from kimikit.sweeps.summary import groups
 from kimikit.sweeps.verdict import verdict
 
 RIGHT = {"right": lambda answer: answer.text.startswith("yes")}
@@ -117,12 +118,28 @@ def test_points_of_one_sweep_are_measured_at_equal_n(n):
     sweep = of_texts({0: some[80:] + [None] * (80 - n), 1: some[:80]})
     short, whole = sweep.summary()
     assert (short["n"], whole["n"]) == (n, 80)
-    tokens = [metrics.words(text) for text in some[:80]]
-    at_n = metrics.agreement(some[:80], n) | metrics.distinct(tokens, n)
+    texts = next(g.texts for g in groups(sweep) if len(g.texts) == 80)
+    assert sorted(texts) == sorted(some[:80])
+    tokens = [metrics.words(text) for text in texts]
+    at_n = metrics.agreement(texts, n) | metrics.distinct(tokens, n)
     for name in SIZED:
         assert whole[name] == pytest.approx(at_n[name].value)
     assert abs(whole["distinct_1"] - short["distinct_1"]) < 0.2
     assert f"are of {n} answers" in str(sweep)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_in_which_answers_came_changes_no_figure(seed):
+    """They come in another order when a recording is replayed."""
+    rng = random.Random(seed)
+    points = {0: sentences(rng, 6), 1: sentences(rng, 40)}
+    metric = {"long": lambda answer: len(answer.text) > 9}
+    first = of_texts(points, metrics=metric)
+    later = of_texts(
+        {at: rng.sample(some, len(some)) for at, some in points.items()}, metrics=metric
+    )
+    assert first.summary() == later.summary()
+    assert str(first.compare()) == str(later.compare())
 
 
 def test_rarefied_figures_are_the_mean_over_sets_of_the_smaller_n():

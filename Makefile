@@ -23,12 +23,13 @@ XDIST := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 COVER := --cov --cov-report=term
 FUZZ_S ?= 60
 
-.PHONY: lab test test-python notebooks index bench fuzz release lint lock lowest latest clean help
+.PHONY: lab test test-python notebooks record index bench fuzz release lint lock lowest latest clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
 	@echo 'make test       set up and run all tests but the long notebooks'
-	@echo 'make notebooks  execute every notebook, results into artifacts/'
+	@echo 'make notebooks  execute every notebook, and again from its recording'
+	@echo 'make record     run every notebook on HOST for at most USD, and record it'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
 	@echo 'make lint       ruff, mypy and the import contract'
 	@echo 'make fuzz       feed the parsers of the wire random streams for $(FUZZ_S) s each'
@@ -87,6 +88,10 @@ latest: $(VENV)/dev.stamp
 notebooks: $(VENV)/dev.stamp
 	@$(BIN)/kimikit fetch
 	$(BIN)/python -m pytest tests/executed -n $(WORKERS) --maxprocesses 8 --dist load -m notebook -v $(PYTEST_FLAGS)
+
+# Needs a key of the host: HOST=together USD=5, and ONLY="03-temperature 06-tools" for some.
+record: $(VENV)/dev.stamp
+	cd tests && $(abspath $(BIN))/python -m support.record "$(HOST)" "$(USD)" $(ONLY)
 
 index: $(VENV)/dev.stamp
 	cd tests && $(abspath $(BIN))/python -m support.index

@@ -272,38 +272,42 @@ def takes_chat_params(
             if name not in own
         ]
 
-        if inspect.iscoroutinefunction(method):
-
-            @functools.wraps(method)
-            async def checked(*args: Any, **kwargs: Any) -> Any:
-                hide(kwargs)
-                refuse_unknown(kwargs, own, taken=taken)
-                try:
-                    return await method(*args, **kwargs)
-                finally:
-                    kwargs.clear()
-                    args = ()
-
-        else:
-
-            @functools.wraps(method)
-            def checked(*args: Any, **kwargs: Any) -> Any:
-                hide(kwargs)
-                refuse_unknown(kwargs, own, taken=taken)
-                try:
-                    return method(*args, **kwargs)
-                finally:
-                    # A traceback shows what is local, and a key may be among it.
-                    kwargs.clear()
-                    args = ()
-
-        checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*named, *more]
-        )
+        checked = _checking(method, own, taken)
+        checked.__signature__ = signature.replace(parameters=[*named, *more])
         checked.__doc__ = _documented(method.__doc__, rest, [p.name for p in more])
         return cast(Callable[_P, _R], checked)
 
     return fill
+
+
+def _checking(method: Any, own: Collection[str], taken: Collection[str]) -> Any:
+    """Return a method that refuses what it does not take before it begins."""
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            hide(kwargs)
+            refuse_unknown(kwargs, own, taken=taken)
+            try:
+                return await method(*args, **kwargs)
+            finally:
+                kwargs.clear()
+                args = ()
+
+    else:
+
+        @functools.wraps(method)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            hide(kwargs)
+            refuse_unknown(kwargs, own, taken=taken)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                # A traceback shows what is local, and a key may be among it.
+                kwargs.clear()
+                args = ()
+
+    return checked
 
 
 def _documented(doc: str | None, rest: str, names: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ from kimikit.evals.task import Task, is_right
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, right_price, wilson
 from kimikit.params import takes_chat_params
-from kimikit.runner import Stopped, run_jobs, runner_over
+from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
 
@@ -222,6 +222,16 @@ def _mcnemar(gains: int, losses: int) -> float:
     return min(1.0, p)
 
 
+def _ways(task: Task, patterns: Mapping[str, Pattern] | None) -> dict[str, Pattern]:
+    ways = dict(PATTERNS if patterns is None else patterns)
+    if not task.rows or not ways:
+        raise errors.BadInput(
+            f"{len(task.rows)} rows in {len(ways)} ways are nothing to compare.",
+            "Give a task with rows, and at least one pattern.",
+        )
+    return ways
+
+
 def _asked(
     client: ChatClient,
     task: Task,
@@ -300,20 +310,9 @@ def lab(
         >>> [(point["pattern"], point["right"]) for point in found.summary()]
         [('typed', 2)]
     """
-    ways = dict(PATTERNS if patterns is None else patterns)
-    if not task.rows or not ways:
-        raise errors.BadInput(
-            f"{len(task.rows)} rows in {len(ways)} ways are nothing to compare.",
-            "Give a task with rows, and at least one pattern.",
-        )
-    runner, clients = runner_over(
-        {None: client},
-        kind="lab",
-        concurrency=concurrency,
-        name=name,
-        store=store,
-        max_cost=max_cost,
-    )
+    ways = _ways(task, patterns)
+    options = WorkOptions(concurrency, name, store, max_cost)
+    runner, clients = runner_over({None: client}, "lab", options)
     stopped: list[Outcome] = []
     ask = partial(_asked, clients[None], task, params, stopped)
     rows = range(len(task.rows))

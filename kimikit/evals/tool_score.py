@@ -24,7 +24,7 @@ from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
 from kimikit.intervals import wilson
 from kimikit.params import takes_chat_params
-from kimikit.runner import run_jobs, runner_over
+from kimikit.runner import WorkOptions, run_jobs, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.tools import checks
 from kimikit.tools.views import canvas
@@ -221,14 +221,8 @@ def score_tool_calls(
         Rate(hits=1, n=1)
     """
     asked = _checked(clients, cases)
-    runner, asking = runner_over(
-        dict(clients),
-        kind="score",
-        concurrency=concurrency,
-        name=name,
-        store=store,
-        max_cost=max_cost,
-    )
+    options = WorkOptions(concurrency, name, store, max_cost)
+    runner, asking = runner_over(clients, "score", options)
     work = [(host, case) for case in asked for host in clients]
     came = run_jobs(
         runner,

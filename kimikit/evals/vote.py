@@ -15,7 +15,7 @@ from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.params import takes_chat_params
 from kimikit.prompting.extract import final_answer
-from kimikit.runner import ask_all, runner_over
+from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -171,48 +171,45 @@ def vote(
     """
     if n < 1:
         raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")
-    runner, clients = runner_over(
-        {None: client},
-        kind="vote",
-        concurrency=concurrency,
-        name=name,
-        store=store,
-        max_cost=max_cost,
-    )
-    asking = clients[None]
-    if n > 1 and {**asking.defaults, **params}.get("temperature") == 0:
-        raise BadInput(
-            "At temperature=0 all answers are meant to be the same.",
-            "Ask with temperature=0.6 or so.",
-        )
-    watch = params.pop("watch", None)
-    requests = [asking.request(prompt, **params) for _ in range(n)]
-    label = "votes" if progress else None
-    came = ask_all(
-        runner,
-        requests,
-        concurrency=concurrency,
-        keep_errors=True,
-        watch=watch,
-        progress=label,
-    )
-    replies = [reply for reply in came if isinstance(reply, Reply)]
-    failed = tuple(error for error in came if isinstance(error, KimiError))
-    broken = [getattr(error, "reply", None) for error in failed]
+    options = WorkOptions(concurrency, name, store, max_cost)
+    runner, clients = runner_over({None: client}, "vote", options)
+    watch, label = params.pop("watch", None), "votes" if progress else None
+    requests = _requests(clients[None], prompt, n, params)
+    came = ask_all(runner, requests, keep_errors=True, watch=watch, progress=label)
     found = msgspec.structs.replace(
-        counted([reply for reply in replies if not reply.partial], extract),
-        n=n,
+        _cast(came, extract),
         truth=truth,
         reused=runner.reused,
-        broken=(
-            *(reply for reply in replies if reply.partial),
-            *(reply for reply in broken if isinstance(reply, Reply)),
-        ),
-        failed=failed,
         stop_reason=runner.stop_reason,
     )
     runner.raise_for_error(found, "vote")
     return found
+
+
+def _requests(
+    client: RunnerClient, prompt: Any, n: int, params: dict[str, Any]
+) -> list[Request]:
+    """Return the same question so many times; each has a key of its own."""
+    if n > 1 and {**client.defaults, **params}.get("temperature") == 0:
+        raise BadInput(
+            "At temperature=0 all answers are meant to be the same.",
+            "Ask with temperature=0.6 or so.",
+        )
+    return [client.request(prompt, **params) for _ in range(n)]
+
+
+def _cast(came: Sequence[Reply | KimiError | None], extract: Extract) -> Vote:
+    """Count what came; what broke off has no vote, and is paid for."""
+    replies = [one for one in came if isinstance(one, Reply)]
+    failed = tuple(one for one in came if isinstance(one, KimiError))
+    parts = (getattr(error, "reply", None) for error in failed)
+    stopped = (reply for reply in replies if reply.partial)
+    return msgspec.structs.replace(
+        counted([reply for reply in replies if not reply.partial], extract),
+        n=len(came),
+        broken=(*stopped, *(part for part in parts if isinstance(part, Reply))),
+        failed=failed,
+    )
 
 
 def counted(replies: Sequence[Reply], extract: Extract) -> Vote:

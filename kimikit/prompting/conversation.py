@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
 from kimikit.footer import source, spent, total_cost, total_usage
 from kimikit.params import OF_A_VIEW, takes_chat_params
-from kimikit.plain import plain
 from kimikit.prompting.history import (
     Count,
     as_messages,
@@ -27,7 +24,6 @@ from kimikit.prompting.history import (
     with_picture,
 )
 from kimikit.prompting.tree import Branch, State, Tree, Turn
-from kimikit.secrets import stripped
 from kimikit.types import ChatClient, Reply, Usage
 
 ANSWER_ROOM = 1024
@@ -213,17 +209,7 @@ class Conversation:
         It holds no secrets: parameters with one, such as a header's, are left out and
         have to be passed again, and a key in use is cut out of what was said.
         """
-        target = Path(path)
-        half = target.with_name(f".{target.name}.{os.getpid()}")
-        tree = self.tree()
-        branches = {
-            name: replace(branch, params=_saved(branch.params))
-            for name, branch in tree.branches.items()
-        }
-        data = msgspec.json.encode(replace(tree, branches=branches))
-        text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
-        half.write_text(text, encoding="utf-8")
-        half.replace(target)
+        self.tree().write(path)
 
     @classmethod
     def load(cls, path: str | Path, client: ChatClient, **options: Any) -> Conversation:
@@ -235,17 +221,7 @@ class Conversation:
             options: ``context``, ``overflow`` and ``count`` as for a new one.
         """
         talk = cls(client, **options)
-        try:
-            book = msgspec.json.decode(Path(path).read_bytes(), type=Tree)
-            links = [(turn.parent, i) for i, turn in enumerate(book.turns)]
-            links += [(head, len(book.turns)) for head in book.heads.values()]
-            if any(link is not None and not 0 <= link < end for link, end in links):
-                raise ValueError("its turns do not follow from each other")
-        except (OSError, ValueError) as exc:
-            raise BadInput(
-                f"{path} holds no conversation: {exc}.",
-                "Give a file that Conversation.save wrote.",
-            ) from exc
+        book = Tree.read(path)
         talk._book = book
         return talk.branch(book.current)
 
@@ -397,14 +373,3 @@ def _ending(reply: Reply) -> State:
     if not (reply.text or (whole and reply.tool_calls)):
         return "failed"
     return "whole" if whole else "stopped" if reply.partial else "cut off"
-
-
-def _saved(params: dict[str, Any]) -> dict[str, Any]:
-    try:
-        kept = {name: plain(value, name) for name, value in params.items()}
-    except BadInput as exc:
-        raise BadInput(
-            f"A parameter cannot be saved as JSON: {exc.what}",
-            "Give it to say() with each question instead.",
-        ) from exc
-    return dict(stripped(kept))  # stars would be sent as a key

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +25,14 @@ from kimikit.prompting.documents import (
     split,
 )
 from kimikit.prompting.history import Count, estimate_tokens, size
-from kimikit.runner import Request, Runner, RunnerClient, ask_all, runner_over
+from kimikit.runner import (
+    Request,
+    Runner,
+    RunnerClient,
+    WorkOptions,
+    ask_all,
+    runner_over,
+)
 from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage, Watch
 
@@ -144,57 +150,43 @@ def map_reduce(
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """
+    _check(question, window_tokens)
+    options = WorkOptions(concurrency, name, store, max_cost)
+    runner, clients = runner_over({None: client}, "map_reduce", options)
+    work = _Work(
+        runner=runner,
+        client=clients[None],
+        parts=split(documents, part_tokens=part_tokens, count=count),
+        question=question,
+        orders=(instructions, RULES),
+        window=window_tokens,
+        count=count,
+        watch=params.pop("watch", None),
+        params=params,
+    )
+    return work.plan() if dry_run else work.digest(progress=progress)
+
+
+def _check(question: str, window_tokens: int) -> None:
     if not is_question(question) or window_tokens < 2 * NOTE_TOKENS:
         raise BadInput(
             f"question={short(question)}, window_tokens={window_tokens!r} are no use.",
             f"Give a question, and a window of {2 * NOTE_TOKENS} tokens or more.",
         )
-    parts = split(documents, part_tokens=part_tokens, count=count)
-    runner, clients = runner_over(
-        {None: client},
-        kind="map_reduce",
-        concurrency=concurrency,
-        name=name,
-        store=store,
-        max_cost=max_cost,
-    )
-    work = _Work(
-        runner=runner,
-        client=clients[None],
-        question=question,
-        orders=(instructions, RULES),
-        watch=params.pop("watch", None),
-        params=params,
-        window=window_tokens,
-        count=count,
-    )
-    plan = work.plan(parts)
-    if dry_run:
-        return plan
-    asked = [work.request(work.note(part), max_tokens=NOTE_TOKENS) for part in parts]
-    label = str(plan) if progress else None
-    ask = partial(
-        ask_all,
-        runner,
-        asked,
-        concurrency=concurrency,
-        watch=work.watch,
-        progress=label,
-    )
-    return _digest(ask, work, parts, plan)
 
 
 class _Work(NamedTuple):
-    """What is asked of every part, and of the notes on them."""
+    """Asks for a note on every part, and for something made of the notes."""
 
     runner: Runner
     client: RunnerClient
+    parts: tuple[Part, ...]
     question: str
     orders: tuple[str, ...]
-    watch: Watch | None
-    params: dict[str, Any]
     window: int
     count: Count
+    watch: Watch | None
+    params: dict[str, Any]
 
     def note(self, part: Part) -> list[dict[str, Any]]:
         """Return the messages that ask for a note on a part."""
@@ -210,11 +202,11 @@ class _Work(NamedTuple):
         body = "\n\n".join(["Notes on the numbered parts:", *notes])
         return request(body, self.question, *orders)
 
-    def plan(self, parts: Sequence[Part]) -> Plan:
+    def plan(self) -> Plan:
         """Return what it will take."""
-        asked = [*map(self.note, parts), self.over([], *self.orders)]
+        asked = [*map(self.note, self.parts), self.over([], *self.orders)]
         sent = sum(size(messages, self.count) for messages in asked)
-        notes = len(parts) * (self.params.get("max_tokens") or NOTE_TOKENS)
+        notes = len(self.parts) * (self.params.get("max_tokens") or NOTE_TOKENS)
         given = {**self.client.defaults, **self.params}
         answer = given.get("max_tokens") or ANSWER_TOKENS
         usage = Usage(sent + min(self.window, notes), notes + answer, estimated=True)
@@ -222,7 +214,7 @@ class _Work(NamedTuple):
         if host is not None and self.client.pricer is not None:
             model = self.params.get("model") or host.model
             cost = self.client.pricer(host.name, model, usage, time.time())
-        return Plan(calls=len(parts) + 1, usage=usage, cost_usd=cost)
+        return Plan(calls=len(self.parts) + 1, usage=usage, cost_usd=cost)
 
     async def merge(self, notes: list[str]) -> AsyncIterator[Reply]:
         """Yield the replies that put the notes together, the final answer last."""
@@ -241,38 +233,37 @@ class _Work(NamedTuple):
         """Return what is asked, with the user's parameters."""
         return self.client.request(messages, **{**usual, **self.params})
 
+    def digest(self, *, progress: bool) -> Digest:
+        """Have the parts noted and the notes put together."""
+        plan, merged, ends = self.plan(), list[Reply](), False
 
-def _digest(
-    ask: Callable[..., list[Reply | KimiError | None]],
-    work: _Work,
-    parts: Sequence[Part],
-    plan: Plan,
-) -> Digest:
-    """Have the parts noted and the notes put together."""
-    merged: list[Reply] = []
-    ends = False
+        async def reduce(notes: Sequence[Reply | KimiError | None]) -> None:
+            nonlocal ends
+            whole = [n.text for n in notes if isinstance(n, Reply) and not n.partial]
+            if len(whole) == len(self.parts):
+                async for reply in self.merge(whole):
+                    merged.append(reply)
+                ends = True
 
-    async def reduce(notes: Sequence[Reply | KimiError | None]) -> None:
-        nonlocal ends
-        whole = [n.text for n in notes if isinstance(n, Reply) and not n.partial]
-        if len(whole) == len(parts):
-            async for reply in work.merge(whole):
-                merged.append(reply)
-            ends = True
-
-    notes = ask(then=reduce)
-    reply = merged[-1] if ends else Reply(partial=True)
-    found = Digest(
-        reply=reply,
-        citations=check_citations(reply.text, parts),
-        notes=tuple(note if isinstance(note, Reply) else None for note in notes),
-        merged=tuple(merged),
-        plan=plan,
-        reused=work.runner.reused,
-        stop_reason=work.runner.stop_reason,
-    )
-    work.runner.raise_for_error(found, "digest")
-    return found
+        notes = ask_all(
+            self.runner,
+            [self.request(self.note(p), max_tokens=NOTE_TOKENS) for p in self.parts],
+            watch=self.watch,
+            progress=str(plan) if progress else None,
+            then=reduce,
+        )
+        reply = merged[-1] if ends else Reply(partial=True)
+        found = Digest(
+            reply=reply,
+            citations=check_citations(reply.text, self.parts),
+            notes=tuple(note if isinstance(note, Reply) else None for note in notes),
+            merged=tuple(merged),
+            plan=plan,
+            reused=self.runner.reused,
+            stop_reason=self.runner.stop_reason,
+        )
+        self.runner.raise_for_error(found, "digest")
+        return found
 
 
 def _groups(notes: list[str], window: int, count: Count) -> list[list[str]]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kimikit import html
+from kimikit.errors import BadInput
 from kimikit.footer import spent
 from kimikit.handle import Travels
+from kimikit.plain import plain
 from kimikit.prompting.history import kind_of
+from kimikit.secrets import stripped
 from kimikit.shown import Renderable, Table
 from kimikit.types import Usage
 
@@ -97,6 +103,43 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             head = path[-1].parent
         return path[::-1]
 
+    def write(self, path: str | Path) -> None:
+        """Write it as JSON; a file that is there is replaced whole.
+
+        Raises:
+            BadInput: If a parameter of a branch is no JSON.
+        """
+        target = Path(path)
+        half = target.with_name(f".{target.name}.{os.getpid()}")
+        branches = {
+            name: replace(branch, params=_saved(branch.params))
+            for name, branch in self.branches.items()
+        }
+        data = msgspec.json.encode(replace(self, branches=branches))
+        text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
+        half.write_text(text, encoding="utf-8")
+        half.replace(target)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Tree:
+        """Return what ``write`` wrote.
+
+        Raises:
+            BadInput: If the file holds something else.
+        """
+        try:
+            tree = msgspec.json.decode(Path(path).read_bytes(), type=cls)
+            links = [(turn.parent, i) for i, turn in enumerate(tree.turns)]
+            links += [(head, len(tree.turns)) for head in tree.heads.values()]
+            if any(link is not None and not 0 <= link < end for link, end in links):
+                raise ValueError("its turns do not follow from each other")
+        except (OSError, ValueError) as exc:
+            raise BadInput(
+                f"{path} holds no conversation: {exc}.",
+                "Give a file that Conversation.save wrote.",
+            ) from exc
+        return tree
+
     def _parts(self) -> tuple[str, list[Table], str]:
         live = {turn.id for head in self.heads.values() for turn in self.path(head)}
         rows: list[list[object]] = []
@@ -130,6 +173,17 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             mark = "\u2514" if parted[-1:] == [True] else "\u00a0" * any(parted)
             place = "\u00a0\u00a0" * sum(parted) + f"{mark}{way[-1] + 1}"
             yield place, self.turns[way[-1]]
+
+
+def _saved(params: dict[str, Any]) -> dict[str, Any]:
+    try:
+        kept = {name: plain(value, name) for name, value in params.items()}
+    except BadInput as exc:
+        raise BadInput(
+            f"A parameter cannot be saved as JSON: {exc.what}",
+            "Give it to say() with each question instead.",
+        ) from exc
+    return dict(stripped(kept))  # stars would be sent as a key
 
 
 def _text(message: dict[str, Any]) -> html.Cell | str:

@@ -7,7 +7,7 @@ Stop. ``ask_all`` asks a list of them over clients that block (``runner_over``),
 """
 
 from kimikit.runner.cache import RequestCache
-from kimikit.runner.client import RunnerClient, runner_over
+from kimikit.runner.client import RunnerClient, WorkOptions, runner_over
 from kimikit.runner.limits import RateLimiter
 from kimikit.runner.live import Runner, Stopped
 from kimikit.runner.many import ask_all, run_jobs
@@ -20,6 +20,7 @@ __all__ = [
     "Runner",
     "RunnerClient",
     "Stopped",
+    "WorkOptions",
     "ask_all",
     "run_jobs",
     "runner_over",

@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from kimikit.errors import AuthenticationFailed, BadInput, KimiError, NoBalance
 from kimikit.money.prices import amount
@@ -16,7 +16,15 @@ from kimikit.runner.cache import RequestCache, RequestKeys
 from kimikit.runner.costs import Bill, Estimate, estimate_of, unpriced
 from kimikit.runner.live import Runner, Stopped
 from kimikit.runner.requests import Request
-from kimikit.types import ChatClient, Delta, Pricer, Reply, Wait, Watch
+from kimikit.types import (
+    AnswerStore,
+    ChatClient,
+    Delta,
+    Pricer,
+    Reply,
+    Wait,
+    Watch,
+)
 
 _Name = TypeVar("_Name", bound=str | None)
 
@@ -174,29 +182,37 @@ def wire_of(client: Any) -> Any:
     return getattr(client, "client", client)
 
 
+class WorkOptions(NamedTuple):
+    """What every work that asks often takes.
+
+    Attributes:
+        concurrency: Calls at once per host.
+        name: What the work is called; the same name finds its answers again.
+        store: Where paid answers are found; a client's ledger if left out.
+        max_cost: US dollars that are not passed.
+    """
+
+    concurrency: int
+    name: str | None = None
+    store: AnswerStore | None = None
+    max_cost: Decimal | float | str | None = None
+
+
 def runner_over(
-    clients: Mapping[_Name, ChatClient],
-    *,
-    kind: str,
-    concurrency: int,
-    name: str | None = None,
-    store: Any = None,
-    max_cost: Decimal | float | str | None = None,
+    clients: Mapping[_Name, ChatClient], kind: str, options: WorkOptions
 ) -> tuple[Runner, dict[_Name, RunnerClient]]:
     """Return a runner over clients that block, and for each one that goes through it.
 
     Args:
         clients: Any objects with ``chat``, by the names that requests give them.
         kind: What sort of work it is; its keys begin with that.
-        concurrency: Calls at once per host.
-        name: What the work is called; the same name finds its answers again.
-        store: Where paid answers are found; a client's ledger if left out.
-        max_cost: US dollars that are not passed.
+        options: How it is asked.
 
     Raises:
         BadInput: If ``concurrency`` or ``max_cost`` is not positive, or there is a
             name and no store.
     """
+    concurrency, name, store, max_cost = options
     if isinstance(concurrency, bool) or not concurrency >= 1:
         raise BadInput(
             f"concurrency={concurrency} runs nothing.", "Give a number of 1 or more."

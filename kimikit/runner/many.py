@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from kimikit.bars import progress_bar
@@ -21,7 +21,6 @@ def ask_all(
     runner: Runner,
     requests: Sequence[Request],
     *,
-    concurrency: int,
     keep_errors: bool = False,
     watch: Watch | None = None,
     progress: str | None = None,
@@ -31,8 +30,7 @@ def ask_all(
 
     Args:
         runner: Asks.
-        requests: What to ask.
-        concurrency: How many at once.
+        requests: What to ask, as many at once as their hosts are asked.
         keep_errors: Whether a failure that only one request met is a result too; else
             the first one ends the work.
         watch: Called for each step of each answer, in the runner's thread.
@@ -55,7 +53,8 @@ def ask_all(
             came[index] = error
 
     async def work() -> None:
-        at_once = min(concurrency, len(requests))
+        hosts = {request.host for request in requests}
+        at_once = sum(runner.endpoint(host).limiter.ceiling for host in hosts)
         await runner.each(range(len(requests)), ask, at_once=at_once)
         if then is not None and not runner.stopping:
             with contextlib.suppress(Stopped):
@@ -108,13 +107,9 @@ def run_jobs(
         await asyncio.shield(run)
 
     async def work() -> None:
-        sorted_by: dict[object, list[int]] = {}
-        for index in range(len(jobs)):
-            group = groups[index] if groups else None
-            sorted_by.setdefault(group, []).append(index)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for some in sorted_by.values():
+                for some in _by_group(groups or [None] * len(jobs)):
                     at_once = min(concurrency, len(some))
                     tasks.create_task(runner.each(some, do, at_once=at_once))
         except asyncio.CancelledError:
@@ -128,6 +123,14 @@ def run_jobs(
     with _bar(results, progress) as tell:
         runner.run(work, tell)
     return results
+
+
+def _by_group(groups: Sequence[object]) -> Iterable[list[int]]:
+    """Return the positions of each group's members."""
+    found: dict[object, list[int]] = {}
+    for index, group in enumerate(groups):
+        found.setdefault(group, []).append(index)
+    return found.values()
 
 
 @contextlib.contextmanager

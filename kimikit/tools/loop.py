@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -99,8 +99,6 @@ def run(
         BadInput: If an argument is out of range, before anything is sent.
         KimiError: What the client raised; ``error.run`` holds the run up to there.
     """
-    from kimikit.tools.calls import perform  # asyncio, only when calls are made
-
     limits = {"max_steps": max_steps, "max_seconds": max_seconds, "max_cost": max_cost}
     task = Task(
         messages=_messages(goal, system),
@@ -109,48 +107,70 @@ def run(
         params=params,
         base_url=getattr(getattr(client, "host", None), "base_url", ""),
     )
+    return _Loop(client, task, watch, approve, ask, tool_timeout_s).run()
 
-    def tell(event: RunEvent) -> None:
+
+class _Loop(NamedTuple):
+    """Asks, has the calls of the answer done, and asks again; see ``run``."""
+
+    client: ChatClient
+    task: Task
+    watch: RunWatch | None
+    approve: bool | Approve | None
+    ask: Ask
+    tool_timeout_s: float
+
+    def run(self) -> Run:
+        """Go on until the task ends."""
+        task = self.task
+        try:
+            while not task.ended():
+                self._step()
+        except KeyboardInterrupt:
+            task.stop = "interrupted"
+        except KimiError as exc:
+            task.stop = "interrupted"
+            exc.run = task.result()
+            self._tell(RunFinished(exc.run))
+            raise
+        done = task.result()
+        self._tell(RunFinished(done))
+        return done
+
+    def _step(self) -> None:
+        """Ask once and do what is called for."""
+        task = self.task
+        self._tell(StepStarted())
+        reply = self.client.chat(**task.request(self.watch))
+        task.take(reply)
+        self._tell(StepAnswered(reply))
+        self._ask_about()
+        for index, result in task.results.items():
+            if index not in task.plans:
+                self._tell(CallFinished(index, result))
+        if task.plans:
+            from kimikit.tools.calls import perform  # asyncio, only when it is needed
+
+            left_s = task.limits["max_seconds"] - task.now_s()
+            limit_s = max(min(self.tool_timeout_s, left_s), 0.1)
+            perform(task.plans, self._tell, limit_s=limit_s, origin=task.origin)
+        task.settle()
+
+    def _tell(self, event: RunEvent) -> None:
         if isinstance(event, CallFinished):
-            task.results[event.index] = event.result
-        if watch is not None:
-            watch(event)
+            self.task.results[event.index] = event.result
+        if self.watch is not None:
+            self.watch(event)
 
-    try:
-        while not task.ended():
-            tell(StepStarted())
-            reply = client.chat(**task.request(watch))
-            task.take(reply)
-            tell(StepAnswered(reply))
-            _ask_about(task, approve=approve, ask=ask, tell=tell)
-            for index, result in task.results.items():
-                if index not in task.plans:
-                    tell(CallFinished(index, result))
-            if task.plans:
-                limit_s = max(min(tool_timeout_s, max_seconds - task.now_s()), 0.1)
-                perform(task.plans, tell, limit_s=limit_s, origin=task.origin)
-            task.settle()
-    except KeyboardInterrupt:
-        task.stop = "interrupted"
-    except KimiError as exc:
-        task.stop = "interrupted"
-        exc.run = task.result()
-        tell(RunFinished(exc.run))
-        raise
-    done = task.result()
-    tell(RunFinished(done))
-    return done
-
-
-def _ask_about(
-    task: Task, *, approve: bool | Approve | None, ask: Ask, tell: RunWatch
-) -> None:
-    for index, plan in tuple(task.plans.items()):
-        call, tool = plan.call, plan.tool
-        if tool.confirm if approve is None else approve:
-            tell(CallAsked(index, call))
-            answer = approve(call) if callable(approve) else ask(call, tool)
-            task.approved(index, answer)
+    def _ask_about(self) -> None:
+        """Have a person asked about the calls that need it."""
+        approve = self.approve
+        for index, plan in tuple(self.task.plans.items()):
+            call, tool = plan.call, plan.tool
+            if tool.confirm if approve is None else approve:
+                self._tell(CallAsked(index, call))
+                asked = approve(call) if callable(approve) else self.ask(call, tool)
+                self.task.approved(index, asked)
 
 
 def _messages(goal: Any, system: str | None) -> list[dict[str, Any]]:

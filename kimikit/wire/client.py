@@ -90,7 +90,7 @@ class _Wire(Tries, Base[_S]):
             "trust_env": False,  # what it says is read in network.py
         }
         if self._transport is None:
-            settings["proxy"] = self._proxy(url)
+            settings["proxy"] = network.proxy(url, httpx.Proxy, httpx.InvalidURL)
         if self.recorder is not None:
             settings["transport"] = self._seam(settings, self.recorder)
         return settings
@@ -103,16 +103,6 @@ class _Wire(Tries, Base[_S]):
         return Seam(
             recorder, below, describe=self.described, make=_response, error=_error
         )
-
-    def _proxy(self, url: str) -> httpx.Proxy | None:
-        named = network.proxy_for(url)
-        try:
-            return None if named is None else httpx.Proxy(named)
-        except (ValueError, httpx.InvalidURL) as exc:
-            raise errors.BadInput(
-                "The proxy that the environment names for this host is no address.",
-                "Correct or unset HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
-            ) from exc
 
     async def sending(self, answer: Answer, **content: Any) -> httpx.Response:
         """Send a call, again where that can help; return the open response."""

@@ -79,10 +79,7 @@ def resolve(
         chosen = (os.environ if env is None else env).get("KIMIKIT_HOST")
     own = "" if isinstance(chosen, Host | Secret) else str(chosen or "").strip()
     if isinstance(chosen, Secret):
-        raise UnknownHost(
-            f"No host is called {redact(chosen.value.strip())!r}; it looks like a key.",
-            "Pass the key as api_key=, or set the host's environment variable.",
-        )
+        raise _is_a_key(chosen)
     host = chosen if isinstance(chosen, Host) else known.get(own.lower())
     if host is None and base_url:
         twin = _at(base_url) or Host(
@@ -102,6 +99,13 @@ def resolve(
         base_url = _checked(hidden_address(host.base_url))
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
+
+
+def _is_a_key(name: Secret) -> UnknownHost:
+    return UnknownHost(
+        f"No host is called {redact(name.value.strip())!r}; it looks like a key.",
+        "Pass the key as api_key=, or set the host's environment variable.",
+    )
 
 
 def _at(base_url: str) -> Host | None:

@@ -14,10 +14,13 @@ import os
 import socket
 import ssl
 import urllib.request
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kimikit.errors import BadInput
+
+_Proxy = TypeVar("_Proxy")
 
 _SCHEMES = {
     "http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h",
@@ -64,6 +67,29 @@ def proxy_for(url: str) -> str | None:
         "Set it to an address such as http://127.0.0.1:7890 or socks5://127.0.0.1:1080,"
         " or unset it.",
     )
+
+
+def proxy(
+    url: str, make: Callable[[str], _Proxy], refusal: type[Exception]
+) -> _Proxy | None:
+    """Return the proxy that leads to ``url`` as an HTTP library has it.
+
+    Args:
+        url: Where the request goes.
+        make: Makes the library's proxy of an address.
+        refusal: What the library raises where that is no address.
+
+    Raises:
+        BadInput: If the environment names one that cannot be used.
+    """
+    named = proxy_for(url)
+    try:
+        return None if named is None else make(named)
+    except (ValueError, refusal) as exc:
+        raise BadInput(
+            "The proxy that the environment names for this host is no address.",
+            "Correct or unset HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+        ) from exc
 
 
 def _variable(scheme: str, value: str) -> str:

@@ -9,7 +9,14 @@ from decimal import Decimal
 import pytest
 
 from kimikit import errors
-from kimikit.runner import Request, Runner, Stopped, run_jobs, runner_over
+from kimikit.runner import (
+    Request,
+    Runner,
+    Stopped,
+    WorkOptions,
+    run_jobs,
+    runner_over,
+)
 from kimikit.types import Delta, Reply
 
 
@@ -236,7 +243,7 @@ class Store:
 
 def test_jobs_that_block_ask_through_the_runner():
     client = Blocking()
-    runner, clients = runner_over({None: client}, kind="lab", concurrency=2)
+    runner, clients = runner_over({None: client}, "lab", WorkOptions(2))
     jobs = [lambda i=i: clients[None].chat(f"q{i}").text for i in range(5)]
     assert run_jobs(runner, jobs, concurrency=2) == [f"q{i}" for i in range(5)]
 
@@ -246,9 +253,7 @@ def test_the_same_question_asked_twice_has_two_answers_and_both_are_found_again(
     client = Blocking(lambda m, p: Reply(text=f"{m} {next(n)}"))
 
     def twice():
-        runner, clients = runner_over(
-            {None: client}, kind="lab", concurrency=1, name="n", store=store
-        )
+        runner, clients = runner_over({None: client}, "lab", WorkOptions(1, "n", store))
         ask = clients[None].chat
         came = run_jobs(runner, [lambda: (ask("q"), ask("q"))], concurrency=1)
         for (_, meta, _), reply in zip(client.asked, came[0], strict=False):
@@ -262,7 +267,7 @@ def test_the_same_question_asked_twice_has_two_answers_and_both_are_found_again(
 
 def test_what_a_job_raises_ends_the_others_and_keeps_what_they_had():
     client = Blocking()
-    runner, clients = runner_over({None: client}, kind="lab", concurrency=2)
+    runner, clients = runner_over({None: client}, "lab", WorkOptions(2))
 
     def fails():
         raise ZeroDivisionError("user's own")
@@ -277,7 +282,7 @@ def test_what_a_job_raises_ends_the_others_and_keeps_what_they_had():
 
 
 def test_a_stopped_runner_ends_its_jobs_past_any_handler():
-    runner, clients = runner_over({None: Blocking()}, kind="lab", concurrency=2)
+    runner, clients = runner_over({None: Blocking()}, "lab", WorkOptions(2))
     ended = []
 
     def job():

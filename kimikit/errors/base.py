@@ -1,51 +1,16 @@
-"""Every error kimikit raises, under one root.
-
-Each message has two parts: what happened, then what to do about it. ``str(error)``
-is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.
-
-::
-
-    KimiError
-    ├── BadInput (ValueError)            refused before anything was sent
-    │   ├── UnknownHost
-    │   ├── MissingKey
-    │   ├── NotSupported                 this host has no such endpoint or parameter
-    │   └── BadTool                      a tool that no host would accept
-    ├── MissingDependency (ImportError)  an optional package is not installed
-    ├── BudgetExceeded                   a budget refused or stopped a call
-    ├── LocalHostError                   the local model could not be fetched or run
-    ├── InvalidAnswer                    the answer does not fit ``into=``
-    └── HostError                        the host, or the way to it, failed
-        ├── ConnectionFailed
-        ├── TimedOut
-        ├── StreamError                  after a stream had begun; has ``.reply``
-        └── StatusError                  an answer with an error status
-            ├── AuthenticationFailed
-            ├── NoBalance
-            ├── ModelNotFound            has ``.available``
-            ├── RateLimited              has ``.retry_after_s``
-            ├── Overloaded
-            ├── EndpointNotServed        also ``NotSupported``: 501, not tried again
-            └── BadRequest
-                ├── FixedTemperature     has ``.allowed``
-                ├── ContextTooLong
-                └── ContentFiltered
-"""
+"""The base of all errors, and those that no host is to blame for."""
 
 from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
 
 if TYPE_CHECKING:
     from kimikit.types import Reply
-
-BODY_LIMIT = 2000
-"""Characters of a host's raw answer that an error keeps."""
 
 
 def _made_again(
@@ -72,6 +37,11 @@ class KimiError(Exception):
         ...     print(error.remedy)
         On the local stand-in it is a number from 0 to 2.
     """
+
+    def __init_subclass__(cls) -> None:
+        # Where users import them from, which tracebacks show.
+        if cls.__module__.startswith("kimikit.errors."):
+            cls.__module__ = "kimikit.errors"
 
     def __init__(self, what: str, remedy: str) -> None:
         # A host's words and a model's reach every terminal by these two.
@@ -112,8 +82,13 @@ class KimiError(Exception):
         ]
 
 
+KimiError.__module__ = "kimikit.errors"
+
+
 class KimiWarning(UserWarning):
     """Something works less well than it should, and what to do about it."""
+
+    __module__ = "kimikit.errors"
 
 
 def warn(message: str, stacklevel: int = 2) -> None:
@@ -272,188 +247,6 @@ class InvalidAnswer(KimiError):
     def __init__(self, what: str, remedy: str, *, reply: Reply) -> None:
         super().__init__(what, remedy)
         self.reply = reply
-
-
-class HostError(KimiError):
-    """The host, or the way to it, failed.
-
-    Attributes:
-        status: HTTP status, or ``None`` where none was received.
-        host: Name of the host profile.
-        request_id: The host's own id of the request, to quote to its support.
-        host_message: The host's own words, also when nested in its answer.
-        body: The raw answer, keys redacted, at most ``BODY_LIMIT`` characters.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Hello", model="kimi-k9")
-        ... except HostError as error:
-        ...     print(error.status, error.host)
-        404 local
-    """
-
-    def __init__(
-        self,
-        what: str,
-        remedy: str,
-        *,
-        status: int | None = None,
-        host: str = "",
-        request_id: str | None = None,
-        host_message: str = "",
-        body: str = "",
-    ) -> None:
-        super().__init__(what, remedy)
-        self.status = status
-        self.host = host
-        self.request_id = request_id
-        self.host_message = host_message
-        self.body = body[:BODY_LIMIT]
-
-
-class ConnectionFailed(HostError):
-    """No connection could be made, or it broke before the answer began."""
-
-
-class TimedOut(HostError):
-    """The host was silent for longer than the phase allows."""
-
-
-class StreamError(HostError):
-    """A stream that had begun broke off or carried an error.
-
-    Attributes:
-        reply: What had arrived: text, reasoning, finished calls, estimated usage.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Tell a story.")
-        ... except StreamError as error:
-        ...     print(error.reply.text)
-        Once upon
-    """
-
-    reply: Reply
-
-    def __init__(self, what: str, remedy: str, *, reply: Reply, **details: Any) -> None:
-        super().__init__(what, remedy, **details)
-        self.reply = reply
-
-
-class StatusError(HostError):
-    """The host answered with an error status.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Hello", model="kimi-k9")
-        ... except StatusError as error:
-        ...     print(error.host_message)
-        The model 'kimi-k9' is not here; there are smollm2-135m-instruct and ...
-    """
-
-
-class AuthenticationFailed(StatusError):
-    """The key is wrong, revoked, or made for another region."""
-
-
-class NoBalance(StatusError):
-    """The account's balance or quota is used up; retrying cannot help."""
-
-
-class ModelNotFound(StatusError):
-    """The model is retired, unknown, or not open to this key.
-
-    Attributes:
-        available: Kimi model ids that this host serves now, as far as it told.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Hello", model="kimi-k9")
-        ... except ModelNotFound as error:
-        ...     print(error.available)
-        ('smollm2-135m-instruct', ...)
-    """
-
-    def __init__(
-        self, what: str, remedy: str, *, available: Sequence[str] = (), **details: Any
-    ) -> None:
-        super().__init__(what, remedy, **details)
-        self.available = tuple(available)
-
-
-class RateLimited(StatusError):
-    """Too many requests or tokens for this key.
-
-    Attributes:
-        retry_after_s: The wait the host asked for, in seconds, if it named one.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Hello")
-        ... except RateLimited as error:
-        ...     print(error.retry_after_s)
-        20.0
-    """
-
-    def __init__(
-        self,
-        what: str,
-        remedy: str,
-        *,
-        retry_after_s: float | None = None,
-        **details: Any,
-    ) -> None:
-        super().__init__(what, remedy, **details)
-        self.retry_after_s = retry_after_s
-
-
-class Overloaded(StatusError):
-    """The host has no capacity just now (5xx, ``engine_overloaded_error``)."""
-
-
-class EndpointNotServed(StatusError, NotSupported):
-    """The server knows the endpoint and does not serve it (501)."""
-
-
-class BadRequest(StatusError):
-    """The host refused the request as it was written."""
-
-
-class FixedTemperature(BadRequest):
-    """The host pins this model's temperature (or another sampling parameter).
-
-    Attributes:
-        allowed: The one value that the host insists on, if it said so.
-        parameter: Which parameter is pinned, ``temperature`` unless said otherwise.
-
-    Example:
-        >>> try:
-        ...     kimi.chat("Hello", temperature=0)
-        ... except FixedTemperature as error:
-        ...     print(error.allowed)
-        1.0
-    """
-
-    def __init__(
-        self,
-        what: str,
-        remedy: str,
-        *,
-        allowed: float | None = None,
-        parameter: str = "temperature",
-        **details: Any,
-    ) -> None:
-        super().__init__(what, remedy, **details)
-        self.allowed = allowed
-        self.parameter = parameter
-
-
-class ContextTooLong(BadRequest):
-    """Prompt and ``max_tokens`` together exceed the model's context window."""
-
-
-class ContentFiltered(BadRequest):
-    """The host's content filter refused the prompt."""
 
 
 def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.5) -> str:

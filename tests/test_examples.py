@@ -65,7 +65,7 @@ def kimi(request, local_host, tmp_path):
     """A session on the local host, or on one that plays what that host lacks."""
     answer = PLAYED.get(request.param)
     if answer is None:
-        yield Kimi("local", max_tokens=24, temperature=0)
+        yield Kimi("local", max_tokens=8, temperature=0)
         return
     host = "moonshot" if "balance" in request.param else None
     with FaultServer() as server:

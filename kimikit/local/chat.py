@@ -19,7 +19,7 @@ from kimikit.local.checks import (
     usage,
 )
 from kimikit.local.engine import Engine
-from kimikit.local.needle import GATE, Decision, Needle
+from kimikit.local.needle import GATE, NO_CALL, Decision, Needle
 from kimikit.local.relay import DONE, as_json, event, relay, whole
 
 PATH = "/v1/chat/completions"
@@ -91,7 +91,10 @@ async def _decide(
         wanted = asked.tool_choice.function.name
         tools = [tool for tool in tools if tool.name == wanted]
     query = next((m.text for m in reversed(asked.messages) if m.role == "user"), "")
-    decision = await needle.decide(query, tools, score=not forced)
+    if forced and len(tools) == 1 and not tools[0].parameters:
+        decision = NO_CALL  # there is nothing to decide, nor to fill in
+    else:
+        decision = await needle.decide(query, tools, score=not forced)
     names = {tool.name for tool in tools}
     calls = [call for call in decision.calls if call.get("name") in names]
     if not forced and decision.confidence < GATE:

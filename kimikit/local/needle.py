@@ -45,7 +45,7 @@ class Decision(msgspec.Struct, frozen=True):
     completion_tokens: int
 
 
-_NO_CALL = Decision(calls=[], confidence=1.0, prompt_tokens=0, completion_tokens=0)
+NO_CALL = Decision(calls=[], confidence=1.0, prompt_tokens=0, completion_tokens=0)
 
 
 class Needle:
@@ -87,7 +87,11 @@ class Needle:
         names = _Aliases()
         described = [names.of_tool(_described(tool)) for tool in tools]
         listed = msgspec.json.encode(described).decode()
-        asked = msgspec.json.encode({"query": query, "tools": listed, "score": score})
+        plain, scored = (
+            msgspec.json.encode({"query": query, "tools": listed, "score": each})
+            for each in (False, True)
+        )
+        asked = scored if score or scored in self._known else plain
         if asked not in self._known:
             async with self._turn:
                 decision = await self._ask(asked)
@@ -114,7 +118,7 @@ class Needle:
         if child.returncode and "panicked" in why:
             # It does at some letters beyond ASCII, and nobody can catch that.
             _LOG.warning("Needle made no call, as it failed: %s", why[:_WHY])
-            return _NO_CALL
+            return NO_CALL
         if child.returncode:
             last = (why.splitlines() or ["it ended"])[-1]
             msg = f"Needle could not decide on the tools: {last}."

@@ -17,18 +17,8 @@ def test_a_committed_notebook_keeps_the_rules(path):
     assert notebooks.faults(path) == []
 
 
-RUNS = [
-    pytest.param(
-        path,
-        # The first one belongs to every test run; all together take their time.
-        marks=[] if path.stem == "00-start" else pytest.mark.notebook,
-        id=path.stem,
-    )
-    for path in BOOKS
-]
-
-
-@pytest.mark.parametrize("path", RUNS)
+@pytest.mark.notebook  # each takes its time; in `make test` a page opens the first one
+@by_name
 def test_a_notebook_runs_without_an_error(path, local_host):
     ARTIFACTS.mkdir(exist_ok=True)
     book = notebooks.execute(path, keep=ARTIFACTS / path.name)

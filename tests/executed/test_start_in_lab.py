@@ -14,9 +14,9 @@ from kimikit import html
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start(lab: Lab, local_host):
-    """00-start as committed, open in JupyterLab."""
+    """00-start as committed, open in JupyterLab: a page takes seconds to load."""
     shutil.copy(FOLDER / "00-start.ipynb", lab.root / "00-start.ipynb")
     shown = lab.open("00-start")
     yield shown
@@ -41,6 +41,12 @@ def run(shown, words, timeout_s=120):
     return index
 
 
+def test_the_committed_outputs_show_without_a_kernel_run(start):
+    text = start.page.locator(".jp-NotebookPanel").inner_text()
+    assert "local stand-in, not Kimi" in text
+    assert start.page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
+
+
 def test_the_answer_grows_in_the_page_before_it_ends(start):
     start.command("notebook:clear-all-cell-outputs")
     run(start, "kimi = Kimi()")
@@ -56,12 +62,6 @@ def test_the_answer_grows_in_the_page_before_it_ends(start):
     assert "local stand-in, not Kimi" in cell.inner_text()
     cell.scroll_into_view_if_needed()
     start.picture("start")
-
-
-def test_the_committed_outputs_show_without_a_kernel_run(start):
-    text = start.page.locator(".jp-NotebookPanel").inner_text()
-    assert "local stand-in, not Kimi" in text
-    assert start.page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
 
 
 ALIGNED = """

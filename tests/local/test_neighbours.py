@@ -345,7 +345,7 @@ def weather(running: local.Running, city: str) -> httpx.Response:
                 {"role": "user", "content": f"What is the weather in {city}?"}
             ],
             "tools": [TOOL],
-            "max_tokens": 4,
+            "tool_choice": "required",  # so its confidence need not be found
         },
         timeout=60,
     )

@@ -97,22 +97,22 @@ def _talk(kimi: Kimi) -> list[Any]:
 @pytest.mark.parametrize("verb", DOES)
 def test_a_verb_is_the_same_without_its_host(verb: str, tmp_path: Path) -> None:
     path = tmp_path / "x.kimi"
-    live = Kimi("local", record=path, show=False, max_tokens=24)
+    live = Kimi("local", record=path, show=False, max_tokens=16)
     first = DOES[verb](live)
     live.close()
-    assert DOES[verb](again(path, max_tokens=24)) == first
+    assert DOES[verb](again(path, max_tokens=16)) == first
 
 
 def test_the_footer_says_that_it_is_replayed(tmp_path: Path) -> None:
     path = tmp_path / "x.kimi"
-    first = Kimi("local", show=False, max_tokens=8)
+    first = Kimi("local", show=False, max_tokens=16)
     with first.record(path):
         first.chat("Hello")
     first.chat("This is not recorded")
-    reply = again(path, max_tokens=8).chat("Hello")
+    reply = again(path, max_tokens=16).chat("Hello")
     assert re.search(r"not Kimi · replayed, recorded \d{4}-\d\d-\d\d$", repr(reply))
     with pytest.raises(NotRecorded, match=r"\[-Hello-\]"):
-        again(path, max_tokens=8).chat("This is not recorded")
+        again(path, max_tokens=16).chat("This is not recorded")
 
 
 @pytest.fixture

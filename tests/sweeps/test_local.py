@@ -24,7 +24,7 @@ def test_the_local_model_varies_more_at_1_2_than_at_0(local_host: local.Running)
         "Name a colour.",
         temperature=[0, 0.3, 0.6, 0.9, 1.2],
         repeats=8,
-        max_tokens=16,
+        max_tokens=8,
         progress=False,
     )
     assert time.monotonic() - start < 120

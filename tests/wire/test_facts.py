@@ -133,8 +133,21 @@ FACTS = {
 
 
 @pytest.fixture(scope="module")
-def collected() -> str:
-    """The ids of all tests of the rooms that meet the wire."""
+def collected(request: pytest.FixtureRequest) -> str:
+    """The ids of all tests of the rooms that meet the wire.
+
+    Where all tests are run, a worker has them; they are collected where it has not.
+    """
+    items = request.session.items
+    places = [ROOT / place for place in PLACES]
+    wanted = {
+        p
+        for place in places
+        for p in ([place], place.glob("test_*.py"))[place.is_dir()]
+    }
+    if wanted <= {item.path for item in items} and not request.config.option.keyword:
+        ids = "\n".join(item.nodeid for item in items)
+        return ids.encode().decode("unicode-escape", "replace")
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *PLACES]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider"],

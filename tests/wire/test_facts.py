@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PLACES = [
     "tests/wire",
-    *(f"tests/tools/test_{name}.py" for name in ("loop", "schema", "score")),
+    *(f"tests/tools/test_{name}.py" for name in ("loop", "schema")),
+    "tests/evals/test_tool_score.py",
     *(f"tests/sweeps/test_{name}.py" for name in ("engine", "limits")),
 ]
 FACTS = {

@@ -244,8 +244,10 @@ class Conversation:
 
     def __repr__(self) -> str:
         n = len(self._path())
-        turns = f"{n} turn{'s' * (n != 1)}"
-        return f"Conversation {self.name} \u00b7 {turns} \u00b7 {spent(self._own())}"
+        own = self._own()
+        sources = dict.fromkeys(turn.source for turn in own)
+        title, turns = f"Conversation {self.name}", f"{n} turn{'s' * (n != 1)}"
+        return html.footer_line([title, turns, *sources, spent(own)])
 
     def _repr_html_(self) -> str:
         return self.tree()._repr_html_()

@@ -124,10 +124,8 @@ def test_the_tree_shows_branches_and_their_costs():
     assert "left &lt;b&gt;" in page
     assert "<b>" not in page
     assert "fake-1" in page
-    assert (
-        repr(talk)
-        == "Conversation main \u00b7 2 turns \u00b7 20 -> 4 tokens \u00b7 $0.0020"
-    )
+    line = "Conversation main · 2 turns · fake · fake-1 · 20 -> 4 tokens · $0.0020"
+    assert repr(talk) == line
 
 
 def test_an_unpriced_turn_makes_the_cost_unknown():

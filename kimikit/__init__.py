@@ -46,8 +46,10 @@ from kimikit.wire import AsyncClient, Client
 
 if TYPE_CHECKING:
     from kimikit.cli import doctor
-    from kimikit.evals import score_tool_calls, vote
+    from kimikit.evals.tool_score import score_tool_calls
+    from kimikit.evals.vote import vote
     from kimikit.prompting import Conversation, brief, few_shot, map_reduce
+    from kimikit.sweeps.pair import diff
 
 __all__ = [
     "AsyncClient",
@@ -93,6 +95,7 @@ __all__ = [
     "Usage",
     "__version__",
     "brief",
+    "diff",
     "doctor",
     "few_shot",
     "load_ipython_extension",
@@ -106,6 +109,7 @@ _LATER = {
     "kimikit.cli": ("doctor",),
     "kimikit.evals": ("score_tool_calls", "vote"),
     "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce"),
+    "kimikit.sweeps.pair": ("diff",),
 }
 """Rooms that a chat needs nothing of: each is loaded when one of its names is used."""
 

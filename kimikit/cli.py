@@ -1,4 +1,4 @@
-"""The ``kimikit`` command: doctor, ask, serve, fetch, recording, usage."""
+"""The ``kimikit`` command and its commands, from ask to completion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import KimiError
+from kimikit.extras import pip_install
 from kimikit.session import Kimi
 from kimikit.shown import Renderable
 from kimikit.version import __version__
@@ -125,7 +126,7 @@ def _extras() -> Check:
         if version := _version(package):
             here.append(f"{package} {version}")
         else:
-            absent.append(f"pip install 'kimikit[{extra}]' adds {adds}")
+            absent.append(f"{pip_install(package, extra)} adds {adds}")
     detail = "; ".join(filter(None, [", ".join(here), *absent]))
     return Check("extras", ok=True, detail=detail)
 
@@ -183,12 +184,6 @@ def _live(kimi: Kimi) -> str:
     return f"{html.clean(reply.text).strip()[:60]!r}; {reply.footer()}"
 
 
-def _ask(options: argparse.Namespace) -> int:
-    kimi = Kimi(options.host, model=options.model, temperature=options.temperature)
-    reply = kimi.chat(" ".join(options.prompt), system=options.system, show=True)
-    return 130 if reply.partial else 0
-
-
 def _serve(options: argparse.Namespace) -> int:
     from kimikit import local
 
@@ -216,24 +211,20 @@ def _usage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     import argparse  # here, since `import kimikit` reads this file for the doctor
 
+    from kimikit.ask_command import add_to as add_ask
+    from kimikit.completion import add_to as add_completion
+    from kimikit.key_command import add_to as add_key
     from kimikit.replay import commands as recording
 
-    parser = argparse.ArgumentParser(prog="kimikit", description=__doc__)
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    whole = argparse.ArgumentParser(prog="kimikit", description=__doc__)
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(required=True, metavar="command")
 
-    ask = commands.add_parser("ask", help="stream one answer into the terminal")
-    ask.add_argument("prompt", nargs="+", help="what to ask")
-    ask.add_argument("--host", help="a host's name; kimikit doctor names the default")
-    ask.add_argument("-m", "--model", help="a model id of that host")
-    ask.add_argument("-s", "--system", help="a system message")
-    ask.add_argument(
-        "-T", "--temperature", type=float, help="about 0.6 for K2 Instruct"
-    )
-    ask.set_defaults(run=_ask)
+    add_ask(commands)
 
     look = commands.add_parser("doctor", help="say what works and what is missing")
     look.add_argument("--host", help="look at this host instead of the default")
@@ -252,12 +243,15 @@ def _parser() -> argparse.ArgumentParser:
 
     usage = commands.add_parser("usage", help="print what all calls have cost")
     usage.set_defaults(run=_usage)
-    return parser
+
+    add_key(commands)
+    add_completion(commands, parser)
+    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; errors are one message on stderr and status 1."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
     except KimiError as error:

@@ -53,6 +53,9 @@ class Connection:
             api_key = api_key or Key("")  # nobody is asked
             self.embeds = profile.stand_in and recorder.source.embeds
         self.key = hosts.key_of(profile) if api_key is None else api_key
+        given = api_key is not None or os.environ.get(profile.key_variable or "-")
+        kept = profile.key_variable and not given
+        self._key_from = "the system's keyring" if kept else ""
         self._options = options
         self._again_by: Again | None = None
         self._client = self._connect(profile)
@@ -108,7 +111,7 @@ class Connection:
     @property
     def key_state(self) -> str:
         """Whether there is a key, with all but its end masked."""
-        where = self.host.key_variable or "no variable"
+        where = self._key_from or self.host.key_variable or "no variable"
         if not self.key:
             return f"none; {where}"
         made = "made for this run" if self.embedded else where
@@ -134,7 +137,8 @@ class Connection:
     def async_client(self, name: str | None = None) -> AsyncClient:
         """Make a client of this or of another host, for the loop of a sweep or race."""
         if name is None or name == self.host.name:
-            here = AsyncClient(self.client.host, api_key=self.key, **self._options)
+            host = _with_model(self.client)
+            here = AsyncClient(host, api_key=self.key, **self._options)
             here.asker = self._again_by
             return here
         recorder = self._options.get("recorder")
@@ -144,6 +148,9 @@ class Connection:
         profile, key = hosts.resolve(name), None
         if profile.stand_in:
             profile, key = _started(profile)
+        elif not profile.model:
+            with Client(profile, api_key=key, **self._options) as client:
+                profile = _with_model(client)
         return AsyncClient(profile, api_key=key, **self._options)
 
 
@@ -177,6 +184,14 @@ class Session:
             ('local', 'smollm2-135m-instruct')
         """
         return self._connection.host
+
+
+def _with_model(client: Client) -> Host:
+    """Return the host of a client, with its only model where none is named."""
+    if not client.host.model:
+        with contextlib.suppress(KimiError):  # each call may name one of several
+            client._only_model()
+    return client.host
 
 
 def _running() -> Running:

@@ -11,6 +11,7 @@ from kimikit.errors import BadInput
 from kimikit.params import ChatParams, takes_chat_params
 
 if TYPE_CHECKING:
+    from kimikit.logprobs import Heat, Token
     from kimikit.markdown.fences import Code
     from kimikit.sent import Sent
     from kimikit.types import Reply, ToolCall
@@ -30,6 +31,7 @@ class Inspectable:
         finish_reason: str | None
         partial: bool
         truncated: bool
+        raw: dict[str, Any]
         sent: Sent
 
     @property
@@ -85,6 +87,39 @@ class Inspectable:
         from kimikit.exporting import python
 
         return python(self.sent)
+
+    @property
+    def logprobs(self) -> tuple[Token, ...]:
+        """The tokens with their log probabilities; none where the host gave none.
+
+        Example:
+            >>> asked = {"logprobs": True, "top_logprobs": 3, "temperature": 0}
+            >>> reply = kimi.chat("What is the capital of Germany?", **asked)
+            >>> reply.logprobs[-2].text, reply.logprobs[-2].probability > 0.5
+            (' Berlin', True)
+        """
+        from kimikit.logprobs import tokens
+
+        return tokens(self.raw)
+
+    def heat(self) -> Heat:
+        """Return the answer with each token shaded by its probability.
+
+        Raises:
+            NotSupported: If the host gave no log probabilities, naming those that do.
+
+        Example:
+            >>> asked = {"logprobs": True, "top_logprobs": 3, "temperature": 0}
+            >>> reply = kimi.chat("What is the capital of Germany?", **asked)
+            >>> round(reply.heat().perplexity, 1)  # a cell that ends in it shows it
+            1...
+            >>> kimi.chat("Hello", max_tokens=2).heat()
+            Traceback (most recent call last):
+            kimikit.errors.NotSupported: This answer was asked without log ...
+        """
+        from kimikit.logprobs import heat
+
+        return heat(self)
 
     @takes_chat_params(hidden=("n", "prefill"))
     def continue_(

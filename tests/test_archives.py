@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from kimikit.cli import EXTRAS
+from kimikit.extras import pip_install
 
 ROOT = Path(__file__).parent.parent
 UV = [sys.executable, "-m", "uv"]
@@ -26,6 +27,7 @@ import sys
 from pathlib import Path
 import kimikit
 from kimikit import Kimi, MissingDependency, brief
+from kimikit.extras import pip_install
 
 assert "site-packages" in kimikit.__file__, kimikit.__file__
 assert Path(kimikit.__file__).with_name("py.typed").exists()
@@ -44,7 +46,7 @@ for extra, use in needing.items():
     try:
         use()
     except MissingDependency as error:
-        assert error.remedy == f"Install it with: pip install 'kimikit[{extra}]'.", error
+        assert error.remedy == f"Install it with: {pip_install('-', extra)}.", error
     else:
         raise AssertionError(f"{extra} was not missing")
 """
@@ -138,7 +140,7 @@ def test_the_wheel_works_alone_and_says_what_extras_add(archives, clean, local_h
     clean("python", "-W", "error", "-c", BARE, *host, KIMIKIT_TOKENIZER=str(tokenizer))
     said = " ".join(clean("kimikit", "doctor", "--no-call", "--host", "ollama").split())
     for extra, (_, adds) in EXTRAS.items():
-        assert f"pip install 'kimikit[{extra}]' adds {adds}" in said
+        assert f"{pip_install('-', extra)} adds {adds}" in said
 
 
 @pytest.mark.archives

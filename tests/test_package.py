@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "kimikit").rglob("*.py"))
 PUBLIC = """
     Kimi Client AsyncClient tool Tool
-    few_shot brief map_reduce vote score_tool_calls
+    diff few_shot brief map_reduce vote score_tool_calls
     Message Usage ToolCall Delta Reply
     Sweep Trial Run Step Conversation
     Host Price KimiError BadInput UnknownHost

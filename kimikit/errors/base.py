@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
+from kimikit.extras import pip_install
 
 if TYPE_CHECKING:
     from kimikit.types import Reply
@@ -163,7 +164,7 @@ class MissingDependency(KimiError, ImportError):
 
     Example:
         >>> print(MissingDependency.of("pandas", "to_pandas()", "pandas").remedy)
-        Install it with: pip install 'kimikit[pandas]'.
+        Install it with: pip install ...pandas...
     """
 
     @classmethod
@@ -171,10 +172,9 @@ class MissingDependency(KimiError, ImportError):
         cls, package: str, purpose: str, extra: str | None = None
     ) -> MissingDependency:
         """Say which package is missing, what for, and how to install it."""
-        pip = f"pip install 'kimikit[{extra}]'" if extra else f"pip install {package}"
         return cls(
             f"{purpose} needs the package {package}, which is not installed.",
-            f"Install it with: {pip}.",
+            f"Install it with: {pip_install(package, extra)}.",
         )
 
 

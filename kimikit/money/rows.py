@@ -15,6 +15,7 @@ from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded, NotRecorded, StatusError
 from kimikit.footer import STAND_IN
 from kimikit.money.store import COUNTS, dollars
+from kimikit.money.stored_calls import StoredCall
 from kimikit.shown import Renderable, Table
 from kimikit.types import Price, Reply, Usage
 
@@ -26,6 +27,15 @@ the user; ``truncated``: the stream broke off; ``failed``: refused, nothing bill
 
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
 """Names of httpx's errors, which only the wire imports, before anything was sent."""
+
+ID_SHOWN = 8
+"""Characters of an id in a table; ``calls(id=...)`` takes them."""
+
+TEXT_SHOWN = 32
+"""Characters of a prompt and of an answer in a table."""
+
+TEXTS_READ = 200
+"""Rows of a table whose prompt and answer are read."""
 
 TOKEN_HEADS = ("prompt", "cached", "answer")
 
@@ -79,8 +89,8 @@ def breakable(texts: Iterable[str]) -> list[html.Cell]:
     ]
 
 
-class CallRow(msgspec.Struct, frozen=True):
-    """A call as the ledger has it.
+class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
+    """A call as the ledger has it; ``request`` and ``reply`` are read when asked for.
 
     Attributes:
         id: Unique id of the call.
@@ -127,10 +137,14 @@ class CallRow(msgspec.Struct, frozen=True):
     usage: Usage | None
 
     @classmethod
-    def read(cls, values: tuple[Any, ...]) -> CallRow:
+    def read(cls, values: tuple[Any, ...], ledger: Any = None) -> CallRow:
         """Return the row that a query of ``COLUMNS`` gave.
 
         What a damaged file has in place of a value is left out, not the row.
+
+        Args:
+            values: What the query gave.
+            ledger: Where its request and its answer are read from.
         """
         raw = dict(zip(COLUMNS, values, strict=True))
         counts = {name: raw.pop(name) for name in COUNTS}
@@ -141,9 +155,11 @@ class CallRow(msgspec.Struct, frozen=True):
             for name in ("cost", "at_most"):
                 raw[name] = None if raw[name] is None else dollars(raw[name])
             # 0 and 1 are False and True.
-            return msgspec.convert(raw, cls, strict=False)
+            row = msgspec.convert(raw, cls, strict=False)
         except (ValueError, TypeError, ArithmeticError, OSError):
-            return cls(**{name: _whole(name, value) for name, value in raw.items()})
+            row = cls(**{name: _whole(name, value) for name, value in raw.items()})
+        row.__dict__["ledger"] = ledger
+        return row
 
     def flat(self) -> dict[str, Any]:
         """Return it as a dict without values inside values, for tables and files."""
@@ -175,18 +191,23 @@ class CallRow(msgspec.Struct, frozen=True):
         most = html.money(self.at_most)
         return f"unknown, at most {most}" if self.at_most else most
 
-    def cells(self) -> list[html.Cell]:
-        """Return the row of a table of calls."""
-        texts = [
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)),
-            self.host,
-            self.model,
-            self.tag,
-            self.state,
-            *(token_cells(self.usage) if self.usage else ("", "", "")),
-            self.cost_text,
+    def cells(self, *, texts: bool = True) -> list[object]:
+        """Return the row of a table of calls.
+
+        Args:
+            texts: Whether to read how prompt and answer begin.
+        """
+        prompt, answer = self.beginnings() if texts else ("", "")
+        seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
+        whom = f"{self.host}/{self.model}" if self.model else self.host
+        begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
+        counts = token_cells(self.usage) if self.usage else ("", "", "")
+        return [
+            *breakable([self.id[:ID_SHOWN], when, whom]),
+            *begun,
+            *breakable([seconds, *counts, self.cost_text, self.state, self.tag]),
         ]
-        return breakable(texts)
 
 
 def _whole(name: str, value: Any) -> Any:
@@ -213,11 +234,15 @@ class Calls(Renderable, list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
     def _parts(self) -> tuple[str, list[Table], str]:
-        heads = ("time", "host", "model", "tag", "state", *TOKEN_HEADS, "cost")
+        heads = ["id", "time", "host/model", "asked", "answered", "s", *TOKEN_HEADS]
+        heads += ["cost", "state", "tag"]
+        if not any(row.tag for row in self):
+            del heads[-1]
         local = any(row.stand_in for row in self)
         note = [f"n = {some(len(self))}, newest first", STAND_IN if local else ""]
-        numeric = (0, 5, 6, 7, 8)  # a time stays in one line
-        cells = [row.cells() for row in self]
+        numeric = range(5, 10)
+        rows = (row.cells(texts=i < TEXTS_READ) for i, row in enumerate(self))
+        cells = [row[: len(heads)] for row in rows]
         return "", [Table(heads, cells, numeric, html.footer_line(note))], ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import shlex
 import string
 import traceback
@@ -17,9 +18,11 @@ from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
 
+from kimikit import html
 from kimikit.errors import BadInput, nearest
-from kimikit.notebook.screen import arm
+from kimikit.notebook.screen import arm, emitted, rich
 from kimikit.notebook.variables import variable_text
 from kimikit.types import Reply
 from kimikit.wire import hosts
@@ -38,7 +41,16 @@ def register(shell: Any, make_kimi: Callable[..., Any]) -> None:
     shell.events.register("post_run_cell", magics.note_error)
     for name in ("%%kimi", "%kimi_host"):
         shell.set_hook("complete_command", magics.complete, str_key=name)
+    # A cell magic with nothing below it is refused before it is asked.
+    shell.input_transformers_cleanup.append(_help_alone)
     arm()
+
+
+def _help_alone(lines: list[str]) -> list[str]:
+    """Let ``%%kimi --help`` do without a cell below it."""
+    whole = "".join(lines).split()
+    asks = whole[:1] == ["%%kimi"] and whole[1:] in (["--help"], ["-h"], [])
+    return ["%kimi\n"] if asks else lines
 
 
 def fill(text: str, names: Mapping[str, Any]) -> str:
@@ -104,6 +116,16 @@ def _words(line: str) -> list[str]:
         ) from exc
 
 
+def _show_request(found: Any) -> None:
+    """Show what was sent for an answer, or for the first of several."""
+    several = getattr(found, "replies", None) or [getattr(found, "reply", None)]
+    reply = found if isinstance(found, Reply) else several[0]
+    if reply is not None:
+        text = json.dumps(reply.request, indent=2, ensure_ascii=False)
+        shown = html.fold("request", html.pre(text), shown=True)
+        display(emitted(rich(text, shown)), raw=True)
+
+
 def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
@@ -143,7 +165,7 @@ class KimiMagics(Magics):
             lines = traceback.format_exception_only(type(error), error)
             self._errors[result.execution_count] = "".join(lines).strip()
 
-    @magic_arguments()
+    @magic_arguments("%kimi")
     @argument("-T", "--temperature", type=_numbers, help="one, or several: 0.2,0.6,1")
     @argument("-n", "--repeats", type=int, default=1, help="how often to ask")
     @argument("-m", "--model", type=_names, help="a model id, or several: a,b")
@@ -153,6 +175,8 @@ class KimiMagics(Magics):
     @argument("--max-tokens", type=int, help="limit of the answer")
     @argument("--into", help="a variable for the result")
     @argument("--json", action="store_true", help="ask for JSON; see .parsed")
+    @argument("--show-request", action="store_true", help="show what was sent")
+    @argument("-h", "--help", action="store_true", help="show this")
     @cell_magic("kimi")  # type: ignore[arg-type]
     def ask(self, line: str, cell: str) -> Any:
         """Ask what the cell says.
@@ -161,12 +185,17 @@ class KimiMagics(Magics):
         Several temperatures or models, or ``-n``, make a sweep; ``--tools`` a run.
         """
         options = self.ask.parser.parse_args(_words(line))
+        if options.help:
+            return self.describe(line)
         into = options.into
-        if into is None:
-            return self._ask(options, cell.strip())
-        if not into.isidentifier():
+        if into is not None and not into.isidentifier():
             raise BadInput(f"--into {into} is no name.", "Give a variable's name.")
-        self.shell.user_ns[into] = self._ask(options, cell.strip())
+        found = self._ask(options, cell.strip())
+        if options.show_request:
+            _show_request(found)
+        if into is None:
+            return found
+        self.shell.user_ns[into] = found
         return None
 
     def _ask(self, options: Any, cell: str) -> Any:
@@ -197,6 +226,11 @@ class KimiMagics(Magics):
             params["into"] = dict[str, Any]
         return kimi.chat(prompt, **params)
 
+    @line_magic("kimi")  # type: ignore[arg-type]
+    def describe(self, line: str) -> None:
+        """Show what ``%%kimi`` takes."""
+        print(self.ask.parser.format_help())  # noqa: T201 - as %quickref does
+
     @line_magic
     def kimi_cost(self, line: str) -> Any:
         """Show what all calls have cost."""
@@ -226,4 +260,5 @@ class KimiMagics(Magics):
         else:
             found = ["--host", "--model", "--system", "--temperature", "--repeats"]
             found += ["--tools", "--into", "--json", "--max-tokens"]
+            found += ["--show-request", "--help"]
         return [word for word in found if word.startswith(event.symbol)]

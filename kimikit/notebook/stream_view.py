@@ -35,6 +35,7 @@ def answer_view(
     at_most: AtMost | None = None,
     images: bool = False,
     out: TextIO | None = None,
+    beside: TextIO | None = None,
 ) -> View:
     """Return the view that fits where this runs.
 
@@ -44,6 +45,7 @@ def answer_view(
         at_most: Gives the most that a stopped answer can cost in US dollars.
         images: Whether to load remote images.
         out: Where text goes outside notebooks, standard output unless given.
+        beside: Where all but the answer goes there, ``out`` unless given.
     """
 
     def footer(reply: Reply) -> str:
@@ -55,14 +57,17 @@ def answer_view(
     shell, stream = place(show, out)
     if shell is not None:
         return Guarded(NotebookView(shell, footer, images=images))
-    return View() if stream is None else Guarded(TextView(stream, footer))
+    return View() if stream is None else Guarded(TextView(stream, footer, beside))
 
 
 class TextView(View):
     """Plain text on a terminal, or in a pipe when asked for."""
 
-    def __init__(self, out: TextIO, footer: Footer) -> None:
+    def __init__(
+        self, out: TextIO, footer: Footer, beside: TextIO | None = None
+    ) -> None:
         self._out = out
+        self._beside = beside or out
         self._footer = footer
         self._status = ""
         self._text = False
@@ -80,21 +85,22 @@ class TextView(View):
             self._say("thinking ...")
 
     def _say(self, status: str) -> None:
-        if status != self._status and self._out.isatty():
+        if status != self._status and self._beside.isatty():
             blank = " " * len(self._status)
-            self._out.write(f"\r{blank}\r{html.clean(status)}")
-            self._out.flush()
+            self._beside.write(f"\r{blank}\r{html.clean(status)}")
+            self._beside.flush()
             self._status = status
 
     def finish(self, reply: Reply) -> None:
         """Print what was not streamed, then notes and footer."""
         self._say("")
-        lines = [] if self._text or not reply.text else [html.clean(reply.text)]
-        lines += [call_text(c.name, c.arguments) for c in reply.tool_calls]
+        if self._text or reply.text:
+            self._out.write(("" if self._text else html.clean(reply.text)) + "\n")
+            self._out.flush()
+        lines = [call_text(c.name, c.arguments) for c in reply.tool_calls]
         lines += [*reply.notes, self._footer(reply)]
-        start = "\n" if self._text else ""
-        self._out.write(start + "\n".join(map(html.clean, lines)) + "\n")
-        self._out.flush()
+        self._beside.write("\n".join(map(html.clean, lines)) + "\n")
+        self._beside.flush()
 
     def fail(self, error: BaseException) -> None:
         """End the line that was being written."""

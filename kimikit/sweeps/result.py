@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kimikit import html
-from kimikit.errors import BadInput, MissingDependency
+from kimikit.errors import BadInput
 from kimikit.shown import Renderable, Table
+from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.values import Embed, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes witho
     from kimikit.sweeps.views import Explorer, Page
 
 
-class Sweep(Renderable, Outcome, frozen=True, kw_only=True, dict=True):
+class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
     """A finished, stopped or merely planned sweep; ``Outcome`` lists its attributes.
 
     Example:
@@ -123,25 +124,6 @@ class Sweep(Renderable, Outcome, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.views import Explorer
 
         return Explorer(self)
-
-    def to_pandas(self) -> Any:
-        """Return one row a trial; ``pandas.DataFrame(sweep.summary())`` has points."""
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
-        rows = []
-        for index, trial in enumerate(self.trials):
-            reply = trial.reply
-            row = {**trial.params, "repeat": trial.repeat, "error": trial.error}
-            for key in ("text", "finish_reason", "cost", "model", "host"):
-                name = f"used_{key}" if key in trial.params else key
-                row[name] = getattr(reply, key, None)
-            row["tokens"] = reply.usage.completion_tokens if reply else None
-            row["seconds"] = reply.duration_s if reply else None
-            row |= {name: values[index] for name, values in self.scores.items()}
-            rows.append(row)
-        return pd.DataFrame(rows)
 
     def to_json(self) -> str:
         """Return all of the sweep as JSON text; metrics stay as their values."""

@@ -28,6 +28,9 @@ from kimikit.sweeps.values import Outcome
 WORDS_MARKED = 400
 """Words of an answer in which differences are marked."""
 
+ANSWERS_FOLDED = 50
+"""Answers of a point that open below the first ones."""
+
 MARK = (
     '<mark style="background:rgba(230,159,0,.28);color:inherit;'
     'text-decoration:underline">{}</mark>'
@@ -118,7 +121,8 @@ def _side_by_side(
     room: _Room,
 ) -> tuple[list[str], str]:
     """Return the answers of each point, the most frequent ones first."""
-    heads, cells, lines = [], [], []
+    heads, columns, lines = [], [], []
+    folded: list[list[tuple[str, int]]] = []
     first: str | None = None
     for group in some[:POINTS_SHOWN]:
         counts, spelled = _counted(group)
@@ -139,28 +143,72 @@ def _side_by_side(
                 continue
             rich += shown
             lines.append(f"  {count} × {' '.join(answer.split())}")
-        rest = len(counts) - most
-        rich += f"<p>and {rest} more</p>" if rest > 0 else ""
-        cells.append(html.Cell("", rich))
+        more = counts.most_common()[most:]
+        if more:
+            lines.append(f"  and {len(more)} more")
+        columns.append(rich)
+        folded.append([(cut(spelled[key]), count) for key, count in more])
+    # What is folded takes what room is left when every column has its first answers.
+    cells = [
+        html.Cell("", rich + _folded(more, first or "", room))
+        for rich, more in zip(columns, folded, strict=True)
+    ]
     left = len(some) - POINTS_SHOWN
     note = f"{left} more points are not shown." if left > 0 else ""
     return lines, html.table(heads, [cells], caption=note)
 
 
+def _folded(more: Sequence[tuple[str, int]], first: str, room: _Room) -> str:
+    """Return further answers with their counts, as many as there is room for."""
+    if not more:
+        return ""
+    shown = ""
+    for answer, count in more[:ANSWERS_FOLDED]:
+        times = f"<b>{count} ×</b> " if count > 1 else ""
+        one = f"<p>{times}{marked(first, html.clean(answer))}</p>"
+        if room.rich < SHOWN_BYTES // 2 or not room.take(one):
+            break
+        shown += one
+    line = f"and {len(more)} more"
+    return html.fold(line, shown) if shown else f"<p>{line}</p>"
+
+
 def marked(first: str, answer: str) -> str:
     """Return ``answer`` as HTML with the words marked that ``first`` has not."""
-    old, new = _words(first), _words(answer)
-    rest = answer[sum(map(len, new)) :]
     out = []
+    for kind, _, new in _matched(first, answer):
+        text = html.esc(new)
+        strange = kind in ("replace", "insert") and text.strip()
+        out.append(MARK.format(text) if strange else text)
+    return "".join(out).replace("\n", "<br>")
+
+
+def differing(first: str, second: str) -> str:
+    """Return two texts as one: ``[-in the first alone-]``, ``{+in the second+}``."""
+    out = []
+    for kind, old, new in _matched(first, second):
+        if kind == "equal":
+            out.append(new)
+            continue
+        out.append((f"[-{old}-]" if old else "") + (f"{{+{new}+}}" if new else ""))
+    return "".join(out)
+
+
+def _matched(first: str, second: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what two texts have alike and apart, in order, as far as it is compared.
+
+    What is beyond the words that are compared comes last, as alike.
+    """
+    old, new = _words(first), _words(second)
+    rest = second[sum(map(len, new)) :]
     counts = Counter(new)
     # Of nothing but a few words all pairs are alike, and difflib looks at each.
     alike = sum(counts[word] for word in old) > WORDS_MARKED**2 // 4
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=alike)
-    for kind, _, _, start, end in matcher.get_opcodes():
-        text = html.esc("".join(new[start:end]))
-        strange = kind in ("replace", "insert") and text.strip()
-        out.append(MARK.format(text) if strange else text)
-    return ("".join(out) + html.esc(rest)).replace("\n", "<br>")
+    for kind, begin, stop, start, end in matcher.get_opcodes():
+        yield kind, "".join(old[begin:stop]), "".join(new[start:end])
+    if rest:
+        yield "equal", rest, rest
 
 
 def _words(text: str) -> list[str]:

@@ -28,6 +28,8 @@ TAKEN = {
     "agreement", "exact_match", "entropy", "distinct_1", "distinct_2", "self_bleu",
     "compression_ratio", "similarity", "semantic_similarity", "semantic_entropy",
     "diversity", "repeat", "error", "text", "finish_reason", "model", "host",
+    "first_token_s", "prompt_tokens", "completion_tokens", "cached_tokens",
+    "cache_write_tokens", "reasoning_tokens", "estimated", "prompt_text",
 }  # fmt: skip
 """Names of what rows of a summary or a data frame hold, so of no metric."""
 

@@ -47,6 +47,13 @@ BARS = ("diversity", "agreement")
 ROWS_TOLD = 100
 """Points of a table; ``summary()`` has them all."""
 
+ENDS = {
+    "interrupted": "Stopped",
+    "max_cost": "Stopped at max_cost",
+    "error": "Ended by an error",
+}
+"""What a view says of a sweep that did not come to its end."""
+
 DIGITS = {"tokens": 0, "words": 1, "seconds": 1}
 """Digits of a figure after the point, where they are not two."""
 
@@ -143,12 +150,8 @@ def caption(sweep: Outcome) -> str:
 
 def remarks(sweep: Outcome) -> list[str]:
     """Return the verdict and everything that looked odd, a sentence each."""
-    ends = {
-        "interrupted": "Stopped: what was finished is kept.",
-        "max_cost": "Stopped at max_cost: what was finished is kept.",
-        "error": "Ended by an error: what was finished is kept.",
-    }
-    out = [ends[sweep.stop_reason]] if sweep.stop_reason in ends else []
+    ended = ENDS.get(sweep.stop_reason)
+    out = [f"{ended}: what was finished is kept."] if ended else []
     if "temperature" in sweep.axes:
         out.append(str(verdict(sweep)))
     reasons = Counter(trial.error for trial in sweep.trials if trial.error)
@@ -162,7 +165,10 @@ def remarks(sweep: Outcome) -> list[str]:
 def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
-        return "", [], f"Sweep {sweep.name}: {sweep.plan}"
+        ended = ENDS.get(sweep.stop_reason)
+        said = [f"{ended} before the first answer." if ended else "", *sweep.notes]
+        told = [html.Cell(line, html.footer(line)) for line in filter(None, said)]
+        return "", told, f"Sweep {sweep.name}: {sweep.plan}"
     whole = summary.summarise(sweep)
     rows, left = whole[:ROWS_TOLD], len(whole) - ROWS_TOLD
     every = _figures(sweep, rows)

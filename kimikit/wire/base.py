@@ -34,6 +34,9 @@ FIRST_BYTE_S = 600.0
 GAP_S = 300.0
 """The longest silence inside an answer."""
 
+MODELS_NAMED = 10
+"""Models that are named where one must be chosen."""
+
 FREE = ("models", "balance", "count_tokens")
 """Endpoints that cost nothing, so no observer is told of them."""
 
@@ -209,6 +212,7 @@ class Base(Handle, Generic[_S]):
     ) -> _S:
         own, params = options.options(asked)
         model = plain(params.pop("model", None), "model") or self.host.model
+        model = model or self._only_model()
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
                 f"No model is named for {self.host.name}.",
@@ -236,6 +240,34 @@ class Base(Handle, Generic[_S]):
             again=self.asker,
         )
         return self._stream(self, answer)
+
+    def _only_model(self) -> str:
+        """Return the one model that the host lists, and ask it from now on.
+
+        Raises:
+            BadInput: If it lists none, or several: then it names them.
+        """
+        if not self._blocks or "models" not in self.host.endpoints:
+            return ""
+        try:
+            listed = [*getattr(self, "models")()]  # noqa: B009 - a blocking client's
+        except (errors.StatusError, errors.NotRecorded):
+            return ""
+        where = self.host.title or self.host.name
+        if not listed:
+            raise errors.BadInput(
+                f"{where} lists no model.", "Load one there, or pass model=."
+            )
+        if len(listed) > 1:
+            shown = ", ".join(listed[:MODELS_NAMED])
+            rest = len(listed) - MODELS_NAMED
+            more = f" and {rest} more, which kimi.models() lists" if rest > 0 else ""
+            raise errors.BadInput(
+                f"{where} has {len(listed)} models and none is chosen: {shown}{more}.",
+                "Choose one with model=.",
+            )
+        self.host = msgspec.structs.replace(self.host, model=listed[0])
+        return str(listed[0])
 
     def path(self, endpoint: str) -> str:
         """Return the URL of ``endpoint``.

@@ -321,6 +321,9 @@ class Folder:
         choice = self._choice_of(index)
         self.tally.add(found.get("usage"), index)
         logprobs = as_dict(found.get("logprobs"))
+        if isinstance(found.get("logprobs"), float):  # Together's, of its one token
+            one = as_dict(found.get("delta")).get("content")
+            logprobs = {"content": [{"token": one, "logprob": found["logprobs"]}]}
         choice.logprobs += as_list(logprobs.get("content"))
         if logprobs and "content" not in logprobs:  # the shape of /completions
             choice.beside.keep("logprobs", logprobs)

@@ -19,6 +19,7 @@ from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
 from kimikit.plain import plain
 from kimikit.secrets import Key, Secret, hidden, redact
 from kimikit.types import Host, HostModel
+from kimikit.wire import running, stored_keys
 
 TABLE = Path(__file__).parent.parent / "data" / "hosts.json"
 LOCAL = "local"
@@ -97,6 +98,8 @@ def resolve(
         host = known[_first_with_key(os.environ if env is None else env)]
     if isinstance(chosen, Host) and host.base_url and not base_url:
         base_url = _checked(hidden_address(host.base_url))
+    if base_url is None and not isinstance(chosen, Host):
+        base_url = running.address(host.name)
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
 
@@ -145,16 +148,22 @@ def model_facts(host: Host, model: str) -> HostModel:
 
 
 def key_of(host: Host) -> Key:
-    """Return the key of ``host`` from the environment, empty where none is needed.
+    """Return the key of ``host``, empty where none is needed.
+
+    It is taken from the environment, else from the system's keyring.
 
     Raises:
         MissingKey: If the host needs a key and its variable is not set.
     """
     key = Key(os.environ.get(host.key_variable))
     if host.key_variable and not key:
+        key = stored_keys.get(host)
+    if host.key_variable and not key:
         raise MissingKey(
             f"The host {host.name!r} needs a key and {host.key_variable} is not set.",
-            f"Make one at {host.key_url} and set {host.key_variable}, or api_key=.",
+            f"Make one at {host.key_url}. Then set {host.key_variable}, or type it in: "
+            f"from getpass import getpass; Kimi({host.name!r}, api_key=getpass()), or "
+            f"keep it in the system's keyring: kimikit key set {host.name}.",
         )
     return key
 

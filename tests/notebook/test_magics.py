@@ -177,3 +177,25 @@ def test_a_quote_without_its_end_is_a_usage_error_in_a_notebook(kernel: Kernel) 
     (error,) = ran.of("error")
     assert error["ename"] == "BadInput"
     assert not any("shlex" in line for line in error["traceback"])
+
+
+@pytest.mark.parametrize("cell", ["%%kimi --help", "%%kimi", "%%kimi -h\nHi", "%kimi"])
+def test_help_describes_the_cell_magic(kernel: Kernel, cell: str) -> None:
+    before = kernel.run("1", value="len(asked)").result
+    said = "".join(part["text"] for part in kernel.run(cell).of("stream"))
+    assert said.splitlines()[2].startswith("  %%kimi [-T TEMPERATURE]")
+    assert "--show-request" in said
+    assert kernel.run("1", value="len(asked)").result == before
+
+
+def test_the_docstring_describes_it_too(kernel: Kernel) -> None:
+    magic = "get_ipython().magics_manager.magics['cell']['kimi']"
+    ran = kernel.run("1", value=f"{magic}.__doc__")
+    assert "%%kimi [-T TEMPERATURE]" in str(ran.result)
+
+
+def test_what_was_sent_is_shown(kernel: Kernel) -> None:
+    cell = "%%kimi --show-request --into kept\nSay {topic}."
+    (shown,) = kernel.run(cell).of("display_data")
+    assert shown["data"]["text/plain"].startswith("{")
+    assert "<details open><summary>request</summary>" in shown["data"]["text/html"]

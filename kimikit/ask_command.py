@@ -1,0 +1,132 @@
+"""``kimikit ask``: one question, whose answer stands alone in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+
+from kimikit import html
+from kimikit.errors import BadInput
+from kimikit.session import Kimi
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kimikit.types import Reply
+
+STOPPED = 130
+"""Exit status of a program that Ctrl-C ended, as shells have it."""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a command line."""
+    ask = commands.add_parser(
+        "ask",
+        help="stream one answer to standard output",
+        description="Ask once. What is piped in goes below the prompt: cat notes.txt |"
+        " kimikit ask 'Summarise this'. Only the answer is written to standard output;"
+        " its footer and all else go to standard error.",
+    )
+    ask.add_argument("prompt", nargs="*", help="what to ask; nothing if it is piped in")
+    ask.add_argument("--host", help="a host's name; kimikit doctor names the default")
+    ask.add_argument("-m", "--model", help="a model id of that host")
+    ask.add_argument("-s", "--system", help="a system message")
+    ask.add_argument(
+        "-T", "--temperature", type=float, help="about 0.6 for K2 Instruct"
+    )
+    ask.add_argument("--max-tokens", type=int, help="tokens of the answer at most")
+    ask.add_argument(
+        "--json", action="store_true", help="write one JSON object instead of the text"
+    )
+    ask.set_defaults(run=_ask)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    prompt = asked(" ".join(options.prompt), sys.stdin)
+    given: dict[str, Any] = {"system": options.system, "max_tokens": options.max_tokens}
+    params = {name: value for name, value in given.items() if value is not None}
+    # What it says of the host it chose is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        kimi = Kimi(
+            options.host,
+            model=options.model,
+            temperature=options.temperature,
+            show=False,
+        )
+    try:
+        if options.json:
+            reply = kimi.chat(prompt, **params)
+            sys.stdout.write(f"{as_json(reply)}\n")
+        else:
+            reply = _streamed(kimi, prompt, params)
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as `kimikit ask ... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return STOPPED if reply.partial else 0
+
+
+def _streamed(kimi: Kimi, prompt: str, params: dict[str, Any]) -> Reply:
+    from kimikit.notebook.stream_view import answer_view
+
+    with answer_view(show=True, out=sys.stdout, beside=sys.stderr) as view:
+        reply = kimi.client.chat(prompt, watch=view, **params)
+        view.finish(reply)
+    return reply
+
+
+def asked(prompt: str, given: TextIO | None) -> str:
+    """Return the prompt, with what is piped in below it.
+
+    Args:
+        prompt: The words of the command line.
+        given: Standard input; a terminal is not waited for.
+
+    Raises:
+        BadInput: If there is neither.
+    """
+    piped = "" if given is None or given.closed or given.isatty() else _read(given)
+    both = [part for part in (prompt.strip(), piped.strip()) if part]
+    if not both:
+        raise BadInput(
+            "There is nothing to ask.",
+            "Write it: kimikit ask 'Name a colour.', or pipe it in: cat notes.txt | "
+            "kimikit ask -s 'Summarise.'.",
+        )
+    return "\n\n".join(both)
+
+
+def _read(given: TextIO) -> str:
+    buffer = getattr(given, "buffer", None)
+    if buffer is None:
+        return given.read()
+    return str(buffer.read().decode("utf-8-sig", "replace"))
+
+
+def as_json(reply: Reply) -> str:
+    """Return an answer as one JSON object on one line."""
+    usage = msgspec.structs.asdict(reply.usage)
+    usage.pop("cost_usd")
+    found = {
+        "text": html.clean(reply.text),
+        "reasoning": html.clean(reply.reasoning),
+        "tool_calls": [call.to_dict() for call in reply.tool_calls],
+        "finish_reason": reply.finish_reason,
+        "host": reply.host,
+        "model": reply.model,
+        "usage": usage,
+        "cost_usd": reply.cost,
+        "first_token_s": reply.first_token_s,
+        "duration_s": reply.duration_s,
+        "partial": reply.partial,
+        "truncated": reply.truncated,
+        "stand_in": reply.stand_in,
+        "replayed": reply.replayed,
+        "notes": reply.notes,
+        "id": reply.id,
+    }
+    return msgspec.json.Encoder(decimal_format="number").encode(found).decode()

@@ -1,0 +1,238 @@
+"""A sweep as data: its trials one by one, a part of them, and rows for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, overload
+
+import msgspec
+
+from kimikit.errors import BadInput, MissingDependency, nearest
+from kimikit.sweeps.values import Outcome, Trial
+
+COUNTS = (
+    "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",
+    "reasoning_tokens",
+)  # fmt: skip
+
+
+class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
+    """The half of a ``Sweep`` that other tools read."""
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __bool__(self) -> bool:
+        return True  # a sweep that was only planned is one
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    @overload
+    def __getitem__(self, place: int) -> Trial: ...
+    @overload
+    def __getitem__(self, place: slice) -> Self: ...
+    def __getitem__(self, place: int | slice) -> Trial | Self:
+        if isinstance(place, slice):
+            return self._part(range(len(self.trials))[place])
+        return self.trials[place]
+
+    def where(self, **labels: Any) -> Self:
+        """Return the part of the sweep that was asked with these values.
+
+        Args:
+            **labels: For each parameter a value, a list of values, or a function that
+                is given a value and says whether to keep it.
+
+        Raises:
+            BadInput: If the sweep has no such parameter, or nothing has the value.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> [trial.repeat for trial in sweep.where(temperature=0)]
+            [0, 1]
+        """
+        for name, wanted in labels.items():
+            known = self._labels(name)
+            some = _wanted(wanted)
+            absent = [] if callable(some) else [v for v in some if v not in known]
+            if absent:
+                shown = ", ".join(f"{value!r:.60}" for value in known[:20])
+                raise BadInput(
+                    f"Nothing was asked with {name}={absent[0]!r:.60}.",
+                    f"It was asked with {shown}.",
+                )
+        tests = {name: _test(wanted) for name, wanted in labels.items()}
+        return self._part(
+            place
+            for place, trial in enumerate(self.trials)
+            if all(test(trial.params.get(name)) for name, test in tests.items())
+        )
+
+    def _labels(self, name: str) -> tuple[Any, ...]:
+        """Return the values of a parameter, in order."""
+        known = {**{key: (value,) for key, value in self.fixed.items()}, **self.axes}
+        if name not in known:
+            raise BadInput(
+                f"The sweep has no parameter {name!r}.{nearest(name, known)}",
+                f"Use one of {', '.join(known)}.",
+            )
+        return known[name]
+
+    def _part(self, places: Any) -> Self:
+        """Return the sweep with some of its trials, and what was judged of them."""
+        places = list(places)
+        trials = tuple(self.trials[place] for place in places)
+        axes = {
+            name: tuple(
+                v for v in labels if any(t.params.get(name) == v for t in trials)
+            )
+            for name, labels in self.axes.items()
+        }
+        part = msgspec.structs.replace(self, trials=trials, axes=axes)
+        scores = {
+            name: [values[place] for place in places]
+            for name, values in self.scores.items()
+        }
+        part.__dict__.update(scores=scores, metric_errors=self.metric_errors)
+        return part
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict a trial: parameters, answer, tokens, cost and scores.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> row = sweep.rows()[0]
+            >>> row["temperature"], row["repeat"], row["prompt"]
+            (0, 0, 'Name a colour.')
+        """
+        rows = [self._row(place, trial) for place, trial in enumerate(self.trials)]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return [{name: row.get(name) for name in names} for row in rows]
+
+    def _row(self, place: int, trial: Trial) -> dict[str, Any]:
+        reply = trial.reply
+        row = {**self.fixed, **trial.params}
+        row |= {"repeat": trial.repeat, "error": trial.error}
+        for key in ("text", "finish_reason", "cost", "model", "host"):
+            name = f"used_{key}" if key in trial.params else key
+            row[name] = getattr(reply, key, None)
+        row["tokens"] = reply.usage.completion_tokens if reply else None
+        row["seconds"] = reply.duration_s if reply else None
+        row["first_token_s"] = reply.first_token_s if reply else None
+        for name in COUNTS:
+            row[name] = getattr(reply.usage, name) if reply else None
+        row["estimated"] = reply.usage.estimated if reply else None
+        asked = _asked(trial)
+        if asked and asked != row.get("prompt"):
+            row["prompt_text"] = asked  # its label is a name, or was too long
+        return row | {name: values[place] for name, values in self.scores.items()}
+
+    def to_pandas(self) -> Any:
+        """Return one row a trial; ``pandas.DataFrame(sweep.summary())`` has points.
+
+        Raises:
+            MissingDependency: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as exc:
+            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+        return pd.DataFrame(self.rows())
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return one line a trial as CSV, or write it to a file.
+
+        Args:
+            path: The file; an existing one is replaced. Without it, only the text is
+                returned.
+
+        Raises:
+            BadInput: If the file cannot be written.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=1)
+            >>> sweep.to_csv().splitlines()[0]
+            'prompt,...temperature,...'
+        """
+        rows, out = self.rows(), io.StringIO(newline="")
+        writer = csv.DictWriter(out, rows[0] if rows else ["repeat"])
+        writer.writeheader()
+        writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
+        text = out.getvalue()
+        if path is not None:
+            _written(path, lambda target: target.write_text(text, "utf-8", newline=""))
+        return text
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Write one row a trial to a Parquet file; an existing one is replaced.
+
+        Raises:
+            MissingDependency: If pyarrow is not installed.
+            BadInput: If the file cannot be written.
+        """
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError as exc:
+            raise MissingDependency.of("pyarrow", "to_parquet()") from exc
+        rows = [{k: _plain(v) for k, v in row.items()} for row in self.rows()]
+        names = list(rows[0]) if rows else []
+        columns = {name: _column([row[name] for row in rows]) for name in names}
+        table = pa.table(columns)
+        return _written(path, lambda target: pq.write_table(table, target))
+
+
+def _wanted(wanted: Any) -> Any:
+    """Return a function as it is, values as a list."""
+    if callable(wanted):
+        return wanted
+    many = isinstance(wanted, Collection) and not isinstance(wanted, str | bytes | dict)
+    return list(wanted) if many else [wanted]
+
+
+def _test(wanted: Any) -> Callable[[Any], bool]:
+    some = _wanted(wanted)
+    return some if callable(some) else lambda value: value in some
+
+
+def _asked(trial: Trial) -> str:
+    """Return the text of the last message that was sent, where it is known."""
+    reply = trial.reply or trial.partial
+    messages = [] if reply is None else reply.request.get("messages") or []
+    users = (m for m in reversed(messages) if isinstance(m, Mapping))
+    said = next((m.get("content") for m in users if m.get("role") == "user"), "")
+    return said if isinstance(said, str) else ""
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file of columns holds it."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Return the values of a column as one type; mixed ones are texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} or len(kinds) < 2:
+        return values
+    return [value if value is None else str(value) for value in values]
+
+
+def _written(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    target = Path(path).expanduser()
+    try:
+        write(target)
+    except OSError as exc:
+        raise BadInput(
+            f"The file {target} cannot be written: {exc}.", "Give another path."
+        ) from exc
+    return target

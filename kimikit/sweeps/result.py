@@ -15,6 +15,7 @@ from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.values import Embed, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
+    from kimikit.sweeps.power import PowerPlan
     from kimikit.sweeps.verdict import Recommendation, Verdict
     from kimikit.sweeps.views import Explorer, Page
 
@@ -85,6 +86,47 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.verdict import recommend
 
         return recommend(self, margin)
+
+    def plan_for(
+        self,
+        difference: float,
+        metric: str | None = None,
+        *,
+        power: float = 0.8,
+        alpha: float = 0.05,
+        questions: int | None = None,
+    ) -> PowerPlan:
+        """Plan a comparison of two settings from this sweep as its pilot.
+
+        Args:
+            difference: The difference of a metric's means that is to be found, such
+                as 0.05 in the share of right answers.
+            metric: Which one; the first if left out.
+            power: Chance to find the difference where it is there.
+            alpha: Chance to find one where there is none.
+            questions: How many questions there are, where they are limited.
+
+        Returns:
+            How many questions are needed with how many repeats, what they cost, and
+            which split takes the fewest calls.
+
+        Raises:
+            BadInput: If the sweep has no such metric, fewer than five prompts or no
+                variance, or a number is out of its range.
+
+        Example:
+            >>> pilot = kimi.sweep(["Name a colour.", "Name a tree.", "Name a pet.",
+            ...                     "Name a city.", "Name a tool."], temperature=1,
+            ...                    repeats=3, metrics={"words": lambda r: len(r.text)})
+            >>> plan = pilot.plan_for(20)
+            >>> plan.best.calls == 2 * plan.best.questions * plan.best.repeats
+            True
+        """
+        from kimikit.sweeps.power import plan_for
+
+        return plan_for(
+            self, difference, metric, power=power, alpha=alpha, questions=questions
+        )
 
     def diff(self, other: Outcome) -> Page:
         """Compare with another sweep, paired by prompt: ``other`` minus this one.

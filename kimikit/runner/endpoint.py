@@ -24,11 +24,41 @@ ClientFor = Callable[[str | None], AsyncChatClient]
 
 
 class Gate:
-    """Lets one request of a model through until its answer has begun."""
+    """Lets one request of a model through at a time, until an answer has begun.
+
+    Attributes:
+        clear: Whether all go through, and nobody waits who came before.
+    """
 
     def __init__(self) -> None:
-        self.open = False
-        self.lock = asyncio.Lock()
+        self.clear = self._open = self._busy = self._woken = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def enter(self) -> bool:
+        """Wait for a turn; return whether this request goes alone, and then leaves."""
+        if self._woken:
+            await asyncio.sleep(0)  # those who have waited go first
+        while not self._open:
+            if not self._busy:
+                self._busy = True
+                return True
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        return False
+
+    def leave(self, *, answered: bool) -> None:
+        """Let the next one through or, where there is an answer, all."""
+        self._busy, self._open = False, self._open or answered
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+        self._woken = True
+        asyncio.get_running_loop().call_soon(self._passed)
+
+    def _passed(self) -> None:
+        self._woken, self.clear = False, self._open
 
 
 class Endpoint:

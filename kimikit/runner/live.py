@@ -191,11 +191,14 @@ class Runner(Background):
             self.reused += 1
             return paid
         endpoint = self.endpoint(request.host)
-        if self._probe or endpoint.title == "openrouter":
+        if self._probe or self._holds(endpoint):
             gate = endpoint.gates[request.model]
-            if not gate.open:
+            if not gate.clear:
                 return await self._alone(gate, endpoint, request, watch, wanted)
         return await self._tried(endpoint, request, watch, wanted)
+
+    def _holds(self, endpoint: Endpoint) -> bool:
+        return self._hold and endpoint.title == "openrouter"
 
     async def _alone(
         self,
@@ -208,33 +211,30 @@ class Runner(Background):
         """Ask one request of a model until its answer has begun, others after it.
 
         A pinned temperature so costs one request and not one for each call at once. The
-        first step of an answer is proof enough: a long answer holds nobody up.
+        first step of an answer is proof enough: a long answer holds nobody up, but at
+        OpenRouter, whose upstream is known at the end.
         """
-        await gate.lock.acquire()
-        held = True
+        alone = await gate.enter()
 
-        def release() -> None:
-            nonlocal held
-            if held:
-                gate.lock.release()
-            held = False
+        def leave(*, answered: bool) -> None:
+            nonlocal alone
+            if alone:
+                gate.leave(answered=answered)
+            alone = False
 
         def heard(step: Delta | Wait) -> None:
-            if isinstance(step, Delta):
-                gate.open = True
-                release()
+            if isinstance(step, Delta) and not self._holds(endpoint):
+                leave(answered=True)
             if watch is not None:
                 watch(step)
 
-        if gate.open:
-            release()
         try:
-            look = heard if held else watch
+            look = heard if alone else watch
             reply = await self._tried(endpoint, request, look, wanted)
-            gate.open = True
+            leave(answered=True)
             return reply
         finally:
-            release()
+            leave(answered=False)
 
     async def _tried(
         self,

@@ -1,4 +1,10 @@
-"""Parameter sweeps with statistics: what temperature really does."""
+"""Parameter sweeps with statistics: what temperature really does.
+
+Enter at ``sweep``. ``grid`` checks what is asked, ``points`` sorts it by host and says
+what it costs, ``asking`` asks it by a runner, ``cache`` finds what is paid for. A
+``Sweep`` (``result``) holds the ``values``: figures are made in ``metrics``,
+``intervals`` and ``summary``, said in ``verdict``, shown in ``views`` and ``plots``.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +12,26 @@ import math
 import secrets
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kimikit.bars import progress_bar
 from kimikit.errors import BadInput
-from kimikit.sweeps.grid import Grid, Shelf, label, make_grid
+from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
 from kimikit.types import AnswerStore
 from kimikit.wire.hosts import model_facts
 
 if TYPE_CHECKING:
-    from kimikit.sweeps.engine import Engine
-    from kimikit.sweeps.lanes import Estimate, MakeClient
+    from kimikit.runner.costs import Estimate
+    from kimikit.runner.endpoint import ClientFor
+    from kimikit.sweeps.asking import Asking
 
 __all__ = ["Plan", "Progress", "Sweep", "Trial", "sweep"]
 
 
 def sweep(
-    make_client: MakeClient,
+    make_client: ClientFor,
     prompt: Any,
     *,
     repeats: int = 5,
@@ -80,50 +86,65 @@ def sweep(
             error's ``sweep``.
     """
     # asyncio is not for every import of kimikit to pay.
-    from kimikit.sweeps.engine import Engine
+    from kimikit.runner import Runner
+    from kimikit.sweeps.asking import PINNED, Asking
+    from kimikit.sweeps.cache import SweepCache
     from kimikit.sweeps.judge import Judge
-    from kimikit.sweeps.lanes import Orders
+    from kimikit.sweeps.points import check_limit
 
     asked = make_grid(prompt, repeats, grid)
     _check_options(on_fixed, concurrency, order_seed, rpm)
     _check_functions(progress, embed, metrics, asked)
-    orders = Orders(
-        make_client=make_client,
-        grid=asked,
-        shelf=Shelf(store, name, asked.fingerprint(), fresh=fresh),
-        seed=secrets.randbits(32) if order_seed is None else order_seed,
+    cache = SweepCache(store, name, asked.fingerprint(), fresh=fresh)
+    runner = Runner(
+        make_client,
+        cache=cache,
         concurrency=concurrency,
         rpm=rpm,
-        on_fixed=on_fixed,
         max_cost=_dollars(max_cost),
-        estimate=estimate,
-        dry_run=dry_run,
+        # Where nothing is swept that hosts pin, the wait for the first would be lost.
+        probe=not PINNED.isdisjoint(asked.axes),
+        hold_upstream=True,
     )
-    engine = Engine(orders, Judge(metrics, {}) if metrics else None)
-    _run(engine, progress=progress)
-    found = _found(engine, dict(metrics or {}), embed)
-    if engine.error is not None:
-        engine.error.sweep = found  # type: ignore[attr-defined]
+    seed = secrets.randbits(32) if order_seed is None else order_seed
+    judge = Judge(metrics, {}) if metrics else None
+    omit = on_fixed == "omit"
+    asking = Asking(runner, cache, asked, seed=seed, omit=omit, judge=judge)
+    plan = asking.prepare(estimate=estimate, rpm=rpm)
+    if not dry_run:
+        check_limit(plan, runner.costs.usd)
+        _run(asking, progress=progress)
+    reason = "dry_run" if dry_run else "error" if runner.error else runner.stop_reason
+    found = _found(
+        asking,
+        name=cache.name,
+        seed=seed,
+        stop_reason=reason,
+        metrics=dict(metrics or {}),
+        embed=embed,
+    )
+    if runner.error is not None:
+        runner.error.sweep = found  # type: ignore[attr-defined]
         if found.trials:
             kept = f"{len(found.replies)} answers are in this error's .sweep"
-            engine.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
-        raise engine.error
+            runner.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
+        raise runner.error
     return found
 
 
-def _run(engine: Engine, *, progress: bool | Callable[[Progress], None]) -> None:
-    """Work through the grid with a line of progress, or telling a function."""
-    dry_run = engine.orders.dry_run
-    silent = dry_run or progress is not True
-    with progress_bar(bar_format="{desc} {bar:20}", disable=silent) as bar:
+def _run(asking: Asking, *, progress: bool | Callable[[Progress], None]) -> None:
+    """Ask the grid with a line of progress, or telling a function."""
+    with progress_bar(
+        bar_format="{desc} {bar:20}", disable=progress is not True
+    ) as bar:
 
         def tell(now: Progress) -> None:
             bar.total, bar.n = now.calls, now.done + now.failed
             bar.set_description_str(str(now))
-            if callable(progress) and not dry_run:
+            if callable(progress):
                 progress(now)
 
-        engine.run(tell)
+        asking.run(tell)
 
 
 def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None:
@@ -177,41 +198,33 @@ def _dollars(max_cost: Any) -> Decimal | None:
     raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
 
 
-def _found(engine: Engine, metrics: dict[str, Any], embed: Embed | None) -> Sweep:
-    """Return what an engine has finished as a value."""
-    orders, grid, record = engine.orders, engine.orders.grid, engine.record
-    axes = {name: tuple(values) for name, values in grid.axes.items()}
+def _found(asking: Asking, *, metrics: dict[str, Any], **known: Any) -> Sweep:
+    """Return what was finished as a value."""
+    from kimikit.sweeps.notes import remarks
+
+    grid = asking.grid
     asked = [
-        (lane.host, model)
-        for lane in engine.lanes.values()
-        for model in lane.models
-        if lane.host is not None
+        (points.endpoint.host, model)
+        for points in asking.hosts.values()
+        for model in points.models
+        if points.endpoint.host is not None
     ]
     made = {model_facts(host, model).temperature for host, model in asked}
-    stop_reason = "dry_run" if orders.dry_run else engine.stop_reason
+    trials = asking.in_order()
+    replies = [trial.reply for trial in trials if trial.reply is not None]
     found = Sweep(
-        trials=tuple(sorted(record.trials.values(), key=partial(_place, axes))),
-        axes=axes,
+        trials=trials,
+        axes={name: tuple(values) for name, values in grid.axes.items()},
         fixed={name: label(name, value) for name, value in grid.fixed.items()},
         repeats=grid.repeats,
-        name=orders.shelf.name,
-        seed=orders.seed,
-        plan=record.plan,
-        stop_reason="error" if engine.error else stop_reason,  # type: ignore[arg-type]
-        notes=tuple(record.remarks(grid)),
-        pinned=record.pinned,
+        plan=asking.plan,
+        notes=tuple(remarks(asking.runner.notes, replies, grid)),
+        pinned=asking.pinned,
         stand_in=any(host.stand_in for host, _ in asked),
         maker_temperature=made.pop() if len(made) == 1 else None,
-        metrics=dict(metrics),
-        embed=embed,
+        metrics=metrics,
+        **known,
     )
-    if engine.judge is not None:
-        found.__dict__.update(judge=engine.judge, metric_errors=engine.judge.errors)
+    if asking.judge is not None:
+        found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)
     return found
-
-
-def _place(axes: dict[str, tuple[Any, ...]], trial: Trial) -> list[int]:
-    """Return where a trial stands in the grid; an omitted parameter comes last."""
-    shown = ((axis, trial.params[name]) for name, axis in axes.items())
-    at = [axis.index(value) if value in axis else len(axis) for axis, value in shown]
-    return [*at, trial.repeat]

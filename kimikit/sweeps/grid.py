@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import secrets
-import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,7 +13,6 @@ import msgspec
 from kimikit.errors import BadInput
 from kimikit.plain import as_json, digest, plain, short
 from kimikit.secrets import masked
-from kimikit.types import AnswerStore, Reply
 from kimikit.wire.keys import PATIENCE, each_picture, picture
 
 Label = str | int | float | bool | None
@@ -76,87 +73,6 @@ class Grid(msgspec.Struct, frozen=True):
             said = text if told else "#" + digest(text)
             parts.append(f"{name}={quote(said, safe=',.#')}")
         return ";".join(parts)
-
-
-class Shelf:
-    """The stored answers of one sweep.
-
-    A key reads ``sweep/name/edition/grid/cell/repeat``: the grid in the key lets a
-    name be recognised with another grid from the answers alone, and ``fresh`` opens
-    a new edition, so that a sweep started over and killed resumes its new answers.
-
-    Args:
-        store: The ledger, if there is one.
-        name: The sweep's name, if it has one.
-        grid: The fingerprint of the grid now asked.
-        fresh: Whether to start over.
-
-    Attributes:
-        name: The sweep's name; one is made up where none was given, so that an
-            unnamed sweep too can be continued by it.
-        failed: Keys whose last call failed, to be asked first.
-        older: For a cell the hash that version 0.3.0 gave it, and the Unix time from
-            which on its answer is to the same files; see ``Lane.cells``.
-        by_name: How many answers were found by the name of their host alone.
-
-    Raises:
-        BadInput: If the name holds another grid and ``fresh`` was not asked.
-    """
-
-    def __init__(
-        self, store: AnswerStore | None, name: str | None, grid: str, *, fresh: bool
-    ) -> None:
-        if name is not None and store is None:
-            raise BadInput(
-                f"The sweep is named {name!r}, but there is no ledger to keep it in.",
-                "Sweep with kimi.sweep(...), or give a store.",
-            )
-        if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise BadInput(
-                f"name is {name!r}.", "Give the sweep a short name, such as 'colours'."
-            )
-        self.older: dict[str, tuple[str, float]] = {}
-        self.by_name = 0
-        made_up = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-        self.name = made_up if name is None else name
-        root = f"sweep/{quote(self.name, safe='')}/"
-        known = None if name is None else store
-        self._answers: Mapping[str, Reply] = (
-            {} if known is None else known.answers(root)
-        )
-        editions: dict[int, str] = {}
-        for key in self._answers:
-            edition, stored_grid, *_ = key.removeprefix(root).split("/")
-            editions[int(edition)] = stored_grid
-        latest = max(editions, default=0)
-        if fresh:
-            latest += 1
-        elif editions and editions[latest] != grid:
-            raise BadInput(
-                f"The name {self.name!r} belongs to a sweep with another grid: "
-                f"{difference(editions[latest], grid)}.",
-                "Give another name, or fresh=True to start this one over.",
-            )
-        self._prefix = f"{root}{latest}/{grid}/"
-        self.failed: Collection[str] = (
-            () if known is None else known.failed(self._prefix)
-        )
-
-    def key(self, cell: str, repeat: int) -> str:
-        """Return the key of one answer: ``cell`` is the hash of all it was asked."""
-        return f"{self._prefix}{cell}/{repeat}"
-
-    def get(self, key: str) -> Reply | None:
-        """Return the stored answer, if it is whole."""
-        reply = self._answers.get(key)
-        if reply is None and self.older:
-            cell, repeat = key.rsplit("/", 2)[1:]
-            was, since = self.older.get(cell, ("", 0.0))
-            reply = self._answers.get(self.key(was, int(repeat)))
-            if reply is not None and reply.created < since:
-                reply = None  # a file was written since
-            self.by_name += reply is not None and since == 0
-        return None if reply is None or reply.partial or reply.truncated else reply
 
 
 def difference(old: str, new: str) -> str:

@@ -168,7 +168,7 @@ async def litellm(url: str, calls: int, at_once: int, *, stream: bool) -> None:
 
 
 def kimikit(url: str, calls: int, at_once: int, *, stream: bool) -> None:
-    """Run a sweep: probe, crew, clients, trials and all."""
+    """Run a sweep: probe, runner, clients, trials and all."""
     from kimikit.sweeps import sweep
     from kimikit.types import Host
     from kimikit.wire.client import AsyncClient

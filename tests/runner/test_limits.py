@@ -109,3 +109,53 @@ def test_so_many_per_minute_are_so_far_apart():
 
     starts = asyncio.run(main())
     assert starts[-1] - starts[0] >= 4 * 0.01 * 0.99
+
+
+def test_refusals_of_one_wave_count_once():
+    limiter = RateLimiter(16)
+    for _ in range(10):
+        limiter.slow(5.0, "")
+    assert limiter.allowed == 8
+
+
+def test_with_one_call_left_it_is_the_distance_that_grows_and_shrinks():
+    limiter = RateLimiter(1)
+    for _ in range(3):
+        limiter._calm_at = 0.0
+        limiter.slow(0.001, "")
+    assert limiter.allowed == 1
+    assert limiter.distance_s == pytest.approx(0.4)
+    for _ in range(30):
+        limiter.succeed()
+    assert limiter.distance_s == 0.0
+
+
+def test_limits_that_a_host_has_told_stay():
+    limiter = RateLimiter(8)
+    limiter.slow(0.001, "Your account request reached organization max RPM: 3")
+    limiter.slow(0.001, "reached organization max concurrency: 1, please try again")
+    for _ in range(30):
+        limiter.succeed()
+    assert limiter.distance_s == 20
+    assert (limiter.ceiling, limiter.allowed) == (1, 1)
+
+
+def test_no_more_calls_are_under_way_than_are_allowed():
+    async def main():
+        limiter, active, most = RateLimiter(8), 0, 0
+        for _ in range(2):
+            limiter._calm_at = 0.0
+            limiter.slow(0.001, "")
+
+        async def call():
+            nonlocal active, most
+            async with limiter:
+                active += 1
+                most = max(most, active)
+                await asyncio.sleep(0.001)
+                active -= 1
+
+        await asyncio.gather(*(call() for _ in range(40)))
+        return most
+
+    assert asyncio.run(main()) == 2

@@ -1,6 +1,7 @@
 """The runner, over clients that are awaited and over clients that block."""
 
 import asyncio
+import contextlib
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from kimikit.runner import (
     run_jobs,
     runner_over,
 )
-from kimikit.types import Delta, Reply
+from kimikit.types import Delta, Host, Reply
 
 
 class Awaited:
@@ -297,3 +298,39 @@ def test_a_stopped_runner_ends_its_jobs_past_any_handler():
 
     assert run_jobs(runner, [job], concurrency=1) == [None]
     assert ended == ["stopped"]
+
+
+def test_who_waits_for_the_first_answer_goes_before_who_comes_later():
+    def answer(messages, params):
+        if messages == "q0":
+            raise errors.ContentFiltered("No.", "Rephrase.")  # no proof of anything
+        return Reply(text=messages)
+
+    client = Awaited(answer)
+    runner = Runner(lambda name: client, probe=True)
+
+    async def do(request):
+        with contextlib.suppress(errors.ContentFiltered):
+            await runner.ask(request)
+
+    runner.run(lambda: runner.each(asking(40, model="m"), do, at_once=8))
+    assert [messages for messages, _ in client.asked] == [f"q{i}" for i in range(40)]
+
+
+def test_openrouter_is_waited_for_until_its_upstream_is_known():
+    host = Host(name="openrouter", base_url="http://x", model="m")
+    client = Awaited()
+
+    async def chat(messages, *, watch, meta, **params):
+        client.asked.append(params)
+        watch(Delta(text="I"))
+        await asyncio.sleep(0.01)
+        return Reply(text="I", raw={"provider": "Novita"})
+
+    client.chat, client.host = chat, host
+    runner = Runner(lambda name: client, hold_upstream=True)
+    requests = asking(5, model="m")
+    runner.run(lambda: runner.each(requests, runner.ask, at_once=5))
+    assert [params.get("provider", {}).get("only") for params in client.asked] == [
+        None, *[["Novita"]] * 4,
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The crew: what is asked, how fast, what stops it, and what is kept."""
+"""Sweeps on the runner: what is asked, how fast, what stops it, and what is kept."""
 
 import _thread
 import asyncio
@@ -116,7 +116,7 @@ def test_requests_a_minute_are_held():
     assert time.monotonic() - start >= 5 * 60 / 1200
 
 
-def test_the_crew_sees_the_callers_context():
+def test_the_runner_sees_the_callers_context():
     """Tags and budgets are context variables; they hold inside the sweep's thread."""
     tag = contextvars.ContextVar("tag", default="none")
     tag.set("mine")
@@ -230,7 +230,7 @@ def test_a_host_that_dies_alone_raises_with_what_was_finished():
     assert len(client.asked) < 12
 
 
-def test_rate_limits_slow_the_crew_and_lose_nothing():
+def test_rate_limits_slow_the_runner_and_lose_nothing():
     limited = RateLimited("Too many.", "Wait.", retry_after_s=0.01)
     client = raising(None, *[limited] * 3, *[None] * 5, Overloaded("Full.", "Wait."))
     client.wait_s = 0.002
@@ -291,12 +291,12 @@ def test_stop_ends_it_within_a_second_and_keeps_what_is_finished():
     assert client.closed
 
 
-def test_stop_while_the_crew_is_starting_stops_it_too(monkeypatch):
+def test_stop_while_the_runner_is_starting_stops_it_too(monkeypatch):
     """On a busy machine the first call is on its way before start() returns."""
     start = threading.Thread.start
 
-    def stopped(crew: threading.Thread) -> None:
-        start(crew)
+    def stopped(runner: threading.Thread) -> None:
+        start(runner)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Thread, "start", stopped)
@@ -326,11 +326,11 @@ def test_stop_does_not_wait_for_a_client_that_does_not_listen():
     assert found.stop_reason == "interrupted"
     release.set()
     for thread in threading.enumerate():
-        if thread.name == "kimikit-sweep":
+        if thread.name == "kimikit-runner":
             thread.join(5)
 
 
-def test_the_crew_waits_for_the_first_step_of_the_first_answer_not_for_its_end():
+def test_the_runner_waits_for_the_first_step_of_the_first_answer_not_for_its_end():
     """A long answer must not hold up the whole sweep."""
     others = asyncio.Event()
     asked: list[float] = []
@@ -752,7 +752,7 @@ def test_the_line_of_progress_is_text_where_there_is_no_notebook(capsys):
     assert "2 of 2 done" in capsys.readouterr().err
 
 
-def test_progress_that_raises_stops_the_crew():
+def test_progress_that_raises_stops_the_runner():
     def tell(now: Progress) -> None:
         raise RuntimeError("no display")
 

@@ -1,0 +1,261 @@
+"""Ask a grid by a runner, and keep what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from kimikit import errors
+from kimikit.errors import KimiError
+from kimikit.runner import Request, Runner, Stopped
+from kimikit.runner.background import TELL_S
+from kimikit.runner.costs import Estimate
+from kimikit.sweeps import points
+from kimikit.sweeps.cache import SweepCache
+from kimikit.sweeps.grid import Grid
+from kimikit.sweeps.judge import Judge
+from kimikit.sweeps.notes import oddities
+from kimikit.sweeps.points import HostPoints, Point
+from kimikit.sweeps.values import Plan, Progress, Trial
+from kimikit.types import Reply
+
+PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
+"""Parameters that hosts pin for some models (Moonshot, models overview)."""
+
+BY_NAME = "kept by kimikit 0.3.0, which noted the name of a host and not its address"
+
+RAW_KEPT = ("provider", "system_fingerprint", "temperature", "generation_settings")
+"""What is kept of ``Reply.raw``: enough to see a clamp or another upstream."""
+
+OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
+
+
+class Asking:
+    """Asks the cells of a grid that have no answer yet.
+
+    Args:
+        runner: Asks.
+        cache: The same cache that the runner finds paid answers in.
+        grid: What to ask.
+        seed: Seed of the shuffled order.
+        omit: Whether a pinned parameter is left out, instead of ending the sweep.
+        judge: Who is to judge the answers, if there are metrics.
+
+    Attributes:
+        hosts: What each host is asked, by the name that the grid gives it.
+        trials: What has come so far, answers and failures, in no order.
+        plan: What was known before.
+        pinned: Whether a parameter was left out because a host pins it.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        cache: SweepCache,
+        grid: Grid,
+        *,
+        seed: int,
+        omit: bool,
+        judge: Judge | None,
+    ) -> None:
+        self.runner, self.grid, self.judge = runner, grid, judge
+        self.hosts: dict[str | None, HostPoints] = {}
+        self.trials: list[Trial] = []
+        self.plan = Plan()
+        self.pinned = False
+        self._cache, self._seed, self._omit = cache, seed, omit
+        self._meta = {"sweep": cache.name}
+        self._failed = 0
+
+    def prepare(self, *, estimate: Estimate | None, rpm: float | None) -> Plan:
+        """Check and price what is to be asked; nothing is sent.
+
+        Raises:
+            BadInput: If a host takes no such parameter.
+        """
+        known: dict[str, Point] = {}
+        for labels, params in self.grid.points():
+            name = params.pop("host", None)
+            if name not in self.hosts:
+                endpoint = self.runner.endpoint(name)
+                made = HostPoints(endpoint, self._cache, known, self.grid.repeats)
+                self.hosts[name] = made
+            self.hosts[name].add(labels, params)
+        if not self._cache.empty:
+            for host in self.hosts.values():
+                self._take_stored(host)
+        if by_name := self._cache.by_name:
+            self.runner.notes[BY_NAME] = by_name
+        self.plan = points.price(
+            self.hosts.values(), estimate=estimate, rpm=rpm, stored=len(self.trials)
+        )
+        return self.plan
+
+    def _take_stored(self, host: HostPoints) -> None:
+        for point in host.points:
+            for repeat in range(self.grid.repeats):
+                reply = self._cache.get(self._cache.key(point.digest, repeat))
+                if reply is not None:
+                    point.taken[repeat] = 1
+                    host.endpoint.take(point.model, reply, hold=True)
+                    self._keep(point, repeat, reply, stored=True)
+
+    # The caller's thread.
+
+    def run(self, tell: Callable[[Progress], None]) -> None:
+        """Ask what is missing; on Stop, keep what is finished.
+
+        Answers are judged here as they come, in the user's own thread.
+
+        Args:
+            tell: Called about four times a second, in the caller's thread.
+        """
+
+        def look() -> bool:
+            busy = self._judge_for_a_moment()
+            tell(self.progress())
+            return busy
+
+        self.runner.run(self._work, look)
+
+    def _judge_for_a_moment(self) -> bool:
+        """Judge answers; tell whether some are left to judge."""
+        if self.judge is None or self.runner.error is not None:
+            return False
+        self.judge.judge_for(TELL_S)
+        return bool(self.judge.waiting)
+
+    def progress(self) -> Progress:
+        """Return how far the sweep is."""
+        done, calls = len(self.trials), self.plan.calls
+        bought = done - self.plan.stored
+        spent_s = time.monotonic() - self.runner.began
+        left_s = max(calls - done, 0) * spent_s / bought if bought > 0 else None
+        return Progress(
+            done=done - self._failed,
+            failed=self._failed,
+            calls=calls,
+            cost=self.runner.costs.spent,
+            seconds_left=left_s,
+            upper_usd=self.plan.upper_usd,
+            judged=self.judge.judged if self.judge else None,
+        )
+
+    # The runner's thread.
+
+    async def _work(self) -> None:
+        probe = not PINNED.isdisjoint(self.grid.axes)
+        async with asyncio.TaskGroup() as tasks:
+            for name, host in self.hosts.items():
+                first = probe or host.endpoint.title == "openrouter"
+                cells = host.cells(self._seed, probe=first)
+                at_once = host.endpoint.limiter.ceiling
+                ask = partial(self._ask, name, host)
+                tasks.create_task(self.runner.each(cells, ask, at_once=at_once))
+
+    async def _ask(self, name: str | None, host: HostPoints, cell: int) -> None:
+        """Ask a cell, and again where its point was replaced meanwhile."""
+        while True:
+            point, repeat = host.at(cell)
+            if point.taken[repeat]:
+                return
+            point.taken[repeat] = 1
+            try:
+                if await self._came(name, host, cell, point):
+                    return
+            except Stopped:
+                point.taken[repeat] = 0
+                if host.at(cell)[0] is point:
+                    raise
+
+    async def _came(
+        self, name: str | None, host: HostPoints, cell: int, point: Point
+    ) -> bool:
+        """Ask a cell and keep what comes; return ``False`` to ask it otherwise."""
+        repeat = cell % self.grid.repeats
+        request = Request(
+            messages=point.params["prompt"],
+            params=point.sent,
+            host=name,
+            model=point.model,
+            key=host.key(cell),
+            meta=self._meta,
+            bill=point.bill,
+        )
+        paid = self._cache.get(request.key)
+        try:
+            reply = paid or await self.runner.ask(
+                request, wanted=lambda: host.at(cell)[0] is point
+            )
+            self._keep(point, repeat, reply, stored=paid is not None)
+        except KimiError as error:
+            if self._omitted(host, point, error):
+                return False
+            others = "prompt" in self.grid.axes and isinstance(error, OF_THE_PROMPT)
+            if self.runner.failed(request, error, others_may_do=others):
+                end = f"{type(error).__name__}: {error.what}"
+                came = getattr(error, "reply", None)
+                self._put(
+                    Trial(params=point.labels, repeat=repeat, error=end, partial=came)
+                )
+        return True
+
+    def _omitted(self, host: HostPoints, point: Point, error: KimiError) -> bool:
+        """Ask a model without the parameter it pins, if it does: one labelled point."""
+        if not (self._omit and isinstance(error, errors.FixedTemperature)):
+            return False
+        if point.params.get(error.parameter) is None:
+            return False
+        self.pinned = True
+        host.omit(point.model, error.parameter)
+        now = {id(p.labels) for each in self.hosts.values() for p in each.points}
+        before = sum(id(trial.params) not in now for trial in self.trials)
+        calls = before + len(now) * self.grid.repeats
+        self.plan = msgspec.structs.replace(self.plan, calls=calls)
+        value = "one value" if error.allowed is None else f"{error.allowed:g}"
+        where = f"{host.endpoint.title} {point.model}".strip() or "the host"
+        said = f"{where} pins {error.parameter} at {value}: asked without it"
+        self.runner.notes[said] = 1
+        return True
+
+    def _keep(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> None:
+        """Take an answer, or what is wrong with it, without the heavy raw parts."""
+        raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
+        reply = msgspec.structs.replace(reply, raw=raw)
+        notes = self.runner.notes
+        try:
+            notes.update(oddities(point.params, reply))
+        except Exception as error:  # what is odd about an answer never costs it
+            notes[f"an answer could not be checked ({type(error).__name__})"] += 1
+        trial = Trial(params=point.labels, repeat=repeat, reply=reply, stored=stored)
+        if reply.partial or reply.truncated:
+            end = "stopped before its end" if reply.partial else "cut off, no finish"
+            trial = Trial(params=point.labels, repeat=repeat, error=end, partial=reply)
+        self._put(trial)
+
+    def _put(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self._failed += trial.reply is None
+        if self.judge is not None:
+            self.judge.waiting.append(trial)
+
+    def in_order(self) -> tuple[Trial, ...]:
+        """Return the trials in the order of the grid; an omitted one comes last."""
+        places = {
+            name: {value: place for place, value in enumerate(axis)}
+            for name, axis in self.grid.axes.items()
+        }
+
+        def place(labels: dict[str, Any]) -> list[int]:
+            return [axis.get(labels[name], len(axis)) for name, axis in places.items()]
+
+        labels = {id(trial.params): trial.params for trial in self.trials}
+        order = sorted(labels, key=lambda one: place(labels[one]))
+        rank = {one: number for number, one in enumerate(order)}
+        self.trials.sort(key=lambda trial: (rank[id(trial.params)], trial.repeat))
+        return tuple(self.trials)

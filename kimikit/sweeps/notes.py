@@ -1,0 +1,44 @@
+"""What looked odd in the answers of a sweep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kimikit.sweeps.grid import Grid
+from kimikit.types import Reply
+
+
+def oddities(params: dict[str, Any], reply: Reply) -> Iterator[str]:
+    """Yield what an answer tells of the host not doing as it was asked."""
+    yield from reply.notes
+    settings = reply.raw.get("generation_settings")
+    echo = settings if isinstance(settings, dict) else reply.raw
+    asked, used = params.get("temperature"), echo.get("temperature")
+    if asked is not None and isinstance(used, int | float) and abs(used - asked) > 1e-3:
+        yield f"temperature {asked:g} was clamped: the host used {used:g}"
+    if reply.finish_reason == "length":
+        yield "the answer ended at max_tokens"
+
+
+def remarks(notes: Counter[str], replies: Iterable[Reply], grid: Grid) -> Iterator[str]:
+    """Yield what looked odd as sentences, with how many answers it was seen in."""
+    for note, count in notes.most_common():
+        often = f" ({count} answers)" if count > 1 else ""
+        yield f"{note[:1].upper()}{note[1:].rstrip('.')}{often}."
+    seen: dict[tuple[str, str], set[str]] = {}
+    for reply in replies:
+        for key in ("provider", "system_fingerprint"):
+            if reply.raw.get(key):
+                seen.setdefault((key, reply.host), set()).add(str(reply.raw[key]))
+    for (key, host), names in sorted(seen.items()):
+        if len(names) > 1:
+            what = "upstreams" if key == "provider" else "builds"
+            yield (
+                f"{host} answered from {len(names)} {what} "
+                f"({', '.join(sorted(names)[:4])}), which may differ as much "
+                "as the points do."
+            )
+    if grid.fixed.get("seed") is not None and grid.repeats > 1:
+        yield "One seed for all repeats makes them alike; vary it or leave it out."

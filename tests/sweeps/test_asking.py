@@ -90,7 +90,7 @@ def test_no_client_serves_more_than_16_workers():
     clients: list[FakeClient] = []
 
     def make(name: str | None) -> FakeClient:
-        clients.append(FakeClient(wait_s=0.01))
+        clients.append(FakeClient(wait_s=0.2))
         return clients[-1]
 
     run(make, repeats=200, concurrency=40)
@@ -101,10 +101,10 @@ def test_no_client_serves_more_than_16_workers():
 
 
 def test_concurrency_is_never_exceeded_and_small_hosts_get_little():
-    client = FakeClient(wait_s=0.005)
+    client = FakeClient(wait_s=0.05)
     run(client, repeats=20, concurrency=3)
     assert client.most_at_once == 3
-    local = FakeClient(wait_s=0.005, host=Host(name="local", base_url="http://x"))
+    local = FakeClient(wait_s=0.05, host=Host(name="local", base_url="http://x"))
     run(local, repeats=20)
     assert local.most_at_once == 4
 
@@ -554,7 +554,7 @@ def test_the_first_calls_reserve_the_most_they_can_cost():
     assert client.most_at_once == 3  # one alone, and then what is left
 
     client = FakeClient(lambda prompt, **p: reply("x", cost=Decimal("0.001")))
-    client.wait_s = 0.001
+    client.wait_s = 0.2
     found = run(client, repeats=10, estimate=price("0.001", "0.0015"), **limits)
     assert found.stop_reason == "done"
     assert client.most_at_once == 8

@@ -297,7 +297,8 @@ class Runner(Background):
             endpoint.give_back(client)
         endpoint.limiter.succeed()
         endpoint.take(request.model, reply, hold=self._hold)
-        if reply.cost is None and self.costs.usd is not None and not reply.stand_in:
+        free = reply.stand_in or (endpoint.host is not None and endpoint.host.stand_in)
+        if reply.cost is None and self.costs.usd is not None and not free:
             self.end(unpriced())  # what it cost is not known, nor what is left
         self.costs.pay(request.bill, reply.cost)
         return reply

@@ -13,7 +13,7 @@ import msgspec
 
 from kimikit.errors import BudgetExceeded, FixedTemperature
 from kimikit.plain import digest
-from kimikit.runner.costs import Bill, Estimate
+from kimikit.runner.costs import Bill, Estimate, unpriced
 from kimikit.runner.endpoint import Endpoint
 from kimikit.sweeps.cache import SweepCache
 from kimikit.sweeps.grid import Label
@@ -241,10 +241,7 @@ def check_limit(plan: Plan, limit: Decimal | None) -> None:
     if limit is None or plan.calls == plan.stored:
         return
     if plan.likely_usd is None:
-        raise BudgetExceeded(
-            "max_cost cannot be held, because a price is not known.",
-            "Leave max_cost out, or set the model's price first.",
-        )
+        raise unpriced()
     if plan.likely_usd > limit:
         raise BudgetExceeded(
             f"The sweep would likely cost ${plan.likely_usd:.4f}, above max_cost "

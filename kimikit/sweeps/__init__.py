@@ -89,7 +89,6 @@ def sweep(
     from kimikit.runner import Runner
     from kimikit.sweeps.asking import PINNED, Asking
     from kimikit.sweeps.cache import SweepCache
-    from kimikit.sweeps.judge import Judge
     from kimikit.sweeps.points import check_limit
 
     asked = make_grid(prompt, repeats, grid)
@@ -107,29 +106,25 @@ def sweep(
         hold_upstream=True,
     )
     seed = secrets.randbits(32) if order_seed is None else order_seed
-    judge = Judge(metrics, {}) if metrics else None
-    omit = on_fixed == "omit"
-    asking = Asking(runner, cache, asked, seed=seed, omit=omit, judge=judge)
+    asking = Asking(runner, cache, asked, seed, metrics, omit=on_fixed == "omit")
     plan = asking.prepare(estimate=estimate, rpm=rpm)
     if not dry_run:
         check_limit(plan, runner.costs.usd)
         _run(asking, progress=progress)
-    reason = "dry_run" if dry_run else "error" if runner.error else runner.stop_reason
-    found = _found(
-        asking,
-        name=cache.name,
-        seed=seed,
-        stop_reason=reason,
-        metrics=dict(metrics or {}),
-        embed=embed,
-    )
+    reason = "dry_run" if dry_run else runner.stop_reason
+    found = _found(asking, stop_reason=reason, metrics=metrics, embed=embed)
     if runner.error is not None:
-        runner.error.sweep = found  # type: ignore[attr-defined]
-        if found.trials:
-            kept = f"{len(found.replies)} answers are in this error's .sweep"
-            runner.error.add_note(f"{kept}; name={found.name!r} goes on from there.")
-        raise runner.error
+        raise _with_what_was_finished(runner.error, found)
     return found
+
+
+def _with_what_was_finished(error: BaseException, found: Sweep) -> BaseException:
+    """Return what ended a sweep, which says how to go on."""
+    error.sweep = found  # type: ignore[attr-defined]
+    if found.trials:
+        kept = f"{len(found.replies)} answers are in this error's .sweep"
+        error.add_note(f"{kept}; name={found.name!r} goes on from there.")
+    return error
 
 
 def _run(asking: Asking, *, progress: bool | Callable[[Progress], None]) -> None:
@@ -198,11 +193,17 @@ def _dollars(max_cost: Any) -> Decimal | None:
     raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
 
 
-def _found(asking: Asking, *, metrics: dict[str, Any], **known: Any) -> Sweep:
+def _found(
+    asking: Asking,
+    *,
+    stop_reason: Any,
+    metrics: Mapping[str, Metric] | None,
+    embed: Embed | None,
+) -> Sweep:
     """Return what was finished as a value."""
     from kimikit.sweeps.notes import remarks
 
-    grid = asking.grid
+    grid, runner = asking.grid, asking.runner
     asked = [
         (points.endpoint.host, model)
         for points in asking.hosts.values()
@@ -217,13 +218,16 @@ def _found(asking: Asking, *, metrics: dict[str, Any], **known: Any) -> Sweep:
         axes={name: tuple(values) for name, values in grid.axes.items()},
         fixed={name: label(name, value) for name, value in grid.fixed.items()},
         repeats=grid.repeats,
+        name=asking.name,
+        seed=asking.seed,
         plan=asking.plan,
-        notes=tuple(remarks(asking.runner.notes, replies, grid)),
+        stop_reason="error" if runner.error else stop_reason,
+        notes=tuple(remarks(runner.notes, replies, grid)),
         pinned=asking.pinned,
         stand_in=any(host.stand_in for host, _ in asked),
         maker_temperature=made.pop() if len(made) == 1 else None,
-        metrics=metrics,
-        **known,
+        metrics=dict(metrics or {}),
+        embed=embed,
     )
     if asking.judge is not None:
         found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)

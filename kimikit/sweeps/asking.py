@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import oddities
 from kimikit.sweeps.points import HostPoints, Point
-from kimikit.sweeps.values import Plan, Progress, Trial
+from kimikit.sweeps.values import Metric, Plan, Progress, Trial
 from kimikit.types import Reply
 
 PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
@@ -43,10 +43,12 @@ class Asking:
         cache: The same cache that the runner finds paid answers in.
         grid: What to ask.
         seed: Seed of the shuffled order.
+        metrics: What judges the answers, if anything does.
         omit: Whether a pinned parameter is left out, instead of ending the sweep.
-        judge: Who is to judge the answers, if there are metrics.
 
     Attributes:
+        name: What the sweep is called again by.
+        judge: Asks the metrics, ``None`` where there are none.
         hosts: What each host is asked, by the name that the grid gives it.
         trials: What has come so far, answers and failures, in no order.
         plan: What was known before.
@@ -58,17 +60,18 @@ class Asking:
         runner: Runner,
         cache: SweepCache,
         grid: Grid,
-        *,
         seed: int,
+        metrics: Mapping[str, Metric] | None,
+        *,
         omit: bool,
-        judge: Judge | None,
     ) -> None:
-        self.runner, self.grid, self.judge = runner, grid, judge
+        self.runner, self.grid, self.name, self.seed = runner, grid, cache.name, seed
+        self.judge = Judge(metrics, {}) if metrics else None
         self.hosts: dict[str | None, HostPoints] = {}
         self.trials: list[Trial] = []
         self.plan = Plan()
         self.pinned = False
-        self._cache, self._seed, self._omit = cache, seed, omit
+        self._cache, self._omit = cache, omit
         self._meta = {"sweep": cache.name}
         self._failed = 0
 
@@ -153,7 +156,7 @@ class Asking:
         async with asyncio.TaskGroup() as tasks:
             for name, host in self.hosts.items():
                 first = probe or host.endpoint.title == "openrouter"
-                cells = host.cells(self._seed, probe=first)
+                cells = host.cells(self.seed, probe=first)
                 at_once = host.endpoint.limiter.ceiling
                 ask = partial(self._ask, name, host)
                 tasks.create_task(self.runner.each(cells, ask, at_once=at_once))

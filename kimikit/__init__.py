@@ -46,9 +46,13 @@ from kimikit.wire import AsyncClient, Client
 
 if TYPE_CHECKING:
     from kimikit.cli import doctor
+
+    # From their own modules: from a package, mypy takes a module of the same name.
     from kimikit.evals.tool_score import score_tool_calls
     from kimikit.evals.vote import vote
-    from kimikit.prompting import Conversation, brief, few_shot, map_reduce
+    from kimikit.prompting import Conversation, brief
+    from kimikit.prompting.few_shot import few_shot
+    from kimikit.prompting.map_reduce import map_reduce
     from kimikit.sweeps.pair import diff
 
 __all__ = [

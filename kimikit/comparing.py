@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
 from kimikit.connection import Session
-from kimikit.params import ChatParams, GridParams, takes_chat_params
+from kimikit.params import ChatParams, GridParams, LabParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 
@@ -250,7 +250,7 @@ class Comparing(Session):
         max_cost: Decimal | float | str | None = None,
         concurrency: int = 4,
         progress: bool = True,
-        **params: Any,
+        **params: Unpack[LabParams],
     ) -> evals.Lab:
         """Ask one labelled set in several ways and compare; see ``evals.lab``.
 

@@ -29,13 +29,39 @@ Image = Any
 """A path, bytes, a URL, or several of these."""
 
 
-class ChatParams(TypedDict, total=False):
-    """Everything that a chat takes beside its messages; ``None`` leaves a key out."""
-
+class _System(TypedDict, total=False):
     system: Annotated[str | None, "A system message to begin with."]
+
+
+class _Tools(TypedDict, total=False):
+    tools: Annotated[Any, "Functions and tools that the model may ask to have called."]
+
+
+class _N(TypedDict, total=False):
+    n: Annotated[int | None, "How many answers to one request."]
+
+
+class _Store(TypedDict, total=False):
+    store: Annotated[bool | None, "Whether the host may keep the answer."]
+
+
+class _Watched(TypedDict, total=False):
+    watch: Callable[[Any], None] | None
+    meta: dict[str, Any] | None
+
+
+class _Viewed(_Watched, total=False):
+    into: Any
+    retries: int
+    schema: str
+    show: bool | None
+
+
+class _Call(TypedDict, total=False):
+    """What any call takes."""
+
     image: Annotated[Image, "A picture, or a list of them: a path, bytes or a URL."]
     prefill: Annotated[str | None, "Beginning of the answer, to be gone on from."]
-    tools: Annotated[Any, "Functions and tools that the model may ask to have called."]
     model: Annotated[str | None, "A model id, instead of the host's."]
     temperature: Annotated[float | None, "How random the choice of tokens is; from 0."]
     top_p: Annotated[float | None, "Share of probability that tokens are drawn from."]
@@ -46,7 +72,6 @@ class ChatParams(TypedDict, total=False):
     min_tokens: Annotated[int | None, "Tokens of the answer at least (vLLM)."]
     seed: Annotated[int | None, "Seed of the sampler, where the host has one."]
     stop: Annotated[str | Sequence[str] | None, "Texts at which the answer ends."]
-    n: Annotated[int | None, "How many answers to one request."]
     tool_choice: Annotated[Any, "``auto``, ``none``, ``required``, or one tool's name."]
     parallel_tool_calls: Annotated[bool | None, "Whether an answer may hold many."]
     response_format: Annotated[Mapping[str, Any] | None, "JSON mode or a JSON Schema."]
@@ -68,7 +93,6 @@ class ChatParams(TypedDict, total=False):
     modalities: Annotated[Sequence[str] | None, "Kinds of output, such as ``text``."]
     prediction: Annotated[Mapping[str, Any] | None, "Text that the answer may repeat."]
     service_tier: Annotated[str | None, "Priority and price class of the host."]
-    store: Annotated[bool | None, "Whether the host may keep the answer."]
     metadata: Annotated[Mapping[str, str] | None, "Labels that the host keeps."]
     user: Annotated[str | None, "An id of your own user, for the host's checks."]
     safety_identifier: Annotated[str | None, "The newer name of ``user``."]
@@ -80,6 +104,34 @@ class ChatParams(TypedDict, total=False):
     timeout: Annotated[Any, "Seconds of silence to bear in this call."]
     extra_headers: Annotated[Mapping[str, str] | None, "HTTP headers of this call."]
     extra_body: Annotated[Mapping[str, Any] | None, "What only this host knows."]
+
+
+class ChatParams(_System, _Call, _Tools, _N, _Store, total=False):
+    """Everything that a chat takes beside its messages; ``None`` leaves a key out."""
+
+
+class RunParams(_System, _Call, _N, _Store, total=False):
+    """What a run with tools takes for each of its calls."""
+
+
+class ScoreParams(_System, _Call, total=False):
+    """What a score of tool calls takes for each of them."""
+
+
+class LabParams(ScoreParams, _Watched, total=False):
+    """What a comparison of patterns, or the notes on parts, take for each call."""
+
+
+class VoteParams(LabParams, _Tools, total=False):
+    """What a vote takes for each of its answers."""
+
+
+class SayParams(ChatParams, _Viewed, total=False):
+    """What a question of a conversation takes, which ``Kimi.chat`` is handed."""
+
+
+class TalkParams(_Call, _Tools, _N, _Store, _Viewed, total=False):
+    """What a conversation takes for all its questions."""
 
 
 class CompletionParams(ChatParams, total=False):

@@ -23,7 +23,13 @@ from kimikit.handle import Handle
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
 from kimikit.notebook.screen import arm
-from kimikit.params import OF_A_VIEW, ChatParams, takes_chat_params
+from kimikit.params import (
+    OF_A_VIEW,
+    ChatParams,
+    RunParams,
+    TalkParams,
+    takes_chat_params,
+)
 from kimikit.reusing import Reusing
 from kimikit.secrets import Key, hidden
 from kimikit.spending import Spending
@@ -289,7 +295,7 @@ class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
         context: int | None = None,
         overflow: Literal["trim", "summarise"] = "trim",
         count: Callable[[str], int] | None = None,
-        **params: Any,
+        **params: Unpack[TalkParams],
     ) -> prompting.Conversation:
         """Begin a conversation: ``.say()``, ``.fork()``, ``.undo()``, ``.tree()``.
 
@@ -326,7 +332,7 @@ class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
         ask: Ask | None = None,
         tool_timeout_s: float = 60,
         show: bool | None = None,
-        **params: Any,
+        **params: Unpack[RunParams],
     ) -> tools.Run:
         """Let the model work on a goal with tools until it answers or a limit ends it.
 

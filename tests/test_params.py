@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import json
+import os
 import re
 import subprocess
 import sys
@@ -137,43 +139,50 @@ def test_any_other_name_is_refused(name):
             refuse_unknown([name], ["own", "other"])
 
 
-EXAMPLE = """
-from kimikit import Kimi
-kimi = Kimi("local", temperature=0.2)
-kimi.chat("q", temperature=0.5, system="s", max_tokens=5)
-kimi.sweep("q", temperature=[0, 0.5], repeats=3, max_cost=0.1)
-kimi.race("q", ["a"], seed=1)
-"""
-WRONG = """
-from kimikit import Kimi
-kimi = Kimi("local", temprature=0.2)
-kimi.chat("q", sytem="s")
-kimi.chat("q", temperature="hot")
-kimi.sweep("q", temperature=[0, 0.5], repeat=3)
-kimi.race("q", ["a"], sead=1)
-"""
+def users_calls():
+    """Return the example's lines that a checker must refuse, and its text."""
+    path = Path(__file__).parent / "support" / "users_calls.py"
+    lines = path.read_text().splitlines()
+    return path, [n for n, line in enumerate(lines, 1) if line.endswith("# refused")]
+
+
+def checked(*command, cwd):
+    """Run a type checker in an empty folder, so that no settings of ours apply."""
+    root = str(Path(kimikit.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        env={**os.environ, "MYPYPATH": root, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
 
 
 def test_mypy_checks_users_calls(tmp_path):
-    (tmp_path / "right.py").write_text(EXAMPLE)
-    (tmp_path / "wrong.py").write_text(WRONG)
+    path, refused = users_calls()
     # Only the users' calls matter here, and other libraries take half of the time.
     alone = [
         "--no-site-packages",
         "--ignore-missing-imports",
         "--follow-imports=silent",
     ]
-    here = ["--cache-dir", str(tmp_path), *alone]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *here, "right.py", "wrong.py"],
-        cwd=tmp_path,
-        env={
-            **__import__("os").environ,
-            "MYPYPATH": str(Path(kimikit.__file__).parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    errors = re.findall(r"^(right|wrong)\.py:.*error:", done.stdout, flags=re.M)
-    assert errors == ["wrong"] * 5, done.stdout
+    here = ["--cache-dir", str(tmp_path), *alone, str(path)]
+    said = checked("mypy", *here, cwd=tmp_path)
+    found = re.findall(r"users_calls\.py:(\d+).*error:", said)
+    assert [int(line) for line in found] == refused, said
+
+
+def test_pyright_checks_users_calls(tmp_path):
+    path, refused = users_calls()
+    (tmp_path / path.name).write_text(path.read_text())
+    root = str(Path(kimikit.__file__).parents[1])
+    how = {"typeCheckingMode": "standard", "extraPaths": [root]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(how))
+    said = checked("basedpyright", "--outputjson", path.name, cwd=tmp_path)
+    found = [
+        one["range"]["start"]["line"] + 1
+        for one in json.loads(said)["generalDiagnostics"]
+        if one["severity"] == "error"
+    ]
+    assert found == refused, said

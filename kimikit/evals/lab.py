@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
@@ -18,7 +18,7 @@ from kimikit.evals.patterns import PATTERNS, Meter, Pattern
 from kimikit.evals.task import Task, is_right
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, right_price, wilson
-from kimikit.params import takes_chat_params
+from kimikit.params import LabParams, takes_chat_params
 from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.types import AnswerStore, ChatClient, Reply
@@ -279,7 +279,7 @@ def lab(
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
     progress: bool = True,
-    **params: Any,
+    **params: Unpack[LabParams],
 ) -> Lab:
     """Ask every question of a labelled set in several ways.
 
@@ -314,7 +314,7 @@ def lab(
     options = WorkOptions(concurrency, name, store, max_cost)
     runner, clients = runner_over({None: client}, "lab", options)
     stopped: list[Outcome] = []
-    ask = partial(_asked, clients[None], task, params, stopped)
+    ask = partial(_asked, clients[None], task, {**params}, stopped)
     rows = range(len(task.rows))
     came = run_jobs(
         runner,

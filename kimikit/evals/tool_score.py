@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
@@ -23,7 +23,7 @@ from kimikit.axes import INK, name, plain
 from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
 from kimikit.intervals import wilson
-from kimikit.params import takes_chat_params
+from kimikit.params import ScoreParams, takes_chat_params
 from kimikit.runner import WorkOptions, run_jobs, runner_over
 from kimikit.shown import Renderable, Table
 from kimikit.tools import checks
@@ -183,7 +183,7 @@ def score_tool_calls(
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
     progress: bool = True,
-    **params: Any,
+    **params: Unpack[ScoreParams],
 ) -> ToolScores:
     """Ask every host the same cases and count what it does with tools.
 
@@ -226,7 +226,7 @@ def score_tool_calls(
     work = [(host, case) for case in asked for host in clients]
     came = run_jobs(
         runner,
-        [partial(_ask, host, asking[host], case, params) for host, case in work],
+        [partial(_ask, host, asking[host], case, {**params}) for host, case in work],
         concurrency=concurrency,
         groups=[host for host, _ in work],
         progress="tool calls" if progress else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
@@ -13,7 +13,7 @@ from kimikit.errors import BadInput, KimiError, warn
 from kimikit.evals.cells import each_right, not_asked, share
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, chosen, right_price
-from kimikit.params import takes_chat_params
+from kimikit.params import VoteParams, takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
 from kimikit.shown import Renderable, Table
@@ -138,7 +138,7 @@ def vote(
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
     progress: bool = False,
-    **params: Any,
+    **params: Unpack[VoteParams],
 ) -> Vote:
     """Ask ``n`` times and count the answers (Wang et al. 2022, arXiv 2203.11171).
 
@@ -174,7 +174,7 @@ def vote(
     options = WorkOptions(concurrency, name, store, max_cost)
     runner, clients = runner_over({None: client}, "vote", options)
     watch, label = params.pop("watch", None), "votes" if progress else None
-    requests = _requests(clients[None], prompt, n, params)
+    requests = _requests(clients[None], prompt, n, {**params})
     came = ask_all(runner, requests, keep_errors=True, watch=watch, progress=label)
     found = msgspec.structs.replace(
         _cast(came, extract),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
 from kimikit.footer import source, spent, total_cost, total_usage
-from kimikit.params import OF_A_VIEW, takes_chat_params
+from kimikit.params import OF_A_VIEW, SayParams, TalkParams, takes_chat_params
 from kimikit.prompting.history import (
     Count,
     as_messages,
@@ -71,7 +71,7 @@ class Conversation:
         context: int | None = None,
         overflow: Literal["trim", "summarise"] = "trim",
         count: Count | None = None,
-        **params: Any,
+        **params: Unpack[TalkParams],
     ) -> None:
         if overflow not in ("trim", "summarise"):
             raise BadInput(
@@ -82,10 +82,10 @@ class Conversation:
         self._client = client
         self._count = count or estimate_tokens
         self._context = context
-        self._book = Tree(turns=[], branches={"main": Branch(system, params)})
+        self._book = Tree(turns=[], branches={"main": Branch(system, {**params})})
 
     @takes_chat_params(also=OF_A_VIEW)
-    def say(self, messages: Any, **params: Any) -> Reply:
+    def say(self, messages: Any, **params: Unpack[SayParams]) -> Reply:
         """Ask the next question and return its answer.
 
         A stopped answer with text becomes part of the history. One that failed does
@@ -100,10 +100,10 @@ class Conversation:
         Returns:
             The answer; its notes tell what was left out to fit the window.
         """
-        return self._ask(as_messages(messages), self._branch.head, params)
+        return self._ask(as_messages(messages), self._branch.head, {**params})
 
     @takes_chat_params(also=OF_A_VIEW)
-    def edit(self, index: int, text: str, **params: Any) -> Reply | None:
+    def edit(self, index: int, text: str, **params: Unpack[SayParams]) -> Reply | None:
         """Change a message and go on from there; what followed stays in ``tree()``.
 
         Its pictures and other parts stay, unless ``image`` gives others.
@@ -142,7 +142,7 @@ class Conversation:
         if params.get("image") is not None and isinstance(before, list):
             before = [part for part in before if is_text(part)]
         asked[position]["content"] = changed(before, text)
-        return self._ask(asked, turn.parent, params)
+        return self._ask(asked, turn.parent, {**params})
 
     def fork(self, name: str | None = None) -> Conversation:
         """Return a second conversation that goes on from here on its own.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError
 from kimikit.footer import spent
-from kimikit.params import takes_chat_params
+from kimikit.params import LabParams, takes_chat_params
 from kimikit.plain import short
 from kimikit.prompting.documents import (
     RULES,
@@ -112,7 +112,7 @@ def map_reduce(
     dry_run: bool = False,
     progress: bool = True,
     count: Count = estimate_tokens,
-    **params: Any,
+    **params: Unpack[LabParams],
 ) -> Digest | Plan:
     """Note what each part says on a question, then answer it from the notes.
 
@@ -162,7 +162,7 @@ def map_reduce(
         window=window_tokens,
         count=count,
         watch=params.pop("watch", None),
-        params=params,
+        params={**params},
     )
     return work.plan() if dry_run else work.digest(progress=progress)
 

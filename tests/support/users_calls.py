@@ -23,7 +23,6 @@ kimi.chat("q", temperature="hot")  # refused
 kimi.sweep("q", temperature=[0, 0.5], repeat=3)  # refused
 kimi.race("q", ["a"], sead=1)  # refused
 kimi.map(["q"], max_token=5)  # refused
-print(kimi.chat("q").txt)  # refused
 kimi.lab(task, max_costs=0.1)  # refused
 vote(kimi, "q", 3, max_costs=0.1)  # refused
 lab(kimi, task, pattern=None)  # refused

@@ -14,8 +14,9 @@ from typing import Any
 from kimikit import footer, html
 from kimikit.axes import INK, as_text, plain
 from kimikit.axes import name as axes_name
+from kimikit.money.caching import CacheReport, report
 from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
-from kimikit.money.queries import Queries
+from kimikit.money.queries import Queries, Since
 from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Usage
@@ -63,6 +64,34 @@ class LedgerViews(Queries, Renderable):
             The axes drawn on.
         """
         return _plot(self, ax)
+
+    def cache(
+        self, limit: int | None = 200, *, since: Since = None, **where: str
+    ) -> CacheReport:
+        """Return what the hosts' prompt caches could have saved, and what broke them.
+
+        Each request is laid beside the ones of the same host and model before it: how
+        much of its beginning they have, what the host said it had cached, which part
+        differs first, and what another order of the parts would have saved.
+
+        Args:
+            limit: How many of the newest calls at most, ``None`` for all.
+            since: Only calls asked at this moment or later.
+            where: Only calls with this value of a column, as in ``calls``.
+
+        Raises:
+            BadInput: As ``calls``.
+
+        Example:
+            >>> for question in ("When does it open?", "When does it close?"):
+            ...     reply = kimi.chat(question, system="Open from 9 to 6. " * 90)
+            >>> kimi.ledger.cache(limit=2).rows[0].expected_tokens > 400
+            True
+        """
+        rows = self.calls(limit, since=since, **where)
+        chats = [row for row in rows[::-1] if row.endpoint in ("chat", "complete")]
+        whole = [row for row in chats if row.state == "complete"]
+        return report((row, self.read(row.id)[0]) for row in whole)
 
     def _parts(self) -> tuple[str, list[Section], str]:
         tables: list[Section] = [*_tables(self)]

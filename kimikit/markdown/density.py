@@ -13,19 +13,24 @@ from kimikit.markdown import rows
 MARKS_READ = 3_000
 """Marks and lines that are read in any text, besides one for every 12 characters."""
 
-_MARK = re.compile(
-    # Code and math are read at once, whatever is in them.
-    r"(?ms)^ {0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^ {0,3}\1|\Z)|`[^`\n]*+`|\$[^$\n]*+\$"
-    r"|[*_~\[\]`<&\\$]|\n(?!\n)"
-)
+# Code and math are read at once, whatever is in them.
+_FENCE = re.compile(r"(?ms)^ {0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^ {0,3}\1|\Z)")
+_MARK = re.compile(r"`[^`\n]*+`|\$[^$\n]*+\$|[*_~\[\]`<&\\$]|\n(?!\n)")
 _LIGHT = re.compile(r"[!#%+:=>@^{}-]")
 """What the parser stops at for a moment only."""
+_SHORT_LINE = re.compile(r"(?m)^(?:[^\n]{1,6}|\\[^\n]{1,9})$")
+_SHORT_ITEM = re.compile(r"(?m)^ {0,9}(?:[-+*>]|\d{1,9}[.)])(?: [^\n]{0,5})?$")
+_SHORT_FENCE = 24
 
 
 def marks(text: str) -> int:
     """Return how many marks, lines and cells of tables a parser has to look at."""
-    found = _MARK.findall(text).count("")  # of fences, what opens them
-    return found + len(_LIGHT.findall(text)) // 4 + rows.cells(text)
+    short = sum(len(fence[0]) < _SHORT_FENCE for fence in _FENCE.finditer(text))
+    found = _FENCE.sub("\n", text)
+    single, light = len(_MARK.findall(found)), len(_LIGHT.findall(found)) // 4
+    # In a line of a word or two, most of the work is the line's own.
+    heavy = len(_SHORT_LINE.findall(found)) + 3 * len(_SHORT_ITEM.findall(found))
+    return single + heavy + 6 * short + light + rows.cells(text)
 
 
 def is_dense(text: str) -> bool:

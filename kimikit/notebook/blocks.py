@@ -101,7 +101,7 @@ def _ends(lines: list[str]) -> Iterator[tuple[int, str | None]]:
         kind, until = token.type, end
         if size := _HEAD_LINES.get(kind):
             head = "".join(lines[first : first + size])
-            if len(head) > CUT_AT:
+            if len(head) > CUT_AT // 8:
                 continue  # each part would be mostly head
             # What closes a fence must not stand alone.
             yield from ((line, head) for line in range(first + size + 1, end - 1))

@@ -115,15 +115,16 @@ class Progress:
         """Take fresh text, add what it finished, and return what grows."""
         fresh = "".join(self._fresh)
         self._fresh = [fresh[AT_ONCE:]]
+        # Looked at before anything is parsed: what is dense costs too much even once.
+        text = self._splitter.open + fresh[:AT_ONCE]
+        most = density.most(self._length + len(text))
+        self._is_dense = self._marks + density.marks(text) > most
+        if self._is_dense:
+            return []
         blocks = self._splitter.feed(fresh[:AT_ONCE])
         self._length += sum(map(len, blocks))
         self._marks += sum(map(density.marks, blocks))
         growing = self._splitter.open
-        most = density.most(self._length + len(growing))
-        if "|" in growing or self._marks + len(growing) > most:
-            self._is_dense = self._marks + density.marks(growing) > most
-        if self._is_dense:
-            return []
         self._unit += filter(None, map(self._safe, blocks))
         size = sum(map(len, self._unit))
         if size > _least_size(self._units) and self._units < self._room - 2:

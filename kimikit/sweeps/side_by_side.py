@@ -25,7 +25,7 @@ from kimikit.sweeps.cells import (
 from kimikit.sweeps.metrics import normal
 from kimikit.sweeps.values import Outcome
 
-WORDS_MARKED = 400
+WORDS_MARKED = 300
 """Words of an answer in which differences are marked."""
 
 ANSWERS_FOLDED = 50

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,33 @@ VIEWS = {
     "marked": lambda text: marked(text[::-1], text),
     "footer": lambda text: html.footer_line([text, text]),
 }
+
+
+WORST = (
+    "rows without cells", "items", "loose items", "environment lines", "fences", "lines",
+    "rows", "setext",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_redraws_of_a_growing_answer_parse_a_bounded_part_of_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seventeen redraws of 100 kB of these made 200,000 tokens, and took a second."""
+    from markdown_it.rules_block import StateBlock
+
+    made, push = [0], StateBlock.push
+
+    def counted(*args: Any) -> Any:
+        made[0] += 1
+        return push(*args)
+
+    monkeypatch.setattr(StateBlock, "push", counted)
+    progress, text = Progress(0.0, 48), HOSTILE[name](100_000)
+    for at in range(0, len(text), 6_000):
+        progress.take(Delta(text[at : at + 6_000]), 0.0)
+        progress.parts(0.0)
+    assert made[0] < 25_000
 
 
 def seconds(view: Callable[[str], object], text: str) -> float:

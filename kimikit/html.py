@@ -21,8 +21,17 @@ PALETTE = (
 PART_SHOWN = 300
 """Characters of a part of a footer."""
 
+TEXT_SHOWN = 4_000
+"""Characters of a text that a cell or a fold of a view shows."""
+
 ROWS_SHOWN = 10
 """Rows of a table before the rest is folded."""
+
+ROWS_KEPT = 1_000
+"""Rows of a table that are shown at all; a saved notebook holds them."""
+
+WIDEST = 120
+"""Characters to which a column of a plain table is filled up."""
 
 STYLE = """<style>
 .kimikit{font:var(--jp-ui-font-size1,13px)/1.45
@@ -181,13 +190,20 @@ def interval(value: str, low: str, high: str) -> Cell:
     return Cell(f"{value} [{low}, {high}]", rich)
 
 
+def cut(text: str, most: int = TEXT_SHOWN) -> str:
+    """Return a text of at most so many characters, and how many it leaves out."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}… [{len(text) - most:,} more characters]"
+
+
 def opening(text: str, width: int) -> Cell | str:
-    """Return the beginning of a text; in HTML it opens to the whole."""
-    line = " ".join(text.split())
-    if len(line) <= width:
+    """Return the beginning of a text; in HTML it opens to more of it."""
+    line = " ".join(text[:TEXT_SHOWN].split())
+    if len(line) <= width and len(text) <= TEXT_SHOWN:
         return line
     line = f"{line[: width - 1]}…"
-    return Cell(line, fold(line, pre(text)))
+    return Cell(line, fold(line, pre(cut(text))))
 
 
 _LEFT = ' style="text-align:left"'
@@ -214,7 +230,7 @@ def table(
     right = set(numeric)
 
     def cell(tag: str, index: int, value: object) -> str:
-        text = value.rich if isinstance(value, Cell) else esc(value)
+        text = value.rich if isinstance(value, Cell) else esc(cut(str(value)))
         kind = ' class="n" align="right"' if index in right else _LEFT
         return f"<{tag}{kind}>{text}</{tag}>"
 
@@ -232,8 +248,15 @@ def table(
         )
 
     shown = part(rows[:ROWS_SHOWN], caption)
-    rest = rows[ROWS_SHOWN:]
-    return shown + (fold(f"{len(rest)} more rows", part(rest, "")) if rest else "")
+    rest = rows[ROWS_SHOWN:ROWS_KEPT]
+    more = f"{len(rest)} more rows" + left_out(rows)
+    return shown + (fold(more, part(rest, "")) if rest else "")
+
+
+def left_out(rows: Sequence[Sequence[object]]) -> str:
+    """Say how many rows of a table are not shown at all."""
+    lost = len(rows) - ROWS_KEPT
+    return f", {lost:,} more are left out" if lost > 0 else ""
 
 
 def notice(title: str, what: str, remedy: str) -> str:
@@ -245,12 +268,15 @@ def notice(title: str, what: str, remedy: str) -> str:
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return the same table as plain text, for terminals and pipes."""
-    grid = [[clean(str(value)) for value in row] for row in [columns, *rows]]
-    widths = [max(len(row[i]) for row in grid) for i in range(len(columns))]
+    shown = [columns, *rows[:ROWS_KEPT]]
+    grid = [[cut(clean(str(value))) for value in row] for row in shown]
+    widths = [min(WIDEST, max(map(len, column))) for column in zip(*grid, strict=True)]
     lines = [
         "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) for row in grid
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
+    if more := left_out(rows):
+        lines.append(more.removeprefix(", "))
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -40,10 +40,12 @@ class Table(NamedTuple):
     def markdown(self) -> str:
         """The same as Markdown, inert: every mark in a cell is written as a number."""
         aligned = ["--:" if i in self.numeric else "---" for i in range(len(self[0]))]
-        lines = [[html.in_line(str(cell)) for cell in row] for row in self.rows]
+        shown = self.rows[: html.ROWS_KEPT]
+        lines = [[html.in_line(html.cut(str(c))) for c in row] for row in shown]
         heads = [html.in_line(head) or " " for head in self.columns]
         grid = [f"| {' | '.join(line)} |" for line in (heads, aligned, *lines)]
-        below = [html.in_line(self.caption)] if self.caption else []
+        notes = filter(None, [self.caption, html.left_out(self.rows)[2:]])
+        below = [html.in_line(note) for note in notes]
         return "\n\n".join([*(["\n".join(grid)] if self.rows else []), *below])
 
 

@@ -118,7 +118,7 @@ def said(question: Question) -> str:
     """Return what a question asks, in its own words."""
     try:
         body = json.loads(question.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return f"{question.method} {question.path}"
     if isinstance(body, dict):
         messages = body.get("messages")

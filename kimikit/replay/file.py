@@ -24,9 +24,10 @@ import msgspec
 from kimikit.errors import BadInput
 from kimikit.money.database import FAULTS, connect
 from kimikit.money.lifetime import watch
+from kimikit.money.migrations import transaction
+from kimikit.replay import untrusted
 from kimikit.types import Host, Price
 from kimikit.version import __version__
-from kimikit.wire.answer import MOST_BYTES
 
 FORMAT = 1
 """Version of the tables; a later one says in which version of kimikit it came."""
@@ -50,6 +51,7 @@ CREATE TABLE answers (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL,
   failure_s REAL NOT NULL, good INTEGER NOT NULL);
 CREATE INDEX answers_by_key ON answers (key, seq);
 """
+_ASKED = ("key", "host", "method", "path", "body")
 _ALL = ("readme", "hosts", "prices", "questions", "answers")
 
 
@@ -137,7 +139,6 @@ class RecordingFile:
                 options = "mode=rw"  # what a killed process left may have to be undone
             db = connect(self.path, options, timeout_s=_PATIENCE_S)
             db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA trusted_schema = OFF")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             (kind,) = db.execute("PRAGMA application_id").fetchone()
@@ -147,6 +148,7 @@ class RecordingFile:
                 raise OSError("it is a database of another program")
             elif version > FORMAT:
                 raise OSError("a newer kimikit made it; update this one")
+            untrusted.shut_in(db, _statements)
             return db
         except FAULTS as exc:
             raise BadInput(
@@ -169,7 +171,7 @@ class RecordingFile:
     ) -> int:
         """Add answers, all or none; return how many."""
         count = 0
-        with self._open() as db, _transaction(db):
+        with self._open() as db, transaction(db):
             for host in hosts.values():
                 about = host.name, msgspec.json.encode(host).decode()
                 sql = "INSERT OR IGNORE INTO hosts (name, host) VALUES (?, ?)"
@@ -208,11 +210,18 @@ class RecordingFile:
 
     def like(self, path: str) -> Iterator[Question]:
         """Yield what was asked, on a path first."""
-        sql = "SELECT * FROM questions WHERE {} LIMIT 5000"
+        rows, room = [], untrusted.LOOKED_THROUGH
+        sql = "SELECT * FROM questions WHERE {} AND length(body) < ? LIMIT 5000"
         with self._open() as db:
-            rows = db.execute(sql.format("path = ?"), (path,)).fetchall()
-            rows += db.execute(sql.format("path <> ?"), (path,)).fetchall()
-        return (Question(*row) for row in rows)
+            for which in ("path = ?", "path <> ?"):
+                for row in db.execute(
+                    sql.format(which), (path, untrusted.LOOKED_THROUGH)
+                ):
+                    rows.append(_question(row))
+                    room -= len(rows[-1].body)
+                    if room < 0:
+                        return iter(rows)
+        return iter(rows)
 
     def has(self, path: str) -> bool:
         """Whether something was asked on a path, such as ``/embeddings``."""
@@ -229,7 +238,7 @@ class RecordingFile:
         )
         with self._open() as db:
             rows = db.execute(sql, (most,)).fetchall()
-        return [(Question(*row[:5]), row[5]) for row in rows]
+        return [(_question(row[:5]), row[5]) for row in rows]
 
     def rows(self) -> Iterator[tuple[int, Question, Answer]]:
         """Yield all answers with their questions, in their order."""
@@ -237,13 +246,13 @@ class RecordingFile:
         sql = (
             "SELECT a.seq, q.*, created, status, headers, head_s, a.body, cuts,"
             " failure, failure_s, good FROM answers a JOIN questions q USING (key)"
-            " WHERE seq > ? ORDER BY seq LIMIT 500"
+            " WHERE seq > ? ORDER BY seq LIMIT 1"
         )
         while True:
             with self._open() as db:
                 some = db.execute(sql, (last,)).fetchall()
             for row in some:
-                yield row[0], Question(*row[1:6]), _answer(row[6:])
+                yield row[0], _question(row[1:6]), _answer(row[6:])
             if not some:
                 return
             last = some[-1][0]
@@ -252,15 +261,15 @@ class RecordingFile:
         """Return the hosts that answered, the last state of each, first asked first."""
         with self._open() as db:
             rows = db.execute("SELECT name, host FROM hosts ORDER BY seq").fetchall()
-        latest = dict(rows)
-        return [msgspec.json.decode(text, type=Host) for text in latest.values()]
+        return untrusted.hosts(dict(rows).values())
 
     def prices(self) -> dict[tuple[str, str], Price]:
         """Return the prices of the days on which it was recorded, the last of each."""
         with self._open() as db:
             sql = "SELECT host, model, price FROM prices ORDER BY seq"
             rows = db.execute(sql).fetchall()
-        return {(h, m): msgspec.json.decode(text, type=Price) for h, m, text in rows}
+        found = {(h, m): untrusted.price(text) for h, m, text in rows}
+        return {key: price for key, price in found.items() if price is not None}
 
     def size(self) -> tuple[int, int, float, float]:
         """Return questions, answers, and the Unix times of the first and the last."""
@@ -268,7 +277,7 @@ class RecordingFile:
             (asked,) = db.execute("SELECT count(*) FROM questions").fetchone()
             sql = "SELECT count(*), ifnull(min(created), 0), ifnull(max(created), 0)"
             found = db.execute(f"{sql} FROM answers").fetchone()
-        return (asked, *found)
+        return asked, found[0], *map(untrusted.time_of, found[1:])
 
     def readme(self) -> list[str]:
         """Return the lines that say who recorded what and when."""
@@ -278,7 +287,7 @@ class RecordingFile:
 
     def note(self, line: str) -> None:
         """Add a line to its README, once."""
-        with self._open() as db, _transaction(db):
+        with self._open() as db, transaction(db):
             db.execute("INSERT OR IGNORE INTO readme (line) VALUES (?)", (line,))
 
     def close(self) -> None:
@@ -300,30 +309,24 @@ class RecordingFile:
             self._lock.release()
 
 
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+def _statements() -> Iterator[str]:
+    """Yield what makes the tables; a recording holds nothing else."""
+    yield from filter(str.strip, _TABLES.split(";\n"))
+    for table in _ALL:
+        for verb in ("UPDATE", "DELETE"):
+            yield (
+                f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN"
+                " SELECT RAISE(ABORT, 'a recording only grows'); END"
+            )
 
 
 def _create(db: sqlite3.Connection) -> None:
     """Make the tables; of two processes that begin at once, one does."""
-    with _transaction(db):
+    with transaction(db):
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return
-        for statement in _TABLES.split(";\n"):
+        for statement in _statements():
             db.execute(statement)
-        for table in _ALL:
-            for verb in ("UPDATE", "DELETE"):
-                db.execute(
-                    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN"
-                    " SELECT RAISE(ABORT, 'a recording only grows'); END"
-                )
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
         day = time.strftime("%Y-%m-%d")
@@ -357,15 +360,21 @@ def model_of(question: Question) -> str:
     """Return the model that a question asks, in small letters as prices have it."""
     try:
         found = json.loads(question.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(found.get("model", "")).lower() if isinstance(found, dict) else ""
+
+
+def _question(row: tuple[Any, ...]) -> Question:
+    return msgspec.convert(
+        dict(zip(_ASKED, untrusted.texts(row), strict=True)), Question
+    )
 
 
 def _answer(row: tuple[Any, ...]) -> Answer:
     try:
         return _read(row)
-    except (zlib.error, ValueError, TypeError, LookupError) as exc:
+    except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as exc:
         raise BadInput(
             f"An answer in the recording is damaged: {exc}.",
             "Get the recording again from where it came.",
@@ -374,19 +383,14 @@ def _answer(row: tuple[Any, ...]) -> Answer:
 
 def _read(row: tuple[Any, ...]) -> Answer:
     created, status, headers, head_s, body, cuts, failure, failure_s, good = row
-    # A recording may come from anybody: what unpacks without end is cut.
-    whole, pieces, at = zlib.decompressobj().decompress(body, MOST_BYTES), [], 0
-    for seconds, length in json.loads(cuts):
-        pieces.append((seconds, whole[at : at + length]))
-        at += length
     said = json.loads(failure)
     return Answer(
-        created=created,
-        status=status,
-        headers=[(name, value) for name, value in json.loads(headers)],
-        head_s=head_s,
-        pieces=pieces,
-        failure=None if said is None else (said[0], said[1]),
-        failure_s=failure_s,
+        created=untrusted.number(created, untrusted.LATEST),
+        status=int(untrusted.number(status, 999)),
+        headers=[(str(name), str(value)) for name, value in json.loads(headers)],
+        head_s=untrusted.number(head_s, untrusted.LONGEST_S),
+        pieces=untrusted.unpacked(body, cuts),
+        failure=None if said is None else (str(said[0]), str(said[1])),
+        failure_s=untrusted.number(failure_s, untrusted.LONGEST_S),
         good=bool(good),
     )

@@ -144,7 +144,7 @@ def _flat(body: str) -> dict[str, str]:
     """Return the values of a body by their places in it."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"": body}
     out: dict[str, str] = {}
     left: list[tuple[str, Any]] = [("", found)]

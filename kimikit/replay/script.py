@@ -46,7 +46,9 @@ SCRIPT = "scripted"
 WORD_S = 0.03
 """Seconds from a word of a scripted answer to the next."""
 _THINK_S = 0.3
-_MOST_BYTES = 8 * 2**20
+_MOST_BYTES = 2**20
+_MOST_FILLED = 8 * 2**20
+"""Characters that the holes of one turn may be filled with."""
 _MAGIC = b"SQLite format 3\0"
 
 _HOST = Host(
@@ -56,7 +58,7 @@ _HOST = Host(
     model="script",
 )
 _HOLE = re.compile(
-    r"\{\{ *(?P<tool>[\w-]+)(?:#(?P<call>\d+))?(?P<path>(?:\.[\w-]+)*)"
+    r"\{\{ *(?P<tool>[\w-]+)(?:#(?P<call>\d{1,6}))?(?P<path>(?:\.[\w-]+)*)"
     r"(?::(?P<format>[^{}]{0,20}))? *\}\}"
 )
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
@@ -232,6 +234,7 @@ class _Results:
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         names: dict[str, str] = {}
         self._of: dict[str, list[str]] = {}
+        self._room = _MOST_FILLED
         for message in messages:
             for call in message.get("tool_calls") or []:
                 names[call.get("id", "")] = call.get("function", {}).get("name", "")
@@ -261,6 +264,9 @@ class _Results:
         if not hole["format"]:
             return value if isinstance(value, str) else json.dumps(value)
         try:
+            # A width of ten digits would be as many characters.
+            if re.search(r"\d{4}", hole["format"]):
+                raise ValueError("its width is no width")
             return format(value, hole["format"])
         except (ValueError, TypeError) as exc:
             raise _unfilled(hole, where, str(exc)) from exc
@@ -279,6 +285,9 @@ class _Results:
                     value = value[int(step) if isinstance(value, list) else step]
             except (ValueError, LookupError, TypeError) as exc:
                 raise _unfilled(hole, where, f"it returned {text[:80]!r}") from exc
+        self._room -= len(text)
+        if self._room < 0:
+            raise _unfilled(hole, where, f"more than {_MOST_FILLED:,} characters")
         return value
 
 

@@ -22,8 +22,6 @@ SHOWN_BYTES = 200_000
 TEXT_BYTES = 50_000
 """The same of its plain text."""
 
-ANSWER_SHOWN = 4000
-"""Characters of one answer in a view that shows many."""
 
 Rows = Sequence[dict[str, Any]]
 Blocks = Sequence[Table | html.Cell]
@@ -101,13 +99,6 @@ def _apart(alike: Sequence[Any], most: int) -> list[str]:
         begin = max(len(head), min(same - 4, len(text) - room))
         out.append(f"{head}…{label_text(text[begin:].lstrip(), room)}")
     return out
-
-
-def cut(text: str, most: int = ANSWER_SHOWN) -> str:
-    """Return a text of at most so many characters, and how many it leaves out."""
-    if len(text) <= most:
-        return text
-    return f"{text[:most]}… [{len(text) - most:,} more characters]"
 
 
 def footer_line(sweep: Outcome) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.shown import Table
-from kimikit.sweeps.cells import SHOWN_BYTES, cut, label_texts
+from kimikit.sweeps.cells import SHOWN_BYTES, label_texts
 from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.side_by_side import compare
 from kimikit.sweeps.values import Outcome
@@ -45,7 +45,7 @@ def filtered(sweep: Outcome, picked: dict[str, Any], least: dict[str, float]) ->
         if len(rows) == ANSWERS_SHOWN or len(rows) < found - 1:
             continue
         text = text_of(trial.reply) if trial.reply else f"failed: {trial.error}"
-        rich = html.pre(cut(text))
+        rich = html.pre(html.cut(text))
         room -= len(rich.encode())
         if room < 0:
             continue

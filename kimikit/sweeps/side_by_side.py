@@ -17,7 +17,6 @@ from kimikit.sweeps.cells import (
     SHOWN_BYTES,
     TEXT_BYTES,
     Page,
-    cut,
     footer_line,
     label_text,
     label_texts,
@@ -135,7 +134,7 @@ def _side_by_side(
         lines.append(heads[-1])
         rich = ""
         for key, count in counts.most_common(most):
-            answer = html.clean(cut(spelled[key]))
+            answer = html.clean(html.cut(spelled[key]))
             first = answer if first is None else first
             times = f"<b>{count} ×</b> " if count > 1 else ""
             shown = f"<p>{times}{marked(first, answer)}</p>"

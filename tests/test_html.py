@@ -1,0 +1,41 @@
+"""What every view is made of stays within bounds, whatever it is made from."""
+
+from kimikit import html
+from kimikit.prompting.citations import Part, check_citations
+from kimikit.prompting.tree import Branch, Tree, Turn
+from kimikit.shown import Table
+
+
+def test_a_long_cell_opens_to_a_part_that_says_what_is_missing() -> None:
+    cell = html.opening("word " * 100_000, 48)
+    assert isinstance(cell, html.Cell)
+    assert len(cell.text) <= 48
+    assert "more characters" in cell.rich
+    assert len(cell.rich) < 2 * html.TEXT_SHOWN
+    assert html.opening("a  b\nc", 48) == "a b c"
+
+
+def test_a_tree_and_citations_of_long_texts_are_bounded() -> None:
+    said = [{"role": "user", "content": "x " * 200_000}]
+    answer = {"role": "assistant", "content": "<b>" * 100_000}
+    tree = Tree(
+        turns=[Turn(asked=said, answer=answer)], branches={"main": Branch(None, {}, 0)}
+    )
+    parts = [Part(1, "t" * 500_000, "y " * 300_000, 5)]
+    for found in (tree, check_citations("[1]", parts)):
+        assert len(found._repr_html_()) < 60_000
+        assert len(repr(found)) < 20_000
+        assert len(found.to_markdown()) < 120_000
+
+
+def test_a_table_of_many_rows_says_how_many_are_left_out() -> None:
+    table = Table(["a", "b"], [[n, "x" * 300] for n in range(5_000)])
+    assert "990 more rows, 4,000 more are left out" in table.rich
+    assert table.text.endswith("4,000 more are left out")
+    assert "4,000 more are left out" in table.markdown.replace("&#44;", ",")
+    assert len(table.rich.split("<tr>")) < 1_010
+
+
+def test_one_wide_cell_does_not_widen_all_rows() -> None:
+    rows = [["x" * 100_000], *[["y"]] * 999]
+    assert len(html.text_table(["a"], rows)) < 20_000

@@ -10,7 +10,6 @@ from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.footer import footer
 from kimikit.shown import Renderable, Section
-from kimikit.sweeps.cells import cut
 from kimikit.sweeps.side_by_side import differing, marked
 from kimikit.types import Reply
 
@@ -35,7 +34,9 @@ class Diff(Renderable, msgspec.Struct, frozen=True):
         return self.first.text == self.second.text
 
     def _parts(self) -> tuple[str, list[Section], str]:
-        one, other = (html.clean(cut(r.text, SHOWN)) for r in (self.first, self.second))
+        one, other = (
+            html.clean(html.cut(r.text, SHOWN)) for r in (self.first, self.second)
+        )
         heads = [_head(reply) or name for name, reply in self._named()]
         if self.same:
             return self.first.text, [], footer(self._asked(), before=["no difference"])

@@ -146,7 +146,7 @@ def _side_by_side(
         if more:
             lines.append(f"  and {len(more)} more")
         columns.append(rich)
-        folded.append([(cut(spelled[key]), count) for key, count in more])
+        folded.append([(html.cut(spelled[key]), count) for key, count in more])
     # What is folded takes what room is left when every column has its first answers.
     cells = [
         html.Cell("", rich + _folded(more, first or "", room))

@@ -213,17 +213,22 @@ class Comparing(Session):
             The ``Race``: replies and errors by column, shown as a table.
 
         Example:
-            >>> lanes = {"cold": {"temperature": 0}, "warm": {"temperature": 1}}
-            >>> list(kimi.race("Name a colour.", lanes).replies)
+            >>> columns = {"cold": {"temperature": 0}, "warm": {"temperature": 1}}
+            >>> list(kimi.race("Name a colour.", columns).replies)
             ['cold', 'warm']
         """
         from kimikit.notebook.race_view import columns, race
+        from kimikit.runner import Request
 
-        lanes = {
-            label: self._lane(**{"host": None, **params, **own}, messages=prompt)
-            for label, own in columns(hosts).items()
-        }
-        return race(lanes, show=self._show if show is None else show)
+        requests = {}
+        for label, own in columns(hosts).items():
+            asked: dict[str, Any] = {**params, **own}
+            host, model = asked.pop("host", None), str(asked.get("model") or "")
+            requests[label] = Request(
+                messages=prompt, params=asked, host=host, model=model
+            )
+        show = self._show if show is None else show
+        return race(requests, self._connection.async_client, show=show)
 
     def playground(self) -> Playground:
         """Return an app: prompt, sliders, Run and Stop, live answer, running cost.
@@ -233,12 +238,7 @@ class Comparing(Session):
         """
         from kimikit.notebook.playground import Playground
 
-        return Playground(self, self._lane)
-
-    def _lane(self, host: str | None, messages: Any, **params: Any) -> Any:
-        from kimikit.notebook.lanes import Lane
-
-        return Lane(partial(self._connection.async_client, host), messages, **params)
+        return Playground(self, self._connection.async_client)
 
     @takes_chat_params(hidden=("tools", "n"))
     def lab(

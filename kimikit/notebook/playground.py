@@ -1,12 +1,14 @@
 """A prompt box with dials: core ipywidgets only, so that it works in every notebook.
 
 Button callbacks run in the kernel's main thread, so answers stream and are drawn in
-another (``Lanes``): a click on Stop is then heard at once.
+another: a click on Stop is then heard at once.
 What a saved notebook keeps is a second, static output, which the live one hides.
 """
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,8 +20,8 @@ from kimikit import html
 from kimikit.errors import KimiError
 from kimikit.markdown import safe
 from kimikit.notebook.blocks import preview
+from kimikit.notebook.columns import Column, Columns, ended, figures
 from kimikit.notebook.controls import button, dial, view
-from kimikit.notebook.lanes import Lane, Lanes, ended, figures
 from kimikit.notebook.progress import below
 from kimikit.notebook.screen import (
     BYTES_PER_S,
@@ -29,8 +31,12 @@ from kimikit.notebook.screen import (
     kernel_shell,
     rich,
 )
+from kimikit.runner import Request
 from kimikit.types import Host, Reply
-from kimikit.wire import hosts
+from kimikit.wire import AsyncClient, hosts
+
+STOP_S = 1.0
+"""Seconds that an answer gets to be shown after Stop."""
 
 TEMPERATURES = (0.0, 0.3, 0.6, 0.9, 1.2)
 """The axis of ``Sweep this``."""
@@ -67,16 +73,19 @@ class Playground:
 
     Args:
         kimi: The session.
-        lane: Called with a host's name, messages and parameters; makes the ``Lane``.
+        client_for: Makes a client of a host by its name.
 
     Attributes:
         replies: All answers so far, the newest last.
     """
 
-    def __init__(self, kimi: KimiLike, lane: Callable[..., Lane]) -> None:
+    def __init__(
+        self, kimi: KimiLike, client_for: Callable[[str | None], AsyncClient]
+    ) -> None:
         self._kimi = kimi
-        self._lane = lane
-        self._running: Lanes | None = None
+        self._client_for = client_for
+        self._running: Columns | None = None
+        self._over = threading.Event()
         self._history: list[tuple[object, ...]] = []
         self._id = f"kimikit-{uuid.uuid4().hex[:12]}"
         self._shell = kernel_shell()
@@ -173,82 +182,99 @@ class Playground:
 
     def run(self) -> None:
         """Ask, as often as ``samples`` says; the answers stream into the app."""
-        if self._running is not None and not self._running.over.is_set():
+        if self._running is not None and not self._over.is_set():
             return
-        params, prompt, host = self.params(), self.prompt.value, self.host.value
+        params = self.params()
+        request = Request(
+            messages=self.prompt.value,
+            params=params,
+            host=self.host.value,
+            model=str(params.get("model", "")),
+        )
         count = self.samples.value
         names = ["answer"] if count == 1 else [f"sample {i + 1}" for i in range(count)]
-        lanes = {name: self._lane(host, prompt, **params) for name in names}
+        asked = Columns(dict.fromkeys(names, request), self._client_for)
         self.run_button.disabled, self.stop_button.disabled = True, False
-        self._running = Lanes(
-            lanes.values(),
-            draw=partial(self._draw, lanes),
-            end=partial(self._finish, lanes, params),
-        )
+        self._running = asked
+        self._over.clear()
+        run = contextvars.copy_context().run  # tags and budgets of the caller hold
+        given = self._follow, asked, params
+        threading.Thread(target=run, args=given, daemon=True).start()
+
+    def _follow(self, asked: Columns, params: dict[str, Any]) -> None:
+        """Draw the answers until they are over, in a thread of its own."""
+        try:
+            asked.run(partial(self._draw, asked.by_name))
+            self._finish(asked.by_name, params)
+        finally:
+            self._over.set()
 
     def stop(self) -> None:
         """Stop the answers; what arrived is kept."""
         if self._running is not None:
             self._running.stop()
+            self._over.wait(STOP_S)
 
     def wait(self, timeout_s: float = 60) -> None:
         """Return when the answers are complete and shown."""
         if self._running is not None:
-            self._running.over.wait(timeout_s)
+            self._over.wait(timeout_s)
 
-    def _draw(self, lanes: Mapping[str, Lane]) -> float:
+    def _draw(self, columns: Mapping[str, Column]) -> float:
         lines = [
-            f"{n}: {x.line}" if len(lanes) > 1 else x.line for n, x in lanes.items()
+            f"{n}: {x.line}" if len(columns) > 1 else x.line for n, x in columns.items()
         ]
         self.status.value = html.footer(" · ".join(lines))
         shown = [
-            {"text/markdown": _titled(name, safe(preview(lane.reply.text)), lanes)}
-            for name, lane in lanes.items()
+            {"text/markdown": _titled(name, safe(preview(column.reply.text)), columns)}
+            for name, column in columns.items()
         ]
         self._put(shown)
         size = sum(len(bundle["text/markdown"]) for bundle in shown)
         return max(1 / REDRAWS_PER_S, size / BYTES_PER_S)
 
-    def _finish(self, lanes: Mapping[str, Lane], params: dict[str, Any]) -> None:
+    def _finish(self, columns: Mapping[str, Column], params: dict[str, Any]) -> None:
         self.replies += [
-            lane.reply
-            for lane in lanes.values()
-            if lane.reply.text or lane.error is None
+            column.reply
+            for column in columns.values()
+            if column.reply.text or column.error is None
         ]
         try:
-            self._show_answers(lanes, params)
+            self._show_answers(columns, params)
         except Exception as exc:
             self._put([_error(exc)])
         self.status.value = ""
         self.run_button.disabled, self.stop_button.disabled = False, True
 
-    def _show_answers(self, lanes: Mapping[str, Lane], params: dict[str, Any]) -> None:
+    def _show_answers(
+        self, columns: Mapping[str, Column], params: dict[str, Any]
+    ) -> None:
         shown: list[Bundle] = []
-        for name, lane in lanes.items():
-            reply = lane.reply
+        for name, column in columns.items():
+            reply = column.reply
             if reply.text:
-                text = {"text/markdown": _titled(name, safe(reply.text), lanes)}
+                text = {"text/markdown": _titled(name, safe(reply.text), columns)}
                 shown.append({"text/plain": html.clean(reply.text), **text})
-            if lane.error is not None:
-                shown.append(_error(lane.error))
-            if reply.text or lane.error is None:
+            if column.error is not None:
+                shown.append(_error(column.error))
+            if reply.text or column.error is None:
                 shown.append(below(reply, reply.footer()))
-            self._history.insert(0, self._row(lane, params))
+            self._history.insert(0, self._row(column, params))
         heads = ("asked", "host", "model", "temperature", "tokens", "cost", "ended")
         table = html.table(heads, self._history, numeric=(3, 4, 5))
         past = html.fold(f"history: {len(self._history)}", table)
         shown.append(rich("", past))
         self._show(shown)
 
-    def _row(self, lane: Lane, params: dict[str, Any]) -> tuple[object, ...]:
-        reply = lane.reply
+    def _row(self, column: Column, params: dict[str, Any]) -> tuple[object, ...]:
+        reply = column.reply
         return (
             html.opening(self.prompt.value, 50),
             reply.host or self.host.value,
             reply.model or self.model.value,
             f"{params['temperature']:g}",
             *figures(reply)[2:],
-            ended(reply, lane.error),
+            ended(reply, column.error),
         )
 
     def code(self) -> str:
@@ -312,8 +338,8 @@ class Playground:
         self._keep(update=False)
 
 
-def _titled(name: str, text: str, lanes: Mapping[str, Lane]) -> str:
-    return text if len(lanes) == 1 else f"**{name}**\n\n{text}"
+def _titled(name: str, text: str, columns: Mapping[str, Column]) -> str:
+    return text if len(columns) == 1 else f"**{name}**\n\n{text}"
 
 
 def _error(error: Exception) -> Bundle:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.footer import footer
 from kimikit.markdown import as_html
-from kimikit.notebook.lanes import Lane, Lanes, ended, figures
+from kimikit.notebook.columns import Column, Columns, ended, figures
 from kimikit.notebook.screen import Bundle, Screen, place, rich
+from kimikit.runner import Request
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Reply
+from kimikit.wire import AsyncClient
 
 LIVE_CHARACTERS = 1000
 """Characters shown of each growing answer, its last ones."""
@@ -34,42 +36,40 @@ def columns(hosts: Any) -> dict[str, dict[str, Any]]:
 
 
 def race(
-    lanes: Mapping[str, Lane],
+    requests: Mapping[str, Request],
+    client_for: Callable[[str | None], AsyncClient],
     *,
     show: bool | None = None,
     out: TextIO | None = None,
 ) -> Race:
-    """Run all lanes at once and show them side by side.
+    """Ask all requests at once and show their answers side by side.
 
-    One that fails does not stop the others. Stop keeps what has arrived in each.
+    One that fails does not stop the others. Stop keeps what has arrived of each.
 
     Args:
-        lanes: What to ask, by the name of its column.
+        requests: What to ask, by the name of its column.
+        client_for: Makes a client of a host by its name.
         show: ``True`` or ``False`` forces or forbids the display.
         out: Where text goes outside notebooks, standard output unless given.
 
     Raises:
         BadInput: If the question itself is refused.
     """
-    if not lanes:
+    if not requests:
         raise BadInput("There is nobody to race.", "Name hosts=[...] or models=[...].")
     shell, stream = place(show, out)
     screen = None if shell is None else Screen(shell)
+    asked = Columns(requests, client_for)
 
     def draw() -> float:
         if screen is None or not screen.live:
             return 1.0
-        return screen.draw([], [_live(lanes)])
+        return screen.draw([], [_live(asked.by_name)])
 
-    running = Lanes(lanes.values(), draw)
-    try:
-        while not running.over.wait(1):  # in steps: Windows cannot interrupt a wait
-            pass
-    except KeyboardInterrupt:
-        running.stop()
-    result = Race({name: (lane.reply, lane.error) for name, lane in lanes.items()})
+    asked.run(draw)
+    result = Race({name: (c.reply, c.error) for name, c in asked.by_name.items()})
     refused = [e for e in result.errors.values() if isinstance(e, BadInput)]
-    if len(refused) == len(lanes):
+    if len(refused) == len(requests):
         raise refused[0]
     # Whatever happens to the view, the answers are paid for.
     with contextlib.suppress(Exception):
@@ -114,11 +114,11 @@ class Race(Renderable):
         )
 
 
-def _live(lanes: Mapping[str, Lane]) -> Bundle:
-    lines = {name: lane.line for name, lane in lanes.items()}
+def _live(columns: Mapping[str, Column]) -> Bundle:
+    lines = {name: column.line for name, column in columns.items()}
     growing = {
-        name: html.footer(lines[name]) + html.pre(lane.reply.text[-LIVE_CHARACTERS:])
-        for name, lane in lanes.items()
+        name: html.footer(lines[name]) + html.pre(column.reply.text[-LIVE_CHARACTERS:])
+        for name, column in columns.items()
     }
     plain = "\n".join(f"{name}: {line}" for name, line in lines.items())
     return rich(plain, _side_by_side(growing))

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.browser
 
 SETUP = """
 from functools import partial
-from kimikit.notebook.lanes import Lane
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
 from support.fault_server import HOLD, FaultServer, chunk, event, head, plain
@@ -25,9 +24,7 @@ class Session:
         return f"{len(grid['temperature']) * grid['repeats']} calls, about $0.05"
 
 server = FaultServer().__enter__()
-def opener(host, messages, **params):
-    make = partial(AsyncClient, host, base_url=server.url, api_key="k", max_retries=0)
-    return Lane(make, messages, **params)
+opener = partial(AsyncClient, base_url=server.url, api_key="k", max_retries=0)
 """
 PLAY = [
     SETUP,

@@ -11,7 +11,6 @@ import pytest
 from support.fault_server import DONE, HOLD, FaultServer, chunk, event, head, plain, sse
 from support.streamed import piece
 
-from kimikit.notebook.lanes import Lane
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
 
@@ -34,11 +33,8 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture
 def app(server: FaultServer) -> Playground:
-    def opener(host: str, messages: Any, **params: Any) -> Any:
-        at = {"base_url": server.url, "api_key": "k", "max_retries": 0}
-        return Lane(partial(AsyncClient, host, **at), messages, **params)
-
-    app = Playground(Session(), opener)
+    at: dict[str, Any] = {"base_url": server.url, "api_key": "k", "max_retries": 0}
+    app = Playground(Session(), partial(AsyncClient, **at))
     app.prompt.value = "How do bees tell?"
     return app
 

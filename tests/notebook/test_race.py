@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from support.fault_server import DONE, FaultServer, plain, sse
@@ -12,8 +13,8 @@ from support.kernel import Kernel, running_kernel
 from support.races import SETUP
 
 from kimikit.errors import BadInput, StatusError
-from kimikit.notebook.lanes import Lane
 from kimikit.notebook.race_view import Race, race
+from kimikit.runner import Request
 from kimikit.wire import AsyncClient
 
 
@@ -23,16 +24,15 @@ def answer(text: str) -> bytes:
     return sse({"model": "kimi-k2", "choices": [choice], "usage": usage}, DONE)
 
 
-def entry(server: FaultServer, prompt: object = "Hi") -> Lane:
-    make = partial(
-        AsyncClient,
-        "local",
-        base_url=server.url,
-        model="k2",
-        api_key="k",
-        max_retries=0,
-    )
-    return Lane(make, prompt)
+def ask(servers: dict[str, FaultServer], prompt: object = "Hi", **options: Any) -> Race:
+    def client_for(name: str | None) -> AsyncClient:
+        url = servers[str(name)].url
+        return AsyncClient(
+            "local", base_url=url, model="k2", api_key="k", max_retries=0
+        )
+
+    requests = {name: Request(messages=prompt, host=name) for name in servers}
+    return race(requests, client_for, **options)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_one_failing_host_does_not_stop_the_others() -> None:
     with FaultServer() as good, FaultServer() as bad:
         good.play(answer("Fine, <b>thanks</b>."))
         bad.play(plain({"error": {"message": "no such model"}}, 404))
-        result = race({"good": entry(good), "bad": entry(bad)}, show=True, out=out)
+        result = ask({"good": good, "bad": bad}, show=True, out=out)
     assert result.replies["good"].text == "Fine, <b>thanks</b>."
     assert isinstance(result.errors["bad"], StatusError)
     assert "bad" not in result.replies
@@ -59,18 +59,59 @@ def test_one_failing_host_does_not_stop_the_others() -> None:
     assert "<b>thanks" not in result._repr_html_()
 
 
+def test_a_host_that_is_busy_is_waited_for() -> None:
+    with FaultServer() as busy:
+        slow_down = {"error": {"message": "slow down, try again in 20ms"}}
+        busy.play(plain(slow_down, 429))
+        busy.play(answer("Now."))
+        result = ask({"a": busy})
+        assert len(busy.requests) == 2
+    assert result.replies["a"].text == "Now."
+    assert result.errors == {}
+
+
+class Counting:
+    """An observer that counts the calls under way."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def opened(self, call: object) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+    def progressed(self, call: object, usage: object) -> None:
+        pass
+
+    def closed(self, call: object, reply: object, error: object) -> None:
+        self.now -= 1
+
+
+def test_columns_of_one_host_share_its_pace() -> None:
+    """The local host serves four at once; a race of six waits for two of them."""
+    counting = Counting()
+    with FaultServer() as server:
+        server.play(answer("Hi."))
+        given = {"base_url": server.url, "model": "k2", "api_key": "k"}
+        make = partial(AsyncClient, "local", observers=(counting,), **given)
+        requests = {f"column {i}": Request(messages="Hi") for i in range(6)}
+        result = race(requests, lambda _: make())
+    assert len(result.replies) == 6
+    assert 1 <= counting.most <= 4
+
+
 def test_a_wrong_question_is_refused_at_once() -> None:
     with FaultServer() as server, pytest.raises(BadInput):
-        race({"a": entry(server, 3), "b": entry(server, 3)})
+        ask({"a": server, "b": server}, 3)
     assert server.requests == []
     with pytest.raises(BadInput, match="nobody"):
-        race({})
+        ask({})
 
 
 def test_nothing_is_shown_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with FaultServer() as server:
         server.play(answer("Hi."))
-        assert isinstance(race({"a": entry(server)}), Race)
+        assert isinstance(ask({"a": server}), Race)
     assert capsys.readouterr().out == ""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 SETUP = """
-from functools import partial
-from kimikit.notebook.lanes import Lane
+from kimikit.runner import Request
 from kimikit.notebook.race_view import race
 from kimikit.wire import AsyncClient
 from support.fault_server import DONE, GATE, HOLD, FaultServer, Pause, chunk, event, head, plain, sse
@@ -21,7 +20,8 @@ slow.play(head(), *(x for i in range(12) for x in (chunk(event(piece(f"word{i} "
           chunk(event(end())), chunk(event(DONE)), chunk(b""))
 stuck.play(head(), chunk(event(piece("Half an ans"))), HOLD)
 def go(**servers):
-    return race({name: Lane(partial(AsyncClient, "local", base_url=s.url, model="kimi-k2",
-                                    api_key="k", max_retries=0), "Hi")
-                 for name, s in servers.items()})
+    def client_for(name):
+        return AsyncClient("local", base_url=servers[name].url, model="kimi-k2",
+                           api_key="k", max_retries=0)
+    return race({name: Request(messages="Hi", host=name) for name in servers}, client_for)
 """

@@ -187,7 +187,12 @@ def _live(kimi: Kimi) -> str:
 def _serve(options: argparse.Namespace) -> int:
     from kimikit import local
 
-    local.serve(port=options.port, api_key=options.api_key)
+    local.serve(
+        port=options.port,
+        api_key=options.api_key,
+        upstream=options.upstream,
+        concurrency=options.concurrency,
+    )
     return 0
 
 
@@ -234,6 +239,12 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="offer the local models to any client")
     serve.add_argument("--port", type=int, default=0, help="a free one unless given")
     serve.add_argument("--api-key", help="the key to ask for, a random one by default")
+    serve.add_argument(
+        "--upstream", metavar="URL", help="offer batches in front of this server"
+    )
+    serve.add_argument(
+        "--concurrency", type=int, default=8, help="its requests at once, 8 by default"
+    )
     serve.set_defaults(run=_serve)
 
     fetch = commands.add_parser("fetch", help="put the local models into the cache")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
 from kimikit.connection import Session
+from kimikit.errors import BadInput
 from kimikit.params import ChatParams, GridParams, LabParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from kimikit.evals.patterns import Pattern
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
-    from kimikit.runner.results import Results
+    from kimikit.runner.batch import Way
+    from kimikit.runner.jobs import Jobs
     from kimikit.sweeps.values import Embed, Metric
     from kimikit.types import Reply
 
@@ -121,12 +123,14 @@ class Comparing(Session):
         retries: int = 2,
         schema: Literal["auto", "host", "prompt"] = "auto",
         name: str | None = None,
+        via: Literal["live", "batch"] = "live",
         max_cost: Decimal | float | str | None = None,
         concurrency: int | None = None,
         rpm: float | None = None,
+        poll_s: float | None = None,
         progress: bool = True,
         **params: Unpack[ChatParams],
-    ) -> Results:
+    ) -> Any:
         """Ask many prompts, each once; the answers come in their order.
 
         A prompt that fails keeps no other from being asked: its error stands in the
@@ -141,16 +145,22 @@ class Comparing(Session):
             retries: How often an answer that does not fit ``into`` goes back.
             schema: Whether the host, the prompt or both hold answers to ``into``.
             name: Makes it resumable: asked again, only missing answers are bought.
+            via: ``live``, or ``batch`` for the host's batch API: within a day, at a
+                lower price. It returns a ``Job`` at once.
             max_cost: US dollars. What is likely to cost more is refused, and none goes
-                on when the next call would likely pass it.
+                on when the next call would likely pass it. A batch that may cost more
+                is refused.
             concurrency: Calls at once; 8, or fewer where hosts serve few.
             rpm: Requests per minute; a host that says its limit is believed.
+            poll_s: Seconds between two looks at a batch; 30 to 60 unless
+                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
             progress: Whether to show a bar.
             **params: For every call.
 
         Returns:
             The ``Results``: a list of answers with ``.failed``, ``.cost`` and
-            ``.to_pandas()``, which has the input's columns beside what came.
+            ``.to_pandas()``, which has the input's columns beside what came. By batch
+            the ``Job``, whose ``wait()`` and ``collect()`` return them.
 
         Raises:
             BadInput: If a prompt or an argument is impossible; nothing was sent then.
@@ -180,7 +190,31 @@ class Comparing(Session):
         )
         if "tools" in params:
             params["tools"] = offered(params["tools"])
-        return mapping.map_prompts(how, prompts, template, dict(params))
+        asked, batches = (prompts, template, dict(params)), self._way()
+        if via == "batch":
+            return mapping.batch_prompts(how, batches, *asked, poll_s)
+        if via != "live":
+            raise BadInput(f"via is {via!r}.", "Give 'live' or 'batch'.")
+        return mapping.map_prompts(how, *asked, batches)
+
+    def _way(self) -> Way:
+        """Return how batches are asked and paid for."""
+        from kimikit.runner.batch import Way
+
+        way = self._connection
+        return Way(way.client_of, self.ledger, way.budgets)
+
+    def jobs(self) -> Jobs:
+        """Return all batches of the ledger, also those of yesterday's kernel.
+
+        Example:
+            >>> job = kimi.map(["Name a colour."], via="batch", max_tokens=8)
+            >>> kimi.jobs()[0].name == job.name
+            True
+        """
+        from kimikit.runner.jobs import all_jobs
+
+        return all_jobs(self._way())
 
     def _structured(self, into: Any, **options: Any) -> Callable[..., Reply] | None:
         """Return what asks until an answer fits a type, ``None`` for no type."""

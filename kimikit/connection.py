@@ -17,6 +17,7 @@ from kimikit.wire.recorder import everywhere
 
 if TYPE_CHECKING:
     from kimikit.local import Running
+    from kimikit.money.budget import Budgets
     from kimikit.money.ledger import Ledger
     from kimikit.replay import Tape
 
@@ -58,6 +59,7 @@ class Connection:
         self._key_from = "the system's keyring" if kept else ""
         self._options = options
         self._again_by: Again | None = None
+        self._others: dict[str, Client] = {}
         self._client = self._connect(profile)
 
     def continued_by(self, again: Again) -> None:
@@ -133,6 +135,25 @@ class Connection:
                 "Pass context=, in tokens.",
             )
         return known
+
+    @property
+    def budgets(self) -> Budgets:
+        """The limits in force for all clients."""
+        found: Budgets = self._options["observers"][0]
+        return found
+
+    def client_of(self, name: str) -> Client:
+        """Return a client of this or of another host, for what waits on it."""
+        if name == self.host.name:
+            return self.client
+        if name not in self._others:
+            profile, key = hosts.resolve(name), None
+            if profile.stand_in:
+                profile, key = _started(profile)
+            made = Client(profile, api_key=key, **self._options)
+            weakref.finalize(self, made.close)
+            self._others[name] = made
+        return self._others[name]
 
     def async_client(self, name: str | None = None) -> AsyncClient:
         """Make a client of this or of another host, for the loop of a sweep or race."""

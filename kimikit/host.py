@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,38 @@ class HostModel(msgspec.Struct, frozen=True):
     as_of: str = ""
 
 
+class HostBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host takes batches.
+
+    Attributes:
+        dialect: OpenAI's ``files``, ``together``'s, or ``inline`` as at OpenRouter.
+        requests: Requests of a batch at most.
+        bytes: Bytes of a batch at most.
+        window: The completion window that is asked for.
+        price_factor: Share of the live price that an answer is likely to cost.
+        price_most: Share of it that an answer costs at most.
+        suffix: What the model's id ends with in a batch, which has its own price.
+        families: The only models that it takes, empty for all.
+        refuses: Parameters that it does not take in a batch.
+        cancels: Whether a batch can be cancelled.
+        source: Where this was read.
+        as_of: The day it was read, ISO format.
+    """
+
+    dialect: Literal["files", "together", "inline"] = "files"
+    requests: int = 50_000
+    bytes: int = 100_000_000
+    window: str = "24h"
+    price_factor: Decimal = Decimal(1)
+    price_most: Decimal = Decimal(1)
+    suffix: str = ""
+    families: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
+    cancels: bool = True
+    source: str = ""
+    as_of: str = ""
+
+
 class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go, and what is known of it. Holds no key.
 
@@ -53,6 +86,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         quirks: Named differences that the wire works around.
         features: What it has beyond the common API, such as ``prefill``, each with the
             name of its dialect.
+        batch: How it takes batches, ``None`` where it is not known to.
         stand_in: Whether this is the local stand-in.
         source: Where the address and the variable were read, if not on its own page.
         as_of: The day they were read, ISO format.
@@ -76,6 +110,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     temperature_range: tuple[float, float] = (0.0, 2.0)
     quirks: tuple[str, ...] = ()
     features: dict[str, str] = {}
+    batch: HostBatch | None = None
     stand_in: bool = False
     source: str = ""
     as_of: str = ""
@@ -89,6 +124,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             ("temperature", f"{low:g} to {high:g}"),
             ("beyond chat", ", ".join(sorted(self.endpoints)) or "nothing known"),
             ("features", ", ".join(sorted(self.features)) or "none known"),
+            ("batches", f"{self.batch.dialect} API" if self.batch else "none known"),
         ]
         if self.stand_in:
             facts.append(("note", STAND_IN))

@@ -6,18 +6,32 @@ from kimikit.local.process import Running, ensure, status, stop
 __all__ = ["Running", "ensure", "serve", "status", "stop"]
 
 
-def serve(*, port: int = 0, api_key: str | None = None) -> None:
+def serve(
+    *,
+    port: int = 0,
+    api_key: str | None = None,
+    upstream: str | None = None,
+    concurrency: int = 8,
+) -> None:
     """Run a local host in the foreground until it is interrupted.
 
     Args:
         port: The loopback port, 0 for a free one.
         api_key: The key to ask clients for; without one a random key is made.
+        upstream: The address of another server, to offer batches in front of it in
+            place of the local models.
+        concurrency: Requests of batches that it is asked at once.
 
     Raises:
+        BadInput: If ``upstream`` is no address.
         LocalHostError: If models cannot be had, or the port is taken.
         MissingDependency: If the extra ``local`` is not installed.
     """
-    models.fetch()
+    if upstream is None:
+        models.fetch()
     from kimikit.local import server
 
-    server.serve(port, api_key)
+    if upstream is None:
+        server.serve(port, api_key)
+    else:
+        server.serve_upstream(port, api_key, upstream, concurrency)

@@ -21,6 +21,9 @@ from kimikit.local.batch_work import LARGEST_BATCH, BatchWorker, line_of, result
 from kimikit.local.checks import Refused
 from kimikit.local.relay import as_json
 
+Sign = Callable[[str], str]
+"""Makes a text that only this host could make of another."""
+
 UPLOAD = "/upload/"
 """Beginning of the paths that a signature opens in place of the key."""
 
@@ -44,7 +47,7 @@ class Batches:
     def __init__(
         self,
         worker: BatchWorker,
-        sign: Callable[[str], str],
+        sign: Sign,
         endpoints: tuple[str, ...],
     ) -> None:
         self._worker, self._store = worker, worker.store

@@ -7,7 +7,6 @@ a prompt is read as well as while tokens are made.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -15,11 +14,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import h11
 import msgspec
 
 from kimikit.errors import LocalHostError
 from kimikit.local.checks import Refused
+from kimikit.local.exchange import Place, exchange
 from kimikit.local.models import CHAT, ChatModel
 from kimikit.local.process import get_json
 
@@ -29,8 +28,6 @@ CONTEXT_TOKENS = 16_384
 
 OLD_PROMPTS_MIB = 128
 """Memory for prompts that may come again; llama.cpp itself would take 8 GB."""
-
-_READ_BYTES = 1 << 16
 
 
 def _threads() -> int:
@@ -87,7 +84,8 @@ class Engine:
                 "Give another GGUF file in KIMIKIT_LOCAL_MODEL, or unset it.",
             ) from exc
         address = self._server.listening_address
-        self._host, self._port = urlsplit(address).hostname, urlsplit(address).port
+        where = urlsplit(address)
+        self._place = Place(where.hostname or "", where.port or 0)
         facts = get_json(address, "/props", self._key)
         slot = facts.get("default_generation_settings", {})
         self.context_tokens: int | None = slot.get("n_ctx")
@@ -100,29 +98,21 @@ class Engine:
         Raises:
             Refused: If llama.cpp refuses the body.
         """
-        data = msgspec.json.encode(body)
         head = [
-            ("Host", self._host or ""),
             ("Authorization", f"Bearer {self._key}"),
             ("Content-Type", "application/json"),
-            ("Content-Length", str(len(data))),
         ]
-        wire = h11.Connection(h11.CLIENT)
-        reader, writer = await asyncio.open_connection(self._host, self._port)
-        with contextlib.closing(writer):
-            request = h11.Request(method="POST", target=path, headers=head)
-            for part in (request, h11.Data(data=data), h11.EndOfMessage()):
-                writer.write(wire.send(part) or b"")
-            status, refusal = 0, b""
-            while not isinstance(event := wire.next_event(), h11.EndOfMessage):
-                if event is h11.NEED_DATA:
-                    wire.receive_data(await reader.read(_READ_BYTES))
-                elif isinstance(event, h11.Response):
-                    status = event.status_code
-                elif isinstance(event, h11.Data) and status == 200:
-                    yield bytes(event.data)
-                elif isinstance(event, h11.Data):
-                    refusal += event.data
+        status, refusal = 0, b""
+        data = msgspec.json.encode(body)
+        made = exchange(self._place, "POST", path, head, data)
+        async with contextlib.aclosing(made) as pieces:
+            async for piece in pieces:
+                if not isinstance(piece, bytes):
+                    status = piece.status_code
+                elif status == 200:
+                    yield piece
+                else:
+                    refusal += piece
         if status != 200:
             raise _refused(status, refusal)
 

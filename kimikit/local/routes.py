@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kimikit.local import checks, vectors
-from kimikit.local.batch_routes import Batches
+from kimikit.local.batch_routes import Batches, Sign
 from kimikit.local.batch_store import BatchStore
 from kimikit.local.batch_work import BatchWorker
 from kimikit.local.chat import chat
@@ -26,9 +26,6 @@ from kimikit.local.engine import SLOTS, Engine
 from kimikit.local.models import VECTORS_ID
 from kimikit.local.needle import Needle
 from kimikit.local.relay import as_json, relay
-
-Sign = Callable[[str], str]
-"""Makes a text that only this host could make of another."""
 
 POSTS: dict[str, type[checks.Asked]] = {
     "/v1/chat/completions": checks.ChatRequest,

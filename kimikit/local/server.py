@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from kimikit.errors import LocalHostError
+from kimikit.errors import BadInput, LocalHostError
 from kimikit.local import models, process, trust
 from kimikit.local.batch_routes import UPLOAD
 from kimikit.local.batch_store import batch_folder
@@ -182,14 +182,7 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         Engine(model), Needle(models.CALLS, end), model.id, folder, sign
     )
     guard = Guard(app, running.api_key, lambda: worker.busy)
-    config = uvicorn.Config(
-        guard,
-        log_level="error",
-        lifespan="on",
-        timeout_graceful_shutdown=1,
-        http=BoundedProtocol,
-    )
-    server = _Server(config, leave)
+    server = _Server(_config(guard), leave)
     limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
 
     def end_when_idle() -> None:
@@ -201,12 +194,47 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
         process.write_port_file(port_file, running)
         threading.Thread(target=end_when_idle, daemon=True).start()
     else:
-        _announce(running)
+        _announce(f"{running.model} (a local stand-in, not Kimi)", running)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, or not
             server.run(sockets=[listener])
     finally:
         leave()
+
+
+def serve_upstream(port: int, api_key: str | None, url: str, concurrency: int) -> None:
+    """Serve another server with batches in front of it; see ``kimikit.local.serve``."""
+    from kimikit.local import upstream as front
+
+    upstream = front.Upstream(url)
+    if concurrency < 1:
+        raise BadInput(
+            f"--concurrency is {concurrency}.", "Give a number of 1 or more."
+        )
+    listener = _listen(port)
+    running = Running(
+        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
+        api_key=api_key or f"local-{secrets.token_urlsafe(24)}",
+        model="",
+        pid=os.getpid(),
+    )
+    sign = partial(trust.proof, running.api_key, "upload")
+    folder = batch_folder(front.folder_name(upstream))
+    app, _ = front.make_app(upstream, folder, sign, concurrency)
+    server = uvicorn.Server(_config(Guard(app, running.api_key)))
+    _announce(f"{upstream.url}, with batches", running)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+
+
+def _config(guard: Guard) -> uvicorn.Config:
+    return uvicorn.Config(
+        guard,
+        log_level="error",
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+        http=BoundedProtocol,
+    )
 
 
 def _listen(port: int) -> socket.socket:
@@ -221,9 +249,9 @@ def _listen(port: int) -> socket.socket:
         ) from exc
 
 
-def _announce(running: Running) -> None:
+def _announce(what: str, running: Running) -> None:
     sys.stdout.write(
-        f"Serving {running.model} (a local stand-in, not Kimi) to any OpenAI client:\n"
+        f"Serving {what} to any OpenAI client:\n"
         f"  base_url = {running.base_url}\n"
         f"  api_key  = {running.api_key}\n"
         "Press Ctrl+C to end.\n"

@@ -186,6 +186,15 @@ def around() -> tuple[Budget, ...]:
     return tuple(block for thread, block in tuple(_BLOCKS) if thread != here)
 
 
+def hold_all(budgets: Sequence[Budget], id: str, ask: Amount) -> None:
+    """Hold an amount in all budgets, or refuse it in all."""
+    with _LOCK:
+        for budget in budgets:
+            budget.check(id, ask)
+        for budget in budgets:
+            budget.held[id] = ask
+
+
 class _Open:
     """A call that budgets hold something for.
 
@@ -266,7 +275,7 @@ class Budgets:
             return
         usd = self._hold(call, budgets, self._at_first(call))
         try:
-            self.ledger.opened(call, reserve=usd, check=self._day(usd))
+            self.ledger.opened(call, reserve=usd, check=self.day(usd))
         except BaseException:
             self._settle(call, NOTHING)
             raise
@@ -305,16 +314,12 @@ class Budgets:
                 "with kimi.budget(..., allow_unpriced=True).",
             )
         ask = Amount(usd or Decimal(0), usage.total_tokens)
-        with _LOCK:
-            for budget in budgets:
-                budget.check(call.id, ask)
-            for budget in budgets:
-                budget.held[call.id] = ask
+        hold_all(budgets, call.id, ask)
         held = self._open.setdefault(call.id, _Open(budgets, usage))
         held.usage = usage
         return ask.usd
 
-    def _day(self, usd: Decimal) -> Check | None:
+    def day(self, usd: Decimal) -> Check | None:
         """Return what holds the day's limit for a call that may take ``usd``."""
         limit = self.usd_per_day
         return None if limit is None else partial(hold_to, "day", limit, ask=usd)
@@ -334,7 +339,7 @@ class Budgets:
         if grown <= held.usage.completion_tokens:
             return
         usd = self._hold(call, held.budgets, Usage(held.usage.prompt_tokens, grown))
-        if day := self._day(usd):
+        if day := self.day(usd):
             self.ledger.hold(call, usd, day)
 
     def closed(
@@ -379,7 +384,7 @@ class Budgets:
         held = self._open[call.id]
         self._settle(call, None)
         usd = self._hold(call, held.budgets, held.usage)
-        if day := self._day(usd):
+        if day := self.day(usd):
             self.ledger.hold(call, usd, day)
 
     def _settle(self, call: Call, spent: Amount | None) -> None:

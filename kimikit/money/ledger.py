@@ -23,6 +23,7 @@ from kimikit.handle import Handle
 from kimikit.money import bills
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import ceiling
+from kimikit.money.jobs import JobStore
 from kimikit.money.prices import PriceBook
 from kimikit.money.queries import choice
 from kimikit.money.rows import outcome
@@ -82,6 +83,7 @@ class Ledger(Handle, LedgerViews):
     Attributes:
         path: The file, which is not written while ``failure`` says why.
         session: This kernel's own mark in the rows.
+        jobs: The batches under way.
         running: Calls that are open in this kernel, with their tokens so far.
         secrets: Keys in use, which no row may hold; ``Kimi`` adds its own.
         recent: What the last answers of a model took, for a moment.
@@ -106,6 +108,7 @@ class Ledger(Handle, LedgerViews):
         super().__init__(Path(named).expanduser(), texts=kept == "full")
         self.prices = PriceBook() if prices is None else prices
         self.path = self._store.path
+        self.jobs = JobStore(self.path)
         self.session = uuid.uuid4().hex[:12]
         self.running: dict[str, Usage] = {}
         self.secrets: set[str] = set()
@@ -131,7 +134,7 @@ class Ledger(Handle, LedgerViews):
 
         def insert(db: sqlite3.Connection) -> None:
             self._note_zone(db)
-            _insert(db, row, request)
+            insert_row(db, row, request)
 
         def work(db: sqlite3.Connection) -> None:
             if check is not None:
@@ -195,23 +198,24 @@ class Ledger(Handle, LedgerViews):
         self.running.pop(call.id, None)
         self.recent.pop(call.model, None)
         end = self._end(call, reply, error)
-        kept = reply and self._reply(call, reply)
-
-        def work(db: sqlite3.Connection) -> None:
-            if not _complete(db, call.id, end):
-                # Opened on a disk that failed since: the whole row goes to memory.
-                self._moved.add(call.id)
-                _insert(db, self._row(call), self._request(call))
-                _complete(db, call.id, end)
-            if self._texts:
-                db.execute(
-                    "INSERT OR IGNORE INTO replies (seq, body)"
-                    " SELECT seq, ? FROM calls WHERE id = ?",
-                    (kept, call.id),
-                )
-
-        self._store.write(work)
+        kept = None if reply is None else self._reply(call, reply)
+        self._store.write(lambda db: self._close(db, call, end, kept))
         self._tell()
+
+    def _close(
+        self, db: sqlite3.Connection, call: Call, end: dict[str, Any], kept: str | None
+    ) -> None:
+        if not _complete(db, call.id, end):
+            # Opened on a disk that failed since: the whole row goes to memory.
+            self._moved.add(call.id)
+            insert_row(db, self._row(call), self._request(call))
+            _complete(db, call.id, end)
+        if self._texts:
+            db.execute(
+                "INSERT OR IGNORE INTO replies (seq, body)"
+                " SELECT seq, ? FROM calls WHERE id = ?",
+                (kept, call.id),
+            )
 
     def _row(self, call: Call) -> dict[str, Any]:
         """Return what is known of a call before it is sent."""
@@ -348,7 +352,10 @@ def _day(call: Call) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(call.created))
 
 
-def _insert(db: sqlite3.Connection, row: dict[str, Any], request: str | None) -> None:
+def insert_row(
+    db: sqlite3.Connection, row: dict[str, Any], request: str | None
+) -> None:
+    """Write a call that is open, with its request if that is kept."""
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     sql = f"INSERT OR IGNORE INTO calls ({names}, state) VALUES ({values}, 'open')"
     if execute(db, sql, row).rowcount and request is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -22,12 +22,17 @@ class RequestCache:
 
     Attributes:
         prefix: The same.
+        claimed: Keys that batches under way will answer.
     """
 
     def __init__(self, store: AnswerStore | None = None, prefix: str = "") -> None:
         self.prefix = prefix if store is not None else ""
         self._answers: Mapping[str, Reply] = {}
+        self.claimed: Collection[str] = ()
         if store is not None and prefix:
+            # Before the answers: what is collected in between is then in both.
+            jobs = getattr(store, "jobs", None)
+            self.claimed = jobs.claimed(prefix) if jobs is not None else ()
             self._answers = store.answers(prefix)
 
     @classmethod
@@ -46,12 +51,17 @@ class RequestCache:
                 f"name={name!r} needs a store to find paid answers in, and a text.",
                 "Give store=, for instance a ledger, or leave name out.",
             )
-        return cls(store, f"{kind}/{quote(name, safe='')}/")
+        return cls(store, prefix_of(kind, name))
 
     def get(self, key: str) -> Reply | None:
         """Return the stored answer, if it is whole."""
         reply = self._answers.get(key) if key else None
         return None if reply is None or reply.partial or reply.truncated else reply
+
+
+def prefix_of(kind: str, name: str) -> str:
+    """Return what all keys of a named piece of work begin with."""
+    return f"{kind}/{quote(name, safe='')}/"
 
 
 class RequestKeys:

@@ -49,6 +49,9 @@ OF_THE_HOST = errors.ConnectionFailed, errors.TimedOut, errors.BadRequest
 """Errors that every other request would meet too, unless the host has answered."""
 
 
+IN_A_BATCH = "in a batch that is under way"
+
+
 class Stopped(BaseException):
     """Ends a job whose runner sends no more requests, past any ``except Exception``."""
 
@@ -190,6 +193,9 @@ class Runner(Background):
         if (paid := self.cache.get(request.key)) is not None:
             self.reused += 1
             return paid
+        if request.key in self.cache.claimed:
+            self.notes[IN_A_BATCH] += 1
+            raise Stopped
         endpoint = self.endpoint(request.host)
         if self._probe or self._holds(endpoint):
             gate = endpoint.gates[request.model]

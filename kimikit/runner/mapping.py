@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Abc
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from kimikit import errors
 from kimikit.bars import progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
-from kimikit.runner.cache import RequestCache
+from kimikit.money.budget import Budget
+from kimikit.money.jobs import JobRow, new_id
+from kimikit.runner.batch import Planner, Way, submit
+from kimikit.runner.cache import RequestCache, prefix_of
 from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
+from kimikit.runner.jobs import Job, catch_up, failure, failures, seconds
 from kimikit.runner.limits import AT_ONCE
-from kimikit.runner.live import FATAL, Runner, Stopped
+from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
 from kimikit.runner.many import run_jobs
 from kimikit.runner.prompts import Prompts, read_prompts
 from kimikit.runner.requests import Request
@@ -30,6 +35,11 @@ REFUSALS = 3
 """Refused prompts, with none answered, from which on the fault is no prompt's own."""
 
 OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
+
+Failures = Abc[str, str]
+"""Why requests failed in a batch, by their keys."""
+
+_NO_FAILURES: Failures = {}
 
 Ask = Callable[..., Reply]
 """``ask(client, prompt, **params)``: asks in several steps, by a client that blocks."""
@@ -82,9 +92,15 @@ def dollars(max_cost: Any) -> Decimal | None:
 
 
 def map_prompts(
-    how: Mapping, given: Any, template: str | None, params: dict[str, Any]
+    how: Mapping,
+    given: Any,
+    template: str | None,
+    params: dict[str, Any],
+    way: Way | None = None,
 ) -> Results:
     """Ask each prompt once; see ``Kimi.map``.
+
+    What a batch of the same name has answered by now is taken in first.
 
     Raises:
         BadInput: If a prompt, a parameter or an option is impossible; nothing was sent.
@@ -92,7 +108,67 @@ def map_prompts(
         KimiError: What every prompt would meet; what was finished is its ``results``.
     """
     prompts = read_prompts(given, template)
-    runner = Runner(
+    if way is not None and how.name and isinstance(how.name, str):
+        catch_up(way, prefix_of("map", how.name))
+    work = _work(how, Runner, prompts, params)
+    found = work.found()
+    work.runner.raise_for_error(found, "results")
+    return found
+
+
+def batch_prompts(
+    how: Mapping,
+    way: Way,
+    given: Any,
+    template: str | None,
+    params: dict[str, Any],
+    poll_s: float | None,
+) -> Job[Results]:
+    """Ask what is missing by the host's batches; return the job at once.
+
+    Raises:
+        BadInput: If a prompt, a parameter or the host is impossible; nothing was sent.
+        BudgetExceeded: If ``max_cost`` or a budget refuses it; nothing was sent.
+        HostError: If the host takes no batch.
+    """
+    pause_s = seconds(poll_s)
+    name = how.name or new_id("map")
+    limit = how.max_cost
+    how = msgspec.structs.replace(how, name=name, progress=False, max_cost=None)
+    prompts = read_prompts(given, template)
+    prefix = RequestCache.named("map", name, how.store).prefix
+    rows = catch_up(way, prefix)
+    work = _work(how, Planner, prompts, params)
+    work.runner.raise_for_error(None, "results")
+    held: tuple[Budget, ...] = ()
+    if planned := cast(Planner, work.runner).planned:
+        row, held = submit(
+            way,
+            how.client,
+            planned,
+            kind="map",
+            name=name,
+            prefix=prefix,
+            max_cost=limit,
+        )
+        rows = [row, *rows]
+    elif not rows:
+        rows = [JobRow.nothing("map", name, prefix, how.client.host)]
+
+    def finish() -> Results:
+        done = _work(
+            msgspec.structs.replace(how, max_cost=None), Planner, prompts, params
+        )
+        return done.found(failures(way, rows))
+
+    return Job(way, rows, finish, poll_s=pause_s, held=held)
+
+
+def _work(
+    how: Mapping, kind: type[Runner], prompts: Prompts, params: dict[str, Any]
+) -> _Work:
+    """Ask prompts by a runner of a kind; return what came of it."""
+    runner = kind(
         how.client_for,
         cache=RequestCache.named("map", how.name, how.store),
         concurrency=_number("concurrency", how.concurrency, whole=True),
@@ -103,9 +179,7 @@ def map_prompts(
     _check(client, prompts, params)
     work = _Work(how, runner, client, prompts, params)
     work.run()
-    found = work.found()
-    runner.raise_for_error(found, "results")
-    return found
+    return work
 
 
 def _number(name: str, value: Any, *, whole: bool = False) -> Any:
@@ -145,6 +219,7 @@ class _Work:
         self.prompts, self.params = prompts, params
         self.items: list[Item] = [None] * len(prompts.asked)
         self.done = self._refused = 0
+        self._keys: list[str] = []
         self._answered = False
 
     def run(self) -> None:
@@ -159,6 +234,7 @@ class _Work:
             run_jobs(self.runner, jobs, concurrency=at_once, progress=label_shown)
             return
         requests = self._requests()
+        self._keys = [request.key for request in requests]
         silent = not self.how.progress
         total = len(self.items)
         with progress_bar(total=total, desc=label, disable=silent) as bar:
@@ -245,8 +321,12 @@ class _Work:
         self.items[place] = reply
         self._answered = True
 
-    def found(self) -> Results:
-        host = self.client.host
+    def found(self, failures: Failures = _NO_FAILURES) -> Results:
+        """Return what came; what failed in a batch is told by the requests' keys."""
+        for place, key in enumerate(self._keys):
+            if self.items[place] is None and key in failures:
+                self.items[place] = failure(failures[key])
+        host, notes = self.client.host, self.runner.notes
         return Results(
             self.items,
             self.prompts.asked,
@@ -255,6 +335,6 @@ class _Work:
             name=self.how.name or "",
             reused=self.runner.reused,
             stop_reason="error" if self.runner.error else self.runner.stop_reason,
-            notes=tuple(self.runner.notes),
+            notes=[f"{notes[n]:,} {n}" if n == IN_A_BATCH else n for n in notes],
             stand_in=bool(host and host.stand_in),
         )

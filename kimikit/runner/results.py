@@ -187,7 +187,7 @@ class Results(Renderable, Sequence[Item]):
                 f"n = {len(self):,}",
                 f"the first {SHOWN} are shown" if hidden else "",
                 f"{failed:,} failed: see .failed" if failed else "",
-                f"{missing:,} not asked" if missing else "",
+                f"{missing:,} missing" if missing else "",
                 f"{self.reused:,} paid before" if self.reused else "",
                 *self.notes,
             ]

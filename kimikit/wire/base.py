@@ -37,7 +37,7 @@ GAP_S = 300.0
 MODELS_NAMED = 10
 """Models that are named where one must be chosen."""
 
-FREE = ("models", "balance", "count_tokens")
+FREE = ("models", "balance", "count_tokens", "files", "batches")
 """Endpoints that cost nothing, so no observer is told of them."""
 
 _S = TypeVar("_S", Stream, AsyncStream)
@@ -178,6 +178,22 @@ class Base(Handle, Generic[_S]):
         Raises:
             BadInput: If the request is impossible; nothing was sent then.
         """
+        answer = self.prepared(messages, watch=watch, meta=meta, **params)
+        return self._stream(self, answer)
+
+    def prepared(
+        self,
+        messages: Any,
+        *,
+        watch: Watch | None = None,
+        meta: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> Answer:
+        """Return the call of a chat, checked and not sent; arguments as of ``stream``.
+
+        Raises:
+            BadInput: If the request is impossible.
+        """
         asked = options.joined(self.defaults, params)
         system, image = asked.pop("system", None), asked.pop("image", None)
         if "system" not in params and requests.begins_with_system(messages):
@@ -199,7 +215,8 @@ class Base(Handle, Generic[_S]):
         subject = {"prompt": requests.as_text("prompt", prompt)}
         of_a_chat = dict.fromkeys(NOT_OF_A_TEXT)
         asked = options.joined({**self.defaults, **of_a_chat}, params)
-        return self._asked("complete", subject, asked, watch=watch, meta=meta)
+        answer = self._asked("complete", subject, asked, watch=watch, meta=meta)
+        return self._stream(self, answer)
 
     def _asked(
         self,
@@ -209,7 +226,7 @@ class Base(Handle, Generic[_S]):
         *,
         watch: Watch | None,
         meta: Mapping[str, Any] | None,
-    ) -> _S:
+    ) -> Answer:
         own, params = options.options(asked)
         model = plain(params.pop("model", None), "model") or self.host.model
         model = model or self._only_model()
@@ -239,7 +256,7 @@ class Base(Handle, Generic[_S]):
             mask=lambda text: secrets.redact(text, *keys),
             again=self.asker,
         )
-        return self._stream(self, answer)
+        return answer
 
     def _only_model(self) -> str:
         """Return the one model that the host lists, and ask it from now on.

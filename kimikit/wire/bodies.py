@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -58,15 +59,41 @@ class Bodies:
             return b""
         return b""
 
+    async def putting(self, url: str, content: bytes) -> None:
+        """Put bytes where a host wants them, by a request that carries no key.
+
+        Raises:
+            ConnectionFailed: If they are not taken there.
+        """
+        with contextlib.suppress(ValueError, OSError, *self.lost):
+            if (address := self._may_fetch(url)) is not None:
+                async with self._bare(url) as http:
+                    request = http.build_request("PUT", url, content=content)
+                    request.headers.pop("authorization", None)
+                    self._direct(request, address)
+                    response = await self._send(request, http=http)
+                    await self.read(response, most=FILE_BYTES)
+                    if response.is_success:
+                        return
+        raise errors.ConnectionFailed(
+            f"{self.host.title or self.host.name} did not take a file where it had "
+            "wanted it.",
+            "Try again; nothing was begun.",
+            host=self.host.name,
+        )
+
+    def _direct(self, request: Any, address: str) -> None:
+        """Send a request to where its name was looked up; a proxy does that itself."""
+        if address and network.proxy_for(str(request.url)) is None:
+            request.extensions["sni_hostname"] = request.url.host
+            request.url = request.url.copy_with(host=address)
+
     async def _fetched(self, url: str, address: str, most: int) -> tuple[bytes, str]:
         """Return a file, or the address that it has moved to."""
         async with self._bare(url) as http:
             request = http.build_request("GET", url)
             request.headers.pop("authorization", None)
-            if address and network.proxy_for(url) is None:
-                # To where the name was looked up; a proxy looks it up by itself.
-                request.extensions["sni_hostname"] = request.url.host
-                request.url = request.url.copy_with(host=address)
+            self._direct(request, address)
             response = await self._send(request, http=http)
             moved = response.headers.get("location") if response.is_redirect else None
             said = await self.read(response, most=most)

@@ -32,6 +32,7 @@ from kimikit.types import Reply, Watch
 from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
+from kimikit.wire.batches import AsyncBatches, Batches
 from kimikit.wire.recorder import Recorder, Seam
 from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
 from kimikit.wire.tries import Tries
@@ -104,16 +105,18 @@ class _Wire(Tries, Base[_S]):
             recorder, below, describe=self.described, make=_response, error=_error
         )
 
-    async def sending(self, answer: Answer, **content: Any) -> httpx.Response:
+    async def sending(
+        self, answer: Answer, *, method: str = "", below: str = "", **content: Any
+    ) -> httpx.Response:
         """Send a call, again where that can help; return the open response."""
         if self._closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
         call, sent, headers = answer.call, answer.sent, dict(answer.sent.headers)
-        url = self.path(call.endpoint)
+        url = self.path(call.endpoint) + below
         if sent.body and not content:
             content["content"] = encoded(sent.body)
             headers.setdefault("content-type", "application/json")
-        method = "POST" if sent.body else "GET"
+        method = method or ("POST" if sent.body else "GET")
         limits = _limits(sent.timeouts)
         http = self._http
         while True:
@@ -255,6 +258,7 @@ class Client(_Wire[Stream]):
     balance = _blocking(endpoints.balance)
     count_tokens = _blocking(endpoints.count_tokens)
     fetch = _blocking(_Wire.fetching)
+    batches = property(Batches, doc="Its batches; see ``kimi.map(via='batch')``.")
 
     async def _send(
         self, request: httpx.Request, *, http: httpx.Client | None = None
@@ -371,6 +375,7 @@ class AsyncClient(_Wire[AsyncStream]):
     balance = endpoints.balance
     count_tokens = endpoints.count_tokens
     fetch = _Wire.fetching
+    batches = property(AsyncBatches, doc="Its batches.")
 
     async def _send(
         self, request: httpx.Request, *, http: httpx.AsyncClient | None = None

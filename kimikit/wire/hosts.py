@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
+from kimikit.host import HostBatch
 from kimikit.plain import plain
 from kimikit.secrets import Key, Secret, hidden, redact
 from kimikit.types import Host, HostModel
@@ -31,6 +32,8 @@ PLAIN_ENDPOINTS = {
     "speak": "/audio/speech",
     "transcribe": "/audio/transcriptions",
     "models": "/models",
+    "files": "/files",
+    "batches": "/batches",
 }
 """Where an OpenAI-compatible host has what its profile does not tell."""
 
@@ -87,6 +90,7 @@ def resolve(
             name=urlsplit(base_url).netloc,
             base_url=base_url,
             endpoints=PLAIN_ENDPOINTS,
+            batch=HostBatch(),
         )
         host = msgspec.structs.replace(twin, name=own or twin.name)
     elif host is None and own:

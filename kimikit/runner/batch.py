@@ -1,0 +1,357 @@
+"""Requests by a host's batch API: planned, priced, cut into shards, begun.
+
+A step is noted before and after it is taken, so that whatever kills the process,
+the next one knows what was bought: see ``JobStore``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kimikit import errors
+from kimikit.errors import BadInput, BudgetExceeded, KimiError
+from kimikit.host import HostBatch
+from kimikit.money import batch_rows
+from kimikit.money.batch_rows import Most
+from kimikit.money.budget import Budget, Budgets
+from kimikit.money.jobs import JobRow, LineRow, ShardRow, new_id, this_process
+from kimikit.money.ledger import Ledger
+from kimikit.money.store import pico
+from kimikit.runner.live import IN_A_BATCH, LONGEST_WAIT_S, TRIES, Runner, Stopped
+from kimikit.runner.requests import Request
+from kimikit.types import Call, Reply, Watch
+from kimikit.wire import Client, batches
+from kimikit.wire.hosts import model_facts, profiles
+from kimikit.wire.keys import address
+
+LEASE_S = 1200.0
+"""Seconds that a step of a batch's beginning may take, an upload of 100 MB included."""
+
+_HOURS = re.compile(r"(\d{1,4})h")
+
+
+class Planner(Runner):
+    """Asks nothing: it answers from the cache and keeps what else was to be asked.
+
+    Attributes:
+        planned: The requests that have no answer yet.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.planned: list[Request] = []
+
+    async def ask(
+        self,
+        request: Request,
+        watch: Watch | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Reply:
+        """Return an answer that is paid for, or note what to buy."""
+        if (paid := self.cache.get(request.key)) is not None:
+            self.reused += 1
+            return paid
+        if request.key in self.cache.claimed:
+            self.notes[IN_A_BATCH] += 1
+        else:
+            self.planned.append(request)
+        raise Stopped
+
+
+class Way(NamedTuple):
+    """How batches are asked and paid for.
+
+    Attributes:
+        client: Makes the client, of a host by its name.
+        ledger: Where rows and jobs are written.
+        budgets: The limits in force.
+    """
+
+    client: Callable[[str], Client]
+    ledger: Ledger
+    budgets: Budgets | None = None
+
+
+class _Asked(NamedTuple):
+    """A request as the host will get it, and what it takes at most."""
+
+    call: Call
+    body: dict[str, Any]
+    custom_id: str
+    line: bytes
+    most: Most
+
+
+def custom_id(key: str) -> str:
+    """Return a request's key as batches take it: at most 64 plain characters."""
+    if len(key) <= batches.LONGEST_ID and re.fullmatch(r"[\w/.-]+", key, re.ASCII):
+        return key
+    return hashlib.sha256(key.encode()).hexdigest()[:40]
+
+
+def submit(
+    way: Way,
+    client: Client,
+    planned: Sequence[Request],
+    *,
+    kind: str,
+    name: str,
+    prefix: str,
+    max_cost: Decimal | None = None,
+) -> tuple[JobRow, tuple[Budget, ...]]:
+    """Begin batches for requests; return the job and the budgets that hold for it.
+
+    Raises:
+        BadInput: If the host does not take one of them in a batch; nothing is sent.
+        BudgetExceeded: If ``max_cost`` or a budget refuses it; nothing is sent.
+        HostError: If the host does not take a batch; what was begun is the error's
+            ``job``, and is not bought again under the name.
+    """
+    about = batches.facts(client.host)
+    asked = [_asked(client, way.ledger, about, each) for each in planned]
+    _hold_to(asked, max_cost)
+    job = JobRow(
+        id=new_id("job"),
+        kind=kind,
+        name=name,
+        prefix=prefix,
+        host=client.host.name,
+        address=address(client.host),
+        created=time.time(),
+        window_s=_window_s(about),
+    )
+    shards = [
+        (_shard(job, number, some), some)
+        for number, some in enumerate(_cut(asked, about))
+    ]
+    held: tuple[Budget, ...] = ()
+    if way.budgets is not None:
+        held = batch_rows.hold(way.budgets, job.id, [each.most for each in asked])
+    try:
+        way.ledger.jobs.begin(job, [(shard, _rows(some)) for shard, some in shards])
+    except BaseException:
+        batch_rows.settle(held, job.id, [])
+        raise
+    try:
+        rows = [(each.call, each.most) for each in asked]
+        batch_rows.open_all(way.ledger, way.budgets, rows)
+        for shard, some in shards:
+            _begin(way, client, shard, some)
+    except BaseException as exc:
+        for shard in way.ledger.jobs.shards(job.id):
+            if shard.state in ("planned", "uploaded"):
+                drop(way, shard, "It was not begun.")
+        if isinstance(exc, KimiError):
+            exc.job = job.id  # type: ignore[attr-defined]
+        raise
+    return job, held
+
+
+def _asked(
+    client: Client, ledger: Ledger, about: HostBatch, request: Request
+) -> _Asked:
+    """Return a request as it goes into a batch, checked."""
+    params = {**request.params, "stream": False}
+    if params.pop("extra_headers", None):
+        raise BadInput(
+            "extra_headers cannot go with the requests of a batch.",
+            "Pass it to Kimi(...), or ask live.",
+        )
+    meta = {**request.meta, "key": request.key}
+    answer = client.prepared(request.messages, meta=meta, **params)
+    call, body = answer.call, answer.sent.body
+    _refuse(client, about, call, body)
+    name = custom_id(request.key)
+    line = batches.encode_line(name, body)
+    return _Asked(call, body, name, line, batch_rows.most(ledger, call, about))
+
+
+def _refuse(client: Client, about: HostBatch, call: Call, body: dict[str, Any]) -> None:
+    """Refuse before the upload what the host would refuse after it.
+
+    Raises:
+        NotSupported: With the hosts that take it.
+    """
+    where = client.host.title or client.host.name
+    family = model_facts(client.host, call.model).family
+    if about.families and family not in about.families:
+        raise errors.NotSupported(
+            f"{where} does not take {call.model} in a batch.",
+            f"It takes {', '.join(about.families)}.",
+        )
+    refused = [name for name in about.refuses if body.get(name) is not None]
+    if refused:
+        free = [n for n, h in profiles().items() if h.batch and not h.batch.refuses]
+        raise errors.NotSupported(
+            f"{where} does not take {', '.join(refused)} in a batch.",
+            f"Leave it out, ask live, or ask one of {', '.join(free)}.",
+        )
+    if about.dialect == "inline" and b'"image_url"' in msgspec.json.encode(body):
+        raise errors.NotSupported(
+            f"{where} takes text alone in a batch.", "Ask for pictures live."
+        )
+
+
+def _hold_to(asked: Sequence[_Asked], limit: Decimal | None) -> None:
+    """Refuse what may pass ``max_cost``: a batch cannot be stopped between two calls.
+
+    Raises:
+        BudgetExceeded: If it may, or nobody knows.
+    """
+    if limit is None:
+        return
+    known = [each.most.usd for each in asked if each.most.usd is not None]
+    if len(known) < len(asked):
+        raise BudgetExceeded(
+            "max_cost cannot be held: what a batch costs at most is not known.",
+            "Pass max_tokens=..., and set the price with kimi.set_price(...).",
+        )
+    if (total := sum(known, Decimal(0))) > limit:
+        raise BudgetExceeded(
+            f"{len(asked):,} requests cost up to ${total:.4f} in a batch, above "
+            f"max_cost ${limit}.",
+            "Ask fewer, lower max_tokens, or raise max_cost.",
+        )
+
+
+def _cut(asked: Sequence[_Asked], about: HostBatch) -> Iterator[list[_Asked]]:
+    """Yield what goes into one batch each: one model, no more than the host takes."""
+    models = dict.fromkeys(each.call.model for each in asked)
+    for model in models:
+        some: list[_Asked] = []
+        size = 0
+        for each in (one for one in asked if one.call.model == model):
+            if some and (
+                len(some) == about.requests or size + len(each.line) > about.bytes
+            ):
+                yield some
+                some, size = [], 0
+            some.append(each)
+            size += len(each.line)
+        yield some
+
+
+def _shard(job: JobRow, number: int, some: Sequence[_Asked]) -> ShardRow:
+    return ShardRow(
+        id=f"{job.id}-{number}",
+        job=job.id,
+        number=number,
+        model=some[0].call.model,
+        state="planned",
+        total=len(some),
+        owner=this_process(),
+        lease=time.time() + LEASE_S,
+    )
+
+
+def _rows(some: Sequence[_Asked]) -> list[LineRow]:
+    return [
+        LineRow(n, a.custom_id, a.call.meta["key"], a.call.id, held=pico(a.most.usd))
+        for n, a in enumerate(some)
+    ]
+
+
+def _window_s(about: HostBatch) -> float:
+    hours = _HOURS.fullmatch(about.window)
+    return 3600.0 * int(hours[1]) if hours else 86400.0
+
+
+def _begin(way: Way, client: Client, shard: ShardRow, some: Sequence[_Asked]) -> None:
+    """Upload a shard and begin its batch, noting each step."""
+    jobs, file = way.ledger.jobs, ""
+    inline = batches.facts(client.host).dialect == "inline"
+    if not inline:
+        lines = [each.line for each in some]
+        file = client.batches.upload(lines, f"{shard.id}.jsonl")
+        lease = time.time() + LEASE_S
+        jobs.note(shard.id, state="uploaded", file_id=file, lease=lease)
+    lease = time.time() + LEASE_S
+    jobs.note(shard.id, state="creating", sent=time.time(), lease=lease)
+    bodies = [(each.custom_id, each.body) for each in some] if inline else ()
+    try:
+        made = _created(client, shard, file, bodies)
+    except BaseException as exc:
+        status = getattr(exc, "status", None)
+        if isinstance(exc, errors.StatusError) and status and 400 <= status < 500:
+            # Refused for certain: nothing was begun, and nothing is paid.
+            jobs.note(shard.id, state="uploaded", words=exc.what[:500])
+        else:  # whether it was begun, the host's list will tell
+            jobs.note(shard.id, lease=0)
+        raise
+    jobs.note(shard.id, state="submitted", batch_id=made.id, status=made.status)
+
+
+def _created(client: Client, shard: ShardRow, file: str, bodies: Any) -> batches.Batch:
+    """Begin a batch, again where the host says that it was too soon."""
+    for attempt in range(TRIES):
+        try:
+            made: batches.Batch = client.batches.create(
+                shard.model, file=file, requests=bodies, label=shard.id
+            )
+            return made
+        except errors.RateLimited as exc:
+            wait_s = exc.retry_after_s or 2.0**attempt
+            if attempt + 1 == TRIES or wait_s > LONGEST_WAIT_S:
+                raise
+            time.sleep(wait_s)
+    raise AssertionError
+
+
+def drop(way: Way, shard: ShardRow, why: str) -> None:
+    """Give the requests of a batch that was never begun free."""
+    lines = way.ledger.jobs.lines(shard.id)
+    error = errors.StatusError(why, "Ask again by the same name.")
+    close(way, shard, [(line, None, error) for line in lines if line.state == "open"])
+    way.ledger.jobs.note(shard.id, state="dropped")
+
+
+End = tuple[LineRow, Reply | None, KimiError | None]
+
+
+def close(way: Way, shard: ShardRow, ends: Sequence[End]) -> None:
+    """Write down what requests came to: the ledger first, then their claims' end.
+
+    Killed in between, it is done once more, which changes nothing.
+    """
+    if not ends:
+        return
+    host = way.client(_host_of(way, shard)).host
+    stored = batch_rows.requests(way.ledger, [line.call for line, _, _ in ends])
+    rows = []
+    for line, reply, error in ends:
+        if line.call in stored:
+            call = call_of(line, shard, host, *stored[line.call])
+            rows.append((call, reply, error))
+    batch_rows.close_all(way.ledger, rows)
+    said = [
+        (line.number, "failed" if reply is None else "done", str(error or "")[:1000])
+        for line, reply, error in ends
+    ]
+    way.ledger.jobs.settle(shard.id, said)
+
+
+def _host_of(way: Way, shard: ShardRow) -> str:
+    return way.ledger.jobs.jobs(shard.job)[0].host
+
+
+def call_of(
+    line: LineRow, shard: ShardRow, host: Any, created: float, body: dict[str, Any]
+) -> Call:
+    """Return the call of a request as it was written down."""
+    return Call(
+        id=line.call,
+        endpoint="chat",
+        host=host,
+        model=shard.model,
+        body=body,
+        created=created,
+        meta={"key": line.key},
+        prefill="",
+    )

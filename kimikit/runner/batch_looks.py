@@ -1,0 +1,155 @@
+"""One look at a batch of a job, wherever it was left, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kimikit import errors
+from kimikit.errors import KimiError
+from kimikit.money import batch_rows
+from kimikit.money.jobs import LineRow, ShardRow
+from kimikit.runner.batch import End, Way, call_of, close, drop
+from kimikit.types import Reply
+from kimikit.wire import Client, batches
+
+LISTED_S = 60.0
+"""Seconds after which a batch that was begun is on its host's list for certain."""
+
+SOME = 200
+"""Answers that are written down together."""
+
+
+def look(way: Way, client: Client, shard: ShardRow) -> None:
+    """Look at one batch, wherever its beginning was left."""
+    if shard.state in ("planned", "uploaded"):
+        if shard.orphaned:
+            drop(way, shard, "Its process ended before the batch was begun.")
+        return
+    if shard.state == "creating":
+        batch = _found(way, client, shard)
+        if batch is None:
+            return
+        way.ledger.jobs.note(shard.id, state="submitted", batch_id=batch.id)
+    else:
+        try:
+            batch = client.batches.get(shard.batch_id)
+        except errors.StatusError as exc:
+            if exc.status != 404:
+                raise
+            return _lose(way, shard, f"The host does not know its batch: {exc.what}")
+    way.ledger.jobs.note(
+        shard.id,
+        status=batch.status,
+        done=batch.done,
+        failed=batch.failed,
+        words=batch.words,
+    )
+    if batch.over:
+        _harvest(way, client, shard, batch)
+
+
+def _found(way: Way, client: Client, shard: ShardRow) -> batches.Batch | None:
+    """Return the batch of a shard whose creation was not answered, if it was begun.
+
+    If it was not, its requests are given free; ``None`` also while nobody knows.
+    """
+    if not shard.orphaned:
+        return None  # who begins it is about to note it
+    ours = way.ledger.jobs.known_batches()
+    try:
+        listed: list[batches.Batch] = client.batches.list()
+    except errors.StatusError as exc:
+        if exc.status not in (404, 405, 501):
+            raise
+        words = "The host lists no batches, so nobody knows whether this one was begun."
+        way.ledger.jobs.note(shard.id, words=words)
+        return None
+    for batch in listed:
+        if batch.metadata.get("kimikit") == shard.id:
+            return batch
+        if shard.file_id and batch.input_file_id == shard.file_id:
+            return batch
+    alike = [each for each in listed if each.id not in ours and _alike(each, shard)]
+    if len(alike) == 1 and not shard.file_id:
+        return alike[0]
+    if not alike and time.time() > (shard.sent or 0) + LISTED_S:
+        drop(way, shard, "The host has no such batch, so it was not begun.")
+    return None
+
+
+def _alike(batch: batches.Batch, shard: ShardRow) -> bool:
+    """Whether a batch may be an inline shard's: its model, size and time agree."""
+    made = batch.raw.get("created_at")
+    soon = not isinstance(made, int | float) or abs(made - (shard.sent or 0)) < 600
+    model = str(batch.raw.get("model", shard.model)).partition(":batch")[0]
+    return soon and model == shard.model and batch.total in (None, shard.total)
+
+
+def _harvest(way: Way, client: Client, shard: ShardRow, batch: batches.Batch) -> None:
+    """Take in what came of a batch that is over; done twice, it changes nothing."""
+    about, host = batches.facts(client.host), client.host
+    named = batch.output_file_id or batch.error_file_id or about.dialect == "inline"
+    if batch.status == "completed" and not named:
+        raise errors.ConnectionFailed(
+            f"{host.title or host.name} says that {batch.id} is complete and names no "
+            "file of answers.",
+            "Collect it again in a minute.",
+            host=host.name,
+        )
+    lines = way.ledger.jobs.lines(shard.id)
+    waiting = {line.custom_id: line for line in lines if line.state == "open"}
+    stored = batch_rows.requests(way.ledger, [each.call for each in waiting.values()])
+    ends: list[End] = []
+    for said in client.batches.lines(batch) if named else ():
+        line = waiting.pop(said.custom_id, None)
+        if line is None:
+            continue  # a line that came before, or that is not ours
+        created, body = stored.get(line.call, (time.time(), {}))
+        call = call_of(line, shard, host, created, body)
+        reply, error = None, None
+        try:
+            reply = _priced(way, about, shard, batches.read_reply(call, said, None))
+        except KimiError as exc:
+            error = exc.with_traceback(None)  # whose frames hold the client
+        ends.append((line, reply, error))
+        if len(ends) >= SOME:
+            close(way, shard, ends)
+            ends = []
+    close(way, shard, ends)
+    _close_rest(way, shard, batch, list(waiting.values()))
+    lines = way.ledger.jobs.lines(shard.id)
+    done = sum(line.state == "done" for line in lines)
+    way.ledger.jobs.note(
+        shard.id, state="collected", done=done, failed=len(lines) - done
+    )
+
+
+def _priced(way: Way, about: Any, shard: ShardRow, reply: Reply) -> Reply:
+    cost = batch_rows.batch_cost(
+        way.ledger, reply.host, shard.model, reply.usage, about
+    )
+    return msgspec.structs.replace(reply, cost=cost)
+
+
+def _close_rest(
+    way: Way, shard: ShardRow, batch: batches.Batch, left: Sequence[LineRow]
+) -> None:
+    """Give the requests free that a batch left without an answer."""
+    why = f"The batch {batch.id} is {batch.status} and has no answer to this. "
+    error: KimiError = errors.StatusError(
+        why + batch.words, "Ask again by the same name: only what is missing is bought."
+    )
+    if batch.status == "completed":  # it may have been answered, and be billed
+        error = errors.ConnectionFailed(error.what, error.remedy)
+    close(way, shard, [(line, None, error) for line in left])
+
+
+def _lose(way: Way, shard: ShardRow, why: str) -> None:
+    error = errors.ConnectionFailed(why, "Ask again by the same name.")
+    lines = way.ledger.jobs.lines(shard.id)
+    close(way, shard, [(line, None, error) for line in lines if line.state == "open"])
+    way.ledger.jobs.note(shard.id, state="collected", words=why[:500])

@@ -1,0 +1,146 @@
+"""What a host tells of a batch, and what came of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kimikit import errors
+from kimikit.secrets import redact
+from kimikit.types import Call, Pricer, Reply
+from kimikit.wire.answer import Answer
+from kimikit.wire.coerce import as_count, as_dict, as_str, mend, read_json
+
+OVER = ("completed", "failed", "expired", "cancelled")
+"""The statuses in which a batch stays."""
+
+WORDS = 500
+"""Characters of a host's words on a batch that are kept."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch as its host tells of it.
+
+    Attributes:
+        id: The host's id of it.
+        status: In small letters: ``validating``, ``in_progress`` and so on.
+        total: Requests it has, ``None`` where the host does not tell.
+        done: Requests that were answered.
+        failed: Requests that failed.
+        output_file_id: Where answers are, empty for nowhere.
+        error_file_id: Where failures are, empty for nowhere.
+        input_file_id: Where its requests are.
+        metadata: What was noted with it.
+        words: What the host says is wrong with it.
+        raw: All that it said.
+    """
+
+    id: str
+    status: str = "validating"
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    output_file_id: str = ""
+    error_file_id: str = ""
+    input_file_id: str = ""
+    metadata: dict[str, Any] = {}
+    words: str = ""
+    raw: dict[str, Any] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes."""
+        return self.status in OVER
+
+
+class Line(NamedTuple):
+    """What came of one request.
+
+    Attributes:
+        custom_id: Which.
+        status: HTTP status, 0 where it was not asked.
+        body: The JSON of the answer or of the error.
+    """
+
+    custom_id: str
+    status: int
+    body: dict[str, Any]
+
+
+def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
+    """Return the answer in a line of a batch.
+
+    Args:
+        call: The request as it was asked.
+        line: What came of it.
+        pricer: What knows its price.
+
+    Raises:
+        HostError: If it is no answer.
+    """
+    answer = Answer(call, pricer=pricer)
+    with answer:
+        if not line.status:
+            raise _unasked(call, line)
+        if line.status != 200:
+            raise answer.refused(line.status, mend(line.body))
+        answer.begin({})
+        answer.feed(msgspec.json.encode(mend(line.body)))
+        answer.finish()
+        answer.check()
+    # How long it took in the host's queue says nothing of the model.
+    return msgspec.structs.replace(answer.reply, duration_s=0.0)
+
+
+def _unasked(call: Call, line: Line) -> errors.StatusError:
+    """Return the error of a request that its batch did not come to."""
+    error = as_dict(line.body.get("error"))
+    said = [redact(as_str(error.get(part))[:WORDS]) for part in ("code", "message")]
+    words = ": ".join(filter(None, said)) or "no reason given"
+    host = call.host
+    return errors.StatusError(
+        f"{host.title or host.name} did not answer this in its batch ({words}).",
+        "Ask again by the same name: only what is missing is bought.",
+        host=host.name,
+        host_message=words,
+    )
+
+
+def as_object(text: bytes) -> dict[str, Any]:
+    """Return a JSON object, an empty one for anything else."""
+    try:
+        found: dict[str, Any] = as_dict(mend(read_json(text)))
+        return found
+    except (ValueError, RecursionError):
+        return {}
+
+
+def line_of(entry: dict[str, Any]) -> Line | None:
+    """Return what a result says, of whatever version of the format."""
+    name = as_str(entry.get("custom_id"))
+    if not name:
+        return None
+    response = as_dict(entry.get("response"))
+    body: Any = response.get("body", response if "choices" in response else None)
+    if isinstance(body, str):
+        body = as_object(body.encode("utf-8", "replace"))
+    status = as_count(response.get("status_code"), 599)
+    if isinstance(body, dict) and "choices" in body:
+        return Line(name, status or 200, body)
+    error = entry.get("error") or as_dict(body).get("error") or response.get("error")
+    if isinstance(error, str):
+        error = {"message": error}
+    said = {"error": error} if error else as_dict(body)
+    return Line(name, status if status and status >= 400 else 0, said)
+
+
+def words_of(said: Mapping[str, Any]) -> str:
+    """Return what a host says is wrong with a batch."""
+    found = said.get("errors") or said.get("error")
+    if isinstance(found, dict):
+        found = found.get("data") or found.get("message") or found
+    parts = found if isinstance(found, list) else [found]
+    words = [as_str(as_dict(each).get("message")) or as_str(each) for each in parts[:5]]
+    return "; ".join(word[:WORDS] for word in words if word)

@@ -1,0 +1,337 @@
+"""Batches of a host: many requests in one, answered within a day at a lower price.
+
+Three dialects, by the host's profile: OpenAI's files, Together's files, and requests
+inline as OpenRouter takes them. Each step is a coroutine, as in ``endpoints``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kimikit import errors
+from kimikit.errors import BadInput
+from kimikit.host import HostBatch
+from kimikit.secrets import redact
+from kimikit.wire.answer import Answer
+from kimikit.wire.batch_results import (
+    OVER,
+    WORDS,
+    Batch,
+    Line,
+    as_object,
+    line_of,
+    read_reply,
+    words_of,
+)
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend, read_json
+from kimikit.wire.streams import at_once
+
+ENDPOINT = "/v1/chat/completions"
+"""What all our batches ask, whatever the host's own prefix is."""
+
+LONGEST_ID = 64
+"""Characters of a ``custom_id``."""
+
+PAGE = 100
+"""Batches of a page of the list."""
+
+__all__ = [
+    "OVER", "AsyncBatches", "Batch", "Batches", "Line", "encode_line", "facts",
+    "read_reply",
+]  # fmt: skip
+
+
+def facts(host: Any) -> HostBatch:
+    """Return how a host takes batches.
+
+    Raises:
+        NotSupported: If it is not known for any.
+    """
+    if host.batch is None:
+        from kimikit.wire.hosts import profiles
+
+        known = [name for name, each in profiles().items() if each.batch is not None]
+        raise errors.NotSupported(
+            f"{host.title or host.name} is not known for batches.",
+            f"Hosts that are: {', '.join(known)}. For a server of your own, 'kimikit "
+            "serve --upstream URL' offers them in front of it.",
+        )
+    found: HostBatch = host.batch
+    return found
+
+
+def encode_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
+    """Return the line of a batch's file that asks one request."""
+    entry = {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body}
+    return msgspec.json.encode(entry) + b"\n"
+
+
+class AsyncBatches:
+    """The batches of the host of a client.
+
+    Args:
+        wire: The client.
+    """
+
+    def __init__(self, wire: Any) -> None:
+        self._wire = wire
+
+    async def upload(self, lines: Sequence[bytes], name: str) -> str:
+        """Upload the requests of a batch; return the id of their file.
+
+        Args:
+            lines: The requests, as ``encode_line`` makes them.
+            name: What the file is called.
+        """
+        content = b"".join(lines)
+        if facts(self._wire.host).dialect == "together":
+            return await self._upload_in_steps(content, name)
+        form: dict[str, Any] = {
+            "data": {"purpose": "batch"},
+            "files": {"file": (name, content, "application/jsonl")},
+        }
+        made = await self._json("files", "POST", **form)
+        return self._id(made)
+
+    async def _upload_in_steps(self, content: bytes, name: str) -> str:
+        """Announce a file, put its content where it is wanted, say that it came."""
+        form = {
+            "purpose": "batch-api",
+            "file_name": name,
+            "file_type": "jsonl",
+            "checksum": hashlib.sha256(content).hexdigest(),
+        }
+        answer = self._wire.answer("files", {})
+        sent = {field: (None, value) for field, value in form.items()}
+        with answer:
+            try:
+                await self._wire.whole(answer, method="POST", files=sent)
+            except errors.StatusError as exc:
+                place = answer.headers.get("location")
+                file = answer.headers.get("x-together-file-id")
+                if exc.status not in (302, 303, 307) or not place or not file:
+                    raise
+            else:
+                raise answer.no_answer(b"")
+        await self._wire.putting(place, content)
+        made = await self._json("files", "POST", f"/{_safe(file)}/preprocess")
+        return self._id(made) if made.get("id") else _safe(file)
+
+    async def create(
+        self,
+        model: str,
+        *,
+        file: str = "",
+        requests: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        label: str = "",
+    ) -> Batch:
+        """Begin a batch. It is never sent twice: a lost answer may be a batch begun.
+
+        Args:
+            model: The model that all its requests ask.
+            file: The id of its requests' file; or else
+            requests: the ids and bodies of its requests themselves.
+            label: What to know it by, where the host keeps a note with it.
+        """
+        about = facts(self._wire.host)
+        body: dict[str, Any]
+        if about.dialect == "inline":
+            listed = [
+                {
+                    "custom_id": name,
+                    "body": _without_model(b),
+                }
+                for name, b in requests
+            ]
+            # In this order: the host reads the body as it streams.
+            body = {
+                "endpoint": ENDPOINT,
+                "model": model + about.suffix,
+                "requests": listed,
+            }
+        else:
+            body = {
+                "input_file_id": file,
+                "endpoint": ENDPOINT,
+                "completion_window": about.window,
+            }
+            if about.dialect == "files" and label:
+                body["metadata"] = {"kimikit": label}
+        answer = self._wire.answer("batches", body)
+        answer.tries = self._wire.retries
+        return self._batch(await self._read(answer))
+
+    async def get(self, batch_id: str) -> Batch:
+        """Return how a batch is now."""
+        return self._batch(await self._json("batches", "GET", f"/{_safe(batch_id)}"))
+
+    async def list(self, most: int = 1000) -> list[Batch]:
+        """Return the newest batches of the account, as far as the host lists them."""
+        found: list[Batch] = []
+        after = ""
+        while len(found) < most:
+            more = f"&after={_safe(after)}" if after else ""
+            said = await self._json("batches", "GET", f"?limit={PAGE}{more}")
+            page = as_list(said.get("data", said.get("batches")))
+            batches = [self._batch(each) for each in page if isinstance(each, dict)]
+            found += batches
+            if not said.get("has_more") or not batches or batches[-1].id == after:
+                break
+            after = batches[-1].id
+        return found
+
+    async def cancel(self, batch_id: str) -> Batch:
+        """Ask for the end of a batch; what was answered by then is paid for."""
+        if not facts(self._wire.host).cancels:
+            raise errors.NotSupported(
+                f"{self._wire.host.title} has no way to cancel a batch.",
+                "Wait for its end, and collect what came.",
+            )
+        said = await self._json("batches", "POST", f"/{_safe(batch_id)}/cancel")
+        return self._batch(said)
+
+    async def lines(self, batch: Batch) -> AsyncIterator[Line]:
+        """Yield what came of the requests of a batch that is over, in any order."""
+        if facts(self._wire.host).dialect == "inline":
+            async for line in self._inline(batch):
+                yield line
+            return
+        for file in (batch.output_file_id, batch.error_file_id):
+            if not file:
+                continue
+            content = await self._bytes("files", "GET", f"/{_safe(file)}/content")
+            for text in content.split(b"\n"):
+                if text.strip() and (found := line_of(as_object(text))) is not None:
+                    yield found
+
+    async def _inline(self, batch: Batch) -> AsyncIterator[Line]:
+        seen, cursor = set[str](), ""
+        while cursor not in seen:
+            seen.add(cursor)
+            more = f"?cursor={_safe(cursor)}" if cursor else ""
+            place = f"/{_safe(batch.id)}/results{more}"
+            try:
+                said = await self._json("batches", "GET", place)
+            except errors.StatusError as exc:
+                if exc.status not in (404, 405, 501) or cursor:
+                    raise
+                said = (await self.get(batch.id)).raw
+            for each in as_list(said.get("data", said.get("results"))):
+                if (found := line_of(as_dict(each))) is not None:
+                    yield found
+            following = said.get("next_cursor")
+            if following in (None, ""):
+                return
+            cursor = str(following)
+
+    # One call.
+
+    async def _json(
+        self, endpoint: str, method: str, below: str = "", **content: Any
+    ) -> dict[str, Any]:
+        answer = self._wire.answer(endpoint, {})
+        return await self._read(answer, method=method, below=below, **content)
+
+    async def _read(self, answer: Answer, **content: Any) -> dict[str, Any]:
+        with answer:
+            said = await self._wire.whole(answer, **content)
+            found = as_object(said)
+            if not found and said.strip()[:1] == b"[":
+                found = {"data": mend(read_json(said))}  # Together lists bare
+            if not found or ("error" in found and "id" not in found):
+                raise answer.no_answer(said)
+        return found
+
+    async def _bytes(self, endpoint: str, method: str, below: str) -> bytes:
+        answer = self._wire.answer(endpoint, {})
+        with answer:
+            found: bytes = await self._wire.whole(answer, method=method, below=below)
+        return found
+
+    def _id(self, said: Mapping[str, Any]) -> str:
+        name = as_str(said.get("id"))
+        if not name:
+            raise errors.ConnectionFailed(
+                f"{self._wire.host.name} took a file and gave no id for it.",
+                "Try again, or ask live.",
+                host=self._wire.host.name,
+            )
+        return _safe(name)
+
+    def _batch(self, said: Mapping[str, Any]) -> Batch:
+        """Return a batch of whatever form the host gives it."""
+        said = as_dict(said.get("job")) or as_dict(said.get("data")) or said
+        counts = as_dict(said.get("request_counts")) or said
+        total = as_count(counts.get("total"))
+        done, failed = as_count(counts.get("completed")), as_count(counts.get("failed"))
+        if done is None and total and (share := as_count(said.get("progress"), 100)):
+            done = total * share // 100
+        status = as_str(said.get("status")).lower().replace("-", "_")
+        status = {"canceled": "cancelled", "canceling": "cancelling"}.get(
+            status, status
+        )
+        return Batch(
+            id=self._id(said),
+            status=status or "validating",
+            total=total,
+            done=done or 0,
+            failed=failed or 0,
+            output_file_id=as_str(said.get("output_file_id")),
+            error_file_id=as_str(said.get("error_file_id")),
+            input_file_id=as_str(said.get("input_file_id")),
+            metadata=as_dict(said.get("metadata")),
+            words=redact(words_of(said), self._wire.key)[:WORDS],
+            raw=dict(said),
+        )
+
+
+class Batches:
+    """The same for a client that blocks."""
+
+    def __init__(self, wire: Any) -> None:
+        self._awaited = AsyncBatches(wire)
+
+    def upload(self, lines: Sequence[bytes], name: str) -> str:
+        """Upload the requests of a batch; return the id of their file."""
+        return at_once(self._awaited.upload(lines, name))
+
+    def create(self, model: str, **options: Any) -> Batch:
+        """Begin a batch; see ``AsyncBatches.create``."""
+        return at_once(self._awaited.create(model, **options))
+
+    def get(self, batch_id: str) -> Batch:
+        """Return how a batch is now."""
+        return at_once(self._awaited.get(batch_id))
+
+    def list(self, most: int = 1000) -> list[Batch]:
+        """Return the newest batches of the account."""
+        return at_once(self._awaited.list(most))
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Ask for the end of a batch."""
+        return at_once(self._awaited.cancel(batch_id))
+
+    def lines(self, batch: Batch) -> Sequence[Line]:
+        """Return what came of the requests of a batch that is over."""
+
+        async def whole() -> Sequence[Line]:
+            return [line async for line in self._awaited.lines(batch)]
+
+        return at_once(whole())
+
+
+def _safe(name: str) -> str:
+    """Return a host's id as a part of a path, or refuse one that is none."""
+    from urllib.parse import quote
+
+    if not 0 < len(name) <= 200:
+        raise BadInput(f"The id {name[:40]!r} is none.", "Give the host's id.")
+    return quote(name, safe="")
+
+
+def _without_model(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "model"}

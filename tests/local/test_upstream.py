@@ -1,0 +1,108 @@
+"""``kimikit serve --upstream``: batches in front of a server that has none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.echo import EchoHost
+from support.fault_server import FaultServer, plain
+
+from kimikit import HostError, Kimi
+from kimikit.cli import main
+from kimikit.local.upstream import Upstream
+
+TEXTS = [f"prompt {n}" for n in range(5)]
+
+
+@pytest.fixture
+def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Start the command in front of an address; return what it prints to connect by."""
+    monkeypatch.setenv("KIMIKIT_RUNTIME", str(tmp_path / "runtime"))
+    running: list[subprocess.Popen[str]] = []
+
+    def start(url: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "kimikit", "serve", "--upstream", url]
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        running.append(started)
+        assert started.stdout is not None
+        lines = [started.stdout.readline() for _ in range(4)]
+        assert url in lines[0]
+        base_url, api_key = (line.split("=")[1].strip() for line in lines[1:3])
+        return {"base_url": base_url, "api_key": api_key, "model": "m"}
+
+    yield start
+    for each in running:
+        each.terminate()
+        each.communicate()
+
+
+def test_batches_are_asked_of_the_server_and_all_else_passes_through(
+    front: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIMIKIT_UPSTREAM_KEY", "upstream-key-1")
+    refused: list[str] = []
+
+    def answer(text: str) -> Any:
+        if text == "prompt 2" and not refused:
+            refused.append(text)
+            return 429, {"error": {"message": "slow down"}}
+        return f"Re: {text}"
+
+    with EchoHost(answer).running() as server:
+        kimi = Kimi(**front(server.base_url), show=False)
+        job = kimi.map(TEXTS, via="batch", max_tokens=6, poll_s=0.1)
+        assert job.wait().texts == [f"Re: {text}" for text in TEXTS]
+        assert sorted(server.asked) == sorted([*TEXTS, "prompt 2"])
+        assert "stream" not in server.requests[0]
+        live = kimi.chat("live")  # streamed, word by word
+        assert (live.text, live.first_token_s is not None) == ("Re: live", True)
+
+
+def test_an_upstream_that_is_away_is_told(front: Any) -> None:
+    with FaultServer() as server:
+        url = server.url
+    kimi = Kimi(**front(url), show=False, max_retries=0)
+    with pytest.raises(HostError, match="does not answer"):
+        kimi.chat("hello")
+    kimi.close()
+
+
+def test_what_the_upstream_says_is_kept_in_one_line_of_json() -> None:
+    import asyncio
+
+    with FaultServer() as server:
+        server.play(plain(b'{\n "choices": []\n}'))
+        server.play(plain(b"<html>\n", 404, kind="text/html"))
+        upstream = Upstream(server.url)
+
+        async def run() -> list[tuple[int, bytes]]:
+            return [await upstream.line("/v1/chat/completions", b"{}") for _ in "ab"]
+
+        good, bad = asyncio.run(run())
+        assert good == (200, b'{"choices":[]}')
+        assert bad[0] == 404
+        assert b"<html>" in bad[1]
+        assert b"\n" not in bad[1]
+        assert server.requests[0].path == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["--upstream", "127.0.0.1:8000"], "http://"), (["--upstream", "ftp://a"], "ftp")],
+)
+def test_no_address_is_refused(
+    given: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *given]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_nothing_is_asked_at_once_never(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["serve", "--upstream", "http://127.0.0.1:9", "--concurrency", "0"]
+    assert main(given) == 1
+    assert "--concurrency is 0" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""A host with batches over HTTP: the local host's own endpoints over a test's answers.
+
+It counts what it answers, live and in batches: nothing may be bought twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from kimikit.local.batch_routes import Batches
+from kimikit.local.batch_store import BatchStore
+from kimikit.local.batch_work import BatchWorker
+from kimikit.local.checks import Refused
+from kimikit.local.routes import error_answer
+from kimikit.local.server import Guard
+
+CHAT = "/v1/chat/completions"
+KEY = "k12345678"
+
+
+class BatchHost:
+    """Serves a folder on 127.0.0.1; another one on the same folder is its restart.
+
+    Attributes:
+        bought: How often each prompt was answered, live or in a batch.
+        live: Prompts that were answered live.
+        bodies: What was asked.
+        gate: While it is not set, batches wait; live calls do not.
+        lose: A part of a path: the next answer to such a request is lost on its way.
+        change: Changes the content of files of answers on their way.
+        requests: Method and path of each request.
+    """
+
+    def __init__(
+        self, folder: Path, answer: Callable[[str], Any] = "Re: {}".format
+    ) -> None:
+        self.folder, self.answer = folder, answer
+        self.bought: Counter[str] = Counter()
+        self.live: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.lose = ""
+        self.change: Callable[[bytes], bytes] = lambda content: content
+        self.requests: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        self.worker = BatchWorker(BatchStore(self.folder), self._line, 4)
+        batches = Batches(self.worker, lambda text: f"signed-{text}", (CHAT,))
+        app = Starlette(
+            routes=[Route(CHAT, self._chat, methods=["POST"]), *batches.routes()],
+            exception_handlers={Refused: error_answer},
+            lifespan=self.worker.lifespan,
+        )
+        guard = Guard(app, KEY)
+
+        async def faulty(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                return await guard(scope, receive, send)
+            self.requests.append((scope["method"], scope["path"]))
+            told: list[Any] = []
+
+            async def keep(message: Any) -> None:
+                told.append(message)
+
+            await guard(scope, receive, keep)
+            if self.lose and self.lose in f"{scope['method']} {scope['path']}":
+                self.lose = ""
+                raise ConnectionResetError  # uvicorn hangs up without an answer
+            if scope["path"].endswith("/content"):
+                told = _changed(told, self.change)
+            for message in told:
+                await send(message)
+
+        config = uvicorn.Config(faulty, log_level="critical", lifespan="on")
+        self._server = uvicorn.Server(config)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        run = lambda: self._server.run(sockets=[self._socket])  # noqa: E731
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.set()
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._socket.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    def calls(self, method: str, end: str) -> int:
+        """Return how many requests of a method had a path with such an end."""
+        return sum(m == method and p.endswith(end) for m, p in self.requests)
+
+    def _said(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        text = body["messages"][-1]["content"]
+        self.bodies.append(body)
+        said = self.answer(text)
+        if not isinstance(said, str):
+            return said
+        self.bought[text] += 1
+        message = {"role": "assistant", "content": said}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        used = {"prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15}
+        answer = {"id": "x", "object": "chat.completion", "model": body["model"]}
+        return 200, {**answer, "choices": [choice], "usage": used}
+
+    async def _line(self, _: str, raw: bytes) -> tuple[int, bytes]:
+        while not self.gate.is_set():  # noqa: ASYNC110 - a test's thread opens it
+            await asyncio.sleep(0.01)
+        status, answer = self._said(json.loads(raw))
+        return status, json.dumps(answer).encode()
+
+    async def _chat(self, request: Request) -> Response:
+        body = await request.json()
+        status, answer = self._said(body)
+        self.live.append(body["messages"][-1]["content"])
+        return Response(json.dumps(answer), status, media_type="application/json")
+
+
+def _changed(told: list[Any], change: Callable[[bytes], bytes]) -> list[Any]:
+    """Return an answer with another body."""
+    start = told[0]
+    content = change(b"".join(each.get("body", b"") for each in told[1:]))
+    kept = [(n, v) for n, v in start["headers"] if n.lower() != b"content-length"]
+    start = {**start, "headers": [*kept, (b"content-length", b"%d" % len(content))]}
+    return [start, {"type": "http.response.body", "body": content}]

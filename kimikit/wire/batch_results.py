@@ -85,9 +85,9 @@ def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
         if not line.status:
             raise _unasked(call, line)
         if line.status != 200:
-            raise answer.refused(line.status, mend(line.body))
+            raise answer.refused(line.status, line.body)
         answer.begin({})
-        answer.feed(msgspec.json.encode(mend(line.body)))
+        answer.feed(msgspec.json.encode(line.body))
         answer.finish()
         answer.check()
     # How long it took in the host's queue says nothing of the model.

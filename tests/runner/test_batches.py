@@ -36,11 +36,23 @@ def host(tmp_path):
         yield server
 
 
+MADE = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close each session at the end: frames of errors may hold it for a while."""
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
 def session(server, dialect="files", **options):
     made = {"base_url": server.url, "api_key": KEY, "model": "m", "max_retries": 0}
     kimi = Kimi("own", **made, show=False, **options)
     profile = msgspec.structs.replace(kimi.host, batch=DIALECTS[dialect])
     kimi.client.host = profile
+    MADE.append(kimi)
     return kimi
 
 

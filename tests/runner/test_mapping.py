@@ -20,9 +20,21 @@ def host():
         yield server
 
 
+MADE = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close each session at the end: frames of errors may hold it for a while."""
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
 def session(server, **options):
     made = {"base_url": server.base_url, "api_key": "k12345678", "model": "m"}
-    return Kimi(**made, show=False, max_retries=0, **options)
+    MADE.append(Kimi(**made, show=False, max_retries=0, **options))
+    return MADE[-1]
 
 
 def test_answers_come_in_the_order_of_their_prompts(host):

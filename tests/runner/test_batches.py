@@ -336,7 +336,7 @@ def test_stop_returns_what_is_there(host):
     host.gate.clear()
     job = ask(session(host))
     threading.Timer(0.3, _thread.interrupt_main).start()
-    assert job.wait().missing == list(range(6))
+    assert job.wait(timeout_s=30).missing == list(range(6))
     assert not job.done
 
 

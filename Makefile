@@ -32,7 +32,7 @@ help:
 	@echo 'make record     run every notebook on HOST for at most USD, and record it'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
 	@echo 'make lint       ruff, mypy and the import contract'
-	@echo 'make fuzz       feed the parsers of the wire random streams for $(FUZZ_S) s each'
+	@echo 'make fuzz       feed the parsers random streams for $(FUZZ_S) s each, draw 1,000 examples'
 	@echo 'make lock       write locks/ for what pyproject.toml asks for now'
 	@echo 'make lowest     run the tests on the lowest versions that pyproject.toml allows'
 	@echo 'make latest     run the tests on the newest versions of everything'
@@ -106,6 +106,7 @@ fuzz: $(VENV)/dev.stamp
 	for target in tests/wire/fuzz_*.py; do \
 	  $(BIN)/python $$target -max_total_time=$(FUZZ_S) || exit 1; \
 	done
+	$(BIN)/python -m pytest $(XDIST) -m hypothesis --hypothesis-profile=thorough $(PYTEST_FLAGS)
 
 # The pins that a lock has stay as they are; LOCK_FLAGS=--upgrade takes the newest of all.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -27,9 +27,8 @@ Server = tuple[str, str, Path]
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
-# No test may fail because the machine is busy, nor in CI by a draw of its own. Each kind
-# of fault that these tests are known to have found, they find within 50 draws, or the
-# test asks for more itself; `make fuzz` draws 1,000 new ones.
+# No test may fail because the machine is busy, nor in CI by a draw of its own. A test whose
+# faults are rarer than 1 in 50 draws asks for more itself; `make fuzz` draws 1,000 new ones.
 settings.register_profile(
     "any speed",
     deadline=None,

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import warnings
 
 import pytest
 from support.answers import text
@@ -65,7 +66,7 @@ def kimi(request, local_host, tmp_path):
     """A session on the local host, or on one that plays what that host lacks."""
     answer = PLAYED.get(request.param)
     if answer is None:
-        yield Kimi("local", max_tokens=8, temperature=0)
+        yield Kimi("local", max_tokens=16, temperature=0)
         return
     host = "moonshot" if "balance" in request.param else None
     with FaultServer() as server:
@@ -82,7 +83,9 @@ def test_the_example_runs(name, kimi, tmp_path, monkeypatch):
     (tmp_path / "morning.mp3").write_bytes(b"ID3 sound")
     test, said = EXAMPLES[name], []
     test.globs = {**test.globs, "kimi": kimi, "client": kimi.client}
-    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as in a project that makes warnings errors
+        result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
     assert result.failed == 0, "".join(said)
     assert result.attempted == len(test.examples)
 

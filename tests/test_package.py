@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+import warnings
 from collections import defaultdict
 from importlib import metadata
 from itertools import product
@@ -355,6 +356,7 @@ def test_the_eight_lines_run(local_host):
     (code,) = blocks("python")
     assert len([line for line in code.splitlines() if line]) == 8
     names = {}
+    warnings.simplefilter("error")  # as in a project that makes warnings errors
     exec(code.replace("Kimi()", "Kimi(max_tokens=24)"), names)
     assert names["reply"].text
     assert len(names["sweep"].replies) == 24

@@ -91,8 +91,54 @@ def host():
         yield server
 
 
-def test_chats_and_sweeps_leave_nothing_open(host, tmp_path):
-    done = run(CHATS, host.url, KIMIKIT_LEDGER=str(tmp_path / "ledger.db"))
+LIBRARIES = """
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot, pandas, scipy.stats, jsonschema, IPython.display
+"""
+VERBS = """
+import gc, sys
+import matplotlib
+matplotlib.use("Agg")
+from kimikit import Kimi, few_shot, tool, vote
+from kimikit.prompting import brief, map_reduce
+
+@tool
+def add(a: int, b: int) -> int:
+    "Add two numbers."
+    return a + b
+
+kimi = Kimi(base_url=sys.argv[1], api_key="sk-none", model="m", show=False)
+kimi.set_price(input=1, output=2)
+reply = kimi.chat("Hello")
+found = kimi.sweep("Hello", temperature=[0, 1], system=["a", "b"], repeats=2)
+made = kimi.run("Hello", [add])
+with kimi.budget(usd=1) as budget, kimi.stream("Hello") as stream:
+    assert [*stream]
+shown = [reply, found, made, kimi.ledger, kimi.ledger.calls(), budget, kimi.meter()]
+shown += [kimi.race("Hello", hosts={"one": {}, "two": {"temperature": 1}})]
+shown += [kimi.map(["Hello", "Bye"]), vote(kimi.client, "Hello", 2)]
+shown += [map_reduce(kimi.client, ["Hello"], "What?"), brief(["Hello"], "What?")]
+talk = kimi.conversation("Be brief.")
+talk.say("Hello")
+for one in shown + [talk]:
+    assert repr(one)
+    if hasattr(one, "_repr_html_"):
+        one._repr_html_()
+found.plot(), made.timeline(), kimi.ledger.plot()
+found.to_pandas(), kimi.ledger.to_pandas()
+kimi.chat(few_shot([("one", "1")], "two"))
+kimi.close()
+del kimi, talk, shown, one, found, made, reply, stream, budget
+gc.collect()
+"""
+
+
+def test_all_verbs_go_on_and_leave_nothing_open(host, tmp_path):
+    """In a process of its own, where each library is imported for the first time."""
+    done = run(VERBS, host.url, KIMIKIT_LEDGER=str(tmp_path / "ledger.db"))
+    if done.returncode and run(LIBRARIES).returncode:
+        pytest.skip("libraries of this version warn of each other when imported")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def take_in(db: sqlite3.Connection, ledger: Path) -> None:
     """
     for path in sorted(ledger.parent.glob(f"{_literal(ledger.name)}.pending-*")):
         with contextlib.suppress(sqlite3.Error, OSError):
+            if not _is_own(path):
+                continue
             with contextlib.closing(sqlite3.connect(path)) as other:
                 (version,) = other.execute("PRAGMA user_version").fetchone()
                 if version != len(MIGRATIONS):
@@ -38,6 +41,12 @@ def take_in(db: sqlite3.Connection, ledger: Path) -> None:
                 with transaction(db):
                     _copy(other, db)
             path.unlink(missing_ok=True)
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether this user wrote a file: in a shared folder anybody may leave one."""
+    now = path.lstat()
+    return stat.S_ISREG(now.st_mode) and now.st_uid == getattr(os, "getuid", int)()
 
 
 def _literal(name: str) -> str:

@@ -49,6 +49,8 @@ _THINK_S = 0.3
 _MOST_BYTES = 2**20
 _MOST_FILLED = 8 * 2**20
 """Characters that the holes of one turn may be filled with."""
+_KEYS = re.compile(r"[\n=,\[\]{}]")
+_MOST_PARTS = 64
 _MAGIC = b"SQLite format 3\0"
 
 _HOST = Host(
@@ -86,6 +88,17 @@ def is_database(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
+def _is_nested(text: str) -> bool:
+    """Tell whether a name has so many parts that tomllib takes long over it."""
+    for piece in _KEYS.split(text):
+        parts = 0
+        for part in piece.split(".") if piece.count(".") > _MOST_PARTS else ():
+            parts = parts + 1 if len(part.split()) == 1 else 0
+            if parts > _MOST_PARTS:
+                return True
+    return False
+
+
 class Script:
     """A script as a source of answers.
 
@@ -111,7 +124,10 @@ class Script:
                 raw = file.read(_MOST_BYTES + 1)
             if len(raw) > _MOST_BYTES:
                 raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-            found = msgspec.convert(tomllib.loads(raw.decode()), _Text)
+            text = raw.decode()
+            if _is_nested(text):
+                raise ValueError("it has a name of too many parts")
+            found = msgspec.convert(tomllib.loads(text), _Text)
         except (OSError, ValueError, RecursionError) as exc:
             raise BadInput(
                 f"{self.name} is neither a recording nor a script: {exc}.",

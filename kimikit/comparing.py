@@ -46,8 +46,10 @@ class Comparing(Session):
         progress: bool | Callable[[sweeps.Progress], None] = True,
         fresh: bool = False,
         order_seed: int | None = None,
+        via: Literal["live", "batch"] = "live",
+        poll_s: float | None = None,
         **grid: Unpack[GridParams],
-    ) -> sweeps.Sweep:
+    ) -> Any:
         """Ask at every point of a grid, several times, and measure how answers differ.
 
         Any parameter given a list is an axis, ``host`` too.
@@ -72,10 +74,15 @@ class Comparing(Session):
             progress: One line of progress, or a function that is given it.
             fresh: Start a named sweep over.
             order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+            via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a
+                lower price. It returns a ``Job`` at once.
+            poll_s: Seconds between two looks at a batch; 30 to 60 unless
+                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
             **grid: One value, or a list of values, which is an axis.
 
         Returns:
-            The ``Sweep``; a cell shows its table.
+            The ``Sweep``; a cell shows its table. By batch the ``Job``, whose
+            ``wait()`` and ``collect()`` return it.
 
         Example:
             >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
@@ -84,26 +91,34 @@ class Comparing(Session):
         """
         if self._connection.embeds and embed is None:
             embed = self._embed
-        given: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
-        return sweeps.sweep(
-            self._connection.async_client,
-            prompt,
-            repeats=repeats,
-            name=name,
-            max_cost=max_cost,
-            dry_run=dry_run,
-            metrics=metrics,
-            embed=embed,
-            concurrency=concurrency,
-            rpm=rpm,
-            on_fixed=on_fixed,
-            progress=progress,
-            fresh=fresh,
-            order_seed=order_seed,
-            store=self.ledger,
-            estimate=self._bill,
-            **given,
-        )
+        asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
+        given: dict[str, Any] = {
+            "repeats": repeats,
+            "name": name,
+            "max_cost": max_cost,
+            "dry_run": dry_run,
+            "metrics": metrics,
+            "embed": embed,
+            "concurrency": concurrency,
+            "rpm": rpm,
+            "on_fixed": on_fixed,
+            "progress": progress,
+            "fresh": fresh,
+            "order_seed": order_seed,
+            "store": self.ledger,
+            "estimate": self._bill,
+        }
+        client_for, batches = self._connection.async_client, self._way()
+        if _by_batch(via) and not dry_run:
+            from kimikit.sweeps.by_batch import batch_sweep
+
+            return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
+        if isinstance(name, str) and name:
+            from kimikit.runner.cache import prefix_of
+            from kimikit.runner.jobs import catch_up
+
+            catch_up(batches, prefix_of("sweep", name))
+        return sweeps.sweep(client_for, prompt, **given, **asked)
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
         """Price one call as it will be sent, the defaults of this object included."""
@@ -191,10 +206,8 @@ class Comparing(Session):
         if "tools" in params:
             params["tools"] = offered(params["tools"])
         asked, batches = (prompts, template, dict(params)), self._way()
-        if via == "batch":
+        if _by_batch(via):
             return mapping.batch_prompts(how, batches, *asked, poll_s)
-        if via != "live":
-            raise BadInput(f"via is {via!r}.", "Give 'live' or 'batch'.")
         return mapping.map_prompts(how, *asked, batches)
 
     def _way(self) -> Way:
@@ -318,3 +331,14 @@ class Comparing(Session):
             progress=progress,
             **params,
         )
+
+
+def _by_batch(via: object) -> bool:
+    """Return whether work goes by a batch.
+
+    Raises:
+        BadInput: If ``via=`` is no way.
+    """
+    if via not in ("live", "batch"):
+        raise BadInput(f"via is {via!r}.", "Give 'live' or 'batch'.")
+    return via == "batch"

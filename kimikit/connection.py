@@ -142,9 +142,9 @@ class Connection:
         found: Budgets = self._options["observers"][0]
         return found
 
-    def client_of(self, name: str) -> Client:
+    def client_of(self, name: str | None) -> Client:
         """Return a client of this or of another host, for what waits on it."""
-        if name == self.host.name:
+        if name is None or name == self.host.name:
             return self.client
         if name not in self._others:
             profile, key = hosts.resolve(name), None

@@ -231,11 +231,11 @@ class JobStore:
         return {key for (key,) in rows}
 
     def jobs(self, id: str | None = None, prefix: str | None = None) -> list[JobRow]:
-        """Return jobs, the newest first; that of an id, or those of a prefix."""
+        """Return jobs, the newest first; that of an id, or those under a prefix."""
         rows = self._read(
             f"select {_columns(JobRow)} from jobs where (? is null or id = ?) and "
-            "(? is null or prefix = ?) order by created desc",
-            id, id, prefix, prefix,
+            "(? is null or prefix between ? and ? || ?) order by created desc",
+            id, id, prefix, prefix, prefix, "\U0010ffff",
         )  # fmt: skip
         return [JobRow(*row) for row in rows]
 

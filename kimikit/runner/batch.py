@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from kimikit.money.budget import Budget, Budgets
 from kimikit.money.jobs import JobRow, LineRow, ShardRow, new_id, this_process
 from kimikit.money.ledger import Ledger
 from kimikit.money.store import pico
+from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.live import IN_A_BATCH, LONGEST_WAIT_S, TRIES, Runner, Stopped
 from kimikit.runner.requests import Request
 from kimikit.types import Call, Reply, Watch
@@ -37,16 +38,28 @@ LEASE_S = 1200.0
 _HOURS = re.compile(r"(\d{1,4})h")
 
 
+Failures = Mapping[str, str]
+"""Why requests failed in a batch, by their keys."""
+
+
 class Planner(Runner):
     """Asks nothing: it answers from the cache and keeps what else was to be asked.
+
+    Args:
+        client_for: As for ``Runner``, as are the options.
+        failures: Why requests failed in a batch, by their keys; those are not planned.
 
     Attributes:
         planned: The requests that have no answer yet.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self, client_for: ClientFor, *, failures: Failures | None = None, **options: Any
+    ) -> None:
+        super().__init__(client_for, **options)
         self.planned: list[Request] = []
+        self._seen: set[str] = set()
+        self._failures = failures or {}
 
     async def ask(
         self,
@@ -58,23 +71,34 @@ class Planner(Runner):
         if (paid := self.cache.get(request.key)) is not None:
             self.reused += 1
             return paid
-        if request.key in self.cache.claimed:
-            self.notes[IN_A_BATCH] += 1
-        else:
-            self.planned.append(request)
+        if request.key in self._failures:
+            raise failure(self._failures[request.key])
+        if request.key not in self._seen:  # a sweep may come to a cell twice
+            if request.key in self.cache.claimed:
+                self.notes[IN_A_BATCH] += 1
+            else:
+                self.planned.append(request)
+        self._seen.add(request.key)
         raise Stopped
+
+
+def failure(said: str) -> KimiError:
+    """Return the error of a request that failed in a batch."""
+    remedy = "Ask again by the same name: only what is missing is bought."
+    what = said.removesuffix(remedy).strip() or "It failed in its batch."
+    return errors.StatusError(what, remedy)
 
 
 class Way(NamedTuple):
     """How batches are asked and paid for.
 
     Attributes:
-        client: Makes the client, of a host by its name.
+        client: Makes the client of a host by its name, of the default one by none.
         ledger: Where rows and jobs are written.
         budgets: The limits in force.
     """
 
-    client: Callable[[str], Client]
+    client: Callable[[str | None], Client]
     ledger: Ledger
     budgets: Budgets | None = None
 

@@ -11,13 +11,13 @@ from typing import Any, Generic, TypeVar
 
 from kimikit import errors, html
 from kimikit.bars import progress_bar
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import BadInput
 from kimikit.footer import STAND_IN
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
 from kimikit.money.store import dollars
-from kimikit.runner.batch import Way
+from kimikit.runner.batch import Way, failure
 from kimikit.runner.batch_looks import look
 from kimikit.runner.results import Item, Results
 from kimikit.shown import Renderable, Table
@@ -295,10 +295,3 @@ def stored_results(way: Way, rows: Sequence[JobRow]) -> Results:
     shown = [{"prompt": prompt} for prompt in prompts]
     stand_in = rows[0].host == "local"
     return Results(items, prompts, shown, name=rows[0].name, stand_in=stand_in)
-
-
-def failure(said: str) -> KimiError:
-    """Return the error of a request that failed in a batch."""
-    remedy = "Ask again by the same name: only what is missing is bought."
-    what = said.removesuffix(remedy).strip() or "It failed in its batch."
-    return errors.StatusError(what, remedy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from collections.abc import Mapping as Abc
 from decimal import Decimal
 from functools import partial
 from typing import Any, cast
@@ -21,7 +20,7 @@ from kimikit.runner.cache import RequestCache, prefix_of
 from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
-from kimikit.runner.jobs import Job, catch_up, failure, failures, seconds
+from kimikit.runner.jobs import Job, catch_up, failures, seconds
 from kimikit.runner.limits import AT_ONCE
 from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
 from kimikit.runner.many import run_jobs
@@ -35,11 +34,6 @@ REFUSALS = 3
 """Refused prompts, with none answered, from which on the fault is no prompt's own."""
 
 OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
-
-Failures = Abc[str, str]
-"""Why requests failed in a batch, by their keys."""
-
-_NO_FAILURES: Failures = {}
 
 Ask = Callable[..., Reply]
 """``ask(client, prompt, **params)``: asks in several steps, by a client that blocks."""
@@ -156,16 +150,14 @@ def batch_prompts(
         rows = [JobRow.nothing("map", name, prefix, how.client.host)]
 
     def finish() -> Results:
-        done = _work(
-            msgspec.structs.replace(how, max_cost=None), Planner, prompts, params
-        )
-        return done.found(failures(way, rows))
+        known = partial(Planner, failures=failures(way, rows))
+        return _work(how, known, prompts, params).found()
 
     return Job(way, rows, finish, poll_s=pause_s, held=held)
 
 
 def _work(
-    how: Mapping, kind: type[Runner], prompts: Prompts, params: dict[str, Any]
+    how: Mapping, kind: Callable[..., Runner], prompts: Prompts, params: dict[str, Any]
 ) -> _Work:
     """Ask prompts by a runner of a kind; return what came of it."""
     runner = kind(
@@ -219,7 +211,6 @@ class _Work:
         self.prompts, self.params = prompts, params
         self.items: list[Item] = [None] * len(prompts.asked)
         self.done = self._refused = 0
-        self._keys: list[str] = []
         self._answered = False
 
     def run(self) -> None:
@@ -234,7 +225,6 @@ class _Work:
             run_jobs(self.runner, jobs, concurrency=at_once, progress=label_shown)
             return
         requests = self._requests()
-        self._keys = [request.key for request in requests]
         silent = not self.how.progress
         total = len(self.items)
         with progress_bar(total=total, desc=label, disable=silent) as bar:
@@ -297,6 +287,8 @@ class _Work:
 
     def _of_all(self, error: KimiError) -> bool:
         """Whether every other prompt would meet this too."""
+        if isinstance(self.runner, Planner):
+            return isinstance(error, BadInput)  # what failed has failed already
         if isinstance(error, FATAL):
             return True
         if self._answered or isinstance(error, OF_THE_PROMPT):
@@ -321,11 +313,8 @@ class _Work:
         self.items[place] = reply
         self._answered = True
 
-    def found(self, failures: Failures = _NO_FAILURES) -> Results:
-        """Return what came; what failed in a batch is told by the requests' keys."""
-        for place, key in enumerate(self._keys):
-            if self.items[place] is None and key in failures:
-                self.items[place] = failure(failures[key])
+    def found(self) -> Results:
+        """Return what came."""
         host, notes = self.client.host, self.runner.notes
         return Results(
             self.items,

@@ -23,6 +23,7 @@ from kimikit.types import AnswerStore
 from kimikit.wire.hosts import model_facts
 
 if TYPE_CHECKING:
+    from kimikit.runner import Runner
     from kimikit.runner.costs import Estimate
     from kimikit.runner.endpoint import ClientFor
     from kimikit.sweeps.asking import Asking
@@ -87,35 +88,75 @@ def sweep(
     """
     # asyncio is not for every import of kimikit to pay.
     from kimikit.runner import Runner
+
+    given = {
+        "repeats": repeats,
+        "concurrency": concurrency,
+        "rpm": rpm,
+        "name": name,
+        "on_fixed": on_fixed,
+        "max_cost": max_cost,
+        "dry_run": dry_run,
+        "progress": progress,
+        "fresh": fresh,
+        "metrics": metrics,
+        "embed": embed,
+        "order_seed": order_seed,
+        "store": store,
+        "estimate": estimate,
+    }
+    return ask_grid(Runner, make_client, prompt, given, grid)[0]
+
+
+def ask_grid(
+    kind: Callable[..., Runner],
+    make_client: ClientFor,
+    prompt: Any,
+    given: Mapping[str, Any],
+    grid: Mapping[str, Any],
+) -> tuple[Sweep, Runner]:
+    """Ask a grid by a runner of a kind; return what came, and the runner.
+
+    Args:
+        kind: Makes the runner.
+        make_client: As for ``sweep``.
+        prompt: As for ``sweep``.
+        given: The other options of ``sweep``, each of them.
+        grid: As for ``sweep``.
+    """
     from kimikit.sweeps.asking import PINNED, Asking
     from kimikit.sweeps.cache import SweepCache
     from kimikit.sweeps.points import check_limit
 
-    asked = make_grid(prompt, repeats, grid)
-    _check_options(on_fixed, concurrency, order_seed, rpm)
-    _check_functions(progress, embed, metrics, asked)
-    cache = SweepCache(store, name, asked.fingerprint(), fresh=fresh)
-    runner = Runner(
+    rpm, metrics, dry_run = given["rpm"], given["metrics"], given["dry_run"]
+    asked = make_grid(prompt, given["repeats"], grid)
+    _check_options(given["on_fixed"], given["concurrency"], given["order_seed"], rpm)
+    _check_functions(given["progress"], given["embed"], metrics, asked)
+    fingerprint, fresh = asked.fingerprint(), given["fresh"]
+    cache = SweepCache(given["store"], given["name"], fingerprint, fresh=fresh)
+    runner = kind(
         make_client,
         cache=cache,
-        concurrency=concurrency,
+        concurrency=given["concurrency"],
         rpm=rpm,
-        max_cost=_dollars(max_cost),
+        max_cost=_dollars(given["max_cost"]),
         # Where nothing is swept that hosts pin, the wait for the first would be lost.
         probe=not PINNED.isdisjoint(asked.axes),
         hold_upstream=True,
     )
-    seed = secrets.randbits(32) if order_seed is None else order_seed
-    asking = Asking(runner, cache, asked, seed, metrics, omit=on_fixed == "omit")
-    plan = asking.prepare(estimate=estimate, rpm=rpm)
+    seed, omit = given["order_seed"], given["on_fixed"] == "omit"
+    seed = secrets.randbits(32) if seed is None else seed
+    asking = Asking(runner, cache, asked, seed, metrics, omit=omit)
+    plan = asking.prepare(estimate=given["estimate"], rpm=rpm)
     if not dry_run:
         check_limit(plan, runner.costs.usd)
-        _run(asking, progress=progress)
+        _run(asking, progress=given["progress"])
     reason = "dry_run" if dry_run else runner.stop_reason
+    embed = given["embed"]
     found = _found(asking, stop_reason=reason, metrics=metrics, embed=embed)
     if runner.error is not None:
         raise _with_what_was_finished(runner.error, found)
-    return found
+    return found, runner
 
 
 def _with_what_was_finished(error: BaseException, found: Sweep) -> BaseException:
@@ -229,6 +270,7 @@ def _found(
         metrics=dict(metrics or {}),
         embed=embed,
     )
+    found.__dict__["requests"] = asking.requests
     if asking.judge is not None:
         found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +14,7 @@ from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import SweepData
-from kimikit.sweeps.values import Embed, Outcome
+from kimikit.sweeps.values import Embed, Metric, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
     from kimikit.sweeps.power import PowerPlan
@@ -205,6 +207,56 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         sweep = msgspec.structs.replace(sweep, embed=embed)
         sweep.__dict__["scores"] = scores
         return sweep
+
+    def to_batch_file(self, path: str | os.PathLike[str]) -> Path:
+        """Write all that the sweep asks as a file for ``vllm run-batch`` and others.
+
+        Args:
+            path: The file; an existing one is replaced. Its answers, in a file too,
+                make a sweep again by ``Sweep.from_batch_file(path, answers)``.
+
+        Raises:
+            BadInput: If the sweep was loaded: what it asked is not part of it then.
+
+        Example:
+            >>> plan = kimi.sweep("Name a colour.", temperature=[0, 1], dry_run=True)
+            >>> plan.to_batch_file("requests.jsonl").read_text().count("custom_id")
+            10
+        """
+        from kimikit.sweeps.batch_files import write_requests
+
+        requests = self.__dict__.get("requests")
+        if requests is None:
+            raise BadInput(
+                "A sweep that was loaded does not know its requests any more.",
+                "Plan it again: kimi.sweep(..., dry_run=True).to_batch_file(path).",
+            )
+        return write_requests(path, requests())
+
+    @classmethod
+    def from_batch_file(
+        cls,
+        requests: str | os.PathLike[str],
+        answers: str | os.PathLike[str],
+        *,
+        metrics: Mapping[str, Metric] | None = None,
+        embed: Embed | None = None,
+    ) -> Sweep:
+        """Return the sweep of a batch that was run elsewhere.
+
+        Args:
+            requests: What was asked, as ``to_batch_file`` writes it.
+            answers: What came of it: the output of ``vllm run-batch``, or of a host.
+            metrics: Judgements of one answer.
+            embed: From texts to vectors, for figures of meaning.
+
+        Raises:
+            BadInput: If a file cannot be read, or they do not belong together.
+        """
+        from kimikit.sweeps.batch_files import read_sweep
+
+        found = read_sweep(requests, answers)
+        return cls(**found, metrics=dict(metrics or {}), embed=embed)
 
     def __reduce__(self) -> Any:
         """Travel as its values; functions that cannot are left out, scores stay."""

@@ -1,0 +1,175 @@
+"""Sweeps as files for engines without a server, such as ``vllm run-batch``."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kimikit.errors import BadInput, KimiError
+from kimikit.plain import as_json
+from kimikit.sweeps.grid import label
+from kimikit.sweeps.values import Trial
+from kimikit.types import Call, Host
+from kimikit.wire.batch_results import Line, as_object, line_of, read_reply
+from kimikit.wire.batches import encode_line
+from kimikit.wire.coerce import as_dict, as_str
+
+OFFLINE = Host(name="offline", title="the offline engine", base_url="")
+"""What answered, as no host did."""
+
+_NOT_AN_AXIS = ("messages", "stream", "stream_options")
+_SHOWN = 3
+"""Ids that an error names."""
+
+
+def write_requests(
+    path: str | os.PathLike[str], requests: Iterable[tuple[str, Mapping[str, Any]]]
+) -> Path:
+    """Write requests as lines that OpenAI's batches and ``vllm run-batch`` take.
+
+    Args:
+        path: The file; an existing one is replaced.
+        requests: Ids, each once, and bodies.
+
+    Raises:
+        BadInput: If the file cannot be written.
+    """
+    target = Path(path).expanduser()
+    try:
+        with target.open("wb") as file:
+            for name, body in requests:
+                file.write(encode_line(name, body))
+    except OSError as exc:
+        raise BadInput(
+            f"The file {target} cannot be written: {exc}.", "Give another path."
+        ) from exc
+    return target
+
+
+def read_sweep(
+    requests: str | os.PathLike[str], answers: str | os.PathLike[str]
+) -> dict[str, Any]:
+    """Return what a ``Sweep`` is made of, from the files of its batch.
+
+    What differs between requests is an axis; equal requests are repeats.
+
+    Raises:
+        BadInput: If a file cannot be read, or they do not belong together.
+    """
+    asked = dict(_requests(Path(requests).expanduser()))
+    found = {line.custom_id: line for line in reversed(_answers(answers))}
+    strangers = [name for name in found if name not in asked]
+    if not asked or len(strangers) == len(found):
+        raise BadInput(
+            f"{Path(answers).name} answers none of the {len(asked)} requests in "
+            f"{Path(requests).name}.",
+            "Give the file that was asked, and the one that came of it.",
+        )
+    values = {name: _values(body) for name, body in asked.items()}
+    names = dict.fromkeys(key for each in values.values() for key in each)
+    kinds: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for each in values.values():
+        for name in names:
+            kinds[name].setdefault(as_json(each.get(name)), each.get(name))
+    shown = {name: _labels(name, some) for name, some in kinds.items()}
+    axes = {name: tuple(some.values()) for name, some in shown.items() if len(some) > 1}
+    fixed = {
+        name: next(iter(some.values()))
+        for name, some in shown.items()
+        if len(some) == 1
+    }
+    trials, seen = [], Counter[str]()
+    for name, each in values.items():
+        params = {key: shown[key][as_json(each.get(key))] for key in names}
+        point = as_json(params)
+        trials.append(_trial(name, asked[name], found.get(name), params, seen[point]))
+        seen[point] += 1
+    missing = [name for name in asked if name not in found]
+    notes = [_note(missing, "without an answer"), _note(strangers, "not asked here")]
+    return {
+        "trials": tuple(trials),
+        "axes": axes,
+        "fixed": fixed,
+        "repeats": max(seen.values()),
+        "notes": tuple(filter(None, notes)),
+    }
+
+
+def _note(names: list[str], what: str) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}" if names else ""
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise BadInput(f"{path} cannot be read: {exc}.", "Give its path.") from exc
+    return [as_object(line) for line in content.split(b"\n") if line.strip()]
+
+
+def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    seen = set[str]()
+    for number, entry in enumerate(_lines(path), 1):
+        name, body = as_str(entry.get("custom_id")), as_dict(entry.get("body"))
+        if not name or not isinstance(body.get("messages"), list) or name in seen:
+            raise BadInput(
+                f"Line {number} of {path.name} is no request, or its custom_id comes "
+                "twice.",
+                "Give the file that sweep.to_batch_file() wrote.",
+            )
+        seen.add(name)
+        yield name, body
+
+
+def _answers(path: str | os.PathLike[str]) -> list[Line]:
+    lines = map(line_of, _lines(Path(path).expanduser()))
+    return [line for line in lines if line is not None]
+
+
+def _values(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request asks, by the names that a sweep has for it."""
+    messages = body["messages"]
+    alone = len(messages) == 1 and isinstance(messages[0], dict)
+    text = messages[0].get("content") if alone else None
+    params = {n: v for n, v in body.items() if n not in _NOT_AN_AXIS}
+    return {"prompt": text if isinstance(text, str) else messages, **params}
+
+
+def _labels(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a label for each value; two that look alike are numbered."""
+    labels: dict[str, Any] = {}
+    for key, value in values.items():
+        made = label(name, value)
+        while made in labels.values():
+            made = f"{made} #{len(labels)}"
+        labels[key] = made
+    return labels
+
+
+def _trial(
+    name: str,
+    body: Mapping[str, Any],
+    line: Line | None,
+    params: dict[str, Any],
+    repeat: int,
+) -> Trial:
+    if line is None:
+        return Trial(params=params, repeat=repeat, error="It has no answer.")
+    call = Call(
+        id=name,
+        endpoint="chat",
+        host=OFFLINE,
+        model=str(body.get("model", "")),
+        body=dict(body),
+        created=0.0,
+    )
+    try:
+        reply = read_reply(call, line, None)
+    except KimiError as exc:
+        error = f"{type(exc).__name__}: {exc.what}"
+        return Trial(params=params, repeat=repeat, error=error)
+    return Trial(params=params, repeat=repeat, reply=reply)

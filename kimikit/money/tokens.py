@@ -212,8 +212,7 @@ def count_chat(
 def encoder(fetch: Callable[[str], bytes] | None = None) -> Encode | None:
     """Return Kimi K2's tokenizer as a function, ``None`` where it cannot be had."""
     named = os.environ.get("KIMIKIT_TOKENIZER")
-    folder = os.environ.get("KIMIKIT_CACHE") or platformdirs.user_cache_path("kimikit")
-    path = Path(named).expanduser() if named else Path(folder) / "kimi-k2.tiktoken"
+    path = _place(*map(os.environ.get, _WHERE))
     try:
         import tiktoken  # noqa: F401
     except ImportError as exc:
@@ -223,6 +222,18 @@ def encoder(fetch: Callable[[str], bytes] | None = None) -> Encode | None:
     if named or path.is_file() or (fetch is not None and _fetched(path, fetch)):
         return _load(path)
     return None
+
+
+_WHERE = "KIMIKIT_TOKENIZER", "KIMIKIT_CACHE", "XDG_CACHE_HOME", "HOME"
+"""What of the environment says where the tokenizer is."""
+
+
+@cache
+def _place(named: str | None, folder: str | None, *_: str | None) -> Path:
+    """Return the tokenizer's file; each call of a sweep asks for it."""
+    if named:
+        return Path(named).expanduser()
+    return Path(folder or platformdirs.user_cache_path("kimikit")) / "kimi-k2.tiktoken"
 
 
 _TRIED: set[Path] = set()

@@ -49,7 +49,8 @@ class Tries(Bodies):
 
     async def _sent(self, request: Any, answer: Answer) -> Any:
         """Send a request once; return the open response of a success."""
-        answer.begin({})
+        if answer.tries:
+            answer.begin({})  # nothing of what came before is an answer
         for _ in range(REDIRECTS):
             response = await self._named(self._send(request), answer)
             answer.begin(response.headers, response.extensions.get(REPLAYED))

@@ -1,9 +1,15 @@
 """Measure a sweep beside its peers: wall time, CPU, summary and memory.
 
 Run: ``python tests/bench/setup.py`` once, then ``python tests/bench/bench_sweep.py
-[--reps 5] [--peers FOLDER]``; prints Markdown tables. One server in a process of its
-own answers all; every contender runs in a process of its own, in turn, and the median
-of its runs counts. Peers that are not installed are left out.
+[--reps 5] [--peers FOLDER] [--old FOLDER] [--realtime] [--wait 0.25]``; prints Markdown
+tables. One server in a process of its own answers all; every contender runs in a
+process of its own, in turn, and the median of its runs counts. Peers that are not
+installed are left out.
+
+Ours is what a user calls: ``kimi.sweep`` with its ledger and a budget. ``--old`` is the
+checkout of another version, measured beside it. Where others use the machine,
+``--realtime`` (Linux, as root) lets the measured processes go first; the processor is
+then still slower than alone, so the time to answer may be stretched by ``--wait``.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -92,7 +99,9 @@ class Server(asyncio.Protocol):
             loop.call_later(WAIT_S, self.transport.write, STREAM if streamed else WHOLE)
 
 
-async def serve() -> None:
+async def serve(wait_s: float) -> None:
+    global WAIT_S
+    WAIT_S = wait_s
     server = await asyncio.get_running_loop().create_server(
         Server, "127.0.0.1", 0, backlog=1024
     )
@@ -168,26 +177,30 @@ async def litellm(url: str, calls: int, at_once: int, *, stream: bool) -> None:
 
 
 def kimikit(url: str, calls: int, at_once: int, *, stream: bool) -> None:
-    """Run a sweep: probe, runner, clients, trials and all."""
-    from kimikit.sweeps import sweep
-    from kimikit.types import Host
-    from kimikit.wire.client import AsyncClient
+    """Run a sweep as a user does: with the ledger and a budget."""
+    from kimikit import Kimi
 
-    host = Host(name="bench", base_url=url, model="m")
-    found = sweep(
-        lambda _: AsyncClient(host, api_key="x"),
-        "Name a colour.",
-        repeats=calls,
-        concurrency=at_once,
-        stream=stream,
-        progress=False,
-    )
-    assert len(found.replies) == calls
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Path(folder) / "ledger.sqlite3"
+        kimi = Kimi(base_url=url, api_key="x", model="m", ledger=ledger, show=False)
+        with kimi.budget(usd=1000, allow_unpriced=True):
+            found = kimi.sweep(
+                "Name a colour.",
+                repeats=calls,
+                concurrency=at_once,
+                stream=stream,
+                max_tokens=600,
+                progress=False,
+            )
+        assert len(found.replies) == kimi.ledger.total().calls == calls
+        kimi.ledger.close()
 
 
+OLD = "kimikit, old"
 CONTENDERS: dict[str, tuple[str, Any]] = {
     "raw asyncio": ("", raw),
     "kimikit": ("", kimikit),
+    OLD: ("", kimikit),
     "OpenAI SDK, async": ("sdk", openai),
     "litellm, async": ("litellm", litellm),
 }
@@ -253,24 +266,59 @@ def memory() -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def child(*words: str, python: str = sys.executable) -> str:
+def cells(count: int) -> None:
+    """Print microseconds of CPU and bytes per cell, at a client that answers at once."""
+    from kimikit.sweeps import sweep
+    from kimikit.types import Reply, Usage
+
+    reply = Reply(text="blue", host="fake", model="m", usage=Usage(10, 5))
+
+    class AtOnce:
+        host = None
+
+        async def chat(self, messages: Any, **params: Any) -> Any:
+            return reply
+
+        async def close(self) -> None:
+            pass
+
+    client, before = AtOnce(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    found = sweep(lambda _: client, "q", repeats=count // 100, concurrency=16,
+                  top_k=list(range(100)), progress=False)  # fmt: skip
+    spent = (time.process_time() - start) / count
+    assert len(found.replies) == count
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{spent * 1e6:.0f} | {grown * 1024 / count:,.0f}")
+
+
+def child(*words: str, python: str = sys.executable, root: Path | None = None) -> str:
     """Run this file with ``words`` and return what it prints."""
     env = dict(os.environ, LITELLM_LOCAL_MODEL_COST_MAP="True")
+    command = [*FIRST, python, __file__, *words]
+    command += ["--root", str(root)] if root else []
     done = subprocess.run(
-        [python, __file__, *words], capture_output=True, text=True, check=True, env=env
+        command, stdout=subprocess.PIPE, text=True, check=True, env=env
     )
     return done.stdout.strip()
 
 
-def compare(reps: int, peers: Path) -> None:
+FIRST: list[str] = []
+"""What every measured process is started with, to go before all others."""
+
+
+def compare(given: argparse.Namespace) -> None:
     """Print the table of contenders."""
+    reps, peers, wait = given.reps, given.peers, str(given.wait)
     server = subprocess.Popen(
-        [sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True
+        [*FIRST, sys.executable, __file__, "serve", "--wait", wait],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert server.stdout is not None
     url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
     found = {n: interpreter(where, peers) for n, (where, _) in CONTENDERS.items()}
-    present = [name for name, run in found.items() if run]
+    present = [n for n, run in found.items() if run and (n != OLD or given.old)]
     print(
         "| load | contender | wall s | x floor | CPU ms a call |\n|---|---|--:|--:|--:|"
     )
@@ -279,10 +327,12 @@ def compare(reps: int, peers: Path) -> None:
             runs: dict[str, list[dict[str, float]]] = {name: [] for name in present}
             for _ in range(reps):
                 for name in present:
-                    printed = child("one", name, load, url, python=found[name])
+                    root = given.old if name == OLD else None
+                    words = "one", name, load, url
+                    printed = child(*words, python=found[name], root=root)
                     runs[name].append(json.loads(printed.splitlines()[-1]))
             wall = {n: statistics.median(r["wall"] for r in runs[n]) for n in present}
-            floor = wall["raw asyncio"] if stream else calls / at_once * WAIT_S
+            floor = wall["raw asyncio"] if stream else calls / at_once * given.wait
             for name in present:
                 cpu = statistics.median(r["cpu"] for r in runs[name]) / calls * 1000
                 figures = f"{wall[name]:.2f} | {wall[name] / floor:.2f} | {cpu:.2f}"
@@ -298,17 +348,34 @@ def main() -> None:
     parser.add_argument("what", nargs="*")
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--peers", type=Path, default=FOLDER)
+    parser.add_argument("--old", type=Path)
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--wait", type=float, default=WAIT_S)
     given = parser.parse_args()
+    if given.root:
+        sys.path.insert(0, str(given.root))
+    if given.realtime:
+        FIRST[:] = ["chrt", "-f", "1"]
     if given.what == ["serve"]:
-        asyncio.run(serve())
+        asyncio.run(serve(given.wait))
     elif given.what[:1] == ["one"]:
         one(*given.what[1:])
+    elif given.what[:1] == ["cells"]:
+        cells(int(given.what[1]))
     elif given.what == ["summary"]:
         summary()
     elif given.what == ["memory"]:
         memory()
     else:
-        compare(given.reps, given.peers)
+        compare(given)
+        print("\n| cells | version | CPU us per cell | bytes per cell |")
+        print("|--:|---|--:|--:|")
+        roots = {"kimikit": None, **({OLD: given.old} if given.old else {})}
+        for count in (1_000, 10_000, 200_000):
+            for name, root in roots.items():
+                row = child("cells", str(count), root=root)
+                print(f"| {count:,} | {name} | {row} |")
         print("\n| points x answers | summary s | verdict s |\n|---|--:|--:|")
         print(child("summary"))
         print(f"\nPeak memory of 10,000 cells: {child('memory')} MB")

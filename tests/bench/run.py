@@ -63,10 +63,14 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Run the named parts (words of their titles), or all; keep the other tables."""
+    """Run the named parts (words of their titles), or all; keep the other tables.
+
+    Options, such as ``--old=FOLDER --realtime`` of the sweeps, go to the named parts.
+    """
     readme = HERE / "README.md"
     sections = known(readme)
-    words = [word.lower() for word in sys.argv[1:]]
+    words = [word.lower() for word in sys.argv[1:] if not word.startswith("--")]
+    options = [word for word in sys.argv[1:] if word.startswith("--")]
     chosen = [t for t in PARTS if not words or any(w in t.lower() for w in words)]
     if not words:
         setup.make(setup.FOLDER)
@@ -74,7 +78,7 @@ def main() -> None:
         where = machine()
         print(f"measuring: {title}", flush=True)
         done = subprocess.run(
-            [sys.executable, str(HERE / PARTS[title][0]), *PARTS[title][1:]],
+            [sys.executable, str(HERE / PARTS[title][0]), *PARTS[title][1:], *options],
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -112,7 +112,7 @@ def as_json(reply: Reply) -> str:
     usage = msgspec.structs.asdict(reply.usage)
     usage.pop("cost_usd")
     found = {
-        "text": html.clean(reply.text),
+        "text": html.clean(reply.text),  # of escapes that JSON would write out
         "reasoning": html.clean(reply.reasoning),
         "tool_calls": [call.to_dict() for call in reply.tool_calls],
         "finish_reason": reply.finish_reason,
@@ -129,4 +129,7 @@ def as_json(reply: Reply) -> str:
         "notes": reply.notes,
         "id": reply.id,
     }
-    return msgspec.json.Encoder(decimal_format="number").encode(found).decode()
+    # Cleaned as it is written: a host chose the other words too.
+    return html.clean(
+        msgspec.json.Encoder(decimal_format="number").encode(found).decode()
+    )

@@ -51,8 +51,9 @@ def _written_out(match: re.Match[str]) -> str:
 
 def _header(name: str, value: str) -> str:
     """Return a header quoted for a shell; a hidden value is read from a variable."""
-    shown = shlex.quote(f"{name}: {value}")
-    return f'"{name}: ${_variable_of(name)}"' if value == "***" else shown
+    if value != "***" or not re.fullmatch(r"[\w-]+", name):
+        return shlex.quote(f"{name}: {value}")  # any other name could be a command
+    return f'"{name}: ${_variable_of(name)}"'
 
 
 def _variable_of(header: str) -> str:

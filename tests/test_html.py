@@ -39,3 +39,27 @@ def test_a_table_of_many_rows_says_how_many_are_left_out() -> None:
 def test_one_wide_cell_does_not_widen_all_rows() -> None:
     rows = [["x" * 100_000], *[["y"]] * 999]
     assert len(html.text_table(["a"], rows)) < 20_000
+
+
+def test_a_warning_and_a_line_of_json_carry_no_escapes() -> None:
+    import json
+    import warnings
+
+    from kimikit import Reply
+    from kimikit.ask_command import as_json
+    from kimikit.errors import warn
+    from kimikit.notebook.next_cell import cell
+    from kimikit.types import ToolCall
+
+    bad = "\x1b]0;x\x07 \x9b31m \u202e"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn(f"The server {bad} has gone.")
+    call = ToolCall(bad, bad, json.dumps({"a": bad}, ensure_ascii=False))
+    line = as_json(
+        Reply(text=bad, model=bad, host=bad, notes=(bad,), tool_calls=(call,))
+    )
+    for shown in (str(said[0].message), line):
+        assert not [c for c in shown if not c.isprintable()]
+    assert json.loads(line)["text"] == " 31m "
+    assert cell("~~~python\nok = 1 \u202e# x\u2066\n~~~") == "ok = 1 # x"

@@ -101,6 +101,7 @@ def warn(message: str, stacklevel: int = 2) -> None:
         message: What works less well, and what to do about it.
         stacklevel: Whose line to name, as in ``warnings.warn``.
     """
+    message = html.clean(message)  # a host, a server or a file chose some of its words
     try:
         warnings.warn(message, KimiWarning, stacklevel + 1)
     except Warning:

@@ -128,13 +128,17 @@ def read_port_file(path: Path) -> Running | None:
         return None
 
 
+_MOST_BYTES = 2**24
+"""Bytes of an answer on loopback that are read."""
+
+
 def get_json(url: str, path: str, api_key: str) -> Any:
     """Return what a server on loopback answers; no proxy is asked."""
     timeout = trust.LOOK_TIMEOUT_S
     server = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
     with contextlib.closing(server):
         server.request("GET", path, headers={"Authorization": f"Bearer {api_key}"})
-        return json.loads(server.getresponse().read())
+        return json.loads(server.getresponse().read(_MOST_BYTES))
 
 
 def _answers(host: Running) -> bool:

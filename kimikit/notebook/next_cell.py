@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.markdown.fences import Code, code
 from kimikit.types import Reply
@@ -46,10 +47,11 @@ def cell(answer: Reply | Code | str) -> str:
     own = [block for block in blocks if block.language in PYTHON[:-1]]
     own = own or [block for block in blocks if block.language in PYTHON]
     if own:
-        return "\n\n\n".join(block.text for block in own)
+        # What reorders or hides text would be read as other code than is run.
+        return html.clean("\n\n\n".join(block.text for block in own))
     for block in blocks:
         if block.language in MAGICS:
-            return f"%%{MAGICS[block.language]}\n{block.text}"
+            return html.clean(f"%%{MAGICS[block.language]}\n{block.text}")
     named = ", ".join(dict.fromkeys(block.language for block in blocks))
     raise BadInput(
         f"The code is {named}, which no cell runs.",

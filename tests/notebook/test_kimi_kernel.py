@@ -127,3 +127,34 @@ def test_an_answer_that_goes_on_is_shown_once_and_whole(kernel: Kernel) -> None:
     answer, footer = kernel.run(go).outputs()
     assert answer["text/markdown"] == "One, two."
     assert "cut at" not in footer["text/plain"]
+
+
+VERBOSE = """
+%xmode Verbose
+import base64
+def secret():
+    return base64.b64decode("dG9rLTVlY3JldFNlY3JldFNlY3JldDQy").decode()
+def asked():
+    body = {"plugins": [{"api_key": secret()}]}
+    return {"extra_headers": {"X-Api-Key": secret()}, "extra_body": body}
+"""
+FAILING = [
+    "kimi.chat('q', temperature=9, **asked())",
+    "kimi.chat('q', extra_body={'a': [{'token': secret(), 'x': {1, 2}}]})",
+    "kimi.client.chat('q', watch=lambda step: 1 / 0, **asked())",
+    "kimi.sweep('q', seed=[1], repeats=1, progress=lambda p: 1 / 0, **asked())",
+    "kimi.embed('q', model='e', **asked())",
+    "for step in kimi.stream('q', **asked()): 1 / 0",
+    "Kimi(base_url=f'https://a:{secret()}@h.test', model='m')",
+    "Kimi('sk-' + secret())",
+    "Kimi(base_url=server.url, api_key=secret(), model='m', ledger=5)",
+]
+
+
+def test_no_verbose_traceback_shows_a_secret(kernel: Kernel) -> None:
+    assert kernel.run(VERBOSE).of("error") == []
+    for code in FAILING:
+        ran = kernel.run(f"play(*played('hi'))\n{code}")
+        assert len(ran.of("error")) == 1, code
+        assert "tok-5ecret" not in repr(ran.messages), code
+    kernel.run("%xmode Context")

@@ -189,7 +189,7 @@ class Comparing(Session):
             >>> replies[0].text
             'The capital of Germany is Berlin.'
         """
-        from kimikit.runner import mapping
+        from kimikit.runner import costs, mapping
 
         how = mapping.Mapping(
             client_for=self._connection.async_client,
@@ -200,7 +200,7 @@ class Comparing(Session):
             name=name,
             concurrency=concurrency,
             rpm=rpm,
-            max_cost=mapping.dollars(max_cost),
+            max_cost=costs.dollars(max_cost),
             progress=progress,
         )
         if "tools" in params:

@@ -191,6 +191,10 @@ def _asked(
     meta = {**request.meta, "key": request.key}
     answer = client.prepared(request.messages, meta=meta, **params)
     call, body = answer.call, answer.sent.body
+    if call.prefill:
+        raise BadInput(
+            "prefill cannot go with the requests of a batch.", "Ask live, or without."
+        )
     _refuse(client, about, call, body)
     name = custom_id(request.key)
     line = batches.encode_line(name, body)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kimikit.errors import BudgetExceeded
+from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money import bills
 from kimikit.money.prices import PriceBook
 
@@ -106,3 +107,18 @@ class CostLimit:
         if self._freed is not None:
             self._freed.set()
             self._freed = None
+
+
+def dollars(max_cost: Any) -> Decimal | None:
+    """Return ``max_cost=`` as a number.
+
+    Raises:
+        BadInput: If it is none.
+    """
+    try:
+        limit = None if max_cost is None else Decimal(str(max_cost))
+        if limit is None or 0 <= limit < math.inf:
+            return limit
+    except ArithmeticError:  # no number, or none that compares
+        pass
+    raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")

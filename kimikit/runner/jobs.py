@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from kimikit import errors, html
 from kimikit.bars import progress_bar
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, KimiError
 from kimikit.footer import STAND_IN
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
@@ -21,7 +21,6 @@ from kimikit.runner.batch import Way, failure
 from kimikit.runner.batch_looks import look
 from kimikit.runner.results import Item, Results
 from kimikit.shown import Renderable, Table
-from kimikit.types import Reply
 
 POLL_S = "KIMIKIT_BATCH_POLL_S"
 """Variable with the seconds between two looks at a batch."""
@@ -167,13 +166,13 @@ class Job(Renderable, Generic[T]):
 
     def _settle(self) -> None:
         """Turn what budgets hold into what came of it."""
-        store, spent = self._way.ledger.jobs, list[Reply]()
-        row = self._rows[0]
-        answers = self._way.ledger.answers(row.prefix)
-        for shard in store.shards(row.id):
-            keys = [line.key for line in store.lines(shard.id) if line.state == "done"]
-            spent += [answers[key] for key in keys if key in answers]
-        batch_rows.settle(self._held, row.id, spent)
+        store = self._way.ledger.jobs
+        for row in self._rows:
+            answers = self._way.ledger.answers(row.prefix)
+            lines = [x for shard in store.shards(row.id) for x in store.lines(shard.id)]
+            done = [line.key for line in lines if line.state == "done"]
+            spent = [answers[key] for key in done if key in answers]
+            batch_rows.settle(self._held, row.id, spent)
         self._held = ()
 
     def _parts(self) -> tuple[str, list[Table], str]:
@@ -238,12 +237,17 @@ def failures(way: Way, rows: Sequence[JobRow]) -> dict[str, str]:
 
 
 def catch_up(way: Way, prefix: str) -> list[JobRow]:
-    """Take in what is over of the work of a prefix; return its jobs that are not."""
+    """Take in what is over of the work of a prefix; return its jobs that are not.
+
+    A host that does not tell keeps nobody from working elsewhere: what it was asked
+    stays claimed.
+    """
     store, rows = way.ledger.jobs, list[JobRow]()
     for row in store.jobs(prefix=prefix):
         job = Job(way, [row], lambda: None)
         if not job.done:
-            job.refresh()
+            with contextlib.suppress(KimiError):
+                job.refresh()
             if not job.done:
                 rows.append(row)
     return rows

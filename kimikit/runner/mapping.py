@@ -70,21 +70,6 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     progress: bool = True
 
 
-def dollars(max_cost: Any) -> Decimal | None:
-    """Return ``max_cost=`` as a number.
-
-    Raises:
-        BadInput: If it is none.
-    """
-    try:
-        limit = None if max_cost is None else Decimal(str(max_cost))
-        if limit is None or 0 <= limit < math.inf:
-            return limit
-    except ArithmeticError:  # no number, or none that compares
-        pass
-    raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
-
-
 def map_prompts(
     how: Mapping,
     given: Any,

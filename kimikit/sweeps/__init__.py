@@ -124,6 +124,7 @@ def ask_grid(
         given: The other options of ``sweep``, each of them.
         grid: As for ``sweep``.
     """
+    from kimikit.runner.costs import dollars
     from kimikit.sweeps.asking import PINNED, Asking
     from kimikit.sweeps.cache import SweepCache
     from kimikit.sweeps.points import check_limit
@@ -139,7 +140,7 @@ def ask_grid(
         cache=cache,
         concurrency=given["concurrency"],
         rpm=rpm,
-        max_cost=_dollars(given["max_cost"]),
+        max_cost=dollars(given["max_cost"]),
         # Where nothing is swept that hosts pin, the wait for the first would be lost.
         probe=not PINNED.isdisjoint(asked.axes),
         hold_upstream=True,
@@ -222,16 +223,6 @@ def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> Non
                 f"metrics holds {name!r}, which is no text or names another figure.",
                 "Give the metric a name of its own, such as 'right'.",
             )
-
-
-def _dollars(max_cost: Any) -> Decimal | None:
-    try:
-        limit = None if max_cost is None else Decimal(str(max_cost))
-        if limit is None or 0 <= limit < math.inf:
-            return limit
-    except ArithmeticError:  # no number, or none that compares
-        pass
-    raise BadInput(f"max_cost is {max_cost!r}.", "Give US dollars as a number.")
 
 
 def _found(

@@ -12,8 +12,8 @@ from kimikit.money.jobs import JobRow, new_id
 from kimikit.money.store import dollars
 from kimikit.runner.batch import Planner, Way, submit
 from kimikit.runner.cache import prefix_of
+from kimikit.runner.costs import dollars as limit_of
 from kimikit.runner.jobs import Job, catch_up, failures, seconds
-from kimikit.runner.mapping import dollars as limit_of
 from kimikit.sweeps import ask_grid
 from kimikit.sweeps.result import Sweep
 

@@ -330,6 +330,17 @@ def test_requests_and_bytes_of_a_batch_are_the_hosts(host):
         assert sum(shard.total for shard in job.shards) == 6
 
 
+def test_a_host_that_does_not_tell_keeps_nobody_from_working(host, tmp_path):
+    host.gate.clear()
+    ask(session(host), TEXTS[:2])
+    (tmp_path / "other").mkdir()
+    with BatchHost(tmp_path / "other") as other:
+        kimi = session(other)  # under the same name at a host that knows no batch
+        replies = kimi.map(TEXTS[2:], name="n", max_tokens=6, progress=False)
+        assert replies.missing == []
+        assert other.bought == dict.fromkeys(TEXTS[2:], 1)
+
+
 def test_stop_returns_what_is_there(host):
     import _thread
 
@@ -358,6 +369,8 @@ def test_what_a_host_refuses_is_refused_before_the_upload(host, monkeypatch):
     kimi.client.host = of_moonshot
     with pytest.raises(BadInput, match="extra_headers"):
         ask(kimi, extra_headers={"x-a": "b"})
+    with pytest.raises(BadInput, match="prefill"):
+        ask(kimi, model="kimi-k2.6", prefill="Well")
     with pytest.raises(BadInput, match="via"):
         ask(kimi, via="bach")
     with pytest.raises(BadInput, match="poll_s"):

@@ -242,7 +242,7 @@ class Comparing(Session):
     def race(
         self,
         prompt: Any,
-        hosts: Any,
+        hosts: Any = None,
         *,
         show: bool | None = None,
         **params: Unpack[ChatParams],
@@ -251,8 +251,10 @@ class Comparing(Session):
 
         Args:
             prompt: A text or messages.
-            hosts: Names of hosts, or by label the ``host``, ``model`` and parameters
-                of each column: ``{"cold": {"temperature": 0}, "warm": {...}}``.
+            hosts: Names of hosts, or of models of this host, or by label the ``host``,
+                ``model`` and parameters of each column:
+                ``{"cold": {"temperature": 0}, "warm": {...}}``. ``models=[...]`` asks
+                these models, of this host or of each of the hosts.
             show: ``True`` or ``False`` forces or forbids the display.
             **params: Parameters of every call.
 
@@ -267,8 +269,8 @@ class Comparing(Session):
         from kimikit.notebook.race_view import columns, race
         from kimikit.runner import Request
 
-        requests = {}
-        for label, own in columns(hosts).items():
+        requests, models = {}, params.pop("models", None)
+        for label, own in columns(hosts, models, own=self.host).items():
             asked: dict[str, Any] = {**params, **own}
             host, model = asked.pop("host", None), str(asked.get("model") or "")
             requests[label] = Request(

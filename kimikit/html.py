@@ -44,6 +44,10 @@ vertical-align:top;background:transparent;color:inherit;border:0;
 border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.35))}
 div.kimikit.kimikit .n{text-align:right;white-space:nowrap}
 .kimikit caption{caption-side:bottom;text-align:left;padding-top:.3em}
+.kimikit caption span{display:inline-block;position:sticky;left:0;
+max-width:calc(100vw - 130px)}
+@media (max-width:800px){div.kimikit.kimikit .n small{display:block}
+div.kimikit.kimikit th,div.kimikit.kimikit td{padding:.15em .4em}}
 .kimikit caption,.kimikit .muted{opacity:.72;font-size:.92em}
 .kimikit small{opacity:.75}
 .kimikit .muted small{opacity:1;font-size:1em}
@@ -242,14 +246,13 @@ def table(
             + "</tr>"
             for row in some
         )
-        below = f"<caption{_BELOW}>{esc(note)}</caption>" if note else ""
-        return (
-            f"<table>{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        below = f"<caption{_BELOW}><span>{esc(note)}</span></caption>" if note else ""
+        grid = f"{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        return f'<div style="overflow-x:auto"><table>{grid}</table></div>'
 
     shown = part(rows[:ROWS_SHOWN], caption)
     rest = rows[ROWS_SHOWN:ROWS_KEPT]
-    more = f"{len(rest)} more rows" + left_out(rows)
+    more = f"{len(rest)} more row{'' if len(rest) == 1 else 's'}{left_out(rows)}"
     return shown + (fold(more, part(rest, "")) if rest else "")
 
 

@@ -33,6 +33,9 @@ SHORTEST_S = 0.02
 """Seconds below which a speed would be an accident: the answer came in one piece."""
 
 
+GO_ON = "Cut at max_tokens: reply.continue_() goes on from here."
+"""What a view offers below an answer that was cut."""
+
 BEGIN = 80
 """Characters of an answer that its ``repr`` begins with."""
 
@@ -203,7 +206,7 @@ class Reply(
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Completion tokens a second after the first token, ``None`` if too short."""
+        """Completion tokens per second after the first token, ``None`` if too short."""
         spent = self.duration_s - (self.first_token_s or 0.0)
         tokens = self.usage.completion_tokens - 1
         return tokens / spent if spent > SHORTEST_S and tokens > 0 else None
@@ -254,6 +257,7 @@ class Reply(
         calls = [call_text(call.name, call.arguments) for call in self.tool_calls]
         others = enumerate(self.alternatives, 2)
         count = len(self.alternatives) + 1
+        notes = [*self.notes, *([GO_ON] if self._can_go_on else [])]
         folds = [
             html.fold(f"answer {number} of {count}", html.pre(other.text))
             for number, other in others
@@ -261,8 +265,13 @@ class Reply(
         return [
             *(html.Cell(call, html.pre(call)) for call in calls),
             *(html.Cell("", fold) for fold in folds),
-            *(html.Cell(note, html.footer(note)) for note in self.notes),
+            *(html.Cell(note, html.footer(note)) for note in notes),
         ]
+
+    @property
+    def _can_go_on(self) -> bool:
+        cut = self.finish_reason == "length" and self.sent.host is not None
+        return cut and bool(self.text.strip()) and not self.tool_calls
 
     def _parts(self) -> tuple[str, list[html.Cell], str]:
         thought = html.fold("thinking", html.pre(self.reasoning))
@@ -319,7 +328,7 @@ class Observer(Protocol):
         """Note a call before it is sent; raise a ``KimiError`` to refuse it."""
 
     def progressed(self, call: Call, usage: Usage) -> None:
-        """Note the estimated usage so far, a few times a second; raise to stop.
+        """Note the estimated usage so far, a few times per second; raise to stop.
 
         Observers that have ``lost(call, error)`` are also told of a request that was
         sent and will be sent again, so that the host may bill it twice.

@@ -137,8 +137,8 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         return f"On {asked} question{plural} {'; '.join(found) or nothing}."
 
     def _parts(self) -> tuple[str, list[Table], str]:
-        columns = ["pattern", "right [95 %]", "n", "tokens a question"]
-        columns += ["seconds a question", "cost", "per right answer"]
+        columns = ["pattern", "right [95 %]", "n", "tokens per question"]
+        columns += ["seconds per question", "cost", "per right answer"]
         rows = []
         for point in self.summary():
             ends = ("", "_low", "_high")

@@ -33,9 +33,9 @@ OLD_PROMPTS_MIB = 128
 def _threads() -> int:
     """Return half of the cores.
 
-    llama.cpp's threads wait for each other hundreds of times a token. Where the
+    llama.cpp's threads wait for each other hundreds of times per token. Where the
     kernel and the browser want the cores too, the last one always sleeps: on 2 cores
-    with 2 busy processes, 2 threads make 3 tokens a second and 1 makes 21 (both 86
+    with 2 busy processes, 2 threads make 3 tokens per second and 1 makes 21 (both 86
     where nothing else runs).
     """
     affinity = getattr(os, "sched_getaffinity", None)

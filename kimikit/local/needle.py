@@ -22,7 +22,7 @@ GATE = 0.35
 TOOLS_READ = 4
 """Tools that Needle reads at once; of more, those nearest to the question.
 
-It reads about 80 tokens a second, 30 of them a tool.
+It reads about 80 tokens per second, 30 of them per tool.
 """
 
 QUERY_CHARACTERS = 800

@@ -154,7 +154,9 @@ def _dollars(amount: Decimal | None) -> str:
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount:f}"
 
 
-_PRICES = f"Prices now, dollars a million tokens; old: read over {STALE_DAYS} days ago"
+_PRICES = (
+    f"Prices now, dollars per million tokens; old: read over {STALE_DAYS} days ago"
+)
 
 
 def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
@@ -252,7 +254,7 @@ def meter_line(ledger: LedgerViews) -> str:
 def meter(ledger: LedgerViews) -> Any:
     """Return a widget that shows what is being spent while calls run.
 
-    At most four times a second it is drawn anew; saved and on GitHub it is the last
+    At most four times per second it is drawn anew; saved and on GitHub it is the last
     line it showed.
     """
     import ipywidgets

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
-from kimikit import html
+from kimikit import exporting, html
 from kimikit.errors import KimiError
-from kimikit.markdown import safe
+from kimikit.markdown import as_html, safe
 from kimikit.notebook.blocks import preview
 from kimikit.notebook.columns import Column, Columns, ended, figures
 from kimikit.notebook.controls import button, dial, view
@@ -105,23 +105,40 @@ class Playground:
 
     def _dials(self, host: Host) -> None:
         known = sorted({*hosts.profiles(), host.name})
-        self.prompt = dial(w.Textarea, "Prompt", "What to ask", width="98%", rows=4)
+        self.prompt = dial(w.Textarea, "Prompt", "User message", width="98%", rows=4)
         self.prompt.placeholder = "Ask something; Ctrl+Enter runs"
-        self.system = dial(w.Textarea, "System", "Goes first", width="98%", rows=1)
-        self.host = dial(w.Dropdown, "Host", "Whom to ask", options=known)
-        self.model = dial(w.Combobox, "Model", "Any id the host knows")
+        self.system = dial(w.Textarea, "System", "System message", width="98%", rows=1)
+        self.host = dial(w.Dropdown, "Host", "Host that is asked", options=known)
+        self.model = dial(w.Combobox, "Model", "Model id of that host")
         self.temperature = dial(
-            w.FloatSlider, "Temperature", "How freely", value=0.6, max=2, step=0.1
+            w.FloatSlider,
+            "Temperature",
+            "Randomness of sampling; 0 is greedy",
+            value=0.6,
+            max=2,
+            step=0.1,
         )
         self.top_p = dial(
-            w.FloatSlider, "Top p", "From how much", value=1, min=0.05, max=1, step=0.05
+            w.FloatSlider,
+            "Top p",
+            "Probability mass that is sampled from",
+            value=1,
+            min=0.05,
+            max=1,
+            step=0.05,
         )
         self.max_tokens = dial(
-            w.BoundedIntText, "Max tokens", "Longest answer", max=1_000_000, value=512
+            w.BoundedIntText,
+            "Max tokens",
+            "Tokens of the answer at most",
+            max=1_000_000,
+            value=512,
         )
-        self.seed = dial(w.Text, "Seed", "A whole number", placeholder="none")
+        self.seed = dial(
+            w.Text, "Seed", "Seed of the sampler, a whole number", placeholder="none"
+        )
         self.samples = dial(
-            w.BoundedIntText, "Samples", "How often to ask", min=1, max=16, value=1
+            w.BoundedIntText, "Samples", "Answers per run", min=1, max=16, value=1
         )
         self.host.value = host.name
         self._offer_models()
@@ -281,7 +298,7 @@ class Playground:
         """Return the cell that asks the same."""
         same = self.host.value == self._kimi.host.name
         kimi = "kimi" if same else f"Kimi({self.host.value!r})"
-        code = _call(f"{kimi}.chat", self.prompt.value, self.params())
+        code = exporting.call(f"{kimi}.chat", self.prompt.value, self.params())
         count = self.samples.value
         return code if count == 1 else f"[{code} for _ in range({count})]"
 
@@ -293,7 +310,7 @@ class Playground:
         """Show the cell that sweeps the temperature, and what it would cost."""
         grid = {**self.params(), "temperature": list(TEMPERATURES)}
         grid["repeats"] = max(5, self.samples.value)
-        shown = [_code(_call("kimi.sweep", self.prompt.value, grid))]
+        shown = [_code(exporting.call("kimi.sweep", self.prompt.value, grid))]
         if self.host.value == self._kimi.host.name:
             price = self._kimi.sweep(self.prompt.value, dry_run=True, **grid)
             shown.append({"text/plain": html.clean(str(price))})
@@ -329,6 +346,10 @@ class Playground:
                 emitted(self._static()), transient=where, update=update
             )
 
+    def _repr_html_(self) -> str:
+        note = "The playground is made of Jupyter's widgets, which are not shown here."
+        return html.wrap(html.footer(note + " Use kimi.chat(...) in a cell."))
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
@@ -349,9 +370,4 @@ def _error(error: Exception) -> Bundle:
 
 
 def _code(code: str) -> Bundle:
-    return {"text/plain": code, "text/markdown": safe(f"```python\n{code}\n```")}
-
-
-def _call(function: str, prompt: str, given: dict[str, Any]) -> str:
-    lines = [f"    {prompt!r},", *(f"    {k}={v!r}," for k, v in given.items())]
-    return "\n".join([f"{function}(", *lines, ")"])
+    return rich(code, as_html(f"```python\n{code}\n```"))  # with a button to copy it

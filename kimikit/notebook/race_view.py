@@ -14,8 +14,9 @@ from kimikit.notebook.columns import Column, Columns, ended, figures
 from kimikit.notebook.screen import Bundle, Screen, place, rich
 from kimikit.runner import Request
 from kimikit.shown import Renderable, Section, Table
-from kimikit.types import Reply
+from kimikit.types import Host, Reply
 from kimikit.wire import AsyncClient
+from kimikit.wire.hosts import profiles as hosts_known
 
 LIVE_CHARACTERS = 1000
 """Characters shown of each growing answer, its last ones."""
@@ -23,16 +24,49 @@ LIVE_CHARACTERS = 1000
 _HEADS = ("", "first token", "tokens/s", "tokens", "cost", "ended")
 
 
-def columns(hosts: Any) -> dict[str, dict[str, Any]]:
-    """Return the columns of a race by label, from host names or parameters."""
+def columns(
+    hosts: Any, models: Any = None, *, own: Host | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the columns of a race by label.
+
+    Args:
+        hosts: Names of hosts or models, or parameters by label.
+        models: Models that each of them is asked for; the session's host, without one.
+        own: The session's host, whose models may stand among the hosts.
+
+    Raises:
+        BadInput: If one of them names no columns.
+    """
+    if models is not None:
+        if not _are_names(models):
+            raise BadInput(f"models={models!r:.80} names none.", "Give a list of ids.")
+        if hosts is None:
+            return {name: {"model": name} for name in models}
+        return {
+            f"{label} {name}": {**column, "model": name}
+            for label, column in columns(hosts, own=own).items()
+            for name in models
+        }
     if isinstance(hosts, dict) and all(isinstance(v, dict) for v in hosts.values()):
         return hosts
-    if isinstance(hosts, list | tuple) and all(isinstance(h, str) for h in hosts):
-        return {name: {"host": name} for name in hosts}
+    if _are_names(hosts):
+        kinds = ("model" if _is_model(name, own) else "host" for name in hosts)
+        return {name: {kind: name} for name, kind in zip(hosts, kinds, strict=True)}
     raise BadInput(
-        f"hosts={hosts!r} names no columns.",
-        "Give a list of host names, or a dict of label to parameters.",
+        f"hosts={hosts!r:.80} names no columns.",
+        "Give a list of host names, models=[...], or a dict of label to parameters.",
     )
+
+
+def _are_names(some: Any) -> bool:
+    return isinstance(some, list | tuple) and all(isinstance(n, str) for n in some)
+
+
+def _is_model(name: str, own: Host | None) -> bool:
+    """Say whether a name is a model's: an id with a slash, or one of this host's."""
+    if own is None or name in hosts_known() or name == own.name:
+        return False
+    return "/" in name or any(model.id == name for model in own.models)
 
 
 def race(
@@ -70,6 +104,9 @@ def race(
     result = Race({name: (c.reply, c.error) for name, c in asked.by_name.items()})
     refused = [e for e in result.errors.values() if isinstance(e, BadInput)]
     if len(refused) == len(requests):
+        with contextlib.suppress(Exception):
+            if screen is not None:
+                screen.settle([])  # what was refused leaves nothing behind
         raise refused[0]
     # Whatever happens to the view, the answers are paid for.
     with contextlib.suppress(Exception):

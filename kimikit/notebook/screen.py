@@ -26,13 +26,13 @@ Bundle = dict[str, str]
 """Mime type to text, as ``display_data`` carries it."""
 
 REDRAWS_PER_S = 6
-"""Most display messages a second while something grows; its end needs four more."""
+"""Most display messages per second while something grows; its end needs four more."""
 
 QUIET_S = 0.4
 """Seconds without anything to show before a status line says so."""
 
 BYTES_PER_S = 20_000
-"""Most bytes a second to the browser while something grows."""
+"""Most bytes per second to the browser while something grows."""
 
 ENVELOPE_BYTES = 600
 """About what a display message weighs on the wire beside its text, measured."""
@@ -117,7 +117,7 @@ class Screen:
 
     Args:
         shell: The kernel's IPython shell.
-        bytes_per_s: Most bytes a second to the browser while something grows.
+        bytes_per_s: Most bytes per second to the browser while something grows.
 
     Attributes:
         live: Whether what is sent is seen at once; not so under ``%%capture``.
@@ -320,7 +320,7 @@ class LiveView(View):
 
     Args:
         shell: The kernel's IPython shell.
-        bytes_per_s: Most bytes a second to the browser.
+        bytes_per_s: Most bytes per second to the browser.
     """
 
     def __init__(self, shell: Any, bytes_per_s: int = BYTES_PER_S) -> None:

@@ -15,13 +15,14 @@ from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.markdown import safe
+from kimikit.notebook import marimo_view
 from kimikit.notebook.progress import Progress, below, thinking
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place
 from kimikit.shown import call_text
 from kimikit.types import Delta, Reply, Wait
 
 BYTES_PER_S = 5_500
-"""Most bytes a second to the browser while an answer streams."""
+"""Most bytes per second to the browser while an answer streams."""
 
 Total = Callable[[], Decimal | None]
 AtMost = Callable[[Reply], Decimal | None]
@@ -54,6 +55,8 @@ def answer_view(
             at_most_usd=at_most(reply) if at_most and reply.partial else None,
         )
 
+    if out is None and show is not False and marimo_view.running():
+        return Guarded(marimo_view.MarimoView(footer))
     shell, stream = place(show, out)
     if shell is not None:
         return Guarded(NotebookView(shell, footer, images=images))

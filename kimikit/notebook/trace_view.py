@@ -2,8 +2,8 @@
 
 ``trace_view`` picks the view for where it runs, as ``answer_view`` does for answers.
 The loop calls it with every ``Delta``, ``Wait`` and event of its own. In a notebook
-finished parts are sent once, what still grows a few times a second, and all of it folds
-into one line when the run is done.
+finished parts are sent once, what still grows a few times per second, and all of it
+folds into one line when the run is done.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Background:
 
         Args:
             work: What to do there.
-            tell: Called about four times a second, in the caller's thread, and at
+            tell: Called about four times per second, in the caller's thread, and at
                 once again as long as it returns ``True``.
         """
         context = contextvars.copy_context()  # tags and budgets of the caller hold

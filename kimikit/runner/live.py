@@ -113,7 +113,7 @@ class Runner(Background):
 
         Args:
             work: What to do there; it awaits ``ask`` and ``each``.
-            tell: Called about four times a second, in the caller's thread, and at
+            tell: Called about four times per second, in the caller's thread, and at
                 once again as long as it returns ``True``.
         """
 

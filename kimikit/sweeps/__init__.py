@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Progress", "Sweep", "Trial", "sweep"]
 
 
+BAR = "{desc} · {rate_noinv_fmt} {bar:20}"
+"""How a sweep's bar reads: how far, what it costs, time left, answers per second."""
+
+
 def sweep(
     make_client: ClientFor,
     prompt: Any,
@@ -59,7 +63,7 @@ def sweep(
         prompt: A text or a conversation; a list or a dict of named ones is an axis.
         repeats: Answers of each point, each asked by itself.
         concurrency: Calls at once per host; 8, or fewer where hosts serve few.
-        rpm: Requests a minute per host; a host that says its limit is believed.
+        rpm: Requests per minute per host; a host that says its limit is believed.
         name: Makes the sweep resumable: asked again, only missing answers are bought.
         on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
             makes one point of many.
@@ -171,9 +175,8 @@ def _with_what_was_finished(error: BaseException, found: Sweep) -> BaseException
 
 def _run(asking: Asking, *, progress: bool | Callable[[Progress], None]) -> None:
     """Ask the grid with a line of progress, or telling a function."""
-    with progress_bar(
-        bar_format="{desc} {bar:20}", disable=progress is not True
-    ) as bar:
+    silent = progress is not True
+    with progress_bar(bar_format=BAR, unit=" answers", disable=silent) as bar:
 
         def tell(now: Progress) -> None:
             bar.total, bar.n = now.calls, now.done + now.failed
@@ -190,7 +193,7 @@ def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None
         ("on_fixed", on_fixed, on_fixed in ("raise", "omit"), "'raise' or 'omit'"),
         ("concurrency", concurrency, _is(int, concurrency, 0), "a whole number from 1"),
         ("order_seed", seed, _is(int, seed, -1), "a whole number from 0"),
-        ("rpm", rpm, _is(int | float, rpm, 0), "requests a minute, a number above 0"),
+        ("rpm", rpm, _is(int | float, rpm, 0), "requests per minute, a number above 0"),
     ):
         if not fits:
             raise BadInput(f"{name} is {value!r}.", f"Give {name} {remedy}.")

@@ -117,7 +117,7 @@ class Asking:
         Answers are judged here as they come, in the user's own thread.
 
         Args:
-            tell: Called about four times a second, in the caller's thread.
+            tell: Called about four times per second, in the caller's thread.
         """
 
         def look() -> bool:

@@ -134,7 +134,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return row | {name: values[place] for name, values in self.scores.items()}
 
     def to_pandas(self) -> Any:
-        """Return one row a trial; ``pandas.DataFrame(sweep.summary())`` has points.
+        """Return one row per trial; ``pandas.DataFrame(sweep.summary())`` has points.
 
         Raises:
             MissingDependency: If pandas is not installed.
@@ -146,7 +146,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return pd.DataFrame(self.rows())
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return one line a trial as CSV, or write it to a file.
+        """Return one line per trial as CSV, or write it to a file.
 
         Args:
             path: The file; an existing one is replaced. Without it, only the text is
@@ -170,7 +170,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """Write one row a trial to a Parquet file; an existing one is replaced.
+        """Write one row per trial to a Parquet file; an existing one is replaced.
 
         Raises:
             MissingDependency: If pyarrow is not installed.

@@ -43,7 +43,7 @@ class Grid(msgspec.Struct, frozen=True):
     Attributes:
         axes: For each axis its values by label, in the order given.
         fixed: Parameters with one value, the prompt among them unless it is an axis.
-        repeats: Answers a point.
+        repeats: Answers per point.
     """
 
     axes: dict[str, dict[Label, Any]]
@@ -98,7 +98,7 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
     Args:
         prompt: A text, one conversation (a list of messages), a list of either, or a
             dict of named ones.
-        repeats: Answers a point.
+        repeats: Answers per point.
         params: The other parameters; any that holds a list, tuple, range or array is
             an axis.
 

@@ -9,6 +9,9 @@ from typing import Any
 from kimikit.sweeps.grid import Grid
 from kimikit.types import Reply
 
+CUT = "the answer was cut at max_tokens"
+"""What is noted of each of them."""
+
 
 def oddities(params: dict[str, Any], reply: Reply) -> Iterator[str]:
     """Yield what an answer tells of the host not doing as it was asked."""
@@ -19,12 +22,16 @@ def oddities(params: dict[str, Any], reply: Reply) -> Iterator[str]:
     if asked is not None and isinstance(used, int | float) and abs(used - asked) > 1e-3:
         yield f"temperature {asked:g} was clamped: the host used {used:g}"
     if reply.finish_reason == "length":
-        yield "the answer ended at max_tokens"
+        yield CUT
 
 
 def remarks(notes: Counter[str], replies: Iterable[Reply], grid: Grid) -> Iterator[str]:
     """Yield what looked odd as sentences, with how many answers it was seen in."""
     for note, count in notes.most_common():
+        if note == CUT:
+            one = count == 1
+            yield f"{count} answer{' was' if one else 's were'} cut at max_tokens."
+            continue
         often = f" ({count} answers)" if count > 1 else ""
         yield f"{note[:1].upper()}{note[1:].rstrip('.')}{often}."
     seen: dict[tuple[str, str], set[str]] = {}

@@ -33,7 +33,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
     """
 
     def summary(self, by: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Return one row a point: counts, costs, and each figure with its interval.
+        """Return one row per point: counts, costs, and each figure with its interval.
 
         Args:
             by: The axes that make a point; all but ``prompt`` unless given. Prompts

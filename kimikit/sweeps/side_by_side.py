@@ -68,7 +68,7 @@ class _Room:
 
 
 def compare(sweep: Outcome, most: int) -> Page:
-    """Return the answers side by side, one table a prompt, one column a point."""
+    """Return the answers side by side, one table per prompt, one column per point."""
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise BadInput(f"most is {most!r}.", "Give a whole number of answers from 1.")
     prompts = summary.points(sweep, ["prompt"])

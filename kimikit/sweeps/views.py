@@ -109,7 +109,7 @@ def _line(rows: Rows, name: str, axes: Names, *, bars: bool = False) -> list[obj
 
 
 def _across(rows: Rows, names: Sequence[str], axes: Names) -> Table:
-    """Return a table with a line for each name and a column a point."""
+    """Return a table with a line for each name and a column per point."""
     heads, *cells = (_line(rows, name, axes) for name in names)
     return Table([str(head) for head in heads], cells, range(1, len(heads)))
 
@@ -137,7 +137,7 @@ def caption(sweep: Outcome) -> str:
         else "Intervals are for these prompts; the compression ratio has none"
     )
     return (
-        f"{len(sweep.replies)} answers, {sweep.repeats} asked a point. In brackets "
+        f"{len(sweep.replies)} answers, {sweep.repeats} asked per point. In brackets "
         "95 % intervals; none where n < 3, and none where nothing varied in a figure "
         f"that has no upper end. {few}. Agreement, unique share, entropy, distinct-1 "
         "and -2 and compression depend on the number of answers, and are of "
@@ -155,11 +155,15 @@ def remarks(sweep: Outcome) -> list[str]:
     if "temperature" in sweep.axes:
         out.append(str(verdict(sweep)))
     reasons = Counter(trial.error for trial in sweep.trials if trial.error)
-    out += [f"Failed {count} times: {why}" for why, count in reasons.most_common(3)]
+    out += [f"Failed {_times(n)}: {why}" for why, n in reasons.most_common(3)]
     sweep.scores  # noqa: B018 - judges the answers, which fills metric_errors
     for name, errors in sweep.metric_errors.items():
-        out.append(f"{name} raised {len(errors)} times, first {errors[0]}.")
+        out.append(f"{name} raised {_times(len(errors))}, first {errors[0]}.")
     return out + list(sweep.notes)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
@@ -202,7 +206,7 @@ def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
 
 
 def difference_table(sweep: Outcome, other: Outcome) -> Page:
-    """Return how another sweep differs, one line a figure, one column a point."""
+    """Return how another sweep differs, one line per figure, one column per point."""
     rows = summary.differences(sweep, other)
     axes = [axis for axis in {**sweep.axes, **other.axes} if axis in rows[0]]
     prompts = rows[0]["prompts"]

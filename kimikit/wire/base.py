@@ -233,7 +233,7 @@ class Base(Handle, Generic[_S]):
         if not isinstance(model, str) or not model.strip():
             raise errors.BadInput(
                 f"No model is named for {self.host.name}.",
-                "Pass model=, one of the ids that client.models() lists.",
+                "Pass model=, one of the ids that kimi.models() lists.",
             )
         body = requests.build(
             subject,

@@ -57,7 +57,7 @@ def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:
     if model is None and not wire.host.stand_in:
         raise BadInput(
             "No model is named, and chat models do nothing but chat.",
-            "Pass model=, one of the ids that client.models() lists.",
+            "Pass model=, one of the ids that kimi.models() lists.",
         )
     fields |= fields.pop("extra_body", None) or {}
     return _Asked(options.fields(**{**fields, "model": model}), own)

@@ -246,7 +246,7 @@ def test_a_frame_has_a_row_for_each_question_and_pattern():
 
 def test_without_pandas_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingDependency, match=r"kimikit\[pandas\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*pandas"):
         Lab(task=task(1), patterns=("a",), outcomes=()).to_pandas()
 
 

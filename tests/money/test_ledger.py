@@ -445,7 +445,7 @@ class TestElsewhere:
 
     def test_without_pandas_it_says_how_to_get_it(self, ledger, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-        with pytest.raises(MissingDependency, match=r"kimikit\[pandas\]"):
+        with pytest.raises(MissingDependency, match=r"pip install .*pandas"):
             ledger.to_pandas()
 
     def test_many_threads_share_one_ledger(self, ledger):

@@ -13,9 +13,10 @@ from support.kernel import Kernel, running_kernel
 from support.races import SETUP
 
 from kimikit.errors import BadInput, StatusError
-from kimikit.notebook.race_view import Race, race
+from kimikit.notebook.race_view import Race, columns, race
 from kimikit.runner import Request
 from kimikit.wire import AsyncClient
+from kimikit.wire.hosts import resolve
 
 
 def answer(text: str) -> bytes:
@@ -138,3 +139,39 @@ def test_stop_keeps_what_arrived_in_each_column(kernel: Kernel) -> None:
     (shown,) = ran.outputs()
     assert "Half an ans" in shown["text/html"]
     assert "Fast answer." in shown["text/html"]
+
+
+def test_columns_are_hosts_models_or_both() -> None:
+    own = resolve("together")
+    listed = own.models[0].id
+    assert columns(["groq", listed, "a/b"], own=own) == {
+        "groq": {"host": "groq"},
+        listed: {"model": listed},
+        "a/b": {"model": "a/b"},
+    }
+    assert columns(None, ["x", "y"]) == {"x": {"model": "x"}, "y": {"model": "y"}}
+    assert columns(["vllm"], ["x"]) == {"vllm x": {"host": "vllm", "model": "x"}}
+    assert columns(["togehter"], own=own) == {"togehter": {"host": "togehter"}}
+    for hosts, models in ((3, None), (None, None), (None, "x"), (["vllm"], [3])):
+        with pytest.raises(BadInput, match=r"hosts=|models="):
+            columns(hosts, models)
+
+
+def test_a_race_of_models_asks_each_and_a_refused_one_leaves_nothing(
+    kernel: Kernel,
+) -> None:
+    code = (
+        "from support.fault_server import FaultServer, sse\n"
+        "from support.answers import DONE, chunk, text\n"
+        "from kimikit import Kimi\n"
+        "served = FaultServer().__enter__()\n"
+        "served.play(sse(*text('ok'), chunk('stop'), DONE))\n"
+        "k = Kimi('vllm', base_url=served.url)\n"
+        "r = k.race('Hi', models=['x', 'y'])"
+    )
+    asked = "q.json['model'] for q in served.requests if q.method == 'POST'"
+    ran = kernel.run(code, value=f"sorted({asked})")
+    assert ran.result == "['x', 'y']", ran.messages
+    refused = kernel.run("k.race(3, models=['x', 'y'])")
+    assert [error["ename"] for error in refused.of("error")] == ["BadInput"]
+    assert [o for o in refused.outputs() if "text/html" in o] == []

@@ -77,7 +77,9 @@ def test_without_the_splitter_the_error_names_it(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert split("Short texts need no splitter.")
-    with pytest.raises(MissingDependency, match=r"kimikit\[documents\]"):
+    with pytest.raises(
+        MissingDependency, match=r"pip install .*semantic-text-splitter"
+    ):
         split(REPORT, part_tokens=50)
 
 

@@ -142,7 +142,7 @@ def test_a_metric_that_raises_is_missing_and_named():
     found = ask(lambda prompt, **p: next(texts), repeats=4, metrics={"good": judge})
     assert sorted(map(str, found.scores["good"])) == ["None", "True", "True", "True"]
     assert found.summary()[0]["good"] == 1.0
-    assert "good raised 1 times, first ValueError: no red." in str(found)
+    assert "good raised once, first ValueError: no red." in str(found)
 
 
 def test_a_metric_that_gives_no_number_is_missing_and_named():
@@ -211,7 +211,7 @@ def test_embeddings_that_fail_leave_the_wording():
     found = ask(obeys(), temperature=[0, 1.2], embed=embed)
     assert "semantic_entropy" not in found.summary()[0]
     assert found.summary()[1]["diversity"] > 0
-    assert "embed raised 1 times, first RuntimeError: no model." in str(found)
+    assert "embed raised once, first RuntimeError: no model." in str(found)
 
 
 # The verdict and the recommendation
@@ -351,7 +351,7 @@ def test_sweeps_with_nothing_in_common_are_refused():
 def test_the_table_has_bars_intervals_verdict_and_n():
     page = ask(obeys(), temperature=TEMPERATURES)._repr_html_()
     for piece in ("<table>", "█", "diversity", "<small>[", "Temperature changed",
-                  "40 answers, 8 asked a point", "<details>", "$0.0400"):  # fmt: skip
+                  "40 answers, 8 asked per point", "<details>", "$0.0400"):  # fmt: skip
         assert piece in page, piece
     assert "missing" not in page
 
@@ -374,7 +374,7 @@ def test_failures_show_with_their_reason():
         return "x"
 
     found = ask(answer, temperature=[0, 1])
-    assert "Failed 1 times: StreamError: It broke." in str(found)
+    assert "Failed once: StreamError: It broke." in str(found)
     assert "failed" in str(found).splitlines()[0]
 
 

@@ -114,5 +114,5 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(MissingDependency, match=r"kimikit\[mcp\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*mcp"):
         mcp_tools("x")

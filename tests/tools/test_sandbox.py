@@ -281,7 +281,7 @@ def test_limits_and_the_missing_package_are_told_at_once(monkeypatch):
         with pytest.raises(BadInput, match="Give a number above 0"):
             samples.python(**wrong)
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
-    with pytest.raises(MissingDependency, match=r"kimikit\[sandbox\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*pydantic-monty"):
         samples.python()
     assert samples.python(real=True)("1 + 1") == "2"
 

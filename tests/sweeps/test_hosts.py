@@ -225,7 +225,8 @@ def test_kill_9_in_the_middle_and_the_same_call_buys_what_is_missing_failed_firs
         found = ask(host, ledger=ledger, name="killed")
         assert len(host.requests) - before == 40 - len(complete)
     bought = [row.key for row in reversed(ledger.calls(None))][-(40 - len(complete)) :]
-    assert set(bought[: len(failed)]) == failed
+    # One whose temperature shows whether it is pinned may go before them.
+    assert failed <= set(bought[: len(failed) + 1])
     assert len(set(bought)) == len(bought)
     assert complete.isdisjoint(bought)
     assert found.plan.stored == len(complete)

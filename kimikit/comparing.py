@@ -13,6 +13,7 @@ from kimikit.errors import BadInput
 from kimikit.params import ChatParams, GridParams, LabParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
+from kimikit.wire.options import joined
 
 if TYPE_CHECKING:
     from kimikit import evals
@@ -122,7 +123,7 @@ class Comparing(Session):
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
         """Price one call as it will be sent, the defaults of this object included."""
-        asked = {**self.client.defaults, **params}
+        asked = joined(self.client.defaults, params)
         return self.ledger.bill(host, model, asked, prompt)
 
     def _embed(self, texts: list[str]) -> Any:

@@ -79,7 +79,9 @@ def bill(
     price = prices.lookup(host, model, time.time())
     if price is None:
         return None, None
-    given = {name: value for name, value in params.items() if value is not None}
+    extra = params.get("extra_body") or {}
+    given = {k: v for k, v in {**params, **extra}.items() if v is not None}
+    given.pop("extra_body", None)
     turns = as_messages(prompt, system=given.pop("system", None), image=None)
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)

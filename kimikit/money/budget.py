@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money.bills import at_most
-from kimikit.money.estimates import size
+from kimikit.money.estimates import Ceiling, size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
 from kimikit.money.rows import outcome, some
@@ -303,7 +303,7 @@ class Budgets:
         Raises:
             BudgetExceeded: If a limit would be passed, or no price is known.
         """
-        usd = self.ledger.prices(call.host.name, call.model, usage, call.created)
+        usd = self._at_most(call, usage)
         strict = any("usd" in b.limits and not b.allow_unpriced for b in budgets)
         allowed = any(b.allow_unpriced for b in budgets)
         if usd is None and (strict or (self.usd_per_day is not None and not allowed)):
@@ -318,6 +318,11 @@ class Budgets:
         held = self._open.setdefault(call.id, _Open(budgets, usage))
         held.usage = usage
         return ask.usd
+
+    def _at_most(self, call: Call, usage: Usage) -> Decimal | None:
+        """Return what so many tokens cost where all are put into the cache."""
+        price = self.ledger.prices.lookup(call.host.name, call.model, call.created)
+        return Ceiling(usage.prompt_tokens, usage.completion_tokens).cost(price)
 
     def day(self, usd: Decimal) -> Check | None:
         """Return what holds the day's limit for a call that may take ``usd``."""
@@ -365,8 +370,7 @@ class Budgets:
             held = self._open[call.id]
             answer = max(held.arrived, usage.completion_tokens)
             most = Usage(max(held.usage.prompt_tokens, usage.prompt_tokens), answer)
-            prices = self.ledger.prices
-            dear = prices(call.host.name, call.model, most, call.created)
+            dear = self._at_most(call, most)
             usd, usage = max(usd or Decimal(0), dear or Decimal(0)), most
         return Amount(usd or Decimal(0), usage.total_tokens)
 

@@ -38,6 +38,10 @@ TEXTS_READ = 200
 """Rows of a table whose prompt and answer are read."""
 
 TOKEN_HEADS = ("prompt", "cached", "answer")
+"""Heads of the token columns of every table."""
+
+WRITE_HEAD = "cache write"
+"""The head of one more, behind ``cached``, where any call put something there."""
 
 
 def outcome(reply: Reply | None, error: BaseException | None) -> State:
@@ -68,12 +72,21 @@ def stored(body: str | None, kind: Any = dict[str, Any]) -> Any:
         return None
 
 
-def token_cells(usage: Usage) -> list[str]:
-    """Return the cells of a table under ``TOKEN_HEADS``."""
+def token_heads(*, writes: bool) -> list[str]:
+    """Return the heads of the token columns of a table."""
+    prompt, cached, answer = TOKEN_HEADS
+    return [prompt, cached, *([WRITE_HEAD] if writes else []), answer]
+
+
+def token_cells(usage: Usage | None, *, writes: bool) -> list[str]:
+    """Return the cells of a table under ``token_heads``; none are empty ones."""
+    if usage is None:
+        return [""] * len(token_heads(writes=writes))
     prompt, about = usage.prompt_tokens, "~" if usage.estimated else ""
+    parts = [usage.cached_tokens, *([usage.cache_write_tokens] if writes else [])]
     return [
         f"{about}{prompt:,}",
-        f"{usage.cached_tokens / prompt:.0%}" if prompt else "–",
+        *(f"{part / prompt:.0%}" if prompt else "–" for part in parts),
         f"{about}{usage.completion_tokens:,}",
     ]
 
@@ -191,18 +204,19 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
         most = html.money(self.at_most)
         return f"unknown, at most {most}" if self.at_most else most
 
-    def cells(self, *, texts: bool = True) -> list[object]:
+    def cells(self, *, texts: bool = True, writes: bool = False) -> list[object]:
         """Return the row of a table of calls.
 
         Args:
             texts: Whether to read how prompt and answer begin.
+            writes: Whether the table has a column of cache writes.
         """
         prompt, answer = self.beginnings() if texts else ("", "")
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
         whom = f"{self.host}/{self.model}" if self.model else self.host
         begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
-        counts = token_cells(self.usage) if self.usage else ("", "", "")
+        counts = token_cells(self.usage, writes=writes)
         return [
             *breakable([self.id[:ID_SHOWN], when, whom]),
             *begun,
@@ -234,14 +248,17 @@ class Calls(Renderable, list[CallRow]):
     """Rows of the ledger, newest first, shown as a table."""
 
     def _parts(self) -> tuple[str, list[Table], str]:
-        heads = ["id", "time", "host/model", "asked", "answered", "s", *TOKEN_HEADS]
-        heads += ["cost", "state", "tag"]
+        writes = any(row.usage and row.usage.cache_write_tokens for row in self)
+        heads = ["id", "time", "host/model", "asked", "answered", "s"]
+        heads += [*token_heads(writes=writes), "cost", "state", "tag"]
+        numeric = range(5, len(heads) - 2)
         if not any(row.tag for row in self):
             del heads[-1]
         local = any(row.stand_in for row in self)
         note = [f"n = {some(len(self))}, newest first", STAND_IN if local else ""]
-        numeric = range(5, 10)
-        rows = (row.cells(texts=i < TEXTS_READ) for i, row in enumerate(self))
+        rows = (
+            row.cells(texts=i < TEXTS_READ, writes=writes) for i, row in enumerate(self)
+        )
         cells = [row[: len(heads)] for row in rows]
         return "", [Table(heads, cells, numeric, html.footer_line(note))], ""
 
@@ -318,10 +335,10 @@ class Total(msgspec.Struct, frozen=True):
             return known
         return f"{known} ({missing})" if self.cost_pico else missing
 
-    def cells(self) -> list[str]:
-        """Return its row of a table of totals."""
+    def cells(self, *, writes: bool) -> list[str]:
+        """Return its row of a table of totals, cache writes in it or not."""
         calls, cost = f"{self.calls:,}", (self.known_text, self.missing_text)
-        return [calls, *token_cells(self.usage), *cost]
+        return [calls, *token_cells(self.usage, writes=writes), *cost]
 
     def __str__(self) -> str:
         return f"{some(self.calls)} · {self.usage} · {self.cost_text}"

@@ -17,9 +17,9 @@ from kimikit.axes import name as axes_name
 from kimikit.money.caching import CacheReport, report
 from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
 from kimikit.money.queries import Queries, Since
-from kimikit.money.rows import TOKEN_HEADS, Total, breakable, some
+from kimikit.money.rows import Total, breakable, some, token_heads
 from kimikit.shown import Renderable, Section, Table
-from kimikit.types import Usage
+from kimikit.types import Price, Usage
 
 REDRAW_S = 0.25
 """Least time between two redraws of the meter."""
@@ -123,28 +123,45 @@ def _tables(ledger: LedgerViews) -> Iterator[Table]:
 
 
 def _totals(names: tuple[str, ...], groups: dict[tuple[str, ...], Total]) -> Table:
+    writes = any(total.cache_write_tokens for total in groups.values())
     rows = [
-        breakable([*(name or "–" for name in key), *total.cells()])
+        breakable([*(name or "–" for name in key), *total.cells(writes=writes)])
         for key, total in groups.items()
     ]
-    heads = [*names, "calls", *TOKEN_HEADS, "cost", "not in it"]
+    heads = [*names, "calls", *token_heads(writes=writes), "cost", "not in it"]
     return Table(heads, rows, range(len(names), len(heads) - 1))
 
 
 def _prices(ledger: LedgerViews) -> Table:
     """Return today's price of each model that was asked, and where it was read."""
-    rows = []
-    for host, model in sorted(ledger.total(by=("host", "model"))):
-        price = ledger.prices.lookup(host, model, time.time())
+    rows, now = [], time.time()
+    asked = sorted(ledger.total(by=("host", "model")))
+    prices = [ledger.prices.lookup(host, model, now) for host, model in asked]
+    writes = any(price and price.cache_write is not None for price in prices)
+    heads = token_heads(writes=writes)
+    for (host, model), price in zip(asked, prices, strict=True):
         if price is None:
-            told = ["unpriced", "", "", "", "set one with kimi.set_price(...)"]
+            rest = [""] * len(heads)
+            told = ["unpriced", *rest, "set one with kimi.set_price(...)"]
         else:
-            old = " (old)" if is_stale(price.as_of, time.time()) else ""
-            amounts = (price.input, price.cached_input, price.output)
-            told = [*map(_dollars, amounts), price.as_of + old, price.source]
+            old = " (old)" if is_stale(price.as_of, now) else ""
+            written = [_write_price(price)] if writes else []
+            told = [
+                *map(_dollars, (price.input, price.cached_input)),
+                *written,
+                _dollars(price.output),
+                price.as_of + old,
+                price.source,
+            ]
         rows.append(breakable([host, model or "–", *told]))
-    heads = ["host", "model", *TOKEN_HEADS, "as of", "source"]
-    return Table(heads, rows, (2, 3, 4))
+    numeric = range(2, 2 + len(heads))
+    return Table(["host", "model", *heads, "as of", "source"], rows, numeric)
+
+
+def _write_price(price: Price) -> str:
+    """Return what tokens cost that are put into the cache, for each lifetime."""
+    short, hour = price.cache_write, price.cache_write_1h
+    return _dollars(short) + (f", {_dollars(hour)} for 1 h" if hour else "")
 
 
 def _dollars(amount: Decimal | None) -> str:

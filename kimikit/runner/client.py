@@ -25,6 +25,7 @@ from kimikit.types import (
     Wait,
     Watch,
 )
+from kimikit.wire.options import joined
 
 _Name = TypeVar("_Name", bound=str | None)
 
@@ -169,7 +170,7 @@ class RunnerClient:
     def _bill(self, messages: Any, model: str, params: dict[str, Any]) -> Bill:
         if self._runner.costs.usd is None or self._estimate is None:
             return None, None
-        asked = {**self.defaults, **params}
+        asked = joined(self.defaults, params)
         title = getattr(self.host, "name", "")
         likely, most = self._estimate(title, model, asked, messages)
         if likely is None or most is None:

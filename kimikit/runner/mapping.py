@@ -28,6 +28,7 @@ from kimikit.runner.prompts import Prompts, read_prompts
 from kimikit.runner.requests import Request
 from kimikit.runner.results import Item, Results
 from kimikit.types import Reply
+from kimikit.wire.options import joined
 from kimikit.wire.requests import as_messages, check_params
 
 REFUSALS = 3
@@ -170,7 +171,7 @@ def _number(name: str, value: Any, *, whole: bool = False) -> Any:
 
 def _check(client: RunnerClient, prompts: Prompts, params: dict[str, Any]) -> None:
     """Refuse what no host could answer before the first request is paid for."""
-    asked = {**client.defaults, **params}
+    asked = joined(client.defaults, params)
     if client.host is not None:
         model = str(params.get("model") or client.host.model)
         check_params(asked, client.host, model)

@@ -44,6 +44,12 @@ TABLE = 16
 LARGEST_TABLE = 1 << 25
 """Places of the largest table."""
 
+SETS = 64
+"""Sets whose different things are counted at once: the bits of a number."""
+
+FEW_TEXTS = 64
+"""Texts up to which BLAS compares all that two of them have in common."""
+
 COLUMNS = 8192
 """Pieces that go through one matrix product."""
 
@@ -113,13 +119,10 @@ def agreement(texts: Sequence[str], size: int | None = None) -> dict[str, Part]:
     kept = min(size or n, n)
     counts = np.sort(np.bincount(same))[::-1]
 
-    def unique(counts: Array, total: Array) -> Array:
-        return np.asarray((counts > 0).sum(axis=0) / total)
-
     def modal(counts: Array, total: Array) -> Array:
         return np.asarray(counts.max(axis=0) / total)
 
-    different = _of_counts(unique, same, owner, np.ones(n), kept).value
+    different = _of_different(same, owner, np.ones(n), kept).value
     share = _of_counts(modal, same, owner, np.ones(n), kept).value
 
     def find(_: Limits) -> Limits:
@@ -154,10 +157,9 @@ def _next_modal(counts: Array) -> float:
 
 def codes(items: Iterable[Hashable]) -> Array:
     """Return a number for each item, equal for equal ones."""
-    seen: dict[Hashable, int] = {}
-    return np.array(
-        [seen.setdefault(item, len(seen)) for item in items], dtype=np.int64
-    )
+    every = [*items]
+    place = {item: number for number, item in enumerate(dict.fromkeys(every))}
+    return np.fromiter(map(place.__getitem__, every), np.int64, len(every))
 
 
 def distinct(
@@ -169,19 +171,16 @@ def distinct(
     the number of words. Where no answer has two words there is no distinct-2.
     """
     lengths = np.array([len(some) for some in tokens])
-    numbers = codes(word for some in tokens for word in some)
+    numbers = codes(itertools.chain.from_iterable(tokens))
     owner = np.repeat(np.arange(len(tokens)), lengths)
     pairs = numbers[:-1] * (len(numbers) + 1) + numbers[1:]
     inside = owner[:-1] == owner[1:]
     size = min(size or len(tokens), len(tokens))
 
-    def share(counts: Array, total: Array) -> Array:
-        return np.asarray((counts > 0).sum(axis=0) / np.maximum(total, 1))
-
-    out = {"distinct_1": _of_counts(share, numbers, owner, lengths, size)}
+    out = {"distinct_1": _of_different(numbers, owner, lengths, size)}
     if inside.any():
         grams, whose = _numbered(pairs[inside]), owner[:-1][inside]
-        out["distinct_2"] = _of_counts(share, grams, whose, lengths, size)
+        out["distinct_2"] = _of_different(grams, whose, lengths, size)
     return out
 
 
@@ -189,10 +188,16 @@ def _different(values: Array) -> Array:
     """Return the different whole numbers, in order."""
     size = int(values.max(initial=0)) + 1
     if size > min(TABLE * (len(values) + TABLE), LARGEST_TABLE):
-        return np.unique(values)
+        ordered = np.sort(values)  # np.unique hashes, which takes thirty times as long
+        return np.asarray(ordered[np.diff(ordered, prepend=-1) != 0])
     seen = np.zeros(size, dtype=bool)
     seen[values] = True
     return np.flatnonzero(seen)
+
+
+def _counted(ordered: Array) -> Array:
+    """Return equal numbers from 0 for equal ones, which stand beside each other."""
+    return np.cumsum(np.diff(ordered, prepend=ordered[:1]) != 0)
 
 
 def _numbered(values: Array) -> Array:
@@ -204,6 +209,33 @@ def _numbered(values: Array) -> Array:
     place = np.zeros(size, dtype=np.int32)
     place[different] = np.arange(len(different))
     return place[values].astype(np.int64)
+
+
+def _of_different(numbers: Array, owner: Array, weights: Array, size: int) -> Part:
+    """Return how many different things there are in a set, for each unit of weight.
+
+    Args:
+        numbers: Which thing occurs, from 0.
+        owner: In which answer.
+        weights: The weight of each answer, such as its words.
+        size: Answers that the figure is of.
+    """
+    order = np.argsort(numbers, kind="stable")
+    owners = owner[order]
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+
+    def of(taken: Array) -> Array:
+        # A bit for each set: a thing has those of the sets of all answers it is in.
+        sets = np.zeros((SETS, len(weights)), dtype=bool)
+        sets[: len(taken)] = taken
+        bits = np.packbits(sets, axis=0).T.copy().view(np.uint64)[:, 0]
+        seen = np.bitwise_or.reduceat(bits[owners], starts) if len(starts) else bits[:0]
+        counts = np.unpackbits(seen.view(np.uint8).reshape(-1, SETS // 8), axis=1)
+        different = counts.sum(axis=0, dtype=np.int64)[: len(taken)]
+        return np.asarray(different / np.maximum(taken @ weights, 1))
+
+    step = len(weights) / (size * max(float(weights.sum()), 1.0))
+    return of_set(of, len(weights), size, step=step)
 
 
 def _of_counts(
@@ -302,27 +334,26 @@ def lexical(texts: Sequence[str]) -> Array:
     joined = "".join(padded).encode("utf-32-le", "surrogatepass")
     pieces = _numbered(np.frombuffer(joined, dtype=np.uint32)).astype(np.int64)
     for half in (1, 2):  # a piece is two pairs, and a pair is two characters
+        if (int(pieces.max()) + 1) ** 2 * n >= 1 << 63:
+            pieces = _numbered(pieces)
         pieces = pieces[:-half] * (int(pieces.max()) + 1) + pieces[half:]
-        pieces = _numbered(pieces) if half == 1 else pieces
     row = np.repeat(np.arange(n), lengths)[: len(pieces)]
     # A piece that begins in one text and ends in the next belongs to neither.
     inside = np.arange(len(pieces)) + PIECE <= np.cumsum(lengths)[row]
-    numbers = _numbered(pieces[inside])
-    found = _different(numbers * n + row[inside])
-    sizes = np.bincount(found % n, minlength=n)
-    texts_of = np.bincount(found // n)
+    found = _different(pieces[inside] * n + row[inside])
+    numbers, row = _counted(found // n), found % n
+    sizes, texts_of = np.bincount(row, minlength=n), np.bincount(numbers)
     # What one text alone has is shared by none; what many have goes faster by BLAS.
+    often, most = texts_of[numbers], n // 8 if n > FEW_TEXTS else 1
+    few = (often > 1) & (often <= most)
     shared = np.zeros((n, n), dtype=np.float32)
-    some = found[(texts_of[found // n] > 1) & (texts_of[found // n] <= max(n // 8, 1))]
-    if len(some):
-        ones = np.ones(len(some), dtype=np.float32)
-        few = sparse.csr_array((ones, (some % n, _numbered(some // n))))
-        few.resize((n, few.shape[1]))
-        shared += (few @ few.T).toarray()
-    many = found[(texts_of[found // n] > max(n // 8, 1))]
-    column, row = _numbered(many // n), many % n
+    if few.any():
+        table = (np.ones(few.sum(), dtype=np.float32), (row[few], numbers[few]))
+        rare = sparse.csr_array(table, shape=(n, len(texts_of)))
+        shared += (rare @ rare.T).toarray()
+    column, row = _counted(numbers[often > most]), row[often > most]
     for first in range(0, int(column.max(initial=-1)) + 1, COLUMNS):
-        own = (column >= first) & (column < first + COLUMNS)
+        own = slice(*np.searchsorted(column, (first, first + COLUMNS)))
         block = np.zeros((n, COLUMNS), dtype=np.float32)
         block[row[own], column[own] - first] = 1
         shared += block @ block.T

@@ -17,6 +17,10 @@ _MARKED = (*range(0x300, 0xFE30), *range(0x10A00, 0x12000))
 """Where combining marks are, but for those of music and of dead scripts."""
 
 
+_ASCII = re.compile(r"\w+", re.ASCII)
+"""The pattern of a word where there are no other letters, which takes half the time."""
+
+
 @functools.cache
 def _word() -> re.Pattern[str]:
     """Return the pattern of a word, made when it is first needed."""
@@ -27,18 +31,21 @@ def _word() -> re.Pattern[str]:
     ]
     # Python's \w holds letters and digits, and breaks a word at each vowel sign.
     mark = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in spans)
-    letter = rf"[^\W{_ALONE}{mark}]"
-    return re.compile(rf"[{_ALONE}][{mark}]*|{letter}(?:{letter}|[{mark}{_JOINERS}])*")
+    letter = rf"[^\W{_ALONE}]"
+    joined = rf"{letter}+(?:[{mark}{_JOINERS}]+{letter}*)*"
+    return re.compile(rf"{joined}|[{_ALONE}][{mark}]*")
 
 
 def words(text: str) -> list[str]:
     """Return the words, lower case, punctuation left out."""
+    if text.isascii():
+        return _ASCII.findall(text.lower())
     return _word().findall(unicodedata.normalize("NFC", text.casefold()))
 
 
 def cut(text: str, length: int) -> str:
     """Return the text up to its ``length``-th word, whole if it has no more."""
+    word = _ASCII if text.isascii() else _word()
     text = unicodedata.normalize("NFC", text)
-    found = itertools.islice(_word().finditer(text), length + 1)
-    ends = [match.end() for match in found]
-    return text[: ends[length - 1]] if len(ends) > length else text
+    found = [*itertools.islice(word.finditer(text), length - 1, length + 1)]
+    return text[: found[0].end()] if len(found) == 2 else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import math
@@ -152,6 +153,7 @@ def groups(sweep: Outcome) -> list[Group]:
     then not all of the grid was to be asked.
     """
     grid = itertools.product(*sweep.axes.values())
+    split = functools.cache(metrics.words)  # many answers are alike
     found: dict[Point, list[int]] = {} if sweep.pinned else {at: [] for at in grid}
     for place, trial in enumerate(sweep.trials):
         at = tuple(trial.params.get(axis) for axis in sweep.axes)
@@ -165,7 +167,7 @@ def groups(sweep: Outcome) -> list[Group]:
         both = (trial.reply or trial.partial for trial in trials)
         paid = [reply for reply in both if reply is not None]
         texts = [metrics.text_of(reply) for reply in replies]
-        words = [metrics.words(text) for text in texts]
+        words = [split(text) for text in texts]
         out.append(Group(labels, places, replies, paid, texts, words))
     return out
 
@@ -239,8 +241,12 @@ def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, 
         return {}
     parts = metrics.agreement(texts, size)
     if len(texts) > 1:
+        shorten = functools.cache(metrics.cut)
         parts |= metrics.variety(
-            [metrics.cut(text, length) for text in texts],
+            [
+                shorten(text, length) if len(words) > length else text
+                for text, words in zip(texts, group.words, strict=True)
+            ],
             [words[:length] for words in group.words],
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),

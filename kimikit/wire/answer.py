@@ -355,7 +355,7 @@ class Answer:
             for choice in folder.in_order()
         ]
         main = made[0]
-        usage = folder.tally.total() or self._estimate()
+        usage = folder.tally.total(call.body) or self._estimate()
         cut = over and not (self._stopped or done or whole)
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(

@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from kimikit.types import Usage
+from kimikit.wire.cache_writes import MOST_TOKENS, read_writes
 from kimikit.wire.coerce import as_count, as_decimal, as_dict
 from kimikit.wire.weigh import RATES, features, weigh
 
 __all__ = ["Tally", "estimate_prompt", "read_usage", "weigh"]
 
-MOST_TOKENS = 10**12
-"""Tokens of one call beyond which a host's figure is not believed."""
 MOST_USD, LEAST_USD = Decimal(1_000), Decimal("1e-12")
 """Dollars of one call beyond which a host's figure is not believed."""
 
@@ -46,10 +45,16 @@ class Tally:
         """What the host said of the whole answer."""
         return self._seen.get(None, {})
 
-    def total(self) -> Usage | None:
-        """Return the one usage of the answer, or ``None`` when none came."""
+    def total(self, asked: Mapping[str, Any] | None = None) -> Usage | None:
+        """Return the one usage of the answer, or ``None`` when none came.
+
+        Args:
+            asked: The JSON of the request, which tells how long what was put into the
+                cache is to be kept, where the host does not.
+        """
         sources = [self.raw] if self.raw else self._seen.values()
-        seen = [usage for usage in map(read_usage, sources) if usage is not None]
+        read = [read_usage(source, asked) for source in sources]
+        seen = [usage for usage in read if usage is not None]
         if not seen:
             return None
         return Usage(
@@ -63,8 +68,14 @@ class Tally:
         )
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage | None:
+def read_usage(
+    usage: Mapping[str, Any], asked: Mapping[str, Any] | None = None
+) -> Usage | None:
     """Read one ``usage`` object of any host.
+
+    Args:
+        usage: The object.
+        asked: The JSON of the request, if it is known.
 
     Returns:
         ``None`` if it holds no token count, or one that cannot be right: a figure that
@@ -88,7 +99,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage | None:
     cached = max(cached, _part(inside, "cached_tokens"))
     reasoning = _part(usage, "reasoning_tokens")
     reasoning = max(reasoning, _part(inside, "reasoning_tokens"))
-    written, kept = _writes(usage, inside)
+    written, kept = read_writes(usage, inside, asked or {})
     prompt, completion = prompt or 0, completion or 0
     if not _part(usage, "prompt_tokens") and "input_tokens_details" not in usage:
         # Anthropic's shape counts what is read from and put into the cache beside it.
@@ -102,23 +113,6 @@ def read_usage(usage: Mapping[str, Any]) -> Usage | None:
         prompt, completion, cached, reasoning, _cost(usage),
         cache_write_tokens=written, cache_write_1h_tokens=min(kept, written),
     )  # fmt: skip
-
-
-def _writes(usage: Mapping[str, Any], inside: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the tokens put into the cache, and those of them kept for an hour."""
-    lifetimes = {
-        **as_dict(usage.get("cache_creation")),
-        **as_dict(inside.get("cache_creation")),
-        **as_dict(inside.get("cache_write_tokens_details")),
-    }
-    named = (
-        "cache_write_tokens", "cache_creation_tokens", "cache_write_input_tokens",
-        "cache_creation_input_tokens",
-    )  # fmt: skip
-    hour = _part(lifetimes, "ephemeral_1h_input_tokens", "1h", "ttl_1h")
-    short = _part(lifetimes, "ephemeral_5m_input_tokens", "5m", "ttl_5m")
-    written = max(_part(usage, *named), _part(inside, *named), hour + short)
-    return written, hour
 
 
 def _cost(usage: Mapping[str, Any]) -> Decimal | None:

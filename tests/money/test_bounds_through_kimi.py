@@ -1,0 +1,179 @@
+"""Limits and plans as a user meets them, over HTTP: "at most" is the most."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from support.fault_server import (
+    CLOSE,
+    DONE,
+    HOLD,
+    FaultServer,
+    chunk,
+    event,
+    head,
+    plain,
+    sse,
+)
+
+from kimikit import BudgetExceeded, Kimi, tool
+
+OUT = Decimal(15) / 10**6
+"""Dollars for a token of the answer of Kimi K3 at Together."""
+
+PROMPT = Decimal(10_000 * 3) / 10**6
+"""Dollars that no prompt of these tests costs."""
+
+
+def connect(server, **options):
+    options = {"model": "moonshotai/Kimi-K3", "max_retries": 0} | options
+    return Kimi("together", base_url=server.url, api_key="kkkkkkkk", show=False,
+                **options)  # fmt: skip
+
+
+def answer(tokens, text="Hi"):
+    usage = {"prompt_tokens": 12, "completion_tokens": tokens}
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": "stop"}
+    return sse({"choices": [delta]}, {"choices": [], "usage": usage}, DONE)
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "text", ["Все люди рождаются свободными. ", "😀🎉🚀", "3.14, "]
+)
+def test_a_stream_in_any_script_stays_within_its_budget(server, text):
+    """Each byte is counted as a token, which none can exceed."""
+    piece = chunk(event({"choices": [{"index": 0, "delta": {"content": text * 20}}]}))
+    server.play(head(), piece * 400, HOLD)
+    kimi = connect(server)
+    with kimi.budget(usd="0.07") as budget, pytest.raises(BudgetExceeded) as stopped:
+        kimi.chat("go")
+    arrived = len(stopped.value.reply.text.encode())
+    assert arrived > 2000, "the allowance was used before it was stopped"
+    assert arrived * OUT <= budget.spent.usd <= Decimal("0.07")
+    assert kimi.ledger.calls()[0].state == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "asked", "tokens"),
+    [
+        ({"n": 4}, {"max_tokens": 100}, 400),
+        ({"max_tokens": 20}, {}, 20),
+        ({"n": 2, "max_tokens": 50}, {"extra_body": {"n": 3}}, 150),
+        ({}, {"max_tokens": 100, "tools": "weather"}, 100),
+        ({"tools": "weather"}, {"max_tokens": 100}, 100),
+        ({}, {"max_tokens": 60, "image": "red"}, 60),
+        ({"system": "Be brief. " * 99}, {"max_tokens": 60}, 60),
+        ({"extra_body": {"n": 3}}, {"max_tokens": 60}, 180),
+    ],
+)
+def test_a_plan_sees_all_that_is_sent(server, tmp_path, defaults, asked, tokens):
+    @tool
+    def weather(city: str) -> str:
+        """Return the weather of a city."""
+
+    red = tmp_path / "red.png"
+    red.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60))
+    made = {"weather": [weather], "red": red}
+    defaults, asked = (
+        {k: made.get(v, v) if isinstance(v, str) else v for k, v in some.items()}
+        for some in (defaults, asked)
+    )
+    server.play(answer(tokens))
+    kimi = connect(server, **defaults)
+    grid = {"temperature": [0, 1], "repeats": 2, "progress": False, **asked}
+    plan = kimi.sweep("Name a colour.", dry_run=True, **grid).plan
+    assert not server.requests
+    least = plan.calls * tokens * OUT
+    assert least <= plan.upper_usd <= least + plan.calls * PROMPT
+    assert plan.likely_usd <= plan.upper_usd
+    sweep = kimi.sweep("Name a colour.", **grid)
+    assert len(server.requests) == 4
+    assert sweep.cost <= plan.upper_usd
+    half = kimi.budget(usd=plan.upper_usd / plan.calls / 2)
+    with half as budget, pytest.raises(BudgetExceeded):
+        kimi.sweep("Name a colour.", **grid)
+    assert len(server.requests) == 4, "a budget sees it too, before anything is sent"
+    assert budget.spent.usd == 0
+
+
+def test_a_budget_holds_in_threads_that_begin_inside_and_in_executors(server):
+    server.play(answer(90))
+    kimi, paid = connect(server, max_tokens=90), []
+
+    def one(*_):
+        try:
+            paid.append(kimi.chat("Hello").cost)
+        except BudgetExceeded:
+            paid.append(Decimal(0))
+
+    with ThreadPoolExecutor(4) as before, kimi.budget(usd="0.004") as budget:
+        list(before.map(one, range(6)))
+        threads = [threading.Thread(target=one) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(server.requests) == sum(cost > 0 for cost in paid) <= 2
+    assert 0 < budget.spent.usd == sum(paid) <= Decimal("0.004")
+
+
+def test_a_request_that_was_taken_and_lost_is_a_row_of_its_own(server):
+    for _ in range(2):
+        server.play(CLOSE)
+    server.play(answer(50))
+    kimi = connect(server, max_retries=2)
+    with kimi.budget(usd=1) as budget:
+        reply = kimi.chat("Hello", max_tokens=100)
+    assert len(server.requests) == 3
+    rows = kimi.ledger.calls()
+    assert [row.state for row in rows].count("lost") == 2
+    lost = [row for row in rows if row.state == "lost"]
+    assert all(row.cost_text.startswith("unknown, at most $") for row in lost)
+    total = kimi.ledger.total()
+    assert (total.calls, total.unknown, total.cost) == (3, 2, reply.cost)
+    assert budget.spent.usd >= reply.cost + 2 * 100 * OUT
+
+
+def test_the_ledger_of_two_time_zones_has_one_day_of_the_budget(server, monkeypatch):
+    if not hasattr(time, "tzset"):
+        pytest.skip("Windows has one zone a process")
+    monkeypatch.setenv("KIMIKIT_BUDGET_USD_PER_DAY", "0.01")
+    server.play(answer(90))
+    try:
+        for zone in ("Pacific/Pago_Pago", "Pacific/Kiritimati"):  # always two dates
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            kimi = connect(server, max_tokens=90)
+            spend = [partial(kimi.chat, "Hello")] * 30
+            with pytest.raises(BudgetExceeded, match="day's budget"):
+                [one() for one in spend]
+        assert kimi.ledger.total().cost <= Decimal("0.01")
+        assert kimi.ledger.total(since="today").calls == kimi.ledger.total().calls
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_refusal_costs_nothing_and_tells_nothing_of_answers_to_come(server):
+    """Of forty calls nine in ten are refused; likely is what the others took."""
+    for number in range(40):
+        refusal = plain({"error": {"message": "no", "type": "invalid_request"}}, 400)
+        server.play(refusal if number % 10 else answer(1000))
+    kimi = connect(server)
+    for _ in range(40):
+        try:
+            kimi.chat("x")
+        except Exception:  # each host error has its own type
+            continue
+    bill = kimi.ledger.bill
+    likely, _ = bill("together", "moonshotai/Kimi-K3", {"max_tokens": 5000}, "x")
+    assert 1000 * OUT <= likely <= 1010 * OUT

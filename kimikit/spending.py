@@ -56,6 +56,8 @@ class Spending(Session):
         input: Decimal | float | str,
         output: Decimal | float | str,
         cached_input: Decimal | float | str | None = None,
+        cache_write: Decimal | float | str | None = None,
+        cache_write_1h: Decimal | float | str | None = None,
         model: str | None = None,
     ) -> None:
         """Set the price of a model of this host, for this object.
@@ -64,6 +66,8 @@ class Spending(Session):
             input: US dollars per million prompt tokens.
             output: US dollars per million tokens of the answer.
             cached_input: The same for prompt tokens from the cache, if they differ.
+            cache_write: The same for those put into the cache, if they differ.
+            cache_write_1h: The same for those to be kept for an hour, if they differ.
             model: The model, if it is another than the one in use.
 
         Example:
@@ -77,6 +81,8 @@ class Spending(Session):
             input=input,
             output=output,
             cached_input=cached_input,
+            cache_write=cache_write,
+            cache_write_1h=cache_write_1h,
         )
 
     def count_tokens(self, messages: Any, tools: Any = None) -> estimates.TokenCount:

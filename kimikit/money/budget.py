@@ -287,8 +287,7 @@ class Budgets:
         if call.endpoint not in ("chat", "complete"):
             answer = 0
         elif call.body.get("stream") and not _bounded(call):
-            answers = int(call.body.get("n") or 1)
-            answer = min(longest or ALLOWANCE, ALLOWANCE) * answers
+            answer = min(longest or ALLOWANCE, ALLOWANCE) * int(call.body.get("n") or 1)
         if answer is None:
             raise BadInput(
                 f"Nothing bounds the answer of {call.model}, and without a stream it "
@@ -370,8 +369,8 @@ class Budgets:
             held = self._open[call.id]
             answer = max(held.arrived, usage.completion_tokens)
             most = Usage(max(held.usage.prompt_tokens, usage.prompt_tokens), answer)
-            dear = self._at_most(call, most)
-            usd, usage = max(usd or Decimal(0), dear or Decimal(0)), most
+            dear = self._at_most(call, most) or NOTHING.usd
+            usd, usage = max(usd or NOTHING.usd, dear), most
         return Amount(usd or Decimal(0), usage.total_tokens)
 
     def lost(self, call: Call, error: BaseException) -> None:

@@ -178,7 +178,7 @@ class PriceBook:
         cached_input: Decimal | float | str | None = None,
         cache_write: Decimal | float | str | None = None,
         cache_write_1h: Decimal | float | str | None = None,
-        as_of: str = "",
+        as_of: dt.date | str = "",
     ) -> None:
         """Set a price for this book, before any other source.
 
@@ -194,7 +194,7 @@ class PriceBook:
             as_of: The day the price was read, ISO format; today if not given.
 
         Raises:
-            BadInput: If an amount is not a number or is below 0.
+            BadInput: If an amount is not a number or is below 0, or a day is none.
         """
         rest = {
             "cached_input": cached_input,
@@ -206,7 +206,7 @@ class PriceBook:
             amount("output", output),
             **{k: amount(k, v) for k, v in rest.items() if v is not None},
             source="set by you",
-            as_of=as_of or dt.date.today().isoformat(),
+            as_of=_day(as_of or dt.date.today()),
         )
 
     def lookup(self, host: str, model: str, at: float) -> Price | None:
@@ -259,6 +259,20 @@ def _key(host: str, model: str) -> tuple[str, str]:
     return host, model.lower()
 
 
+def _day(value: object) -> str:
+    """Return a day in ISO format; TOML has days of its own."""
+    try:
+        return dt.date.fromisoformat(str(value)[:10]).isoformat()
+    except ValueError:
+        raise BadInput(
+            f"as_of={value!r} is no day.", "Give it as 2026-11-29, or leave it out."
+        ) from None
+
+
+MOST_AMOUNT = 10**12
+"""Dollars, or tokens, above which a price or a limit is a slip of the hand."""
+
+
 def amount(name: str, value: object, *, limit: bool = False) -> Decimal:
     """Return ``value`` as it reads: 0.1 is a tenth, not its binary neighbour.
 
@@ -274,7 +288,8 @@ def amount(name: str, value: object, *, limit: bool = False) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("nan")
-    if number.is_finite() and (number > 0 if limit else number >= 0):
+    fits = number.is_finite() and (number > 0 if limit else number >= 0)
+    if fits and number <= MOST_AMOUNT:
         return number
     if limit:
         what, remedy = "limit", "Give a number above 0, such as 0.50."

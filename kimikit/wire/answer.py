@@ -20,7 +20,7 @@ from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
 from kimikit.wire.sse import BOM, Decoder
 from kimikit.wire.unpack import BadPacking, Unpacker, is_packed, unpacker
-from kimikit.wire.usage import estimate_prompt, weigh
+from kimikit.wire.usage import at_least, estimate_prompt, weigh
 
 PROGRESS_S = 0.2
 """Seconds between the estimates that observers get while an answer streams."""
@@ -355,8 +355,10 @@ class Answer:
             for choice in folder.in_order()
         ]
         main = made[0]
-        usage = folder.tally.total(call.body) or self._estimate()
+        usage = folder.tally.total(call.body)
         cut = over and not (self._stopped or done or whole)
+        if usage is None or (over and not usage.completion_tokens) or cut:
+            usage = at_least(usage, self._estimate())
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(
             main,

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from kimikit.types import Usage
 from kimikit.wire.cache_writes import MOST_TOKENS, read_writes
 from kimikit.wire.coerce import as_count, as_decimal, as_dict
@@ -68,6 +70,19 @@ class Tally:
         )
 
 
+def at_least(said: Usage | None, guess: Usage) -> Usage:
+    """Return an estimate, unless a host's usage is of nearly as much.
+
+    Some hosts tell one at the start, of a prompt and of no answer yet.
+    """
+    if said is None:
+        return guess
+    if 2 * said.completion_tokens >= guess.completion_tokens:
+        return said
+    tokens = guess.completion_tokens
+    return msgspec.structs.replace(said, completion_tokens=tokens, estimated=True)
+
+
 def read_usage(
     usage: Mapping[str, Any], asked: Mapping[str, Any] | None = None
 ) -> Usage | None:
@@ -106,6 +121,8 @@ def read_usage(
         prompt += _part(usage, "cache_read_input_tokens")
         prompt += _part(usage, "cache_creation_input_tokens")
     prompt = prompt or max((total or 0) - completion, 0)
+    if reasoning and total == prompt + completion + reasoning:
+        completion += reasoning  # xAI and its like count it beside the answer
     # Baseten has reported more reasoning than answer; a part never exceeds its whole.
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
     written = min(written, prompt - cached)

@@ -1,12 +1,14 @@
 """Simulate how often each interval of a sweep holds the truth, and print a table.
 
-Run: ``python tests/bench/run.py coverage``; takes some minutes on two cores. The worlds
-are those of ``tests/support/coverage.py``.
+Run: ``python tests/bench/run.py coverage``; takes three minutes of CPU. The worlds are
+those of ``tests/support/coverage.py``. It fails where an interval that says 95 % holds the
+truth less than 90 % of the time.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
@@ -28,54 +30,101 @@ from support.coverage import (  # noqa: E402
 
 from kimikit.sweeps.intervals import one_thread  # noqa: E402
 
-AGAIN = 0.92
-"""Below this a cell is measured again, with four times the runs."""
+LEAST = 0.9
+"""An interval must hold the truth so often."""
+
+SEEDS = (1, 2)
+"""Each draws worlds of its own; what both find is added up."""
+
+MORE = range(3, 21)
+"""More seeds for a cell that is below ``LEAST``, six at a time; all of them count."""
+
+SHARES = {1: 0.6, 2: 0.6, 5: 0.4, 20: 0.15}
+"""For each number of prompts the share of a world's runs: many take longer."""
 
 PRICE = "what a right answer costs"
+VOTE = "votes and tool calls"
+
+Job = tuple[str, int, int]
+"""A world, and the number of prompts and of answers to each."""
 
 
-def measured(job: tuple[str, int, int]) -> tuple[str, int, int, Found]:
-    """Return the figures of a world with so many answers to so many prompts."""
+def found_by(job: Job, seed: int) -> Found:
+    """Return how often each figure of a job's world is held, by one seed."""
     name, count, n = job
-    runs = 200 if name == PRICE else WORLDS[name].runs
+    if name == VOTE:
+        return share_coverage(n, 500, seed)
+    if name == PRICE:
+        return price_coverage(n, count, 200, seed)
+    runs = round(WORLDS[name].runs * SHARES[count])
+    return coverage(WORLDS[name], n, count, runs, seed)
+
+
+def measured(job: Job) -> tuple[Job, Found]:
+    """Return the same of all seeds together, of more seeds where it is low."""
+    sums: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     with one_thread():
-        for seed, times in ((1, 1), (2, 4)):
-            if name == PRICE:
-                found = price_coverage(n, count, runs * times, seed)
-            else:
-                found = coverage(WORLDS[name], n, count, runs * times, seed)
-            if all(held >= AGAIN * shown for shown, held in found.values()):
+        for seed in (*SEEDS, *MORE):
+            for figure, (shown, held) in found_by(job, seed).items():
+                before = sums[figure]
+                sums[figure] = before[0] + shown, before[1] + held
+            enough = all(held >= LEAST * shown for shown, held in sums.values())
+            if enough and seed in (SEEDS[-1], *MORE[5::6]):
                 break
-    return name, count, n, found
+    return job, dict(sums)
 
 
 def main() -> None:
-    """Print the lowest coverage of each figure over all worlds, and where it is low."""
-    jobs = [
-        (name, count, n) for name in [*WORLDS, PRICE] for count in PROMPTS for n in NS
-    ]
+    """Print the lowest coverage of each figure over all worlds; fail where it is low."""
+    names = [*WORLDS, PRICE]
+    jobs = [(name, count, n) for name in names for count in PROMPTS for n in NS]
+    jobs += [(VOTE, 1, n) for n in NS]
     jobs.sort(key=lambda job: -job[1] * job[2])
-    cells: dict[str, dict[tuple[int, int], tuple[float, str]]] = defaultdict(dict)
+    cells: dict[str, dict[tuple[int, int], tuple[float, str, int]]] = defaultdict(dict)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for world, count, n, found in pool.map(measured, jobs):
+        for (world, count, n), found in pool.map(measured, jobs):
             for figure, (shown, held) in found.items():
                 if shown:
-                    cell = 100 * held / shown, world
+                    cell = 100 * held / shown, world, shown
                     before = cells[figure].get((count, n), cell)
                     cells[figure][count, n] = min(before, cell)
-        for n in NS:
-            for figure, (shown, held) in share_coverage(n, 2000, 1).items():
-                cells[figure][1, n] = 100 * held / shown, "the worst of four"
         levels = list(pool.map(verdict_level, (1, 5, 20), (100, 60, 20), (1, 1, 1)))
-    columns = [(count, n) for count in PROMPTS for n in NS]
+    table(cells)
+    low = sorted(
+        (cell, figure, at)
+        for figure, found in cells.items()
+        for at, cell in found.items()
+        if cell[0] < 100 * LEAST
+    )
+    accused = ", ".join(
+        f"{100 * level:.0f} % of those with {models} model{'s' * (models > 1)}"
+        for models, level in zip((1, 5, 20), levels, strict=True)
+    )
+    print(
+        "\nSweeps in which the verdict accuses a model of obeying where temperature does"
+        f"\nnothing (at most 5 % of them should): {accused}."
+    )
+    took = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    took += resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    print(f"\nAll of it took {took:.0f} s of CPU.")
+    for (value, world, runs), figure, (count, n) in low:
+        where = f"{count} x {n} answers, {world}, {runs} intervals"
+        print(f"- too low: {value:.1f} % of {figure.replace('_', ' ')}, {where}")
+    if low:
+        sys.exit(f"{len(low)} cells are below {LEAST:.0%}.")
+
+
+def table(cells: dict[str, dict[tuple[int, int], tuple[float, str, int]]]) -> None:
+    """Print the table of the lowest coverage of each figure."""
     print(
         "How often an interval that says 95 % holds the truth, in %: the lowest of "
-        f"{len(WORLDS)} kinds of answers\n(`tests/support/coverage.py`), with "
+        f"{len(WORLDS) + 2} kinds of answers\n(`tests/support/coverage.py`), with "
         f"{' / '.join(map(str, PROMPTS))} prompts and, in each cell, "
         f"{', '.join(map(str, NS))} answers\nto each. A dash: no interval is shown. "
         '"Of the model" is what all its answers would give, else the truth\nis of n '
-        "answers. 100 runs a cell, 20 to 30 where answers are long; cells below 92 "
-        "are measured\nagain with four times as many.\n"
+        "answers. Two seeds with worlds of their own are added up: 120 runs of 1 and 2 "
+        "prompts, 80 of 5, 30\nof 20, fewer where answers are long. A cell below "
+        f"{LEAST:.0%} gets six more seeds, up to 20, and all count.\n"
     )
     print("| figure |" + "".join(f" {count} |" for count in PROMPTS))
     print("|---|" + "--:|" * len(PROMPTS))
@@ -85,29 +134,6 @@ def main() -> None:
             row = [cells[figure].get((count, n)) for n in NS]
             texts.append(" ".join("-" if c is None else f"{c[0]:.0f}" for c in row))
         print(f"| {figure.replace('_', ' ')} | " + " | ".join(texts) + " |")
-    low = sorted(
-        (cells[figure][at], figure, at)
-        for figure in cells
-        for at in columns
-        if at in cells[figure] and cells[figure][at][0] < 100 * AGAIN
-    )
-    print(
-        "\nThe rate of one prompt has Wilson's interval, which is right on average over "
-        "all rates: just\nbeside 0 or 1 it may hold 84 % (Brown, Cai and DasGupta 2001, "
-        "doi 10.1214/ss/1009213286)."
-    )
-    print("\nThe lowest:")
-    for (value, world), figure, (count, n) in low or []:
-        print(f"- {value:.1f} %: {figure.replace('_', ' ')} of {n} x {count}, {world}")
-    print(
-        "\nSweeps in which the verdict accuses a model of obeying where temperature does"
-        "\nnothing (at most 5 % of them should): "
-        + ", ".join(
-            f"{100 * level:.0f} % of those with {models} model{'s' * (models > 1)}"
-            for models, level in zip((1, 5, 20), levels, strict=True)
-        )
-        + "."
-    )
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def main() -> None:
     chosen = [t for t in PARTS if not words or any(w in t.lower() for w in words)]
     if not words:
         setup.make(setup.FOLDER)
+    failed = []
     for title in chosen:
         where = machine()
         print(f"measuring: {title}", flush=True)
@@ -81,12 +82,14 @@ def main() -> None:
             [sys.executable, str(HERE / PARTS[title][0]), *PARTS[title][1:], *options],
             stdout=subprocess.PIPE,
             text=True,
-            check=True,
         )
+        failed += [title] if done.returncode else []
         print(done.stdout, flush=True)
         sections[title] = f"\n{where}\n\n{done.stdout.strip()}\n"
     parts = [f"\n## {title}\n{sections[title]}" for title in PARTS if title in sections]
     readme.write_text(HEAD + "".join(parts), encoding="utf-8")
+    if failed:
+        sys.exit(f"Out of bounds: {', '.join(failed)}.")
 
 
 if __name__ == "__main__":

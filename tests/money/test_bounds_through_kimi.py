@@ -177,3 +177,39 @@ def test_a_refusal_costs_nothing_and_tells_nothing_of_answers_to_come(server):
     bill = kimi.ledger.bill
     likely, _ = bill("together", "moonshotai/Kimi-K3", {"max_tokens": 5000}, "x")
     assert 1000 * OUT <= likely <= 1010 * OUT
+
+
+@pytest.mark.parametrize(
+    "early",
+    [
+        {"prompt_tokens": 12, "completion_tokens": 0},
+        {"prompt_tokens": 12, "completion_tokens": 1},
+        {"total_tokens": 12},
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_usage_told_before_the_answer_is_not_taken_for_its_cost(server, early, whole):
+    """Unknown is not 0, nor the one token that was there when the host counted."""
+    delta = {"index": 0, "delta": {"content": "word " * 300}}
+    events = [{"choices": [], "usage": early}, {"choices": [delta]}]
+    if whole and early.get("completion_tokens") == 1:
+        pytest.skip("a host that ended its answer is believed")
+    server.play(sse(*events, *([DONE] if whole else [])))
+    kimi = connect(server)
+    try:
+        reply = kimi.chat("go", max_tokens=1000)
+    except Exception as error:  # one that broke off raises with what had come
+        reply = error.reply
+    assert reply.usage.estimated
+    assert 250 < reply.usage.completion_tokens < 700
+    assert reply.cost > 250 * OUT
+    assert kimi.ledger.calls()[0].cost_text.startswith("~")
+
+
+def test_reasoning_that_is_counted_beside_the_answer_is_billed(server):
+    usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 60,
+             "completion_tokens_details": {"reasoning_tokens": 30}}  # fmt: skip
+    delta = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+    server.play(sse({"choices": [delta]}, {"choices": [], "usage": usage}, DONE))
+    reply = connect(server).chat("go")
+    assert (reply.usage.completion_tokens, reply.usage.reasoning_tokens) == (50, 30)

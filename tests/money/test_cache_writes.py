@@ -1,15 +1,24 @@
 """What is put into a host's cache has a price for each lifetime, and is never too low."""
 
+import contextlib
 import csv
+import shutil
+import sqlite3
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from support.fault_server import DONE, FaultServer, sse
+from support.money import ask, make_reply
 
 from kimikit import BudgetExceeded, Kimi
+from kimikit.money.ledger import Ledger
+from kimikit.types import Usage
 from kimikit.wire.cache_writes import MOST_PARTS, seconds_of
 from kimikit.wire.usage import read_usage
 
+OLD = Path(__file__).parents[1] / "data" / "ledger_0_3_0.sqlite3"
+DELTA = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
 MARKED = {"type": "text", "text": "Long. " * 40, "cache_control": HOUR}
 WRITTEN = {"prompt_tokens": 100, "completion_tokens": 1, "cache_write_tokens": 60}
@@ -76,11 +85,10 @@ def test_an_hour_asked_for_is_paid_bounded_and_shown(tmp_path):
     """1,000 tokens of kimi-k3.1-pro, 900 of them written: 4 dollars a million, not 2."""
     usage = {"prompt_tokens": 1000, "completion_tokens": 10,
              "prompt_tokens_details": {"cache_write_tokens": 900}}  # fmt: skip
-    delta = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
     text = [{"type": "text", "text": "Long. " * 200, "cache_control": HOUR}]
     cost = (900 * Decimal(4) + 100 * Decimal(2) + 10 * Decimal(10)) / 10**6
     with FaultServer() as server:
-        server.play(sse({"choices": [delta]}, {"choices": [], "usage": usage}, DONE))
+        server.play(sse({"choices": [DELTA]}, {"choices": [], "usage": usage}, DONE))
         kimi = Kimi("moonshot", base_url=server.url, api_key="kkkkkkkk",
                     model="kimi-k3.1-pro", show=False, max_tokens=10)  # fmt: skip
         messages = [{"role": "user", "content": text}]
@@ -101,3 +109,37 @@ def test_an_hour_asked_for_is_paid_bounded_and_shown(tmp_path):
         (line,) = csv.DictReader(file)
     assert (line["cache_write_tokens"], line["cache_write_1h_tokens"]) == ("900", "900")
     assert kimi.ledger.to_pandas()["cache_write_1h_tokens"].tolist() == [900]
+
+
+def test_a_ledger_of_0_3_0_takes_them_too(tmp_path):
+    """It has no column for them; its rows keep all that they had."""
+    path = Path(shutil.copy(OLD, tmp_path))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        before = db.execute(
+            "SELECT count(*), sum(prompt_tokens), sum(cost) FROM calls"
+        ).fetchone()
+    ledger = Ledger(path)
+    old = ledger.total()
+    assert (old.calls, old.prompt_tokens, old.cost_pico) == before
+    assert old.cache_write_tokens == 0
+    assert "cache write" not in repr(ledger)
+    usage = Usage(100, 5, cache_write_tokens=60, cache_write_1h_tokens=20)
+    ask(ledger, reply=make_reply(usage=usage))
+    assert ledger.total().cache_write_tokens == 60
+    assert ledger.total().cache_write_1h_tokens == 20
+    assert ledger.total().calls == old.calls + 1
+    first, *rest = ledger.flat()[::-1]
+    assert first["cache_write_tokens"] == 60
+    assert not any(row["cache_write_tokens"] for row in rest)
+    assert "60%" in repr(ledger.calls())
+    ledger.close()
+
+
+def test_prices_of_ones_own_have_lifetimes():
+    with FaultServer() as server:
+        server.play(sse({"choices": [DELTA]}, {"choices": [], "usage": WRITTEN}, DONE))
+        kimi = Kimi(base_url=server.url, api_key="kkkkkkkk", model="mine", show=False)
+        kimi.set_price(input=1, output=1, cache_write=2, cache_write_1h=8)
+        assert kimi.chat("Hi").cost == Decimal(40 + 60 * 2 + 1) / 10**6
+        kept = kimi.chat("Hi", extra_body={"cache_control": HOUR})
+        assert kept.cost == Decimal(40 + 60 * 8 + 1) / 10**6

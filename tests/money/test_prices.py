@@ -354,3 +354,14 @@ class TestOtherPeoplesTable:
     def test_moonshot_has_another_name_there(self, book):
         pytest.importorskip("genai_prices")
         assert book.lookup("moonshot", "kimi-k2", time.time()) is not None
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", 7, "2026-13-01", True])
+def test_what_is_no_day_is_refused_at_once(book, wrong):
+    with pytest.raises(BadInput, match="is no day"):
+        book.set("vllm", "mine", input=1, output=2, as_of=wrong)
+
+
+def test_a_day_of_toml_is_one(book):
+    book.path.write_text('["vllm"."mine"]\ninput = 1\noutput = 2\nas_of = 2026-01-02\n')
+    assert PriceBook(book.path).lookup("vllm", "mine", 0).as_of == "2026-01-02"

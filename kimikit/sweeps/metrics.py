@@ -11,7 +11,7 @@ import itertools
 import math
 import unicodedata
 import zlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from kimikit.sweeps.intervals import (
     subsets,
 )
 from kimikit.sweeps.segmentation import cut, words
+from kimikit.sweeps.similarity import codes, lexical, numbered
 from kimikit.types import Reply
 
 __all__ = [
@@ -35,23 +36,8 @@ __all__ = [
     "variety", "words",
 ]  # fmt: skip
 
-PIECE = 4
-"""Characters of the pieces that lexical similarity compares."""
-
-TABLE = 16
-"""Numbers are looked up in a table of at most so many places for each, else sorted."""
-
-LARGEST_TABLE = 1 << 25
-"""Places of the largest table."""
-
 SETS = 64
 """Sets whose different things are counted at once: the bits of a number."""
-
-FEW_TEXTS = 64
-"""Texts up to which BLAS compares all that two of them have in common."""
-
-COLUMNS = 8192
-"""Pieces that go through one matrix product."""
 
 PAIR_ANSWERS = 256
 """Answers of a point that are compared with each other, the first so many."""
@@ -155,13 +141,6 @@ def _next_modal(counts: Array) -> float:
     return first / tied if first - 1 == second and second else 0.0
 
 
-def codes(items: Iterable[Hashable]) -> Array:
-    """Return a number for each item, equal for equal ones."""
-    every = [*items]
-    place = {item: number for number, item in enumerate(dict.fromkeys(every))}
-    return np.fromiter(map(place.__getitem__, every), np.int64, len(every))
-
-
 def distinct(
     tokens: Sequence[Sequence[str]], size: int | None = None
 ) -> dict[str, Part]:
@@ -179,36 +158,9 @@ def distinct(
 
     out = {"distinct_1": _of_different(numbers, owner, lengths, size)}
     if inside.any():
-        grams, whose = _numbered(pairs[inside]), owner[:-1][inside]
+        grams, whose = numbered(pairs[inside]), owner[:-1][inside]
         out["distinct_2"] = _of_different(grams, whose, lengths, size)
     return out
-
-
-def _different(values: Array) -> Array:
-    """Return the different whole numbers, in order."""
-    size = int(values.max(initial=0)) + 1
-    if size > min(TABLE * (len(values) + TABLE), LARGEST_TABLE):
-        ordered = np.sort(values)  # np.unique hashes, which takes thirty times as long
-        return np.asarray(ordered[np.diff(ordered, prepend=-1) != 0])
-    seen = np.zeros(size, dtype=bool)
-    seen[values] = True
-    return np.flatnonzero(seen)
-
-
-def _counted(ordered: Array) -> Array:
-    """Return equal numbers from 0 for equal ones, which stand beside each other."""
-    return np.cumsum(np.diff(ordered, prepend=ordered[:1]) != 0)
-
-
-def _numbered(values: Array) -> Array:
-    """Return equal numbers from 0 for equal whole numbers."""
-    different = _different(values)
-    size = int(values.max(initial=0)) + 1
-    if size > min(TABLE * (len(values) + TABLE), LARGEST_TABLE):
-        return np.searchsorted(different, values)
-    place = np.zeros(size, dtype=np.int32)
-    place[different] = np.arange(len(different))
-    return place[values].astype(np.int64)
 
 
 def _of_different(numbers: Array, owner: Array, weights: Array, size: int) -> Part:
@@ -314,53 +266,6 @@ def compression(texts: Sequence[str], size: int | None = None) -> Part:
     data = [text.encode("utf-8", "surrogatepass") for text in joined]
     ratios = [len(each) / len(zlib.compress(each)) for each in data]
     return Part(sum(ratios) / len(ratios), size)
-
-
-def lexical(texts: Sequence[str]) -> Array:
-    """Return for each pair the Jaccard index of their pieces of four characters.
-
-    It needs no corpus, so values of two sweeps compare, unlike TF-IDF. Pieces are
-    compared themselves and not by a hash, so it is exact at any length.
-    """
-    from scipy import sparse
-
-    once = codes(texts)
-    different = list(dict.fromkeys(texts))
-    n = len(different)
-    padded = [
-        f" {' '.join(text.casefold().split())} ".ljust(PIECE) for text in different
-    ]
-    lengths = np.array([len(text) for text in padded])
-    joined = "".join(padded).encode("utf-32-le", "surrogatepass")
-    pieces = _numbered(np.frombuffer(joined, dtype=np.uint32)).astype(np.int64)
-    for half in (1, 2):  # a piece is two pairs, and a pair is two characters
-        if (int(pieces.max()) + 1) ** 2 * n >= 1 << 63:
-            pieces = _numbered(pieces)
-        pieces = pieces[:-half] * (int(pieces.max()) + 1) + pieces[half:]
-    row = np.repeat(np.arange(n), lengths)[: len(pieces)]
-    # A piece that begins in one text and ends in the next belongs to neither.
-    inside = np.arange(len(pieces)) + PIECE <= np.cumsum(lengths)[row]
-    found = _different(pieces[inside] * n + row[inside])
-    numbers, row = _counted(found // n), found % n
-    sizes, texts_of = np.bincount(row, minlength=n), np.bincount(numbers)
-    # What one text alone has is shared by none; what many have goes faster by BLAS.
-    often, most = texts_of[numbers], n // 8 if n > FEW_TEXTS else 1
-    few = (often > 1) & (often <= most)
-    shared = np.zeros((n, n), dtype=np.float32)
-    if few.any():
-        table = (np.ones(few.sum(), dtype=np.float32), (row[few], numbers[few]))
-        rare = sparse.csr_array(table, shape=(n, len(texts_of)))
-        shared += (rare @ rare.T).toarray()
-    column, row = _counted(numbers[often > most]), row[often > most]
-    for first in range(0, int(column.max(initial=-1)) + 1, COLUMNS):
-        own = slice(*np.searchsorted(column, (first, first + COLUMNS)))
-        block = np.zeros((n, COLUMNS), dtype=np.float32)
-        block[row[own], column[own] - first] = 1
-        shared += block @ block.T
-    np.fill_diagonal(shared, sizes)
-    alike = shared / (sizes[:, None] + sizes[None, :] - shared)
-    out: Array = alike[np.ix_(once, once)]
-    return out
 
 
 def cosine(vectors: Array) -> Array:

@@ -11,19 +11,11 @@ from typing import Any
 from kimikit import html
 from kimikit.axes import INK, as_text, name, plain
 from kimikit.errors import BadInput
+from kimikit.sweeps.figures import figure_named
 from kimikit.sweeps.summary import common_answers, summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import recommend
-from kimikit.sweeps.views import BARS, is_number, label_text
-
-TITLES = {
-    "diversity": "Diversity (1 − similarity)",
-    "agreement": "Agreement (modal share)",
-    "words": "Length (words)",
-    "cost_each": "Cost of 1,000 answers (US dollars)",
-    "tokens": "Answer (tokens)",
-}
-
+from kimikit.sweeps.views import is_number, label_text
 
 Key = tuple[tuple[str, str], ...]
 """Types and values of some labels."""
@@ -167,14 +159,15 @@ def _panel(
             if all(map(_is_finite, ends)):
                 heights += [row[f"{figure_name}_low"], row[f"{figure_name}_high"]]
                 ax.vlines(at, *ends, color=colour, lw=1.2, alpha=0.8)
-    ax.set_ylabel(TITLES.get(figure_name, name(figure_name)))
+    known = figure_named(figure_name)
+    ax.set_ylabel(known.title or name(figure_name))
     ax.set_xlabel(name(x_name))
     if not places.numeric:
         shown_labels = distinct(label_text(v, WIDEST) for v in places.labels)
         ax.set_xticks(range(len(places.labels)), shown_labels)
     plain(ax)
     if min(heights) >= 0:
-        ax.set_ylim(0, 1.02 if figure_name in BARS else None)
+        ax.set_ylim(0, 1.02 if known.drawn else None)
 
 
 def _is_finite(value: Any) -> bool:

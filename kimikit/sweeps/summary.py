@@ -18,6 +18,7 @@ from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics
+from kimikit.sweeps.figures import figure_named
 from kimikit.sweeps.intervals import (
     LEAST,
     SHARE,
@@ -49,12 +50,6 @@ BAR_AFTER_S = 1.0
 
 PASS_AT = (2, 5, 10, 100)
 """The k of pass@k: the largest of these that every prompt has answers for."""
-
-SHARES = {
-    "unique_share", "agreement", "exact_match", "distinct_1", "distinct_2",
-    "self_bleu", "similarity", "diversity", "semantic_similarity",
-}  # fmt: skip
-"""Figures from 0 to 1; the others of ours are at least 0."""
 
 
 class Group(msgspec.Struct, frozen=True, eq=False):
@@ -350,7 +345,7 @@ def _put_pass(
 @kept
 def bounds(sweep: Outcome, name: str) -> Limits:
     """Return what a figure cannot leave."""
-    if name in SHARES:
+    if figure_named(name).share:
         return SHARE
     if name not in sweep.scores:
         return 0.0, math.inf

@@ -12,6 +12,7 @@ import msgspec
 from kimikit import html
 from kimikit.footer import footer, origin
 from kimikit.shown import Renderable
+from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
 
@@ -24,12 +25,10 @@ Embed = Callable[[list[str]], Any]
 """From texts to vectors, one row a text."""
 
 TAKEN = {
-    "n", "failed", "missing", "cost", "words", "tokens", "seconds", "unique_share",
-    "agreement", "exact_match", "entropy", "distinct_1", "distinct_2", "self_bleu",
-    "compression_ratio", "similarity", "semantic_similarity", "semantic_entropy",
-    "diversity", "repeat", "error", "text", "finish_reason", "model", "host",
-    "first_token_s", "prompt_tokens", "completion_tokens", "cached_tokens",
-    "cache_write_tokens", "reasoning_tokens", "estimated", "prompt_text",
+    *FIGURES, "n", "failed", "missing", "cost", "repeat", "error", "text",
+    "finish_reason", "model", "host", "first_token_s", "prompt_tokens",
+    "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
+    "estimated", "prompt_text",
 }  # fmt: skip
 """Names of what rows of a summary or a data frame hold, so of no metric."""
 

@@ -22,6 +22,7 @@ from kimikit.sweeps.cells import (
     label_texts,
 )
 from kimikit.sweeps.explorer import ANY, Explorer, filtered
+from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.intervals import LEAST
 from kimikit.sweeps.side_by_side import compare, marked
 from kimikit.sweeps.values import Outcome
@@ -31,18 +32,6 @@ __all__ = [
     "ANY", "Explorer", "Page", "bar", "compare", "difference_table", "filtered",
     "footer_line", "is_number", "label_text", "marked", "overview",
 ]  # fmt: skip
-
-SHOWN = ("diversity", "agreement", "words")
-"""Figures of the short table, then the user's metrics; the fold below holds all."""
-
-HEADS = {
-    "self_bleu": "self-BLEU",
-    "distinct_1": "distinct-1",
-    "distinct_2": "distinct-2",
-}
-
-BARS = ("diversity", "agreement")
-"""Figures that are drawn too."""
 
 ROWS_TOLD = 100
 """Points of a table; ``summary()`` has them all."""
@@ -54,22 +43,19 @@ ENDS = {
 }
 """What a view says of a sweep that did not come to its end."""
 
-DIGITS = {"tokens": 0, "words": 1, "seconds": 1}
-"""Digits of a figure after the point, where they are not two."""
-
 
 def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     """Return a figure with its interval, where it has one."""
     values = [row.get(name + end) for end in ("", "_low", "_high")]
     if name.endswith("_usd"):
         return _price(values)
-    digits = DIGITS.get(name, 2)
-    texts = [f"{v:z.{digits}f}" for v in values if v is not None]
+    known = figure_named(name)
+    texts = [f"{v:z.{known.digits}f}" for v in values if v is not None]
     shown = [text.replace("inf", "∞") for text in texts]
     if not shown:
         return html.Cell("", "")
     text, rich = html.interval(*shown) if len(shown) == 3 else (shown[0], shown[0])
-    drawn = f"<code>{bar(row[name])}</code> " if bars and name in BARS else ""
+    drawn = f"<code>{bar(row[name])}</code> " if bars and known.drawn else ""
     return html.Cell(text, drawn + rich)
 
 
@@ -102,7 +88,7 @@ def _line(rows: Rows, name: str, axes: Names, *, bars: bool = False) -> list[obj
         plain = name.replace("_", " ")
         if name.endswith("_usd"):
             plain = f"US$ for each {plain.removesuffix(' usd')}"
-        head = HEADS.get(name, plain)
+        head = figure_named(name).head or plain
         return [head, *(figure(row, name, bars=bars) for row in rows)]
     shown = html.money if name == "cost" else label_text
     return [name, *(shown(row[name]) for row in rows)]
@@ -122,7 +108,7 @@ def _figures(sweep: Outcome, rows: Rows) -> list[str]:
 
 
 def _short(sweep: Outcome) -> list[str]:
-    return [*SHOWN, *(sweep.metrics or ["seconds"])]
+    return [*SHORT, *(sweep.metrics or ["seconds"])]
 
 
 def caption(sweep: Outcome) -> str:

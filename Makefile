@@ -23,7 +23,7 @@ XDIST := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 COVER := --cov --cov-report=term
 FUZZ_S ?= 60
 
-.PHONY: lab test test-python notebooks record index bench fuzz release lint lock lowest latest clean help
+.PHONY: lab test test-python notebooks record index prices bench fuzz release lint lock lowest latest clean help
 
 help:
 	@echo 'make lab        set up and open JupyterLab on notebooks/00-start.ipynb'
@@ -31,6 +31,7 @@ help:
 	@echo 'make notebooks  execute every notebook, and again from its recording'
 	@echo 'make record     run every notebook on HOST for at most USD, and record it'
 	@echo 'make index      draw and write notebooks/index.ipynb anew'
+	@echo 'make prices     write prices.json and hosts.json from genai-prices and overlay.json'
 	@echo 'make lint       ruff, mypy and the import contract'
 	@echo 'make fuzz       feed the parsers random streams for $(FUZZ_S) s each, draw 1,000 examples'
 	@echo 'make lock       write locks/ for what pyproject.toml asks for now'
@@ -96,6 +97,10 @@ record: $(VENV)/dev.stamp
 index: $(VENV)/dev.stamp
 	cd tests && $(abspath $(BIN))/python -m support.index
 
+# From genai-prices as it is installed, and data/overlay.json for what that lacks.
+prices: $(VENV)/dev.stamp
+	cd tests && $(abspath $(BIN))/python -m support.make_prices
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -118,6 +123,13 @@ lock: $(VENV)/made.stamp
 	@test -x $(BIN)/uv || $(PIP) install --quiet uv
 	$(COMPILE) $(LOCK_FLAGS) --extra dev pyproject.toml -o locks/dev.txt
 	$(COMPILE) $(LOCK_FLAGS) $(addprefix --extra ,$(EXTRAS)) -c locks/dev.txt pyproject.toml -o locks/lab.txt
+
+release: $(VENV)/dev.stamp
+	@$(BIN)/kimikit fetch
+	$(BIN)/python -m pytest tests/test_archives.py -m 'archives or release' -s $(PYTEST_FLAGS)
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python tests/bench/run.py $(BENCH_FLAGS)
 
 clean:
 	rm -rf .venv .venv-* artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

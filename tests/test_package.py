@@ -392,3 +392,36 @@ def test_the_readme_names_every_extra_command_and_variable():
     assert {f"kimikit {command}" for command in commands} <= {
         " ".join(name.split()[:2]) for name in named
     }
+
+
+def test_the_guide_for_contributors_names_what_is_there():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:kimikit|tests|notebooks)/[\w/.-]+|[\w/]+\.py)`", guide)
+    homes = [ROOT, ROOT / "kimikit", *(ROOT / "kimikit").iterdir()]
+    missing = [
+        name
+        for name in named
+        if "NN-" not in name and not any((home / name).exists() for home in homes)
+    ]
+    assert len(named) > 20
+    assert missing == []
+    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert set(re.findall(r"`make ([a-z]+)`", guide)) <= set(targets)
+    packages = {path.parent.name for path in SOURCES if path.name == "__init__.py"}
+    assert {p for p in packages - {"kimikit"} if f"`{p}/`" not in guide} == set()
+
+
+def test_every_target_of_make_has_a_rule():
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, flags=re.M)
+    rules = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
+    told = set(re.findall(r"@echo 'make ([a-z-]+)  ", makefile))
+    assert set(phony.split()) == rules
+    assert told <= rules
+
+
+def test_hooks_of_pre_commit_are_the_steps_of_ci():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    steps = re.findall(r"^step (make \w+)", (ROOT / ".ci" / "run").read_text(), re.M)
+    assert re.findall(r"entry: (.*)", hooks) == steps
+    assert set(re.findall(r"repo: (.*)", hooks)) == {"local"}, "nothing is fetched"

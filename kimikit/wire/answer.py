@@ -357,7 +357,8 @@ class Answer:
         main = made[0]
         usage = folder.tally.total(call.body)
         cut = over and not (self._stopped or done or whole)
-        if usage is None or (over and not usage.completion_tokens) or cut:
+        told = usage and (usage.completion_tokens or "total_tokens" in folder.tally.raw)
+        if usage is None or (over and not told) or cut:
             usage = at_least(usage, self._estimate())
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(

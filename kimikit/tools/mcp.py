@@ -30,6 +30,8 @@ _NAME = 64
 """Longest name of a tool that hosts take."""
 _LEGAL = re.compile(rf"[a-zA-Z0-9_-]{{1,{_NAME}}}")
 _PICTURE_BYTES = 5_000_000
+_ANSWER_BYTES = 64 * 2**20
+"""Longest answer of a server over HTTP."""
 _TEXTS = ("json", "xml", "yaml", "javascript")
 _GRACE_S = 8.0
 """Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
@@ -81,7 +83,10 @@ class McpTools(list[Tool]):
         if isinstance(server, StdioServerParameters):
             server = stdio_client(server, errlog=self._log)  # type: ignore[arg-type]
         try:
-            async with Client(server) as client:
+            async with contextlib.AsyncExitStack() as open_:
+                if isinstance(server, str):
+                    server = await _over_http(server, open_)
+                client = await open_.enter_async_context(Client(server))
                 tools = self._made(client, await _listed(client))
                 ready.set_result(tools)
                 await asyncio.Event().wait()
@@ -177,6 +182,30 @@ def mcp_tools(
     if isinstance(server, str) and not server.startswith(("http://", "https://")):
         server = StdioServerParameters(command=server, args=list(args), env=env)
     return McpTools(server, label, timeout_s)
+
+
+async def _over_http(url: str, open_: contextlib.AsyncExitStack) -> Any:
+    """Return the way to a server whose answers come as they are.
+
+    The client of ``mcp`` would unpack a megabyte of gzip to gigabytes.
+    """
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
+
+    http = create_mcp_http_client(headers={"accept-encoding": "identity"})
+    http.event_hooks = {"response": [_as_it_is]}
+    await open_.enter_async_context(http)
+    return streamable_http_client(url, http_client=http)
+
+
+async def _as_it_is(response: Any) -> None:
+    """Refuse an answer before it is read that is packed, or said to be very long."""
+    packing = response.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("", "identity"):
+        raise RuntimeError(f"it packs its answers ({packing[:40]}), unasked")
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and len(length) < 20 and int(length) > _ANSWER_BYTES:
+        raise RuntimeError(f"an answer of it has {int(length):,} bytes")
 
 
 class _Listed(msgspec.Struct, frozen=True):

@@ -1,10 +1,14 @@
 """Tools of MCP servers are tools like others."""
 
 import builtins
+import contextlib
+import gzip
 import io
 import os
+import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,68 @@ def test_what_is_no_server_says_so():
         mcp_tools("http://127.0.0.1:9/mcp")
     with pytest.raises(BadInput, match="no server"):
         mcp_tools("")
+
+
+@contextlib.contextmanager
+def answering(head, body):
+    """Serve one answer to whatever is asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            assert self.headers["accept-encoding"] == "identity"
+            self.send_response(200)
+            for name, value in {"content-length": len(body), **head}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/mcp"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"content-encoding": "gzip"}, r"packs its answers \(gzip\)"),
+        ({"content-encoding": "gzip, br"}, "packs its answers"),
+        ({"content-length": 10**12}, "1,000,000,000,000 bytes"),
+    ],
+)
+def test_an_answer_over_http_that_would_swell_is_not_read(head, said):
+    """A megabyte of gzip can be gigabytes."""
+    bomb = gzip.compress(bytes(50_000_000))
+    kind = {"content-type": "application/json"}
+    with (
+        answering({**kind, **head}, bomb) as url,
+        pytest.raises(KimiError, match=said),
+    ):
+        mcp_tools(url, timeout_s=10)
+
+
+def test_a_server_over_http_gives_its_tools():
+    code = (
+        f"import sys; sys.path.insert(0, {str(SERVER.parent)!r})\n"
+        "from mcp_server import server\nimport socket, uvicorn\n"
+        "s = socket.create_server(('127.0.0.1', 0))\n"
+        "print(s.getsockname()[1], flush=True)\n"
+        "uvicorn.Server(uvicorn.Config(server.streamable_http_app(),"
+        " log_level='error')).run([s])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
+        port = process.stdout.readline().strip()
+        try:
+            with mcp_tools(f"http://127.0.0.1:{port}/mcp") as made:
+                assert made[0](a=1, b=2) == "3"
+        finally:
+            process.kill()
 
 
 def test_a_server_that_fails_is_quoted(tools):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import pytest
@@ -102,9 +101,7 @@ def test_a_long_or_hostile_answer_is_bounded() -> None:
         "bytes": [255] * 9,
         "top_logprobs": top,
     }
-    begun = time.process_time()
     shown = _reply({"content": [token] * 5000}).heat()._repr_html_()
-    assert time.process_time() - begun < 10
     assert shown.count("<span style") <= TOKENS_SHOWN
     assert len(shown) < 3_000_000
 

@@ -176,7 +176,9 @@ def run_command(*arguments):
 def test_the_command_asks_and_streams():
     done = run_command("ask", "Say", "hello.", "--host", "local")
     assert done.returncode == 0, done.stderr
-    assert "local stand-in, not Kimi" in done.stdout
+    assert done.stdout.strip()
+    assert "local stand-in, not Kimi" in done.stderr, "the answer alone goes to a pipe"
+    assert "local stand-in, not Kimi" not in done.stdout
 
 
 def test_the_command_shows_usage_and_errors():

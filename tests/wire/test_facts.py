@@ -16,7 +16,8 @@ PLACES = [
     "tests/wire",
     *(f"tests/tools/test_{name}.py" for name in ("loop", "schema")),
     "tests/evals/test_tool_score.py",
-    *(f"tests/sweeps/test_{name}.py" for name in ("engine", "limits")),
+    *(f"tests/sweeps/test_{name}.py" for name in ("asking", "hosts", "quota")),
+    "tests/runner/test_limits.py",
 ]
 FACTS = {
     "1c recommended temperatures": ("1c_the_default_temperature_is_the_model_cards",),
@@ -42,7 +43,7 @@ FACTS = {
     "1c no pictures from the net": ("1c no pictures", "test_what_moonshot_takes"),
     "1c endpoints of Moonshot": ("test_models", "test_balance", "test_count_tokens"),
     "1c rate tiers need pacing": (
-        "test_requests_a_minute_are_held", "test_a_host_that_tells_its_limits",
+        "test_requests_a_minute_are_held", "test_the_limits_that_a_host_names",
     ),
     "1c forms of a wait": (
         "test_the_wait_a_host_asks_for", "test_waits_as_dates", "503 is the platform",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.answers import ADD, DONE, TOOL, chunk, text
 from support.both import Both
-from support.fault_server import FaultServer, sse
+from support.fault_server import FaultServer, plain, sse
 
 from kimikit import errors
 from kimikit.types import Host, Message, Reply, ToolCall
@@ -178,9 +178,12 @@ def test_a_client_checks_its_defaults() -> None:
         Client(base_url="http://127.0.0.1:9", timeout=-1)
 
 
-def test_no_model_is_named(both: Both) -> None:
+def test_no_model_is_named(both: Both, server: FaultServer) -> None:
+    """A server that lists none, as one that blocks is asked, leaves it to the user."""
+    server.play(plain(b"", 404))
     with pytest.raises(errors.BadInput, match="No model is named"):
-        both.chat("http://127.0.0.1:9", client={"model": None})
+        both.chat(server.url, client={"model": None})
+    assert all(each.path.endswith("/models") for each in server.requests)
 
 
 # What is sent.

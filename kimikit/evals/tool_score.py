@@ -22,6 +22,7 @@ from kimikit import html
 from kimikit.axes import INK, name, plain
 from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
+from kimikit.footer import footer
 from kimikit.intervals import wilson
 from kimikit.params import ScoreParams, takes_chat_params
 from kimikit.runner import WorkOptions, run_jobs, runner_over
@@ -163,7 +164,9 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
         ]
         columns = ["", *rates]
         caption = html.footer_line(remarks)
-        return "", [Table(columns, lines, range(1, len(columns)), caption)], ""
+        table = Table(columns, lines, range(1, len(columns)), caption)
+        replies = [one.reply for one in self.outcomes if one.reply is not None]
+        return "", [table], footer(replies)
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""

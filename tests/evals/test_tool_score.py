@@ -155,7 +155,8 @@ def test_ids_markers_retries_and_failures_are_counted():
     shown = repr(scores).splitlines()
     assert any(line.split() == ["Retries,", "n", "3"] for line in shown)
     assert any(line.split() == ["Failed,", "n", "2"] for line in shown)
-    assert "3 cases per host" in shown[-1]
+    assert "3 cases per host" in repr(scores)
+    assert shown[-1].endswith("unpriced"), "the cost of all is told"
 
 
 def test_a_real_client_shows_what_a_host_did():

@@ -1,11 +1,17 @@
-"""Each notebook keeps the rules, and runs from top to bottom on the local host."""
+"""Each notebook keeps the rules, runs from top to bottom, and replays without its host.
 
+It runs on the local host, which is recorded; then it runs again from the recording
+alone: there is no local host then, and nothing but this machine can be reached.
+"""
+
+import nbformat
 import pytest
-from support import notebooks
+from support import notebooks, replays
 from support.lab import ARTIFACTS
 
 BOOKS = notebooks.all_notebooks()
 by_name = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+RECORDINGS = ARTIFACTS / "recordings"
 
 
 def test_there_are_notebooks():
@@ -19,8 +25,21 @@ def test_a_committed_notebook_keeps_the_rules(path):
 
 @pytest.mark.notebook  # each takes its time; in `make test` a page opens the first one
 @by_name
-def test_a_notebook_runs_without_an_error(path, local_host):
-    ARTIFACTS.mkdir(exist_ok=True)
-    book = notebooks.execute(path, keep=ARTIFACTS / path.name)
-    text = "\n".join(notebooks.output_text(c) for c in notebooks.code_cells(book))
+def test_a_notebook_runs_and_replays(path, local_host, monkeypatch, tmp_path):
+    RECORDINGS.mkdir(exist_ok=True, parents=True)
+    recording = RECORDINGS / f"{path.stem}.kimi"
+    recording.unlink(missing_ok=True)
+    monkeypatch.setenv("KIMIKIT_RECORD", str(recording))
+    live = notebooks.execute(path, keep=ARTIFACTS / path.name)
+    text = "\n".join(notebooks.output_text(c) for c in notebooks.code_cells(live))
     assert notebooks.SOURCE.search(text), "its outputs name their source"
+
+    monkeypatch.delenv("KIMIKIT_RECORD")
+    monkeypatch.setenv("KIMIKIT_REPLAY", str(recording))
+    monkeypatch.setenv("KIMIKIT_REPLAY_SPEED", "none")
+    monkeypatch.setenv("KIMIKIT_RUNTIME", str(tmp_path / "runtime"))
+    monkeypatch.setenv("KIMIKIT_LEDGER", str(tmp_path / "replayed.sqlite3"))
+    again = notebooks.execute(path, keep=tmp_path / path.name, offline=True)
+    assert not (tmp_path / "runtime").exists(), "a local host was started"
+    assert list(replays.differences(live, again)) == []
+    assert "replayed" in nbformat.writes(again)

@@ -121,12 +121,28 @@ def _dead_links(book: Any) -> list[str]:
     return [f"dead link {link}" for link in links if not (FOLDER / link).exists()]
 
 
-def execute(path: Path, keep: Path | None = None) -> Any:
+_OFFLINE = """
+def _only_here(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        where = args[1][0]
+    elif event == "socket.getaddrinfo":
+        where = args[0]
+    else:
+        return
+    if not str(where or "localhost").startswith(("127.", "::1", "localhost")):
+        raise OSError("the network is closed for this test")
+import sys
+sys.addaudithook(_only_here)
+"""
+
+
+def execute(path: Path, keep: Path | None = None, *, offline: bool = False) -> Any:
     """Run a notebook from top to bottom in a fresh kernel; raise on any error.
 
     Args:
         path: The notebook.
         keep: Where to leave what was run, also when it failed.
+        offline: Whether the kernel reaches nothing but this machine.
     """
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
@@ -143,6 +159,7 @@ def execute(path: Path, keep: Path | None = None) -> Any:
         resources={"metadata": {"path": str(FOLDER)}},
         store_widget_state=False,
         record_timing=False,
+        extra_arguments=[f"--IPKernelApp.exec_lines={[_OFFLINE]!r}"] * offline,
     )
     try:
         # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.

@@ -34,6 +34,9 @@ def test_a_notebook_runs_and_replays(path, local_host, monkeypatch, tmp_path):
     text = "\n".join(notebooks.output_text(c) for c in notebooks.code_cells(live))
     assert notebooks.SOURCE.search(text), "its outputs name their source"
 
+    if not recording.exists():  # the index asks nobody
+        assert path.stem == "index"
+        return
     monkeypatch.delenv("KIMIKIT_RECORD")
     monkeypatch.setenv("KIMIKIT_REPLAY", str(recording))
     monkeypatch.setenv("KIMIKIT_REPLAY_SPEED", "none")

@@ -133,6 +133,11 @@ class BatchStore:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
+    def close(self) -> None:
+        """Close the file; what still writes in another thread ends with an error."""
+        with self._lock:
+            self._db.close()
+
     # Files.
 
     def path(self, file_id: str) -> Path:

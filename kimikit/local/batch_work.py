@@ -66,13 +66,14 @@ class BatchWorker:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
-        """Work as long as the application runs."""
+        """Work as long as the application runs, and close the store when it ends."""
         work = asyncio.ensure_future(self.run())
         try:
             yield
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            await asyncio.to_thread(self.store.close)
 
     def wake(self) -> None:
         """Look again: a batch has come or has been cancelled."""

@@ -270,8 +270,9 @@ def power_of(effect: float, pairs: int, alpha: float) -> float:
     limit = stats.t.ppf(1 - alpha / 2, freedom)
     if freedom > 10_000 or shift > 30:  # the noncentral t is normal there, and slow
         return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
-    above = stats.nct.sf(limit, freedom, shift)
-    below = stats.nct.cdf(-limit, freedom, shift)
+    with np.errstate(all="ignore"):  # scipy before 1.15 divides by zero on its way
+        above = stats.nct.sf(limit, freedom, shift)
+        below = stats.nct.cdf(-limit, freedom, shift)
     return float(np.nan_to_num(above) + np.nan_to_num(below))
 
 

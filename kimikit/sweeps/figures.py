@@ -63,6 +63,9 @@ _ALL = (
 FIGURES = {figure.name: figure for figure in _ALL}
 """Our own, by name; a user's metrics are beside them."""
 
+SHARES = frozenset(figure.name for figure in _ALL if figure.share)
+"""Names of those that lie between 0 and 1."""
+
 SHORT = tuple(figure.name for figure in _ALL if figure.short)
 """Names of the figures of the short table."""
 

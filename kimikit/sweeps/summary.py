@@ -18,7 +18,7 @@ from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics
-from kimikit.sweeps.figures import figure_named
+from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
     LEAST,
     SHARE,
@@ -345,7 +345,7 @@ def _put_pass(
 @kept
 def bounds(sweep: Outcome, name: str) -> Limits:
     """Return what a figure cannot leave."""
-    if figure_named(name).share:
+    if name in SHARES:
         return SHARE
     if name not in sweep.scores:
         return 0.0, math.inf

@@ -166,8 +166,7 @@ class Inspectable:
                 "Ask again with a larger max_tokens.",
             )
         ask = self.sent.asker(kimi)
-        asked, same = self.sent.question()
-        given: dict[str, Any] = {**same, **params, "n": None}
+        asked, given = self.sent.same(ask, {**params, "n": None})
         host = self.sent.host
         whole: Any = self
         prefilled = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -46,6 +47,8 @@ class Sent(msgspec.Struct, dict=True):
     again: ClassVar[Again | None] = None
     _body: ClassVar[Mapping[str, Any]] = {}
     _mask: ClassVar[Callable[[str], str] | None] = None
+    _real: ClassVar[Mapping[str, Any] | None] = None
+    _own: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def of(
@@ -60,6 +63,8 @@ class Sent(msgspec.Struct, dict=True):
         prefill: str = "",
         mask: Callable[[str], str] | None = None,
         again: Again | None = None,
+        real: Mapping[str, Any] | None = None,
+        own: Mapping[str, Any] | None = None,
     ) -> Sent:
         """Return how one call is asked.
 
@@ -73,6 +78,8 @@ class Sent(msgspec.Struct, dict=True):
             prefill: How the answer is to begin.
             mask: Takes keys out of a text; the request is shown through it.
             again: Returns what asks this host again.
+            real: The JSON with its secrets, where it is known.
+            own: The call's own headers and patience.
         """
         return _with(
             {
@@ -85,12 +92,15 @@ class Sent(msgspec.Struct, dict=True):
                 "again": again,
                 "_body": body,
                 "_mask": mask,
+                "_real": real,
+                "_own": own or {},
             }
         )
 
     def __reduce__(self) -> Any:
         """Travel as what may be shown: no key, and nobody to ask."""
-        kept = {"_mask": None, "again": None, "_body": self.body}
+        gone = {"_mask": None, "again": None, "_real": None, "_own": {}}
+        kept = {**gone, "_body": self.body}
         return _with, ({**self.__dict__, **kept},)
 
     def __deepcopy__(self, memo: Any) -> Sent:
@@ -109,7 +119,36 @@ class Sent(msgspec.Struct, dict=True):
 
         Parameters that were not sent are ``None``, which leaves out defaults too.
         """
-        body = self.body
+        return self._parted(self.body)
+
+    def same(
+        self, ask: Callable[..., Any], params: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the same with its secrets, to be asked by ``ask`` with ``params``.
+
+        Raises:
+            BadInput: If it had a secret that is kept nowhere.
+        """
+        if self._real is not None:
+            asked, given = self._parted(dict(self._real))
+            return asked, {**given, **self._own, **params}
+        asked, given = self.question()
+        given |= params
+        extra = given.get("extra_body") or {}
+        lost = {n for n, v in extra.items() if "***" in json.dumps(v, default=repr)}
+        asker = getattr(ask, "__self__", None)
+        defaults = getattr(getattr(asker, "client", asker), "defaults", {})
+        gone = sorted(lost - (defaults.get("extra_body") or {}).keys())
+        if gone:
+            raise BadInput(
+                f"The secret that extra_body[{gone[0]!r}] held is not kept.",
+                "Pass extra_body= again, or make a Kimi with it.",
+            )
+        if lost:  # the client has its own
+            given["extra_body"] = {n: v for n, v in extra.items() if n not in lost}
+        return asked, given
+
+    def _parted(self, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         of_text = self.endpoint == "complete"
         taken = COMPLETION.keys() - NOT_OF_A_TEXT if of_text else CHAT
         params: dict[str, Any] = dict.fromkeys(sorted(taken - _NO_FIELD))

@@ -135,6 +135,36 @@ def test_who_asks_again(server: FaultServer) -> None:
     assert "max_tokens" not in server.requests[1].json  # as the first part was asked
 
 
+def test_what_is_asked_again_has_its_secrets(server: FaultServer) -> None:
+    kimi = Kimi(base_url=server.url, model="m")
+    mine = {"vault": {"api_key": "hunter2hunter2"}, "style": "plain"}
+    said = f"Is {KEY} a key?"
+    server.play(CUT)
+    server.play(REST)
+    cut = kimi.chat(said, extra_body=mine, extra_headers={"x-api-key": "opensesame"})
+    whole = cut.continue_()
+    assert whole.request["vault"] == {"api_key": "***"}
+    assert "hunter2" not in repr(vars(cut.sent)) + cut.curl() + cut.python()
+    for request in server.requests:
+        assert request.json["vault"] == mine["vault"]
+        assert request.json["messages"][0]["content"] == said
+        assert request.headers["x-api-key"] == "opensesame"
+    # A copy from elsewhere has only what is shown: no stars are sent for a secret.
+    for again in (pickle.loads(pickle.dumps(cut)).continue_, stored(kimi, cut).replay):
+        with pytest.raises(BadInput, match=r"extra_body\['vault'\] held is not kept"):
+            again(kimi)
+        having = Kimi(base_url=server.url, model="m", extra_body=mine)
+        server.play(REST)
+        again(having)
+        assert server.requests[-1].json["vault"] == mine["vault"]
+        assert server.requests[-1].json["style"] == "plain"
+    assert len(server.requests) == 4
+
+
+def stored(kimi: Kimi, reply: Reply) -> Any:
+    return next(r for r in kimi.ledger.calls() if r.reply.text == reply.text)
+
+
 def test_a_request_never_shows_a_key(server: FaultServer) -> None:
     server.play(sse(*text("ok"), chunk("stop"), DONE))
     kimi = Kimi("together", base_url=server.url, api_key=KEY, model="m")

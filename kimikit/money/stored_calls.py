@@ -104,7 +104,7 @@ class StoredCall:
             )
         sent = self._sent(request, reply)
         ask = sent.asker(kimi)
-        asked, params = sent.question()
+        asked, params = sent.same(ask, {})
         found: Reply = ask(asked, of=sent, show=show, **params)
         return found
 

@@ -255,6 +255,8 @@ class Base(Handle, Generic[_S]):
             prefill=call.prefill,
             mask=lambda text: secrets.redact(text, *keys),
             again=self.asker,
+            real=body,
+            own={"extra_headers": dict(own.headers), "timeout": own.timeout},
         )
         return answer
 

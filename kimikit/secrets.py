@@ -7,8 +7,10 @@ of each secret in it. ``masked`` is the form in which such fields are shown and 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn, Self
 
@@ -191,6 +193,21 @@ def cut(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(cut(each) for each in value)
     return value
+
+
+def forget_locals(error: BaseException | None, package: str) -> None:
+    """Empty the frames of a package that an error came through.
+
+    What a host sent may repeat a key, and verbose tracebacks show what is local.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if str(frame.f_globals.get("__name__")).startswith(package):
+                with contextlib.suppress(RuntimeError):  # it still runs
+                    frame.clear()
+        error = error.__cause__ or error.__context__
 
 
 def is_certain(key: str) -> bool:

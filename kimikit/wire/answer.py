@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from kimikit import errors
-from kimikit.secrets import redact
+from kimikit.secrets import forget_locals, redact
 from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
@@ -132,6 +132,7 @@ class Answer:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._close(error)
+        forget_locals(error, "kimikit.wire")
 
     def feed(self, data: bytes) -> list[Delta]:
         """Take bytes of the answer, cut anywhere; return the steps they make."""
@@ -199,7 +200,7 @@ class Answer:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of the answer itself was shown, so that it is not redone."""
+        """Whether anything of the answer was shown, so that it is not redone."""
         return self._shown
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from decimal import Decimal, InvalidOperation
@@ -76,7 +77,13 @@ def read_json(data: bytes | str) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        return json.loads(text, strict=False, parse_int=_int)
+    # Their errors hold what was read, and with it a key that a host repeats.
+    with contextlib.suppress(json.JSONDecodeError):
+        try:
+            return json.loads(text, strict=False, parse_int=_int)
+        except RecursionError as exc:
+            raise exc.with_traceback(None)  # noqa: B904
+    raise ValueError("This is no JSON.")
 
 
 def _int(digits: str) -> int:

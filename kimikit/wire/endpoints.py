@@ -39,16 +39,21 @@ async def _asked(
 ) -> tuple[_T, Reply]:
     """Make one call; return what ``read`` makes of its JSON, and its reply."""
     with wire.answer(endpoint, asked.body, own=asked.own) as answer:
-        said = await wire.whole(answer, **content)
-        try:
-            found = mend(read_json(said))
-            value = read(found)
-        except (ArithmeticError, AttributeError, LookupError, RecursionError) as exc:
-            raise answer.no_answer(said) from exc
-        except (TypeError, ValueError) as exc:
-            raise answer.no_answer(said) from exc
-        answer.take(found)
+        # What came is local only in frames that an error leaves empty.
+        value = _made(answer, await wire.whole(answer, **content), read)
     return value, answer.reply
+
+
+def _made(answer: Any, said: bytes, read: Callable[[Any], _T]) -> _T:
+    try:
+        found = mend(read_json(said))
+        value = read(found)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError) as exc:
+        raise answer.no_answer(said) from exc
+    except (TypeError, ValueError) as exc:
+        raise answer.no_answer(said) from exc
+    answer.take(found)
+    return value
 
 
 def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:

@@ -117,8 +117,9 @@ class Stream(_Stream):
                 ):
                     body, failed = iter(response.stream), None
                     try:
-                        for data in body:
-                            yield from answer.feed(data)
+                        # No bytes are local here, where a traceback shows them.
+                        for deltas in map(answer.feed, body):
+                            yield from deltas
                             if answer.ended:
                                 break
                     except client.lost as exc:
@@ -173,7 +174,9 @@ class AsyncStream(_Stream):
                         body, failed = aiter(response.stream), None
                         try:
                             async for data in body:
-                                for delta in answer.feed(data):
+                                deltas = answer.feed(data)
+                                del data  # a traceback shows what is local
+                                for delta in deltas:
                                     yield delta
                                 if answer.ended:
                                     break

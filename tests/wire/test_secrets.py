@@ -75,6 +75,42 @@ def test_no_traceback_has_the_key(name: str, server: FaultServer, both: Both) ->
     assert not [each for each in shown if "SeCrEt" in each]
 
 
+BAD_KEY = {"error": {"message": f"Incorrect key: Bearer {SECRET}", "code": SECRET}}
+ECHOES: dict[str, tuple[object, ...]] = {
+    "an error": (plain(BAD_KEY, 401),),
+    "a page": (
+        plain(f"<title>Bearer {SECRET}</title>".encode(), 500, kind="text/html"),
+    ),
+    "a page in place of an answer": (
+        plain(f"<html>{SECRET}".encode(), kind="text/html"),
+    ),
+    "JSON that is none": (plain(f'{{"{SECRET}'.encode()),),
+    "JSON as deep as an attack": (
+        plain(f'{{"a": "{SECRET}", "b": {"[" * 90_000}'.encode()),
+    ),
+    "bytes that are no text": (plain(b"\xff{" + SECRET.encode()),),
+    "an error within a stream": (sse(*text("a"), BAD_KEY),),
+    "a stream that breaks": (sse(*text(f"a {SECRET}"))[:-40], CLOSE),
+}
+
+
+@pytest.mark.parametrize("ask", ["chat", "embed", "failing view"])
+@pytest.mark.parametrize("name", ECHOES)
+def test_no_traceback_has_a_key_that_a_host_repeats(
+    name: str, ask: str, server: FaultServer, both: Both
+) -> None:
+    def use(client: Any) -> Any:
+        if ask == "embed":
+            return client.embed("x", model="e")
+        view = (lambda step: 1 / 0) if ask == "failing view" else None
+        return client.chat("x", watch=view)
+
+    server.play(*ECHOES[name])
+    with pytest.raises((errors.KimiError, ZeroDivisionError)) as caught:
+        both.use(server.url, use, api_key=SECRET, max_retries=0)
+    assert not [each for each in _locals(caught.value) if "SeCrEt" in each]
+
+
 @pytest.mark.parametrize(
     "options", [{"timeout": "x"}, {"temperature": 9}, {"ledger": 5}, {"base_url": 3}]
 )

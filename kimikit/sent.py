@@ -99,8 +99,8 @@ class Sent(msgspec.Struct, dict=True):
 
     def __reduce__(self) -> Any:
         """Travel as what may be shown: no key, and nobody to ask."""
-        gone = {"_mask": None, "again": None, "_real": None, "_own": {}}
-        kept = {**gone, "_body": self.body}
+        gone: dict[str, Any] = dict.fromkeys(("_mask", "again", "_real"))
+        kept = {**gone, "_own": {}, "_body": self.body}
         return _with, ({**self.__dict__, **kept},)
 
     def __deepcopy__(self, memo: Any) -> Sent:

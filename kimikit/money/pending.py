@@ -1,4 +1,4 @@
-"""Rows that a ledger's file could not take before the kernel ended, beside the file."""
+"""Rows beside a ledger: what its file could not take, or what a damage has left."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from kimikit.money.database import FAULTS, connect
 from kimikit.money.migrations import MIGRATIONS, transaction
+
+TAKEN_OVER = 10_000
+"""Calls of a damaged ledger that are put into the new one."""
 
 
 def save(memory: sqlite3.Connection, ledger: Path) -> Path | None:
@@ -39,8 +45,23 @@ def take_in(db: sqlite3.Connection, ledger: Path) -> None:
                 if version != len(MIGRATIONS):
                     continue
                 with transaction(db):
-                    _copy(other, db)
+                    _copy(other, db, _calls(other))
             path.unlink(missing_ok=True)
+
+
+def take_over(db: sqlite3.Connection, damaged: Path) -> int:
+    """Put the last calls of a damaged ledger into a new one; return how many.
+
+    A day's budget would begin anew without them.
+    """
+    calls: list[tuple[Any, ...]] = []
+    with contextlib.suppress(*FAULTS), contextlib.closing(connect(damaged)) as other:
+        (version,) = other.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            calls = _readable(other)
+        with transaction(db):
+            _copy(other, db, calls, lenient=True)
+    return len(calls)
 
 
 def _is_own(path: Path) -> bool:
@@ -53,35 +74,72 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _copy(other: sqlite3.Connection, db: sqlite3.Connection) -> None:
+def _columns(db: sqlite3.Connection) -> list[str]:
+    info = db.execute("PRAGMA table_info(calls)").fetchall()
+    return [name for _, name, *_ in info if name not in ("seq", "state")]
+
+
+def _calls(db: sqlite3.Connection, rest: str = "") -> sqlite3.Cursor:
+    columns = ", ".join(_columns(db))
+    return db.execute(f"SELECT seq, state, {columns} FROM calls ORDER BY seq{rest}")
+
+
+def _readable(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return the calls before a damage and those after it, in their order."""
+    found = {}
+    for rest in ("", " DESC"):
+        with contextlib.suppress(*FAULTS):
+            for row in _calls(db, f"{rest} LIMIT {TAKEN_OVER}"):
+                found[row[0]] = row
+    return [found[seq] for seq in sorted(found)[-TAKEN_OVER:]]
+
+
+def _copy(
+    other: sqlite3.Connection,
+    db: sqlite3.Connection,
+    calls: Iterable[tuple[Any, ...]],
+    *,
+    lenient: bool = False,
+) -> None:
     """Copy calls that are not there yet, and ends of those that are still open."""
-    info = other.execute("PRAGMA table_info(calls)").fetchall()
-    names = [name for _, name, *_ in info if name not in ("seq", "state")]
+    skipped = FAULTS if lenient else ()
+    names = _columns(db)
+    for call in calls:
+        with contextlib.suppress(*skipped):
+            _copy_call(db, names, call)
+        for table in ("requests", "replies"):
+            with contextlib.suppress(*skipped):
+                _copy_text(other, db, table, call[0], call[2 + names.index("id")])
+    with contextlib.suppress(*skipped):
+        db.executemany(
+            "INSERT OR IGNORE INTO zones VALUES (?)",
+            other.execute("SELECT zone FROM zones").fetchall(),
+        )
+
+
+def _copy_call(db: sqlite3.Connection, names: list[str], call: tuple[Any, ...]) -> None:
+    _, state, *values = call
     columns, marks = ", ".join(names), ", ".join("?" * len(names))
     sets = ", ".join(f"{name} = ?" for name in names)
-    for seq, state, *values in other.execute(
-        f"SELECT seq, state, {columns} FROM calls ORDER BY seq"
-    ).fetchall():
-        id_ = values[names.index("id")]
-        db.execute(
-            f"INSERT OR IGNORE INTO calls ({columns}, state) VALUES ({marks}, 'open')",
-            values,
-        )
-        if state != "open":
-            # The trigger adds a row up when its state leaves 'open'.
-            db.execute(
-                f"UPDATE calls SET {sets}, state = ? WHERE id = ? AND state = 'open'",
-                [*values, state, id_],
-            )
-        for table in ("requests", "replies"):
-            said = f"SELECT body FROM {table} WHERE seq = ?"
-            for (text,) in other.execute(said, [seq]).fetchall():
-                db.execute(
-                    f"INSERT OR IGNORE INTO {table} (seq, body)"
-                    " SELECT seq, ? FROM calls WHERE id = ?",
-                    [text, id_],
-                )
-    db.executemany(
-        "INSERT OR IGNORE INTO zones VALUES (?)",
-        other.execute("SELECT zone FROM zones").fetchall(),
+    db.execute(
+        f"INSERT OR IGNORE INTO calls ({columns}, state) VALUES ({marks}, 'open')",
+        values,
     )
+    if state != "open":
+        # The trigger adds a row up when its state leaves 'open'.
+        db.execute(
+            f"UPDATE calls SET {sets}, state = ? WHERE id = ? AND state = 'open'",
+            [*values, state, values[names.index("id")]],
+        )
+
+
+def _copy_text(
+    other: sqlite3.Connection, db: sqlite3.Connection, table: str, seq: int, id_: str
+) -> None:
+    said = f"SELECT body FROM {table} WHERE seq = ?"
+    for (text,) in other.execute(said, [seq]).fetchall():
+        db.execute(
+            f"INSERT OR IGNORE INTO {table} (seq, body)"
+            " SELECT seq, ? FROM calls WHERE id = ?",
+            [text, id_],
+        )

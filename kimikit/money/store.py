@@ -265,10 +265,14 @@ class Store:
         except OSError as exc:
             self._fall_back(exc)
             return
+        saved = 0
+        with contextlib.suppress(*FAULTS):
+            self._db = self._open(BUSY_S)
+            saved = pending.take_over(self._db, aside)
         warn(
             f"The ledger {self.path} was corrupt ({cause}). It was moved to {aside} "
-            "and a new one was begun; 'sqlite3 FILE .recover' may read what is left "
-            "in the old one."
+            f"and a new one was begun, with the last {saved:,} calls that could be "
+            "read; 'sqlite3 FILE .recover' may read more of the old one."
         )
 
     def _fall_back(self, cause: Exception, *, quiet: bool = False) -> None:

@@ -110,6 +110,35 @@ class TestALock:
         assert not list(path.parent.glob("*.pending-*"))
         after.close()
 
+    @pytest.mark.parametrize(
+        "planted", ["link", "another user's", "folder", "no ledger"]
+    )
+    def test_what_others_left_beside_it_is_not_taken_in(self, path, planted):
+        """In a shared folder anybody may leave a file of that name."""
+        theirs, beside = (
+            path.with_name("theirs"),
+            path.with_name(f"{path.name}.pending-1"),
+        )
+        made(theirs, 2)
+        match planted:
+            case "link":
+                beside.symlink_to(theirs)
+            case "another user's":
+                if os.name != "posix" or os.getuid():
+                    pytest.skip("only root gives files away")
+                theirs.rename(beside)
+                os.chown(beside, 65534, 65534)
+            case "folder":
+                beside.mkdir()
+            case "no ledger":
+                beside.write_bytes(b"SQLite format 3")
+        ledger = Ledger(path)
+        ask(ledger, "mine")
+        assert ledger.total().calls == 1
+        assert ledger.failure is None
+        assert os.path.lexists(beside), "and nothing of theirs is removed"
+        ledger.close()
+
     def test_a_permission_is_asked_for_once(self, path):
         ledger, asked = Ledger(path), []
         ask(ledger)
@@ -174,20 +203,24 @@ stop.set(); thread.join(); L.close()
     ledger.close()
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """The bytes of a ledger of 150 calls, with its index."""
-    path = tmp_path_factory.mktemp("good") / "l"
+def made(path, calls):
+    """Return the bytes of a ledger with its index."""
     ledger = Ledger(path)
-    for n in range(150):
+    for n in range(calls):
         ask(ledger, f"q{n} " + "pad " * 200)
     ledger.search("q5")
     ledger.close()
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The bytes of a ledger of 150 calls."""
+    return made(tmp_path_factory.mktemp("good") / "l", 150)
+
+
 class TestACorruptFile:
-    def works(self, path):
+    def works(self, path, keeps=3):
         """Ask, and look at everything; return what was warned of."""
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -208,6 +241,8 @@ class TestACorruptFile:
             ):
                 look()
             ledger.close()
+        # A file that a view found corrupt was moved aside with the new rows in it.
+        assert rows(path) >= keeps
         return [str(w.message) for w in said if issubclass(w.category, KimiWarning)]
 
     @pytest.mark.parametrize("seed", range(25))
@@ -217,6 +252,41 @@ class TestACorruptFile:
             data[chance.randrange(100, len(data))] = chance.randrange(256)
         path.write_bytes(data)
         self.works(path)
+
+    @pytest.mark.parametrize("damage", ["header", "pointers", "zeros", "another page"])
+    def test_no_page_that_is_broken_fails_a_call_or_a_view(self, tmp_path, damage):
+        """Bytes at random mostly hit texts; here the structure of pages is hit."""
+        chance, whole = random.Random(damage), made(tmp_path / "whole", 8)
+        size = int.from_bytes(whole[16:18], "big")
+        for page in chance.sample(range(len(whole) // size), 8):
+            data, begin = bytearray(whole), page * size or 100
+            match damage:
+                case "header":
+                    data[begin : begin + 8] = chance.randbytes(8)
+                case "pointers":
+                    data[begin + 8 : begin + 40] = chance.randbytes(32)
+                case "zeros":
+                    data[begin : begin + size] = bytes(size)
+                case "another page":
+                    other = size * chance.randrange(1, len(whole) // size)
+                    data[begin : begin + size] = whole[other : other + size]
+            path = tmp_path / f"{damage} {page}"
+            path.write_bytes(data)
+            # What went into a page with wrong pointers may have overwritten itself.
+            self.works(path, keeps=0 if damage == "pointers" else 3)
+
+    def test_what_can_be_read_is_in_the_new_file(self, path, good):
+        path.write_bytes(good)
+        page = good.index(ids(path)[75].encode()) // 4096 * 4096
+        path.write_bytes(good[:page] + bytes(4096) + good[page + 4096 :])
+        ledger = Ledger(path)
+        with pytest.warns(KimiWarning, match=r"corrupt .* the last 1\d\d calls"):
+            ledger.calls(None, model="m")
+        assert 100 < ledger.total().calls <= 150
+        assert ledger.total().cost == ledger.total().calls * Decimal("0.000843")
+        texts = [ledger.read(row.id)[1] for row in ledger.calls(None)]
+        assert sum(text is not None for text in texts) > 100
+        ledger.close()
 
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
     def test_a_truncated_file_is_moved_aside_with_a_message(self, path, good, share):

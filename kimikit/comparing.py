@@ -18,11 +18,12 @@ from kimikit.wire.options import joined
 if TYPE_CHECKING:
     from kimikit import evals
     from kimikit.evals.patterns import Pattern
+    from kimikit.evals.scorers import Metrics
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.runner.batch import Way
     from kimikit.runner.jobs import Jobs
-    from kimikit.sweeps.values import Embed, Metric
+    from kimikit.sweeps.values import Embed
     from kimikit.types import Reply
 
 
@@ -39,7 +40,7 @@ class Comparing(Session):
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
         dry_run: bool = False,
-        metrics: Mapping[str, Metric] | None = None,
+        metrics: Metrics | None = None,
         embed: Embed | None = None,
         concurrency: int | None = None,
         rpm: float | None = None,
@@ -56,7 +57,8 @@ class Comparing(Session):
         Any parameter given a list is an axis, ``host`` too.
 
         Args:
-            prompt: A text or a conversation; a list or a dict of named ones is an axis.
+            prompt: A text or a conversation; a list or a dict of named ones is an axis,
+                and so are the rows of a ``Task``.
             repeats: Answers per point, each asked by itself.
             host: Other hosts to ask, by their names.
             name: Makes the sweep resumable: asked again, only missing answers are
@@ -65,7 +67,8 @@ class Comparing(Session):
                 on when the next call would likely pass it.
             dry_run: Return only the plan: calls, cost and minutes.
             metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
-                true or false or a number.
+                true or false or a number, by name; with a ``Task`` also the names of
+                scorers that ``lab`` takes.
             embed: From texts to vectors, for figures of meaning; the local host uses
                 its own.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
@@ -92,6 +95,10 @@ class Comparing(Session):
         """
         if self._connection.embeds and embed is None:
             embed = self._embed
+        if metrics is not None or _is_task(prompt):
+            from kimikit.evals.in_sweeps import for_sweep
+
+            prompt, metrics = for_sweep(prompt, metrics, embed=embed)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         given: dict[str, Any] = {
             "repeats": repeats,
@@ -296,6 +303,8 @@ class Comparing(Session):
         task: evals.Task,
         patterns: Mapping[str, Pattern] | None = None,
         *,
+        metrics: Metrics | None = None,
+        embed: Embed | None = None,
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
         concurrency: int = 4,
@@ -307,6 +316,12 @@ class Comparing(Session):
         Args:
             task: The labelled set.
             patterns: Ways to ask by name, the baseline first.
+            metrics: What judges an answer: ``exact``, ``includes``, ``regex``,
+                ``number``, ``choice``, ``json_schema``, ``code_passes``,
+                ``similarity``, or functions ``fn(reply, truth)`` by name. The first
+                says what is right.
+            embed: From texts to vectors, for ``similarity``; the local host has its
+                own.
             name: Makes it resumable: what was paid for is not asked again.
             max_cost: US dollars that are not passed: no more is asked then.
             concurrency: How many questions are asked at once.
@@ -327,6 +342,8 @@ class Comparing(Session):
             self.client,
             task,
             patterns,
+            metrics=metrics,
+            embed=self._embed if self._connection.embeds and embed is None else embed,
             store=self.ledger,
             name=name,
             max_cost=max_cost,
@@ -334,6 +351,11 @@ class Comparing(Session):
             progress=progress,
             **params,
         )
+
+
+def _is_task(prompt: Any) -> bool:
+    """Tell a labelled set, without an import that most sweeps do not need."""
+    return hasattr(prompt, "variants") and hasattr(prompt, "rows")
 
 
 def _by_batch(via: object) -> bool:

@@ -20,12 +20,18 @@ answer, or else what ``task.extract`` finds in its text."""
 
 def zero_shot(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
     """Ask with the instruction alone."""
-    return client.chat(question, system=_terse(task), **params)
+    return client.chat(question, system=terse(task), **params)
+
+
+def as_written(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
+    """Ask the question as it is, after the task's instruction if there is one."""
+    params = {**({"system": task.instruction} if task.instruction else {}), **params}
+    return client.chat(question, **params)
 
 
 def shown(client: ChatClient, task: Task, question: str, **params: Any) -> Reply:
     """Show the task's examples, then ask."""
-    messages = few_shot(task.shots, question, instruction=_terse(task))
+    messages = few_shot(task.shots, question, instruction=terse(task))
     return client.chat(messages, **params)
 
 
@@ -52,7 +58,8 @@ def typed(client: ChatClient, task: Task, question: str, **params: Any) -> Reply
     return structured(client, question, task.hint, **params)
 
 
-def _terse(task: Task) -> str:
+def terse(task: Task) -> str:
+    """Return the instruction, and what an answer shall look like."""
     return f"{task.instruction} Answer with {task.form}, and nothing else."
 
 

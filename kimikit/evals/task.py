@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -14,6 +15,7 @@ import msgspec
 
 from kimikit import schema
 from kimikit.errors import BadInput
+from kimikit.evals.rows import labelled, question, read_rows
 from kimikit.plain import plain, short
 from kimikit.prompting.answers import (
     final_answer,
@@ -38,12 +40,27 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         rows: Pairs of question and right answer, to be scored.
         shots: Pairs to show as examples, never scored.
         name: What the set is called.
+        metrics: What judges an answer, as ``lab`` takes it; by default the answer is
+            found by its type and compared with the right one.
+        variants: The same rows asked in several ways, by name: prompts, instructions.
+        written: Whether the questions are whole prompts, to be asked as they are.
+        columns: What else is known of each row, such as how hard it is.
+
+    Example:
+        >>> rows = [("Capital of Italy?", "Rome"), ("Capital of Spain?", "Madrid")]
+        >>> task = Task(instruction="Name the city.", rows=rows)
+        >>> task.extract("It is Rome.")
+        'Rome'
     """
 
     instruction: str
     rows: tuple[tuple[str, Any], ...]
     shots: tuple[tuple[str, Any], ...] = ()
     name: str = "task"
+    metrics: Any = None
+    variants: Mapping[str, Task] = {}
+    written: bool = False
+    columns: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("rows", "shots"):
@@ -53,52 +70,87 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def load(
         cls,
-        path: str | Path,
-        instruction: str,
+        source: Any,
+        instruction: str | Mapping[str, str] = "",
         *,
+        prompt: str | Mapping[str, str] | None = None,
+        answer: str = "answer",
+        metrics: Any = None,
         limit: int | None = None,
         shots: int = 4,
         seed: int = 0,
+        name: str | None = None,
     ) -> Task:
-        """Read a JSONL file whose lines have ``input`` and ``answer``.
+        """Read a labelled set, and make a question of each row.
 
         Args:
-            path: The file.
-            instruction: What to do with an input.
+            source: The path of a JSONL or CSV file; or rows: a frame of any library,
+                a list of dicts.
+            instruction: What to do with a row, which goes before it as system prompt.
+                Several by name are an axis.
+            prompt: What to ask of each row, with its columns in braces: ``"Translate
+                {text} into {language}."`` Several by name are an axis. Without, the
+                column ``input`` is the question.
+            answer: The column of the right answers.
+            metrics: What judges an answer, as ``lab`` takes it.
             limit: Score only so many rows, drawn at random.
             shots: How many rows to set aside as examples.
             seed: Draws the same rows again.
+            name: What to call it; a file's own name if left out.
 
         Raises:
-            BadInput: If the file is not there or has other lines.
+            BadInput: If the file is not there, or a row lacks what a prompt names.
+
+        Example:
+            >>> rows = [{"country": "France", "city": "Paris"}]
+            >>> ways = {"short": "Capital of {country}?", "kind": "Dear, {country}?"}
+            >>> task = Task.load(rows, prompt=ways, answer="city", shots=0)
+            >>> {name: each.rows for name, each in task.variants.items()}
+            {'short': (('Capital of France?', 'Paris'),),
+             'kind': (('Dear, France?', 'Paris'),)}
         """
-        try:
-            # Only \n ends a line of JSONL; U+2028 and U+0085 are letters of a text.
-            lines = Path(path).read_bytes().decode("utf-8-sig").split("\n")
-            found = [json.loads(line) for line in lines if line.strip()]
-            pairs = [(_question(row["input"]), row["answer"]) for row in found]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
-            raise BadInput(
-                f"{path} is no labelled set: {exc!r}.",
-                "Give a JSONL file whose lines have 'input' and 'answer'.",
-            ) from exc
-        random.Random(seed).shuffle(pairs)
-        rows, examples = tuple(pairs[shots:][:limit]), tuple(pairs[:shots])
-        name = Path(path).stem
-        return cls(instruction=instruction, rows=rows, shots=examples, name=name)
+        rows = read_rows(source, answer)
+        random.Random(seed).shuffle(rows)
+        path = isinstance(source, str | Path)
+        prompts, systems = _named("prompt", prompt), _named("instruction", instruction)
+        made: dict[str, Task] = {}
+        for (one, asked), (two, system) in itertools.product(prompts, systems):
+            pairs = labelled(rows, asked, answer)
+            made[" · ".join(filter(None, [one, two]))] = cls(
+                instruction=system or "",
+                rows=tuple(pairs[shots:][:limit]),
+                shots=tuple(pairs[:shots]),
+                written=asked is not None,
+                metrics=metrics,
+                columns=tuple(rows[shots:][:limit]),
+                name=name or (Path(source).stem if path else "task"),
+            )
+        first = next(iter(made.values()))
+        several = made if len(made) > 1 else {}
+        return msgspec.structs.replace(first, variants=several)
+
+    @property
+    def truths(self) -> list[Any]:
+        """All right answers, those of the examples too."""
+        return [answer for _, answer in (*self.rows, *self.shots)]
 
     @property
     def hint(self) -> Any:
         """The type of the answers."""
-        answers = [answer for _, answer in (*self.rows, *self.shots)]
+        answers = self.truths
         if answers and all(isinstance(a, bool) for a in answers):
             return bool
-        if all(_is_number(a) for a in answers):
+        if all(is_number(a) for a in answers):
             return float
         if all(isinstance(a, dict) for a in answers):
             return TypedDict("Answer", _fields(answers))  # type: ignore[operator]
         labels = tuple(sorted({_label(a) for a in answers}))
         return Literal[labels] if len(labels) <= MOST_LABELS else str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the answers are, none where they are no labels."""
+        return tuple(get_args(self.hint)) if self.hint not in _FORMS else ()
 
     @property
     def form(self) -> str:
@@ -146,7 +198,7 @@ def _pairs(name: str, given: Any) -> tuple[tuple[str, Any], ...]:
         match row:
             case (asked, answer) if not isinstance(row, str | Mapping):
                 where = f"{name}[{number}]"
-                made.append((_question(plain(asked, where)), plain(answer, where)))
+                made.append((question(plain(asked, where)), plain(answer, where)))
             case _:
                 raise BadInput(
                     f"{name}[{number}] is {short(row)}, no question with its answer.",
@@ -155,11 +207,22 @@ def _pairs(name: str, given: Any) -> tuple[tuple[str, Any], ...]:
     return tuple(made)
 
 
-def _question(asked: Any) -> str:
-    return asked if isinstance(asked, str) else json.dumps(asked, ensure_ascii=False)
+def _named(name: str, given: Any) -> list[tuple[str, Any]]:
+    """Return the texts of an axis by name; one text has no name."""
+    if given is None or isinstance(given, str):
+        return [("", given)]
+    texts = isinstance(given, Mapping) and all(
+        isinstance(t, str) for t in given.values()
+    )
+    if not texts or not given:
+        raise BadInput(
+            f"{name} is {short(given)}.", "Give a text, or several as {'name': text}."
+        )
+    return [(str(key), text) for key, text in given.items()]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -211,13 +274,14 @@ def is_right(answer: Any, truth: Any) -> bool:
     if truth is None or isinstance(truth, bool):
         return type(answer) is type(truth) and answer == truth
     if isinstance(truth, int | float):
-        return _is_number(answer) and _close(answer, truth)
+        return is_number(answer) and near(answer, truth)
     return _folded(answer) == _folded(truth)
 
 
-def _close(one: float, two: float) -> bool:
+def near(one: float, two: float, tolerance: float = 1e-6) -> bool:
+    """Whether two numbers are the same but for this share of them."""
     try:
-        return math.isclose(one, two, rel_tol=1e-6)
+        return math.isclose(one, two, rel_tol=tolerance)
     except OverflowError:  # a whole number beyond any float
         return one == two
 

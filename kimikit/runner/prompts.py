@@ -47,7 +47,7 @@ def read_prompts(given: Any, template: str | None) -> Prompts:
         BadInput: If a prompt cannot be made of each of them.
     """
     frame = given if hasattr(given, "itertuples") else None
-    rows = _frame_rows(given)
+    rows = frame_rows(given)
     items = _listed(given) if rows is None else rows
     if template is not None:
         pieces = _parsed(template)
@@ -60,14 +60,16 @@ def read_prompts(given: Any, template: str | None) -> Prompts:
         return Prompts(asked, items, frame)
     if rows is not None:
         name = _column_of_prompts(rows)
-        asked = [_present(row, name, place) for place, row in enumerate(rows)]
+        asked = [present(row, name, place) for place, row in enumerate(rows)]
         return Prompts(asked, rows, frame)
     _check_items(items)
     return Prompts(items, [{PROMPT: item} for item in items])
 
 
-def _frame_rows(given: Any) -> list[dict[str, Any]] | None:
+def frame_rows(given: Any) -> list[dict[str, Any]] | None:
     """Return the rows of a frame, of whatever library; ``None`` for anything else."""
+    if hasattr(given, "to_native"):  # narwhals' own
+        given = given.to_native()
     names = getattr(given, "columns", getattr(given, "column_names", None))
     if names is None or isinstance(given, Mapping):
         return None
@@ -180,7 +182,7 @@ def _filled(
                 f"Columns: {', '.join(columns)[:200]}. Braces of the text itself are "
                 "written {{ and }}.",
             )
-        value = _present(row, name, place)
+        value = present(row, name, place)
         try:
             value = string.Formatter().convert_field(value, conversion)
             parts.append(format(value, spec))
@@ -193,7 +195,7 @@ def _filled(
     return "".join(parts)
 
 
-def _present(row: Mapping[str, Any], name: str, place: int) -> Any:
+def present(row: Mapping[str, Any], name: str, place: int) -> Any:
     """Return a value of a row; what is missing would be asked as 'nan'."""
     value = row.get(name)
     missing = value is None or type(value).__name__ in ("NAType", "NaTType")

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -160,14 +160,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             >>> sweep.to_csv().splitlines()[0]
             'prompt,...temperature,...'
         """
-        rows, out = self.rows(), io.StringIO(newline="")
-        writer = csv.DictWriter(out, rows[0] if rows else ["repeat"])
-        writer.writeheader()
-        writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
-        text = out.getvalue()
-        if path is not None:
-            _written(path, lambda target: target.write_text(text, "utf-8", newline=""))
-        return text
+        return as_csv(self.rows(), path, heads=("repeat",))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write one row per trial to a Parquet file; an existing one is replaced.
@@ -185,7 +178,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         names = list(rows[0]) if rows else []
         columns = {name: _column([row[name] for row in rows]) for name in names}
         table = pa.table(columns)
-        return _written(path, lambda target: pq.write_table(table, target))
+        return written(path, lambda target: pq.write_table(table, target))
 
 
 def _wanted(wanted: Any) -> Any:
@@ -227,7 +220,33 @@ def _column(values: list[Any]) -> list[Any]:
     return [value if value is None else str(value) for value in values]
 
 
-def _written(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+def as_csv(
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    heads: Sequence[str],
+) -> str:
+    """Return rows as CSV, or write them to a file; ``heads`` where there are none.
+
+    Raises:
+        BadInput: If the file cannot be written.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, rows[0] if rows else heads)
+    writer.writeheader()
+    writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
+    text = out.getvalue()
+    if path is not None:
+        written(path, lambda target: target.write_text(text, "utf-8", newline=""))
+    return text
+
+
+def written(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    """Write a file, and return where it is.
+
+    Raises:
+        BadInput: If it cannot be written.
+    """
     target = Path(path).expanduser()
     try:
         write(target)

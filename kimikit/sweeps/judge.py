@@ -83,25 +83,36 @@ class Judge:
         if trial.reply is None or metric is None:
             return None
         try:
-            value: Any = metric(trial.reply, trial.params)
-            value = value.item() if hasattr(value, "item") else value  # numpy's own
-            if value is None or isinstance(value, bool):
-                return value
-            figure = float(value)
-            if not math.isfinite(figure):
-                raise ValueError(f"{figure} is no figure")
-            return figure
+            return as_score(metric(trial.reply, trial.params))
         except Exception as error:  # a user's code: one bad answer must not end it all
             said = f"{type(error).__name__}: {error}"
             self.errors.setdefault(name, []).append(said)
             return None
 
 
-def callable_with_both(name: str, metric: Metric) -> Callable[[Any, Any], Any]:
-    """Return a metric as a function of a reply and its parameters.
+def as_score(value: Any) -> Score:
+    """Return what a user's function said of an answer.
 
-    It is given the parameters if it has a second place for them that must be filled
-    or is called ``params``; other options of it keep their defaults.
+    Raises:
+        ValueError: If it is neither true, false, ``None`` nor a number.
+        TypeError: Likewise.
+    """
+    value = value.item() if hasattr(value, "item") else value  # numpy's own
+    if value is None or isinstance(value, bool):
+        return value
+    figure = float(value)
+    if not math.isfinite(figure):
+        raise ValueError(f"{figure} is no figure")
+    return figure
+
+
+def callable_with_both(
+    name: str, metric: Metric, place: str = "params"
+) -> Callable[[Any, Any], Any]:
+    """Return a metric as a function of a reply and what else is known of it.
+
+    It is given that if it has a second place for it that must be filled or has its
+    name, by default ``params``; other options of it keep their defaults.
 
     Raises:
         BadInput: If it can be called with neither, or is to be awaited.
@@ -122,17 +133,17 @@ def callable_with_both(name: str, metric: Metric) -> Callable[[Any, Any], Any]:
     ]
     second = places[1] if len(places) > 1 else None
     wanted = second is not None and second.default is second.empty
-    if wanted or (second is not None and second.name == "params"):
+    if wanted or (second is not None and second.name == place):
         if _takes(signature, None, None):
             return metric
     elif _takes(signature, None):
         return lambda reply, _: metric(reply)
-    elif _takes(signature, None, params=None):
-        return lambda reply, params: metric(reply, params=params)
+    elif _takes(signature, None, **{place: None}):
+        return lambda reply, known: metric(reply, **{place: known})
     raise BadInput(
         f"metrics[{name!r}] cannot be called with a reply, nor with a reply and "
-        f"params: it takes {signature}.",
-        "Give fn(reply) or fn(reply, params); functools.partial fills in the rest.",
+        f"{place}: it takes {signature}.",
+        f"Give fn(reply) or fn(reply, {place}); functools.partial fills in the rest.",
     )
 
 

@@ -30,11 +30,11 @@ _IN_CLASS = re.compile(r"\\(.)|([\[&~])", re.DOTALL)
 _followed: contextvars.ContextVar[list[int]] = contextvars.ContextVar("followed")
 
 
-def problems(validator: Any, arguments: Mapping[str, Any]) -> list[str]:
+def problems(validator: Any, value: Any) -> list[str]:
     """Return what is wrong with a call's arguments, one sentence each."""
     token = _followed.set([0, 0])
     try:
-        errors = islice(validator.iter_errors(dict(arguments)), _PROBLEMS_TOLD)
+        errors = islice(validator.iter_errors(value), _PROBLEMS_TOLD)
         return [f"{_short(e.message)} - at `{e.json_path}`" for e in errors]
     except RecursionError:
         return [_TOO_DEEP]
@@ -165,6 +165,17 @@ def _patterns(validator: Any, patterns: Any, instance: Any, _: Any) -> Iterator[
 def _matches(pattern: Any, text: str, *, otherwise: bool) -> bool:
     engine = _engine(pattern) if isinstance(pattern, str) else None
     return otherwise if engine is None else bool(engine.isinstance_python(text))
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Return whether a pattern is found in a text, in linear time.
+
+    Raises:
+        ValueError: If it is no pattern, or has look-aheads or back-references.
+    """
+    if (engine := _engine(pattern)) is None:
+        raise ValueError(f"{_short(repr(pattern))} cannot be matched in linear time")
+    return bool(engine.isinstance_python(text))
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -19,7 +19,7 @@ from kimikit.errors import (
     TimedOut,
 )
 from kimikit.evals import PATTERNS, Lab, Task, lab
-from kimikit.evals.lab import Outcome
+from kimikit.evals.outcomes import Outcome
 from kimikit.evals.task import is_right
 
 DATA = Path(__file__).parents[2] / "notebooks" / "data"

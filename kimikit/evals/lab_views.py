@@ -1,0 +1,140 @@
+"""Views of a lab: each question with all its answers, and the mistakes by kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from kimikit import html
+from kimikit.evals.outcomes import Outcome, asked
+from kimikit.evals.scorers import as_text, includes
+from kimikit.evals.task import Task, is_number, is_right
+from kimikit.footer import footer
+from kimikit.shown import Renderable, Section, Table
+
+WIDTH = 60
+"""Characters of a question or an answer in a row."""
+ANSWER_SHOWN = 400
+"""Characters of each answer that a row opens to."""
+_MARKS = {True: "✓", False: "✗", None: "–"}
+
+
+class View(Renderable):
+    """A table with a footer."""
+
+    def __init__(self, sections: Sequence[Section], foot: str) -> None:
+        self._content = "", sections, foot
+
+    def _parts(self) -> tuple[str, Sequence[Section], str]:
+        return self._content
+
+
+def questions(
+    task: Task, ways: Sequence[str], outcomes: Sequence[Outcome], most: int
+) -> View:
+    """Return one row per question, the hardest first."""
+    by_row: dict[int, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_row.setdefault(outcome.row, []).append(outcome)
+
+    def ease(row: int) -> float:
+        marks = [one.right for one in by_row[row] if one.right is not None]
+        return sum(marks) / len(marks) if marks else 2.0
+
+    order = sorted(by_row, key=ease)
+    rows = []
+    for row in order[:most]:
+        own = by_row[row]
+        question, truth = asked(task, own[0])
+        good = sum(one.right is True for one in own)
+        line = " ".join(question.split())
+        line = line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+        opened = html.table(
+            ["way", "", "answer"],
+            [[one.pattern, _MARKS[one.right], _told(one)] for one in own],
+        )
+        body = html.pre(html.cut(question, ANSWER_SHOWN)) + opened
+        marks = " ".join(_MARKS[one.right] for one in own)
+        right = html.cut(as_text(truth), WIDTH)
+        told = html.Cell(line, html.fold(line, body))
+        rows.append([row, told, right, f"{good} of {len(own)}", marks])
+    heads = ["row", "question", "right answer", "right", "by way"]
+    caption = html.footer_line(
+        [
+            f"ways: {', '.join(ways)}",
+            f"the hardest {most} of {len(order)}" if len(order) > most else "",
+        ]
+    )
+    return View([Table(heads, rows, (0,), caption)], _foot(outcomes))
+
+
+def _told(one: Outcome) -> html.Cell:
+    text = one.reply.text if one.reply is not None else one.error
+    text = html.cut(text or "(empty)", ANSWER_SHOWN)
+    return html.Cell(text, html.pre(text))
+
+
+def mistakes(task: Task, ways: Sequence[str], outcomes: Sequence[Outcome]) -> View:
+    """Return the wrong answers by kind, the most frequent first."""
+    found: dict[str, list[Outcome]] = {}
+    for one in outcomes:
+        if not one.right:
+            found.setdefault(_kind(one, task), []).append(one)
+    rows = []
+    for kind, some in sorted(found.items(), key=lambda item: -len(item[1])):
+        question, truth = asked(task, some[0])
+        reply = some[0].reply
+        said = reply.text if reply is not None else some[0].error
+        example = f"{question} — said: {said or '(empty)'} — right: {as_text(truth)}"
+        each = Counter(one.pattern for one in some)
+        counts = [each[way] for way in ways]
+        rows.append([kind, len(some), *counts, html.opening(example, WIDTH)])
+    heads = ["kind", "all", *ways, "an example"]
+    wrong = sum(map(len, found.values()))
+    caption = f"{wrong} of {len(outcomes)} answers are not right"
+    table = Table(heads, rows, range(1, 2 + len(ways)), caption)
+    return View([table], _foot(outcomes))
+
+
+def _foot(outcomes: Sequence[Outcome]) -> str:
+    return footer([reply for one in outcomes for reply in one.took])
+
+
+def _kind(one: Outcome, task: Task) -> str:
+    """Return in which way an answer is wrong, as far as a program can tell."""
+    if one.reply is None:
+        return f"failed: {one.error.partition(':')[0]}"
+    if one.right is None:
+        return "not judged"
+    _, truth = asked(task, one)
+    if one.answer is None:
+        cut = one.reply.finish_reason == "length"
+        return "cut before an answer" if cut else "no answer of the type"
+    if isinstance(truth, dict) and isinstance(one.answer, dict):
+        return _fields(one.answer, truth)
+    if is_right(one.answer, truth):
+        return "right, and not in the form asked"
+    if task.labels:
+        return f"{as_text(one.answer)} for {as_text(truth)}"
+    if includes(one.reply, truth):
+        return "right one named, another one given"
+    if one.reply.finish_reason == "length":
+        return "another answer, and cut at max_tokens"
+    return _number(one.answer, truth) if is_number(truth) else "another answer"
+
+
+def _fields(answer: dict[str, Any], truth: dict[str, Any]) -> str:
+    wrong = [key for key in truth if not is_right(answer.get(key), truth[key])]
+    more = [key for key in answer if key not in truth]
+    told = ", ".join([*wrong, *more][:3])
+    return f"wrong in {told}" if told else "right, and not in the form asked"
+
+
+def _number(answer: Any, truth: float) -> str:
+    if not is_number(answer):
+        return "no number"
+    off = abs(answer - truth)
+    if off == 1:
+        return "off by one"
+    return "less than a tenth off" if off < 0.1 * abs(truth) else "far off"

@@ -44,7 +44,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         >>> task = Task(instruction="Name the city.", rows=rows)
         >>> found = kimi.lab(task, metrics=["includes"], progress=False)
         >>> found.to_csv().splitlines()[0]
-        'pattern,row,question,truth,answer,includes,text,...'
+        'pattern,row,question,truth,answer,includes,right,text,...'
     """
 
     task: Task

@@ -66,9 +66,8 @@ class Comparing(Session):
             max_cost: US dollars. A sweep likely to cost more is refused, and none goes
                 on when the next call would likely pass it.
             dry_run: Return only the plan: calls, cost and minutes.
-            metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
-                true or false or a number, by name; with a ``Task`` also the names of
-                scorers that ``lab`` takes.
+            metrics: Judgements by name, ``fn(reply)`` or ``fn(reply, params)``, true or
+                false or a number; with a ``Task`` also names of ``lab``'s scorers.
             embed: From texts to vectors, for figures of meaning; the local host uses
                 its own.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
@@ -93,12 +92,8 @@ class Comparing(Session):
             >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
             [(0, 2), (1, 2)]
         """
-        if self._connection.embeds and embed is None:
-            embed = self._embed
-        if metrics is not None or _is_task(prompt):
-            from kimikit.evals.in_sweeps import for_sweep
-
-            prompt, metrics = for_sweep(prompt, metrics, embed=embed)
+        embed = embed or self._own_embed
+        prompt, metrics = _judged(prompt, metrics, embed)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         given: dict[str, Any] = {
             "repeats": repeats,
@@ -132,6 +127,10 @@ class Comparing(Session):
         """Price one call as it will be sent, the defaults of this object included."""
         asked = joined(self.client.defaults, params)
         return self.ledger.bill(host, model, asked, prompt)
+
+    @property
+    def _own_embed(self) -> Embed | None:
+        return self._embed if self._connection.embeds else None
 
     def _embed(self, texts: list[str]) -> Any:
         return self.client.embed(texts).vectors
@@ -343,7 +342,7 @@ class Comparing(Session):
             task,
             patterns,
             metrics=metrics,
-            embed=self._embed if self._connection.embeds and embed is None else embed,
+            embed=embed or self._own_embed,
             store=self.ledger,
             name=name,
             max_cost=max_cost,
@@ -353,9 +352,13 @@ class Comparing(Session):
         )
 
 
-def _is_task(prompt: Any) -> bool:
-    """Tell a labelled set, without an import that most sweeps do not need."""
-    return hasattr(prompt, "variants") and hasattr(prompt, "rows")
+def _judged(prompt: Any, metrics: Any, embed: Embed | None) -> tuple[Any, Any]:
+    """Return prompts and metrics as ``sweeps`` takes them: no set, and no names."""
+    if metrics is None and not hasattr(prompt, "variants"):
+        return prompt, metrics  # most sweeps, which need no import
+    from kimikit.evals.in_sweeps import for_sweep
+
+    return for_sweep(prompt, metrics, embed=embed)
 
 
 def _by_batch(via: object) -> bool:

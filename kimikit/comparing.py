@@ -111,16 +111,29 @@ class Comparing(Session):
             "store": self.ledger,
             "estimate": self._bill,
         }
+        batch = _by_batch(via) and not dry_run
+        return self._swept(prompt, given, asked, poll_s, batch=batch)
+
+    def _swept(
+        self,
+        prompt: Any,
+        given: dict[str, Any],
+        asked: dict[str, Any],
+        poll_s: float | None,
+        *,
+        batch: bool,
+    ) -> Any:
+        """Sweep by a batch or at once; what a batch of the name has is taken in."""
         client_for, batches = self._connection.async_client, self._way()
-        if _by_batch(via) and not dry_run:
+        if batch:
             from kimikit.sweeps.by_batch import batch_sweep
 
             return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
-        if isinstance(name, str) and name:
+        if isinstance(given["name"], str) and given["name"]:
             from kimikit.runner.cache import prefix_of
             from kimikit.runner.jobs import catch_up
 
-            catch_up(batches, prefix_of("sweep", name))
+            catch_up(batches, prefix_of("sweep", given["name"]))
         return sweeps.sweep(client_for, prompt, **given, **asked)
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:

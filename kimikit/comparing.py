@@ -48,6 +48,7 @@ class Comparing(Session):
         progress: bool | Callable[[sweeps.Progress], None] = True,
         fresh: bool = False,
         order_seed: int | None = None,
+        until: float | None = None,
         via: Literal["live", "batch"] = "live",
         poll_s: float | None = None,
         **grid: Unpack[GridParams],
@@ -77,6 +78,11 @@ class Comparing(Session):
             progress: One line of progress, or a function that is given it.
             fresh: Start a named sweep over.
             order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+            until: Half the width of an interval, such as 0.05 for ± 0.05: repeats are
+                bought in rounds until the first metric, true or false or from 0 to 1,
+                is known so well at every setting, or every two settings are told apart,
+                or ``repeats`` or ``max_cost`` is reached. The intervals hold however
+                often one looks, for these prompts; ``sweep.settled`` has them.
             via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a
                 lower price. It returns a ``Job`` at once.
             poll_s: Seconds between two looks at a batch; 30 to 60 unless
@@ -108,6 +114,7 @@ class Comparing(Session):
             "progress": progress,
             "fresh": fresh,
             "order_seed": order_seed,
+            "until": until,
             "store": self.ledger,
             "estimate": self._bill,
         }
@@ -319,6 +326,7 @@ class Comparing(Session):
         embed: Embed | None = None,
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
+        until: float | None = None,
         concurrency: int = 4,
         progress: bool = True,
         **params: Unpack[LabParams],
@@ -336,6 +344,9 @@ class Comparing(Session):
                 own.
             name: Makes it resumable: what was paid for is not asked again.
             max_cost: US dollars that are not passed: no more is asked then.
+            until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
+                asked in rounds until the share of right ones is known so well of each
+                pattern, or every two are told apart; ``.settled`` has the intervals.
             concurrency: How many questions are asked at once.
             progress: Whether to show a bar.
             **params: The same for every pattern.
@@ -359,6 +370,7 @@ class Comparing(Session):
             store=self.ledger,
             name=name,
             max_cost=max_cost,
+            until=until,
             concurrency=concurrency,
             progress=progress,
             **params,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 from kimikit import errors
+from kimikit.evals.looking import Looking
 from kimikit.evals.outcomes import Outcome
 from kimikit.evals.patterns import PATTERNS, Meter, Pattern, as_written
 from kimikit.evals.result import Lab
@@ -138,6 +139,7 @@ def lab(
     store: AnswerStore | None = None,
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
+    until: float | None = None,
     progress: bool = True,
     **params: Unpack[LabParams],
 ) -> Lab:
@@ -156,6 +158,11 @@ def lab(
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
+        until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
+            asked in rounds, in an order of chance, until the share of right ones is
+            known so well of each way to ask, or every two are told apart, or the task
+            or ``max_cost`` ends. The intervals hold however often one looks, for
+            questions like these; ``.settled`` has them.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes, the same for every pattern.
 
@@ -181,21 +188,29 @@ def lab(
     runner, clients = runner_over({None: client}, "lab", options)
     asking = _Asking(clients[None], {**params}, scorers, [], {}, threading.Lock())
     rows = range(len(next(iter(ways.values())).task.rows))
+    pairs = [(way, row) for way in ways.values() for row in rows]
+    looking = None
+    if until is not None:
+        looking = Looking(until, tuple(ways), len(rows), concurrency)
+        pairs = [(way, row) for row in looking.order for way in ways.values()]
     came = run_jobs(
         runner,
-        [partial(asking.ask, way, row) for way in ways.values() for row in rows],
+        [partial(asking.ask, way, row) for way, row in pairs],
         concurrency=concurrency,
         progress=task.name if progress else None,
+        next_end=looking,
     )
+    ended = looking is not None and looking.settled and not runner.stopping
     found = Lab(
         task=task,
         patterns=tuple(ways),
         outcomes=tuple(one for one in came if one is not None),
         reused=runner.reused,
-        stop_reason=runner.stop_reason,
+        stop_reason="settled" if ended else runner.stop_reason,
         stopped=tuple(asking.stopped),
         metrics=tuple(scorers),
         metric_errors=asking.errors,
+        until=until,
     )
     runner.raise_for_error(found, "lab")
     return found

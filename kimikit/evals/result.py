@@ -14,6 +14,7 @@ import msgspec
 from kimikit import errors, html
 from kimikit.evals import lab_plots, lab_views
 from kimikit.evals.cells import each_right, not_asked, share, sign_test
+from kimikit.evals.looking import rounds
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score
 from kimikit.evals.task import Task
@@ -21,6 +22,7 @@ from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, around, right_price, wilson
 from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import as_csv
+from kimikit.sweeps.settled import Settled, settled
 from kimikit.types import Reply
 
 ENDS = ("", "_low", "_high")
@@ -34,10 +36,11 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         patterns: Their names; the first is what the others are compared with.
         outcomes: One for each question and pattern that was finished.
         reused: How many answers had been paid for before.
-        stop_reason: ``done``, ``interrupted``, ``max_cost`` or ``error``.
+        stop_reason: ``done``, ``settled``, ``interrupted``, ``max_cost`` or ``error``.
         stopped: Questions that were begun and not finished; they count by their cost.
         metrics: What judged the answers; the first says what is right.
         metric_errors: What metrics raised, by their names; such answers are kept.
+        until: Half the width of intervals that it was bought for, if it was.
 
     Example:
         >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
@@ -55,18 +58,40 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     stopped: tuple[Outcome, ...] = ()
     metrics: tuple[str, ...] = ("right",)
     metric_errors: dict[str, list[str]] = {}
+    until: float | None = None
+
+    @property
+    def settled(self) -> Settled:
+        """What is known by ``until=``, with intervals that hold at every look.
+
+        Raises:
+            BadInput: If the lab was asked without ``until=``.
+        """
+        if self.until is None:
+            raise errors.BadInput(
+                "The lab was not asked until something was settled.",
+                "Give until=0.05, or see summary() and verdict.",
+            )
+        found = rounds(self.outcomes, self.patterns, len(self.task.rows))
+        return settled(self.metrics[0], self.until, found)
 
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict per pattern.
 
-        ``accuracy`` has its 95 % Wilson interval in ``low`` and ``high``; ``tokens``
-        and ``seconds`` are a question's mean and median. ``cost`` is of all that was
+        ``accuracy`` has its 95 % Wilson interval in ``low`` and ``high``, with
+        ``until=`` one that holds at every look; ``tokens`` and ``seconds`` are a
+        question's mean and median. ``cost`` is of all that was
         asked, in US dollars, also of what broke off, ``None`` where unpriced;
         ``cost_per_right`` is that for each right answer, with its 95 % interval in
         ``cost_per_right_low`` and ``cost_per_right_high``. Each further metric has its
         mean under its name, with ``_low``, ``_high`` and ``_n``.
         """
-        return [self._point(pattern) for pattern in self.patterns]
+        rows = [self._point(pattern) for pattern in self.patterns]
+        for one in self.settled.settings if self.until is not None else ():
+            row = rows[self.patterns.index(one.settings[0])]
+            value = row["accuracy"] if row["n"] else one.value
+            row |= {"low": min(one.low, value), "high": max(one.high, value)}
+        return rows
 
     def _point(self, pattern: str) -> dict[str, Any]:
         own = [o for o in self.outcomes if o.pattern == pattern]
@@ -106,7 +131,10 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
 
         Both answered the same questions, so only those count that one got right and
         the other wrong; p is multiplied by the number of comparisons (Bonferroni).
+        That test is for one look: with ``until=`` it is what is settled.
         """
+        if self.until is not None:
+            return self.settled.sentence
         base, *others = self.patterns
         marks = {(o.pattern, o.row): o.right for o in self.outcomes}
         rows = range(len(self.task.rows))
@@ -143,7 +171,8 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             none = point["cost"] is not None and not point["right"]
             few = none and price.low is None
             each = "none right" if few else each_right(price)
-            row = [point["pattern"], share(point["right"], point["n"])]
+            ends = point["low"], point["high"]
+            row = [point["pattern"], share(point["right"], point["n"], ends)]
             row += [_cell(point, name) for name in more] + [point["n"]]
             row += [f"{point['tokens'] or 0:,.0f}", f"{point['seconds'] or 0:.1f}"]
             rows.append([*row, html.money(point["cost"]), each])
@@ -162,7 +191,8 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         for name, said in self.metric_errors.items():
             yield f"{name} could not tell of {len(said)} answers: {said[0]}"
         missing = len(self.patterns) * len(self.task.rows) - len(self.outcomes)
-        yield not_asked(missing, self.stop_reason)
+        if self.stop_reason != "settled":
+            yield not_asked(missing, self.stop_reason)
         yield f"{self.reused} answers paid before" if self.reused else ""
         if any(one.judged for one in self._begun):
             yield f"judging cost {html.money(self.judge_cost)} apart"

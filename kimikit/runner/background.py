@@ -85,7 +85,7 @@ class Background:
         self.error: BaseException | None = None
         self.stop_reason = "done"
         self.stopping = False
-        self._finished = threading.Event()
+        self._finished, self._woken = threading.Event(), threading.Event()
         self._cancel: Callable[[], object] = lambda: None
 
     def run(
@@ -110,7 +110,9 @@ class Background:
             thread.start()  # the first call may be on its way before this returns
             busy: bool | None = False
             # A wait without a time limit cannot be interrupted on Windows.
-            while not self._finished.wait(0 if busy else TELL_S):
+            while not self._finished.is_set():
+                self._woken.wait(0 if busy else TELL_S)
+                self._woken.clear()
                 busy = tell()
             while tell():
                 pass
@@ -118,6 +120,10 @@ class Background:
             self.stop()
             if not isinstance(error, KeyboardInterrupt):
                 raise
+
+    def wake(self) -> None:
+        """Have the caller's thread look at once."""
+        self._woken.set()
 
     def stop(self) -> None:
         """Cancel the work, from any thread, and give it a moment to close."""
@@ -143,6 +149,7 @@ class Background:
         finally:
             await self._close()
             self._finished.set()
+            self.wake()
 
     def end(self, error: BaseException) -> None:
         """Begin nothing more, and keep what ended it."""

@@ -72,6 +72,7 @@ def run_jobs(
     concurrency: int,
     groups: Sequence[object] = (),
     progress: str | None = None,
+    next_end: Callable[[Sequence[_T | None]], int] | None = None,
 ) -> list[_T | None]:
     """Run blocking jobs on threads of a runner and return their results in order.
 
@@ -82,6 +83,8 @@ def run_jobs(
         groups: For each job its group, such as the host it asks: a slow one keeps no
             other waiting. Without, all share one.
         progress: Label of a progress bar, none if left out.
+        next_end: Given the results so far, says up to which job to go on; the work ends
+            where that is no further. All jobs are run without it.
 
     Returns:
         The results; ``None`` for the jobs that raised, or that Stop or ``max_cost``
@@ -106,12 +109,19 @@ def run_jobs(
         run.add_done_callback(running.discard)
         await asyncio.shield(run)
 
+    async def run(span: range) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for some in _by_group(groups[span.start : span.stop] or [None] * len(span)):
+                at_once = min(concurrency, len(some))
+                places = [span[place] for place in some]
+                tasks.create_task(runner.each(places, do, at_once=at_once))
+
     async def work() -> None:
+        done, end = 0, len(jobs) if next_end is None else next_end(results)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for some in _by_group(groups or [None] * len(jobs)):
-                    at_once = min(concurrency, len(some))
-                    tasks.create_task(runner.each(some, do, at_once=at_once))
+            while done < end and not runner.stopping:
+                await run(range(done, end))
+                done, end = end, end if next_end is None else next_end(results)
         except asyncio.CancelledError:
             # Stop: calls hang up, and jobs take what had arrived for an answer.
             for call in tuple(runner.asking):

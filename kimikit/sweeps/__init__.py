@@ -51,6 +51,7 @@ def sweep(
     metrics: Mapping[str, Metric] | None = None,
     embed: Embed | None = None,
     order_seed: int | None = None,
+    until: float | None = None,
     store: AnswerStore | None = None,
     estimate: Estimate | None = None,
     **grid: Any,
@@ -76,6 +77,7 @@ def sweep(
             true or false or a number.
         embed: From texts to vectors, for similarity and entropy of meaning.
         order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+        until: Buy repeats until the first metric is settled; see ``Kimi.sweep``.
         store: Where paid answers are found again: the ledger.
         estimate: The likely and highest cost of one call.
         **grid: Parameters; any that holds a list is an axis.
@@ -106,6 +108,7 @@ def sweep(
         "metrics": metrics,
         "embed": embed,
         "order_seed": order_seed,
+        "until": until,
         "store": store,
         "estimate": estimate,
     }
@@ -151,7 +154,8 @@ def ask_grid(
     )
     seed, omit = given["order_seed"], given["on_fixed"] == "omit"
     seed = secrets.randbits(32) if seed is None else seed
-    asking = Asking(runner, cache, asked, seed, metrics, omit=omit)
+    until = given["until"]
+    asking = Asking(runner, cache, asked, seed, metrics, omit=omit, until=until)
     plan = asking.prepare(estimate=given["estimate"], rpm=rpm)
     if not dry_run:
         check_limit(plan, runner.costs.usd)
@@ -252,7 +256,7 @@ def _found(
         trials=trials,
         axes={name: tuple(values) for name, values in grid.axes.items()},
         fixed={name: label(name, value) for name, value in grid.fixed.items()},
-        repeats=grid.repeats,
+        repeats=asking.repeats,
         name=asking.name,
         seed=asking.seed,
         plan=asking.plan,
@@ -263,6 +267,7 @@ def _found(
         maker_temperature=made.pop() if len(made) == 1 else None,
         metrics=dict(metrics or {}),
         embed=embed,
+        until=asking.buying.until if asking.buying else None,
     )
     found.__dict__["requests"] = asking.requests
     if asking.judge is not None:

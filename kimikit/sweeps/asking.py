@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -21,7 +23,8 @@ from kimikit.sweeps.cache import SweepCache
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import oddities
-from kimikit.sweeps.points import HostPoints, Point
+from kimikit.sweeps.points import HostPoints, Point, complete
+from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
 from kimikit.sweeps.values import Metric, Plan, Progress, Trial
 from kimikit.types import Reply
 
@@ -46,6 +49,7 @@ class Asking:
         seed: Seed of the shuffled order.
         metrics: What judges the answers, if anything does.
         omit: Whether a pinned parameter is left out, instead of ending the sweep.
+        until: Half the width of intervals that ends it; ``None`` asks everything.
 
     Attributes:
         name: What the sweep is called again by.
@@ -54,6 +58,8 @@ class Asking:
         trials: What has come so far, answers and failures, in no order.
         plan: What was known before.
         pinned: Whether a parameter was left out because a host pins it.
+        buying: How much is bought until it is settled, if that ends it.
+        repeats: Answers asked of each point by now.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Asking:
         metrics: Mapping[str, Metric] | None,
         *,
         omit: bool,
+        until: float | None = None,
     ) -> None:
         self.runner, self.grid, self.name, self.seed = runner, grid, cache.name, seed
         self.judge = Judge(metrics, {}) if metrics else None
@@ -72,9 +79,35 @@ class Asking:
         self.trials: list[Trial] = []
         self.plan = Plan()
         self.pinned = False
+        self._questions = 1
+        self.buying = None if until is None else self._buying(until)
+        self.repeats = grid.repeats
+        self._question: Future[bool] | None = None
         self._cache, self._omit = cache, omit
         self._meta = {"sweep": cache.name}
         self._failed = 0
+
+    def _buying(self, until: Any) -> Buying:
+        """Check ``until=``.
+
+        Raises:
+            BadInput: If there is no metric, or it can never be reached.
+        """
+        if self.judge is None:
+            raise BadInput(
+                "until= is given and no metric, of whose mean it is the half width.",
+                "Give metrics={'right': lambda reply: ...}, true or false or from 0 "
+                "to 1.",
+            )
+        sizes = {name: len(values) for name, values in self.grid.axes.items()}
+        self._questions = sizes.pop("prompt", 1)
+        return Buying.planned(
+            next(iter(self.judge.names)),
+            until,
+            settings=math.prod(sizes.values()),
+            questions=self._questions,
+            most=self.grid.repeats,
+        )
 
     def prepare(self, *, estimate: Estimate | None, rpm: float | None) -> Plan:
         """Check and price what is to be asked; nothing is sent.
@@ -98,6 +131,14 @@ class Asking:
         self.plan = points.price(
             self.hosts.values(), estimate=estimate, rpm=rpm, stored=len(self.trials)
         )
+        if self.buying is not None:
+            least = self.buying.first * len(known)
+            self.plan = msgspec.structs.replace(self.plan, least_calls=least)
+            if len({p.labels.get("prompt") for p in known.values()}) < self._questions:
+                raise BadInput(
+                    "Two prompts ask the same, and until= counts each once a round.",
+                    "Give each prompt once.",
+                )
         return self.plan
 
     def _take_stored(self, host: HostPoints) -> None:
@@ -122,6 +163,8 @@ class Asking:
 
         def look() -> bool:
             busy = self._judge_for_a_moment()
+            if not busy:
+                self._answer()
             tell(self.progress())
             return busy
 
@@ -133,6 +176,26 @@ class Asking:
             return False
         self.judge.judge_for(TELL_S)
         return bool(self.judge.waiting)
+
+    def _answer(self) -> None:
+        """Tell the runner's thread whether it is settled, if it asks and all is judged.
+
+        Of a figure beyond 0 to 1 it gets the error, which ends the sweep.
+        """
+        question = self._question
+        if question is None or self.judge is None or self.buying is None:
+            return
+        self._question = None
+        try:
+            scores = self.judge.all(self.trials)[self.buying.metric]
+            rounds = rounds_of(self.trials, scores, self.grid.axes)
+            in_range(self.buying.metric, rounds)
+            done = is_settled(self.buying.until, rounds)
+            if done:
+                self.runner.stop_reason = "settled"
+            question.set_result(done)
+        except Exception as error:
+            question.set_exception(error)
 
     def progress(self) -> Progress:
         """Return how far the sweep is."""
@@ -153,11 +216,35 @@ class Asking:
     # The runner's thread.
 
     async def _work(self) -> None:
+        if self.buying is None:
+            await self._ask_all(range(self.grid.repeats))
+            return
+        points = [point for host in self.hosts.values() for point in host.points]
+        ceilings = (h.endpoint.limiter.ceiling for h in self.hosts.values())
+        at_once = sum(ceilings) / len(points)
+        self.repeats = done = complete(points)
+        while done < self.grid.repeats and not (done and await self._is_settled()):
+            self.repeats = self.buying.end(done, at_once)
+            await self._ask_all(range(done, self.repeats))
+            if self.runner.stopping:
+                return
+            points = [point for host in self.hosts.values() for point in host.points]
+            before, done = done, complete(points)
+            if done == before:  # a host is asked no more
+                return
+
+    async def _is_settled(self) -> bool:
+        """Return what the caller's thread says, where metrics judge."""
+        self._question = Future()
+        self.runner.wake()
+        return await asyncio.wrap_future(self._question)
+
+    async def _ask_all(self, repeats: range) -> None:
         probe = not PINNED.isdisjoint(self.grid.axes)
         async with asyncio.TaskGroup() as tasks:
             for name, host in self.hosts.items():
                 first = probe or host.endpoint.title == "openrouter"
-                cells = host.cells(self.seed, probe=first)
+                cells = host.cells(self.seed, repeats, probe=first)
                 at_once = host.endpoint.limiter.ceiling
                 ask = partial(self._ask, name, host)
                 tasks.create_task(self.runner.each(cells, ask, at_once=at_once))

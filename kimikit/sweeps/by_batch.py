@@ -41,6 +41,11 @@ def batch_sweep(
         raise BadInput(
             "fresh=True and a batch do not go together.", "Give the sweep another name."
         )
+    if given["until"] is not None:
+        raise BadInput(
+            "until= looks at answers as they come, and a batch has none for hours.",
+            'Leave via="batch" out, or plan repeats= by sweep.plan_for(...).',
+        )
     name = given["name"] or new_id("sweep")
     given = {**given, "name": name, "max_cost": None, "progress": False}
     rows = catch_up(way, prefix_of("sweep", name))

@@ -36,6 +36,7 @@ class Judge:
         waiting: Trials that have arrived and are not judged yet.
         judged: How many trials are.
         errors: What metrics raised, by their names.
+        names: Names of the metrics.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Judge:
             name: None if metric is None else callable_with_both(name, metric)
             for name, metric in metrics.items()
         }
+        self.names = tuple(metrics)
         self._said: dict[int, dict[str, Score]] = {}
 
     def judge_for(self, seconds: float) -> None:

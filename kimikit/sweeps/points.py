@@ -118,7 +118,7 @@ class HostPoints:
             self._known[new] = Point(labels, params, model, new, taken)
         return self._known[new]
 
-    def cells(self, seed: int, *, probe: bool) -> Iterator[int]:
+    def cells(self, seed: int, repeats: range, *, probe: bool) -> Iterator[int]:
         """Yield the numbers of the cells in the order in which they are asked.
 
         The order is shuffled with the recorded seed, so that a host that changes while
@@ -127,9 +127,14 @@ class HostPoints:
 
         Args:
             seed: The seed.
+            repeats: The repeats that are to be asked now.
             probe: Whether one cell of each model goes before all others.
         """
-        order = array("L", range(len(self.points) * self._repeats))
+        every, count = self._repeats, len(self.points)
+        cells: Iterable[int] = range(count * every)
+        if len(repeats) < every:
+            cells = (place * every + r for place in range(count) for r in repeats)
+        order = array("L", cells)
         random.Random(seed).shuffle(order)
         if failed := self._cache.failed:
             order = array("L", sorted(order, key=lambda c: self.key(c) not in failed))
@@ -187,6 +192,12 @@ def showing(params: dict[str, Any], attribute: str) -> dict[str, Any]:
     return {**params, "image": keys.each_picture(image, attribute)}
 
 
+def complete(points: Iterable[Point]) -> int:
+    """Return how many repeats, from the first on, are there of all points."""
+    firsts = ((point.taken.find(0), len(point.taken)) for point in points)
+    return min((all_ if at < 0 else at for at, all_ in firsts), default=0)
+
+
 def left(points: Iterable[Point]) -> int:
     """Return how many cells of some points are not asked yet."""
     return sum(point.taken.count(0) for point in points)
@@ -235,6 +246,9 @@ def _bill(title: str, point: Point, estimate: Estimate | None) -> Bill:
 def check_limit(plan: Plan, limit: Decimal | None) -> None:
     """Refuse a sweep that would likely pass ``max_cost``.
 
+    One that buys until it is settled may end there; it is refused where it could settle
+    nothing before.
+
     Raises:
         BudgetExceeded: If it would, or a price is not known.
     """
@@ -242,9 +256,12 @@ def check_limit(plan: Plan, limit: Decimal | None) -> None:
         return
     if plan.likely_usd is None:
         raise unpriced()
-    if plan.likely_usd > limit:
+    likely = plan.likely_usd
+    if plan.least_calls is not None:
+        likely *= Decimal(max(0, plan.least_calls - plan.stored))
+        likely /= plan.calls - plan.stored
+    if likely > limit:
         raise BudgetExceeded(
-            f"The sweep would likely cost ${plan.likely_usd:.4f}, above max_cost "
-            f"${limit}.",
+            f"The sweep would likely cost ${likely:.4f}, above max_cost ${limit}.",
             "Ask fewer repeats or points, set max_tokens, or raise max_cost.",
         )

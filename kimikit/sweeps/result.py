@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from kimikit.sweeps.values import Embed, Metric, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
     from kimikit.sweeps.power import PowerPlan
+    from kimikit.sweeps.settled import Settled
     from kimikit.sweeps.verdict import Recommendation, Verdict
     from kimikit.sweeps.views import Explorer, Page
 
@@ -59,6 +61,24 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.verdict import verdict
 
         return verdict(self)
+
+    @functools.cached_property
+    def settled(self) -> Settled:
+        """What is known by ``until=``, with intervals that hold at every look.
+
+        Raises:
+            BadInput: If the sweep was asked without ``until=``.
+
+        Example:
+            >>> short = {"short": lambda reply: len(reply.text) < 200}
+            >>> sweep = kimi.sweep("Name a colour.", metrics=short, until=0.2,
+            ...                    repeats=40)
+            >>> sweep.settled.narrow, sweep.stop_reason, len(sweep) < 40
+            (True, 'settled', True)
+        """
+        from kimikit.sweeps.settled import of_sweep
+
+        return of_sweep(self)
 
     @property
     def recommended(self) -> Recommendation:

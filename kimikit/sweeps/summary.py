@@ -17,7 +17,7 @@ import numpy as np
 from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
-from kimikit.sweeps import metrics
+from kimikit.sweeps import metrics, settled
 from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
     LEAST,
@@ -86,12 +86,28 @@ def summarise(
                 f"Its axes are {', '.join(sweep.axes) or 'none'}.",
             )
     _measure(sweep)
-    return [
+    rows = [
         dict(zip(axes, point, strict=True))
         | _counts(sweep, some)
         | _pooled(sweep, some)
         for point, some in points(sweep, axes).items()
     ]
+    if sweep.until is not None and by is None:
+        _hold(sweep, rows)
+    return rows
+
+
+def _hold(sweep: Outcome, rows: Sequence[dict[str, Any]]) -> None:
+    """Put limits that hold at every look where buying ended by a look at them."""
+    found = settled.of_sweep(sweep)
+    known = {one.settings: one for one in found.settings}
+    for row in rows:
+        value = row.get(found.metric)
+        one = known.get((settled.setting(row, sweep.axes),))
+        if value is not None:
+            low, high = (one.low, one.high) if one else SHARE
+            ends = value, min(low, value), max(high, value)
+            _put(row, found.metric, Estimate(*ends))
 
 
 def _measure(sweep: Outcome) -> None:

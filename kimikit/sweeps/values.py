@@ -75,6 +75,8 @@ class Plan(msgspec.Struct, frozen=True):
         likely_usd: Likely cost of the others, ``None`` if a price is unknown.
         upper_usd: The most they can cost.
         minutes: How long the requests-per-minute limit makes it, if there is one.
+        least_calls: Answers before which ``until=`` cannot be reached, ``None``
+            without it; then the other figures are of all that may be asked.
     """
 
     calls: int = 0
@@ -82,13 +84,18 @@ class Plan(msgspec.Struct, frozen=True):
     likely_usd: Decimal | None = None
     upper_usd: Decimal | None = None
     minutes: float | None = None
+    least_calls: int | None = None
 
     def __str__(self) -> str:
         likely, most = html.money(self.likely_usd), html.money(self.upper_usd)
         cost = f"likely {likely}, at most {most}"
+        calls = f"{self.calls} calls"
+        if self.least_calls is not None:
+            calls = f"{self.least_calls} to {calls}"
+            cost = f"at most {most}"
         return html.footer_line(
             [
-                f"{self.calls} calls",
+                calls,
                 f"{self.stored} stored already" if self.stored else "",
                 "unpriced" if self.upper_usd is None else cost,
                 f"at least {self.minutes:.1f} min" if self.minutes else "",
@@ -152,6 +159,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         maker_temperature: The value that the model's maker recommends.
         metrics: The user's own.
         embed: Makes vectors of texts, for the semantic figures.
+        until: Half the width of intervals that it was bought for, if it was.
     """
 
     trials: tuple[Trial, ...] = ()
@@ -161,13 +169,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     name: str = ""
     seed: int = 0
     plan: Plan = Plan()
-    stop_reason: Literal["done", "interrupted", "max_cost", "error", "dry_run"] = "done"
+    stop_reason: Literal[
+        "done", "settled", "interrupted", "max_cost", "error", "dry_run"
+    ] = "done"
     notes: tuple[str, ...] = ()
     pinned: bool = False
     stand_in: bool = False
     maker_temperature: float | None = None
     metrics: dict[str, Metric | None] = {}
     embed: Embed | None = None
+    until: float | None = None
 
     @property
     def replies(self) -> list[Reply]:

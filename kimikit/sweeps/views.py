@@ -24,6 +24,7 @@ from kimikit.sweeps.cells import (
 from kimikit.sweeps.explorer import ANY, Explorer, filtered
 from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.intervals import LEAST
+from kimikit.sweeps.settled import of_sweep
 from kimikit.sweeps.side_by_side import compare, marked
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
@@ -122,11 +123,15 @@ def caption(sweep: Outcome) -> str:
         if prompts >= LEAST
         else "Intervals are for these prompts; the compression ratio has none"
     )
+    looks = ""
+    if sweep.until is not None:
+        metric = next(iter(sweep.metrics))
+        looks = f", of {metric} for these prompts and however often one looks"
     return (
         f"{len(sweep.replies)} answers, {sweep.repeats} asked per point. In brackets "
-        "95 % intervals; none where n < 3, and none where nothing varied in a figure "
-        f"that has no upper end. {few}. Agreement, unique share, entropy, distinct-1 "
-        "and -2 and compression depend on the number of answers, and are of "
+        f"95 % intervals{looks}; none where n < 3, and none where nothing varied in a "
+        f"figure that has no upper end. {few}. Agreement, unique share, entropy, "
+        "distinct-1 and -2 and compression depend on the number of answers, and are of "
         f"{size} answers{fewer}; entropy of so many is at most "
         f"{math.log(size or 1):.2f}, of all it has no upper limit. Wording is measured "
         "on the first "
@@ -138,6 +143,8 @@ def remarks(sweep: Outcome) -> list[str]:
     """Return the verdict and everything that looked odd, a sentence each."""
     ended = ENDS.get(sweep.stop_reason)
     out = [f"{ended}: what was finished is kept."] if ended else []
+    if sweep.until is not None:
+        out.append(f"{of_sweep(sweep).sentence} .settled has the intervals.")
     if "temperature" in sweep.axes:
         out.append(str(verdict(sweep)))
     reasons = Counter(trial.error for trial in sweep.trials if trial.error)

@@ -20,6 +20,7 @@ PARTS = {
     "Streams: a chunk, the first token, the import": ["bench_wire.py"],
     "Sweeps": ["bench_sweep.py"],
     "Coverage of the intervals": ["bench_coverage.py"],
+    "Buying until it is settled": ["bench_until.py"],
     "The display in a notebook": ["bench_display.py"],
     "The ledger": ["bench_ledger.py"],
     "Recordings": ["bench_replay.py"],

@@ -62,15 +62,13 @@ class Comparing(Session):
                 and so are the rows of a ``Task``.
             repeats: Answers per point, each asked by itself.
             host: Other hosts to ask, by their names.
-            name: Makes the sweep resumable: asked again, only missing answers are
-                bought.
+            name: Makes it resumable: asked again, only what is missing is bought.
             max_cost: US dollars. A sweep likely to cost more is refused, and none goes
                 on when the next call would likely pass it.
             dry_run: Return only the plan: calls, cost and minutes.
             metrics: Judgements by name, ``fn(reply)`` or ``fn(reply, params)``, true or
                 false or a number; with a ``Task`` also names of ``lab``'s scorers.
-            embed: From texts to vectors, for figures of meaning; the local host uses
-                its own.
+            embed: From texts to vectors; the local host uses its own.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
             rpm: Requests per minute and host; a host that says its limit is believed.
             on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
@@ -79,10 +77,9 @@ class Comparing(Session):
             fresh: Start a named sweep over.
             order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
             until: Half the width of an interval, such as 0.05 for ± 0.05: repeats are
-                bought in rounds until the first metric, true or false or from 0 to 1,
-                is known so well at every setting, or every two settings are told apart,
-                or ``repeats`` or ``max_cost`` is reached. The intervals hold however
-                often one looks, for these prompts; ``sweep.settled`` has them.
+                bought in rounds until the first metric, from 0 to 1, is known so well
+                at every setting, or every two are told apart, or at ``repeats`` or
+                ``max_cost``. ``.settled`` has the intervals, which hold at every look.
             via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a
                 lower price. It returns a ``Job`` at once.
             poll_s: Seconds between two looks at a batch; 30 to 60 unless
@@ -136,11 +133,7 @@ class Comparing(Session):
             from kimikit.sweeps.by_batch import batch_sweep
 
             return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
-        if isinstance(given["name"], str) and given["name"]:
-            from kimikit.runner.cache import prefix_of
-            from kimikit.runner.jobs import catch_up
-
-            catch_up(batches, prefix_of("sweep", given["name"]))
+        _catch_up(batches, given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
@@ -384,6 +377,15 @@ def _judged(prompt: Any, metrics: Any, embed: Embed | None) -> tuple[Any, Any]:
     from kimikit.evals.in_sweeps import for_sweep
 
     return for_sweep(prompt, metrics, embed=embed)
+
+
+def _catch_up(batches: Way, name: object) -> None:
+    """Take in what batches of a sweep's name have answered meanwhile."""
+    if isinstance(name, str) and name:
+        from kimikit.runner.cache import prefix_of
+        from kimikit.runner.jobs import catch_up
+
+        catch_up(batches, prefix_of("sweep", name))
 
 
 def _by_batch(via: object) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -59,9 +58,7 @@ class Diagnosis(Renderable, msgspec.Struct, frozen=True):
 
     def _parts(self) -> tuple[str, list[html.Cell], str]:
         lines = "\n".join(
-            textwrap.fill(
-                f"{name:<13} {state:<9} {found}", 96, subsequent_indent=" " * 24
-            )
+            html.filled(f"{name:<13} {state:<9} {found}", 96, indent=24)
             for name, state, found in self._rows()
         )
         table = html.table(("check", "state", "found"), self._rows())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html as _html
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -139,6 +140,21 @@ def wrap(*parts: str) -> str:
     """
     kind = "kimikit mathjax_ignore tex2jax_ignore"
     return f'{STYLE}<div class="{kind}">{"".join(parts)}</div>'
+
+
+def filled(text: str, width: int, *, indent: int) -> str:
+    """Return a line in lines of at most ``width`` where it has spaces to break at.
+
+    Commands, paths and names stay whole, so that they can be copied.
+    """
+    lines = textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return "\n".join(lines) or text
 
 
 def footer_line(parts: Sequence[str]) -> str:

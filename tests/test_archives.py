@@ -62,6 +62,9 @@ finally:
     local.stop()
 """
 
+SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Python 3.11 has the filter from 3.11.4 on."""
+
 TRIED = [
     "prompting/test_conversation",
     "prompting/test_structured",
@@ -121,7 +124,7 @@ class Clean:
 
     def unpack(self, archive):
         with tarfile.open(archive) as opened:
-            opened.extractall(self.folder, filter="data")
+            opened.extractall(self.folder, **SAFELY)
         (unpacked,) = self.folder.glob("kimikit-*")
         return unpacked
 

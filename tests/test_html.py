@@ -1,5 +1,7 @@
 """What every view is made of stays within bounds, whatever it is made from."""
 
+import pytest
+
 from kimikit import html
 from kimikit.prompting.citations import Part, check_citations
 from kimikit.prompting.tree import Branch, Tree, Turn
@@ -63,3 +65,13 @@ def test_a_warning_and_a_line_of_json_carry_no_escapes() -> None:
         assert not [c for c in shown if not c.isprintable()]
     assert json.loads(line)["text"] == " 31m "
     assert cell("~~~python\nok = 1 \u202e# x\u2066\n~~~") == "ok = 1 # x"
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_what_is_to_be_copied_stays_whole(width):
+    whole = "'semantic-text-splitter>=0.24'", "/tmp/a-long-folder/of-many-parts/x.db"
+    text = f"write: pip install {whole[0]}, then look into {whole[1]} for what it did"
+    lines = html.filled(text, width, indent=4).split("\n")
+    assert all(any(each in line for line in lines) for each in whole)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert " ".join(" ".join(lines).split()) == text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -77,10 +76,7 @@ class KimiError(Exception):
             frame = frame.tb_next
         notes = getattr(self, "__notes__", ())
         lines += [f"  {html.clean(str(note))}" for note in notes]
-        return [
-            "\n".join(textwrap.wrap(line, 100, subsequent_indent="    ")) or line
-            for line in lines
-        ]
+        return [html.filled(line, 100, indent=4) for line in lines]
 
 
 KimiError.__module__ = "kimikit.errors"

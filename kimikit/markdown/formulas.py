@@ -17,12 +17,13 @@ LONGEST = 10_000
 
 _OPEN = re.compile(r"\$\$?(?!\$)|\\\(|\\\[|(?=\\begin\{[a-zA-Z]+\*?\})")
 # Each stops at the next mark of its kind, be it the one that closes or another that
-# opens; a backslash takes the next character with it.
+# opens; a backslash takes the next character with it. None takes a group for ever
+# (``(...)*+``): before Python 3.11.5 such a group of alternatives matches wrongly.
 _INSIDE = {
-    "$": re.compile(r"(?:[^\\$]|\\.)*+", re.DOTALL),
-    "$$": re.compile(r"(?:[^\\$]|\\.|\$(?!\$))*+", re.DOTALL),
-    "\\(": re.compile(r"(?:[^\\]|\\[^()])*+", re.DOTALL),
-    "\\[": re.compile(r"(?:[^\\]|\\[^\[\]])*+", re.DOTALL),
+    "$": re.compile(r"[^\\$]*+(?:\\.[^\\$]*+)*", re.DOTALL),
+    "$$": re.compile(r"[^\\$]*+(?:(?:\\.|\$(?!\$))[^\\$]*+)*", re.DOTALL),
+    "\\(": re.compile(r"[^\\]*+(?:\\[^()][^\\]*+)*", re.DOTALL),
+    "\\[": re.compile(r"[^\\]*+(?:\\[^\[\]][^\\]*+)*", re.DOTALL),
 }
 _ENDS = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-zA-Z]+\*?)\}")

@@ -15,9 +15,9 @@ BAR = "\ufdd0"
 
 _DELIMITERS = re.compile(
     r"[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+"
-    r"(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+\Z"
+    r"(?:\|[ \t]*+:?-++:?[ \t]*+)*\|?[ \t]*+\Z"
 )
-_LEAD = re.compile(r"[ \t>]*+(?:(?:[-+*]|\d{1,9}[.)])[ \t]++)*+")
+_LEAD = re.compile(r"[ \t>]*+(?:(?:[-+*]|\d{1,9}[.)])[ \t]++)*")
 _BEGIN = ("|", "-", ":")
 """With what the line below the heads may begin."""
 _CELL = re.compile("-+")

@@ -91,10 +91,12 @@ class CacheReport(Renderable, msgspec.Struct, frozen=True):
     Attributes:
         rows: The requests that had something before them, newest first.
         unread: Calls left out: their text or their tokens are not in the ledger.
+        origin: What the report says of replayed answers.
     """
 
     rows: tuple[CacheRow, ...]
     unread: int = 0
+    origin: str = ""
 
     def by_host(self) -> dict[tuple[str, str], list[CacheRow]]:
         """Return the rows of each host and model."""
@@ -146,7 +148,7 @@ class CacheReport(Renderable, msgspec.Struct, frozen=True):
             columns = ("call", "prompt", "cached", "broken in", "by", "movable tokens")
             note = "Put what changes behind what stays: a time stamp into the question."
             tables.append(Table(columns, lines, (1, 2, 5), note))
-        return "", tables, html.footer_line([self._left_out().strip()])
+        return "", tables, html.footer_line([self._left_out().strip(), self.origin])
 
     def _left_out(self) -> str:
         one = "call was" if self.unread == 1 else "calls were"
@@ -155,12 +157,13 @@ class CacheReport(Renderable, msgspec.Struct, frozen=True):
 
 
 def report(
-    calls: Iterable[tuple[CallRow, Mapping[str, Any] | None]],
+    calls: Iterable[tuple[CallRow, Mapping[str, Any] | None]], *, origin: str = ""
 ) -> CacheReport:
     """Return what the caches did.
 
     Args:
         calls: Calls with their requests, oldest first.
+        origin: What the report says of replayed answers.
     """
     before: dict[tuple[str, str], deque[tuple[float, list[Block]]]] = {}
     rows: list[CacheRow] = []
@@ -175,7 +178,7 @@ def report(
         if near:
             rows.append(_row(row, blocks, near))
         earlier.append((row.created, blocks))
-    return CacheReport(tuple(rows[::-1]), unread)
+    return CacheReport(tuple(rows[::-1]), unread, origin)
 
 
 def blocks_of(body: Mapping[str, Any]) -> list[Block]:

@@ -33,7 +33,12 @@ class Queries:
     Args:
         path: The SQLite file.
         texts: Whether new calls are kept with their requests and answers.
+
+    Attributes:
+        origin: What a view says of replayed answers, if it holds nothing else.
     """
+
+    origin: str = ""
 
     def __init__(self, path: Path, *, texts: bool) -> None:
         self._store = Store(path)
@@ -92,7 +97,9 @@ class Queries:
         ):
             # A call whose end moved to memory hides its open twin on disk.
             rows.setdefault(raw[0], CallRow.read(raw, self))
-        return Calls(list(rows.values())[:limit])
+        calls = Calls(list(rows.values())[:limit])
+        calls.origin = self.origin
+        return calls
 
     def read(self, id: str) -> tuple[dict[str, Any] | None, Reply | None]:
         """Return the request and the answer of a call as they were stored."""

@@ -245,7 +245,13 @@ COLUMNS = (*(name for name in CallRow.__struct_fields__ if name != "usage"), *CO
 
 
 class Calls(Renderable, list[CallRow]):
-    """Rows of the ledger, newest first, shown as a table."""
+    """Rows of the ledger, newest first, shown as a table.
+
+    Attributes:
+        origin: What the table says of replayed answers.
+    """
+
+    origin: str = ""
 
     def _parts(self) -> tuple[str, list[Table], str]:
         writes = any(row.usage and row.usage.cache_write_tokens for row in self)
@@ -256,6 +262,7 @@ class Calls(Renderable, list[CallRow]):
             del heads[-1]
         local = any(row.stand_in for row in self)
         note = [f"n = {some(len(self))}, newest first", STAND_IN if local else ""]
+        note.append(self.origin)
         rows = (
             row.cells(texts=i < TEXTS_READ, writes=writes) for i, row in enumerate(self)
         )

@@ -36,14 +36,12 @@ class LedgerViews(Queries, Renderable):
         session: This kernel's own mark in the rows.
         prices: Where prices come from.
         running: Calls that are open in this kernel, with their tokens so far.
-        origin: What a view says of replayed answers, if it holds nothing else.
     """
 
     path: Path
     session: str
     prices: PriceBook
     running: dict[str, Usage]
-    origin: str
 
     @property
     def failure(self) -> Exception | None:
@@ -91,7 +89,8 @@ class LedgerViews(Queries, Renderable):
         rows = self.calls(limit, since=since, **where)
         chats = [row for row in rows[::-1] if row.endpoint in ("chat", "complete")]
         whole = [row for row in chats if row.state == "complete"]
-        return report((row, self.read(row.id)[0]) for row in whole)
+        asked = ((row, self.read(row.id)[0]) for row in whole)
+        return report(asked, origin=self.origin)
 
     def _parts(self) -> tuple[str, list[Section], str]:
         tables: list[Section] = [*_tables(self)]

@@ -27,6 +27,8 @@ _SHOWN = 70
 """Characters of a difference that an error shows, on either side."""
 
 _BYTES = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
+_BATCH = re.compile(r"\bjob-[0-9a-f]{1,12}-[0-9a-f]{8}-\d+\b")
+"""What a batch is called, anew each time, by ``money.jobs.new_id``."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -52,6 +54,7 @@ def _body(asked: Asked) -> str:
     kind, _, boundary = asked.kind.partition("boundary=")
     if boundary:
         parts = asked.body.replace(boundary.strip('" ').encode(), b"")
+        parts = re.sub(_BATCH.pattern.encode(), b"job", parts)
         return as_json({kind.strip("; "): hashlib.sha256(parts).hexdigest()})
     if not asked.body:
         return ""
@@ -59,7 +62,7 @@ def _body(asked: Asked) -> str:
         found = json.loads(asked.body)
     except ValueError:
         return as_json({kind: hashlib.sha256(asked.body).hexdigest()})
-    text = _BYTES.sub(_content, as_json(masked(found)))
+    text = _BATCH.sub("job", _BYTES.sub(_content, as_json(masked(found))))
     return STARS.sub("***", mask_of(*asked.keys)(text))
 
 

@@ -54,11 +54,13 @@ def batch_sweep(
     _, runner = ask_grid(Planner, make_client, prompt, plan, grid)
     assert isinstance(runner, Planner)
     held: list[Budget] = []
-    for host in dict.fromkeys(request.host for request in runner.planned):
+    # A batch answers in an order of its own; in this one a replay finds the same file.
+    planned = sorted(runner.planned, key=lambda request: request.key)
+    for host in dict.fromkeys(request.host for request in planned):
         row, budgets = submit(
             way,
             way.client(host),
-            [request for request in runner.planned if request.host == host],
+            [request for request in planned if request.host == host],
             kind="sweep",
             name=name,
             prefix=runner.cache.prefix,

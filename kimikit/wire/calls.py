@@ -23,7 +23,9 @@ _AFTER = {
     r"(?:<\|tool_call\w*_end\|>\s*)+": "raw tool markers after its arguments",
 }
 """What may stand after arguments that are an object, and what is noted of it."""
-_TRAILING_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|,\s*+(?=[}\]])', re.DOTALL)
+_TRAILING_COMMA = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)|,\s*+(?=[}\]])', re.DOTALL
+)
 
 
 def _joined(begun: str, name: str) -> str:

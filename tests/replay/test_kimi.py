@@ -1,14 +1,17 @@
 """A session replays what it recorded: all verbs, costs, budgets, the environment."""
 
 import contextlib
+import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.answers import DONE, chunk, text
-from support.fault_server import END, FaultServer, event, head, sse
+from support.fault_server import END, HOLD, FaultServer, event, head, sse
 from support.fault_server import chunk as http_chunk
 
 from kimikit import BudgetExceeded, Kimi, NotRecorded
@@ -71,6 +74,18 @@ DOES = {
         for row in kimi.lab(TASK, QUICK, progress=False).summary()
     ],
     "map": lambda kimi: [reply.text for reply in kimi.map(["Name a tree.", "A pet?"])],
+    "map by batch": lambda kimi: [
+        reply.text
+        for reply in kimi.map(["A tree?", "A pet?"], name="m", via="batch").wait()
+    ],
+    "sweep by batch": lambda kimi: sorted(
+        (t.params["temperature"], t.reply.text)
+        for t in kimi.sweep(
+            "Name a colour.", temperature=[0, 1.5], repeats=2, name="s", via="batch"
+        )
+        .wait()
+        .trials
+    ),
     "race": lambda kimi: {
         name: reply.text
         for name, reply in kimi.race(
@@ -198,6 +213,35 @@ def test_repeats_end_or_go_round(server: FaultServer, tmp_path: Path) -> None:
     round_ = again(path, cycle=True)
     said = [round_.chat("hi").text for _ in range(5)]
     assert said == ["one", "two", "one", "two", "one"]
+
+
+def test_a_stopped_sweep_has_the_same_answers(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.kimi"
+    server.scripts.clear()
+    for said in ("one", "two"):
+        server.play(sse(*text(said), chunk("stop"), DONE))
+    server.play(head(), http_chunk(event(chunk(content="thr"))), HOLD)
+
+    def stop_at_the_third() -> None:
+        while len(server.requests) < 3:
+            server.left.wait(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def said(kimi: Kimi) -> list[str]:
+        sweep = kimi.sweep(
+            "hi", temperature=0.5, repeats=4, concurrency=1, progress=False
+        )
+        assert len(sweep.trials) == 2
+        return sorted(trial.reply.text for trial in sweep)
+
+    live = priced(server, record=path, show=False)
+    hand = threading.Thread(target=stop_at_the_third)
+    hand.start()
+    first = said(live)
+    hand.join()
+    assert said(again(path)) == first == ["one", "two"]
 
 
 def test_the_environment_names_a_recording(

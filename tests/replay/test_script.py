@@ -70,7 +70,15 @@ def test_every_view_says_that_it_is_no_model(kimi: Kimi) -> None:
     sweep = kimi.sweep("Go on.", temperature=[0], repeats=1, progress=False)
     talk = kimi.conversation()
     talk.say("Go on.", temperature=0.5)
-    for view in (reply, run, sweep, talk, talk.tree(), kimi.ledger):
+    for view in (
+        reply,
+        run,
+        sweep,
+        talk,
+        talk.tree(),
+        kimi.ledger,
+        kimi.ledger.calls(),
+    ):
         assert "scripted, not a model" in repr(view), type(view)
         html = getattr(view, "_repr_html_", lambda: None)()
         assert html is None or "scripted, not a model" in html, type(view)

@@ -33,12 +33,9 @@ class Queries:
     Args:
         path: The SQLite file.
         texts: Whether new calls are kept with their requests and answers.
-
-    Attributes:
-        origin: What a view says of replayed answers, if it holds nothing else.
     """
 
-    origin: str = ""
+    origin = ""  # what a view says of replayed answers, if it holds nothing else
 
     def __init__(self, path: Path, *, texts: bool) -> None:
         self._store = Store(path)
@@ -97,9 +94,7 @@ class Queries:
         ):
             # A call whose end moved to memory hides its open twin on disk.
             rows.setdefault(raw[0], CallRow.read(raw, self))
-        calls = Calls(list(rows.values())[:limit])
-        calls.origin = self.origin
-        return calls
+        return Calls(list(rows.values())[:limit], self.origin)
 
     def read(self, id: str) -> tuple[dict[str, Any] | None, Reply | None]:
         """Return the request and the answer of a call as they were stored."""

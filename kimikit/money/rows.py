@@ -247,11 +247,14 @@ COLUMNS = (*(name for name in CallRow.__struct_fields__ if name != "usage"), *CO
 class Calls(Renderable, list[CallRow]):
     """Rows of the ledger, newest first, shown as a table.
 
-    Attributes:
+    Args:
+        rows: The rows.
         origin: What the table says of replayed answers.
     """
 
-    origin: str = ""
+    def __init__(self, rows: Iterable[CallRow] = (), origin: str = "") -> None:
+        super().__init__(rows)
+        self.origin = origin
 
     def _parts(self) -> tuple[str, list[Table], str]:
         writes = any(row.usage and row.usage.cache_write_tokens for row in self)

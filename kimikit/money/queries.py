@@ -134,9 +134,7 @@ class Queries:
         return {key: reply for key, reply in found.items() if reply is not None}
 
     def failed(self, key_prefix: str) -> set[str]:
-        """Return the keys that were asked and never got a complete reply.
-
-        Calls of a kernel that died are among them.
+        """Return the keys without a complete reply, those of dead kernels too.
 
         Args:
             key_prefix: What the keys begin with.

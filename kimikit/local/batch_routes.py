@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -17,7 +18,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from kimikit.local.batch_store import OVER, Batch, File, Line
-from kimikit.local.batch_work import LARGEST_BATCH, BatchWorker, line_of, result
+from kimikit.local.batch_work import (
+    LARGEST_BATCH,
+    UNREADABLE,
+    BatchWorker,
+    line_of,
+    result,
+)
 from kimikit.local.checks import Refused
 from kimikit.local.relay import as_json
 
@@ -135,7 +142,7 @@ class Batches:
             return await self._create(await request.body())
         asked = request.query_params
         together = request.headers.get("user-agent", "").startswith("Together/")
-        limit = 1000 if together else min(max(int(asked.get("limit") or 20), 1), 100)
+        limit = 1000 if together else _number(asked.get("limit"), 20, 100)
         found = self._store.batches(asked.get("after") or "", limit + 1)
         shown = [self._shown(batch) for batch in found[:limit]]
         if together:
@@ -157,8 +164,9 @@ class Batches:
                 for name, value in given.items()
                 if name != "requests"
             }
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            raise Refused(f"The request is not JSON: {exc}.") from exc
+            metadata = msgspec.convert(asked.get("metadata"), dict[str, str] | None)
+        except UNREADABLE as exc:
+            raise Refused(f"The request is none of a batch: {exc}.") from exc
         endpoint = str(asked.get("endpoint") or "")
         if endpoint not in self._endpoints:
             msg = f"endpoint is {endpoint!r}; give one of {', '.join(self._endpoints)}."
@@ -171,7 +179,7 @@ class Batches:
             created_at=int(time.time()),
             expires_at=int(time.time() + _window_s(asked.get("completion_window"))),
             completion_window=str(asked.get("completion_window") or "24h"),
-            metadata=asked.get("metadata"),
+            metadata=metadata,
         )
         if "requests" in given:
             return await self._begin_inline(batch, given)
@@ -210,7 +218,7 @@ class Batches:
         batch = self._store.batch(request.path_params["id"])
         if batch.status not in OVER:
             raise Refused(f"The batch {batch.id} is not over.", status=409)
-        after = int(request.query_params.get("cursor") or -1)
+        after = _number(request.query_params.get("cursor"), -1, LARGEST_BATCH)
         found, following = self._page(batch, after, PAGE)
         return as_json({"data": found, "next_cursor": following})
 
@@ -242,7 +250,7 @@ def _inline(batch: Batch, raw: msgspec.Raw) -> list[Line]:
     """
     try:
         given = msgspec.json.decode(raw, type=list[dict[str, Any]])
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise Refused(f"requests is no list of requests: {exc}.") from exc
     if not 0 < len(given) <= LARGEST_BATCH:
         raise Refused(f"A batch has 1 to {LARGEST_BATCH} requests.", param="requests")
@@ -262,12 +270,21 @@ def _window_s(given: Any) -> float:
     """Return the seconds of a completion window such as ``24h`` or ``7d``."""
     text = str(given or "24h")
     unit = {"h": 3600, "d": 86400}.get(text[-1:])
-    if unit is None or not text[:-1].isdigit() or not int(text[:-1]):
+    if unit is None or not re.fullmatch(r"0*[1-9][0-9]*", text[:-1]):
         raise Refused(
             f"completion_window is {text!r:.40}; give hours, such as '24h'.",
             param="completion_window",
         )
-    return float(min(int(text[:-1][:6]) * unit, LONGEST_WINDOW_S))
+    return float(min(int(text[:-1].lstrip("0")[:6]) * unit, LONGEST_WINDOW_S))
+
+
+def _number(text: str | None, usual: int, most: int) -> int:
+    """Return a number of a query, from 0 to ``most``."""
+    if not text:
+        return usual
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Refused(f"{text!r:.40} is no number from 0 to {most}.")
+    return min(int(text), most)
 
 
 def _as_file(file: File) -> dict[str, Any]:

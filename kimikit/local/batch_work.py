@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -16,6 +17,9 @@ from kimikit.local.checks import Refused
 
 LARGEST_BATCH = 50_000
 """Requests of a batch, as at Together and OpenAI."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises that is none, or that is too deep."""
 
 LONGEST_ID = 64
 """Characters of a ``custom_id``."""
@@ -98,7 +102,12 @@ class BatchWorker:
                 batches = await asyncio.to_thread(self.store.open_batches)
                 self.busy = bool(batches)
                 for batch in batches:
-                    await self._go_on(batch)
+                    try:
+                        await self._go_on(batch)
+                    except (sqlite3.Error, OSError):
+                        continue  # the disk is full, or the file is locked, for now
+                    except Exception as exc:  # the others go on
+                        await asyncio.to_thread(self._fail, batch, exc)
                 # Not wait_for(), which may swallow a cancellation (Python 3.11).
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
@@ -170,6 +179,12 @@ class BatchWorker:
         batch.status, batch.in_progress_at = "in_progress", int(time.time())
         self.store.add_lines(batch, lines)
 
+    def _fail(self, batch: Batch, exc: Exception) -> None:
+        message = f"{type(exc).__name__}: {exc}"
+        batch.errors = [{"code": "server_error", "message": message}]
+        batch.status, batch.ended_at = "failed", int(time.time())
+        self.store.save(batch)
+
     def _end(self, batch: Batch, status: str) -> None:
         """Write the files of what came and what did not, then say that it is over."""
         code = f"batch_{status}"
@@ -221,7 +236,7 @@ def parse(raw: bytes, batch: Batch) -> list[Line]:
             model = line_of(given.custom_id, given.body, given.method, given.url, batch)
             if given.custom_id in seen:
                 raise Refused(f"custom_id {given.custom_id!r} comes twice.")
-        except (msgspec.MsgspecError, UnicodeDecodeError, Refused) as exc:
+        except (*UNREADABLE, Refused) as exc:
             errors.append({"code": "invalid_line", "message": str(exc), "line": number})
             if len(errors) == _LARGEST_ERRORS:
                 break

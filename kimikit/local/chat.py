@@ -224,6 +224,6 @@ def _shown(arguments: str) -> str:
     """Return a call's arguments as in code, nothing where they are no JSON object."""
     try:
         given = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     return ", ".join(f"{name}={bytes(value).decode()}" for name, value in given.items())

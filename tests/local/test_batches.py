@@ -247,6 +247,8 @@ def test_an_inline_batch_has_its_results_in_pages(
         (jsonl(line("a", stream=True)), "stream"),
         (jsonl(line("x" * 65)), "64"),
         (jsonl({**line("a"), "url": "/v1/embeddings"}), "POST"),
+        (b'{"custom_id": "a", "body": {"a": ' + b"[" * 90_000, "recursion"),
+        (jsonl(line("a")).replace(b"Say", rb"\ud800"), "JSON"),
     ],
 )
 def test_a_file_that_is_no_batch_fails_whole(
@@ -259,6 +261,31 @@ def test_a_file_that_is_no_batch_fails_whole(
         assert over["status"] == "failed"
         assert says in over["errors"]["data"][0]["message"]
         assert upstream.asked == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"metadata": [1]},
+        {"metadata": {"a": {"b": 1}}},
+        {"completion_window": "9" * 5_000},
+        {"completion_window": "²h"},
+        {"endpoint": {}},
+    ],
+)
+def test_an_odd_batch_is_refused_and_the_next_one_works(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    async def run() -> None:
+        async with host(tmp_path, Upstream()) as http:
+            good = await begin(http, jsonl(line("a", "one")))
+            asked = {"input_file_id": good["input_file_id"], "endpoint": CHAT, **odd}
+            said = await http.post("/v1/batches", json=asked)
+            assert said.status_code == 400
+            assert (await http.get("/v1/batches?limit=x")).status_code == 400
+            assert (await ended(http, good["id"]))["status"] == "completed"
 
     asyncio.run(run())
 

@@ -65,9 +65,12 @@ class ToolCall(Travels, msgspec.Struct, frozen=True):
         """The arguments as Python values.
 
         Raises:
-            msgspec.DecodeError: If ``arguments`` is not JSON.
+            msgspec.DecodeError: If ``arguments`` is not JSON, or nested too deep.
         """
-        return msgspec.json.decode(self.arguments or "{}")
+        try:
+            return msgspec.json.decode(self.arguments or "{}")
+        except RecursionError as exc:
+            raise msgspec.DecodeError("The arguments are nested too deep.") from exc
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry for an assistant message's ``tool_calls``."""

@@ -10,7 +10,7 @@ import re
 
 from kimikit.markdown import rows
 
-MARKS_READ = 3_000
+MARKS_READ = 3_300
 """Marks and lines that are read in any text, besides one for every 12 characters."""
 
 # Code and math are read at once, whatever is in them.
@@ -21,6 +21,8 @@ _LIGHT = re.compile(r"[!#%+:=>@^{}-]")
 _SHORT_LINE = re.compile(r"(?m)^(?:[^\n]{1,6}|\\[^\n]{1,9})$")
 _SHORT_ITEM = re.compile(r"(?m)^ {0,9}(?:[-+*>]|\d{1,9}[.)])(?: [^\n]{0,5})?$")
 _SHORT_FENCE = 24
+_ITEMS = re.compile(r"(?m)^(?:[ >\t]{0,40}(?:[-+*]|\d{1,9}[.)])(?=\s|\Z))+")
+"""What begins a line of a list, and of the lists that begin in the same line."""
 
 
 def marks(text: str) -> int:
@@ -30,6 +32,8 @@ def marks(text: str) -> int:
     single, light = len(_MARK.findall(found)), len(_LIGHT.findall(found)) // 4
     # In a line of a word or two, most of the work is the line's own.
     heavy = len(_SHORT_LINE.findall(found)) + 3 * len(_SHORT_ITEM.findall(found))
+    # A list of its own is begun for each item, whatever is in it.
+    heavy += 2 * len("\n".join(_ITEMS.findall(found)).replace(">", " ").split())
     return single + heavy + 6 * short + light + rows.cells(text)
 
 

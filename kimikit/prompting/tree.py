@@ -133,7 +133,7 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             links += [(head, len(tree.turns)) for head in tree.heads.values()]
             if any(link is not None and not 0 <= link < end for link, end in links):
                 raise ValueError("its turns do not follow from each other")
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             raise BadInput(
                 f"{path} holds no conversation: {exc}.",
                 "Give a file that Conversation.save wrote.",

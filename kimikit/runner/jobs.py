@@ -19,6 +19,7 @@ from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
 from kimikit.money.store import dollars
 from kimikit.runner.batch import Way, failure
 from kimikit.runner.batch_looks import look
+from kimikit.runner.live import LONGEST_WAIT_S
 from kimikit.runner.results import Item, Results
 from kimikit.shown import Renderable, Table
 
@@ -136,7 +137,8 @@ class Job(Renderable, Generic[T]):
         try:
             self.refresh()
         except (errors.RateLimited, errors.Overloaded) as exc:
-            return max(pause_s, getattr(exc, "retry_after_s", None) or 0.0)
+            asked_s = getattr(exc, "retry_after_s", None) or 0.0
+            return max(pause_s, min(asked_s, LONGEST_WAIT_S))
         except (errors.ConnectionFailed, errors.TimedOut):
             return pause_s  # the batch goes on without us
         return pause_s

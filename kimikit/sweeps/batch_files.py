@@ -142,10 +142,12 @@ def _values(body: Mapping[str, Any]) -> dict[str, Any]:
 def _labels(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a label for each value; two that look alike are numbered."""
     labels: dict[str, Any] = {}
+    seen = set[str]()
     for key, value in values.items():
         made = label(name, value)
-        while made in labels.values():
+        while as_json(made) in seen:
             made = f"{made} #{len(labels)}"
+        seen.add(as_json(made))
         labels[key] = made
     return labels
 

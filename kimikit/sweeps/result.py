@@ -219,7 +219,13 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
             for trial in data["trials"]:
                 trial["params"] = {**data["fixed"], **trial["params"]}
             sweep = msgspec.convert({**data, "embed": None}, cls, strict=False)
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as exc:
+        except (
+            msgspec.MsgspecError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as exc:
             raise BadInput(
                 f"The text is not a saved sweep ({exc}).",
                 "Give what sweep.to_json() returned.",

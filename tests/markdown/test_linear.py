@@ -184,6 +184,16 @@ def test_a_text_of_nothing_but_marks_is_shown_as_it_was_written() -> None:
     assert shown.startswith("```\n- a\n- a")
 
 
+@pytest.mark.parametrize(
+    "piece", ["word word \n- ", "- - a    \n", "1. - $$\n\n1. ", "> 1. - word word w\n"]
+)
+def test_items_of_lists_count_as_the_work_that_they_are(piece: str) -> None:
+    """Each begins a list of its own, though there are few marks in it."""
+    assert safe(piece * (60_000 // len(piece))).endswith(NOTE)
+    shopping = "- **Bread**: two loaves, and butter for both of us\n" * 1_000
+    assert not safe(shopping).endswith(NOTE)
+
+
 def test_a_long_answer_is_set_as_ever() -> None:
     section = (
         "## Part\n\nSome **bold** words, `code` and $x^2$, as one writes them, and a few "

@@ -60,6 +60,14 @@ def as_json(value: Any, name: str = "a parameter") -> str:
         ) from exc
 
 
+def saved(value: Any) -> bytes:
+    """Return JSON of structs and what they hold, for a file; see ``writable``."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(writable(msgspec.to_builtins(value)))
+
+
 def digest(*parts: Any) -> str:
     """Return a short stable hash of JSON-like values."""
     return hashlib.sha256(as_json(parts).encode()).hexdigest()[:16]
@@ -89,7 +97,7 @@ def _plain(value: Any) -> Any:
             raise _Unfit(" It has too many digits.")
         return value
     if kind is str:
-        return _text(value)
+        return writable(value)
     if kind is dict:
         return _mapping(value)
     if kind is list or kind is tuple:
@@ -104,7 +112,7 @@ def _other(value: Any) -> Any:
     if isinstance(value, Secret):
         return value
     if isinstance(value, str):
-        return _text(str.__str__(value))
+        return writable(str.__str__(value))
     if hasattr(value, "dtype") or hasattr(value, "to_list"):
         return _array(value)
     if isinstance(value, numbers.Number):
@@ -193,14 +201,21 @@ def _name(key: Any) -> str:
     return str(made)
 
 
-def _text(value: str) -> str:
-    """Return a text that UTF-8 can hold: half of a surrogate pair becomes U+FFFD."""
-    if value.isascii():
+def writable(value: Any) -> Any:
+    """Return a text, or dicts and lists of texts, that UTF-8 can hold.
+
+    Half of a surrogate pair becomes U+FFFD.
+    """
+    if isinstance(value, dict):
+        return {writable(name): writable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [writable(each) for each in value]
+    if not isinstance(value, str) or value.isascii():
         return value
     try:
         value.encode()
     except UnicodeEncodeError:
-        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
 

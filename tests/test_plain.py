@@ -7,6 +7,7 @@ import math
 import uuid
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,9 +15,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.answers import DONE, chunk, text
+from support.fault_server import FaultServer, sse
 
+from kimikit import Kimi
 from kimikit.errors import BadInput
 from kimikit.plain import as_json, digest, plain, short
+from kimikit.prompting import Conversation
+from kimikit.sweeps import Sweep
 from kimikit.types import Message
 
 
@@ -128,3 +134,59 @@ def test_what_shows_badly_is_shown_all_the_same():
 
     assert short(Odd()) == "a value of type Odd"
     assert len(short("x" * 999)) == 80
+
+
+HALF = "a\ud800b"
+"""Half of a surrogate pair: a text of Python that no file can hold."""
+
+
+@pytest.mark.parametrize("name", ["plain", HALF])
+def test_half_a_character_is_written_as_one_everywhere(
+    name: str, tmp_path: Path
+) -> None:
+    with FaultServer() as server:
+        server.play(sse(*text("yes"), chunk("stop"), DONE))
+        kimi = Kimi(base_url=server.url, model="m", show=False)
+        sweep = kimi.sweep(
+            {HALF: HALF, "b": "c"},
+            temperature=[0, 1],
+            name=name,
+            metrics={"odd": lambda reply: float(HALF)},
+            repeats=1,
+            progress=False,
+        )
+        again = Sweep.from_json(sweep.to_json())
+        assert len(again) == len(sweep) == 4
+        assert "a\ufffdb" in sweep.to_csv(tmp_path / "s.csv")
+        assert "a\ufffdb" in (tmp_path / "s.csv").read_text("utf-8")
+        frames = [sweep.to_pandas(), kimi.map([HALF], name=name).to_pandas()]
+        assert all("a\ufffdb" in frame.to_csv() for frame in frames)
+        for path in (
+            sweep.to_parquet(tmp_path / "p"),
+            sweep.to_batch_file(tmp_path / "b"),
+        ):
+            assert "a\ufffdb".encode() in path.read_bytes()
+        talk = kimi.conversation(system=HALF)
+        talk.say(HALF)
+        talk.save(tmp_path / "talk.json")
+        assert "a\ufffdb" in repr(
+            Conversation.load(tmp_path / "talk.json", kimi).tree()
+        )
+        for form in ("jsonl", "csv"):
+            kimi.ledger.export(form, tmp_path / form)
+            assert ("a\ufffdb" in (tmp_path / form).read_text("utf-8")) is (
+                form != "csv"
+            )
+        assert kimi.ledger.search(HALF) is not None
+        asked = len(server.requests)
+        kimi.sweep(
+            {HALF: HALF, "b": "c"},
+            temperature=[0, 1],
+            name=name,
+            repeats=1,
+            metrics={"odd": lambda reply: 1.0},
+            progress=False,
+        )
+        assert len(server.requests) == asked, "it is found again by its name"
+        kimi.close()
+        kimi.ledger.close()

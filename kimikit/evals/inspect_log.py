@@ -20,6 +20,7 @@ from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
 from kimikit.footer import total_usage
+from kimikit.plain import writable
 from kimikit.secrets import encoded
 from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage
@@ -66,7 +67,7 @@ def write_logs(
         log["status"] = STATUS.get(stop_reason, "cancelled")
         title = re.sub(r"[^\w-]+", "-", f"{task.name}-{point['pattern']}")[:80]
         path = target / f"{now:%Y-%m-%dT%H-%M-%S}_{place}_{title}.json"
-        text = html.without_secrets(encoded(log).decode())
+        text = html.without_secrets(encoded(writable(log)).decode())
         put = partial(Path.write_text, data=text, encoding="utf-8")
         files.append(written(path, put))
     return files

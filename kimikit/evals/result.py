@@ -20,6 +20,7 @@ from kimikit.evals.scorers import Score
 from kimikit.evals.task import Task
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, around, right_price, wilson
+from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import as_csv
 from kimikit.sweeps.settled import Settled, settled
@@ -237,7 +238,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             import pandas as pd
         except ImportError as exc:
             raise errors.MissingDependency.of("pandas", "to_pandas", "pandas") from exc
-        return pd.DataFrame(self.rows())
+        return pd.DataFrame(writable(self.rows()))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return one line per question and pattern as CSV, or write it to a file.

@@ -39,6 +39,7 @@ from kimikit.money.migrations import (
     transaction,
 )
 from kimikit.money.storable import LARGEST
+from kimikit.plain import writable
 
 __all__ = [
     "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",
@@ -129,6 +130,7 @@ class Store:
         Raises:
             KimiError: If another program keeps the file from being read.
         """
+        values = writable([*values])
         with self._lock:
             rows: list[tuple[Any, ...]] = []
             for _ in range(2):

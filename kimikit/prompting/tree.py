@@ -16,7 +16,7 @@ from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.footer import spent
 from kimikit.handle import Travels
-from kimikit.plain import plain
+from kimikit.plain import plain, saved
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
 from kimikit.shown import Renderable, Table
@@ -115,7 +115,7 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             name: replace(branch, params=_saved(branch.params))
             for name, branch in self.branches.items()
         }
-        data = msgspec.json.encode(replace(self, branches=branches))
+        data = saved(replace(self, branches=branches))
         text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
         half.write_text(text, encoding="utf-8")
         half.replace(target)

@@ -61,7 +61,7 @@ class RequestCache:
 
 def prefix_of(kind: str, name: str) -> str:
     """Return what all keys of a named piece of work begin with."""
-    return f"{kind}/{quote(name, safe='')}/"
+    return f"{kind}/{quote(name, safe='', errors='surrogatepass')}/"
 
 
 class RequestKeys:

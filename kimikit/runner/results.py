@@ -9,6 +9,7 @@ from typing import Any, overload
 from kimikit import html
 from kimikit.errors import KimiError, MissingDependency
 from kimikit.footer import footer, total_cost, total_usage
+from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
 from kimikit.types import Reply, Usage
 
@@ -144,12 +145,12 @@ class Results(Renderable, Sequence[Item]):
         if self._frame is not None:
             frame = self._frame.copy()
         else:
-            frame = pd.DataFrame(list(self._rows))
+            frame = pd.DataFrame(writable(list(self._rows)))
         taken = set(map(str, frame.columns))
         found: dict[str, list[Any]] = {}
         for item in self._items:
             for name, value in _columns(item).items():
-                found.setdefault(name, []).append(value)
+                found.setdefault(name, []).append(writable(value))
         if all(value is None for value in found.get("parsed", ())):
             found.pop("parsed", None)
         for name, values in found.items():

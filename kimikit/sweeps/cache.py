@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection
-from urllib.parse import quote
 
 from kimikit.errors import BadInput
-from kimikit.runner.cache import RequestCache
+from kimikit.runner.cache import RequestCache, prefix_of
 from kimikit.sweeps.grid import difference
 from kimikit.types import AnswerStore, Reply
 
@@ -54,7 +53,7 @@ class SweepCache(RequestCache):
         self.by_name = 0
         made_up = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         self.name = made_up if name is None else name
-        root = f"sweep/{quote(self.name, safe='')}/"
+        root = prefix_of("sweep", self.name)
         known = None if name is None else store
         super().__init__(known, root)
         editions: dict[int, str] = {}

@@ -13,6 +13,7 @@ from typing import Any, Self, overload
 import msgspec
 
 from kimikit.errors import BadInput, MissingDependency, nearest
+from kimikit.plain import writable
 from kimikit.sweeps.values import Outcome, Trial
 
 COUNTS = (
@@ -143,7 +144,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             import pandas as pd
         except ImportError as exc:
             raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
-        return pd.DataFrame(self.rows())
+        return pd.DataFrame(writable(self.rows()))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return one line per trial as CSV, or write it to a file.
@@ -174,7 +175,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             import pyarrow.parquet as pq
         except ImportError as exc:
             raise MissingDependency.of("pyarrow", "to_parquet()") from exc
-        rows = [{k: _plain(v) for k, v in row.items()} for row in self.rows()]
+        rows = [{writable(k): _plain(v) for k, v in row.items()} for row in self.rows()]
         names = list(rows[0]) if rows else []
         columns = {name: _column([row[name] for row in rows]) for name in names}
         table = pa.table(columns)
@@ -205,11 +206,11 @@ def _asked(trial: Trial) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a value as a file of columns holds it."""
-    if value is None or isinstance(value, str | bool | int | float):
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return writable(str(value))
 
 
 def _column(values: list[Any]) -> list[Any]:
@@ -235,7 +236,7 @@ def as_csv(
     writer = csv.DictWriter(out, rows[0] if rows else heads)
     writer.writeheader()
     writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
-    text = out.getvalue()
+    text: str = writable(out.getvalue())
     if path is not None:
         written(path, lambda target: target.write_text(text, "utf-8", newline=""))
     return text

@@ -13,6 +13,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
+from kimikit.plain import saved
 from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.values import Embed, Metric, Outcome
@@ -199,7 +200,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
             )
             for trial in self.trials
         ]
-        return html.without_secrets(msgspec.json.encode(out).decode())
+        return html.without_secrets(saved(out).decode())
 
     @classmethod
     def from_json(cls, text: str | bytes, *, embed: Embed | None = None) -> Sweep:

@@ -7,6 +7,7 @@ host's name), the model, defaults and parameters, and files by what is in them.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,10 @@ def without_patience(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash(parts: list[Any]) -> str:
-    body = msgspec.json.encode(parts, order="sorted", enc_hook=_plain_or_shown)
+    try:
+        body = msgspec.json.encode(parts, order="sorted", enc_hook=_plain_or_shown)
+    except UnicodeEncodeError:  # half of a surrogate pair, which ASCII can name
+        body = json.dumps(parts, sort_keys=True, default=_plain_or_shown).encode()
     return hashlib.sha256(body).hexdigest()[:24]
 
 

@@ -330,6 +330,7 @@ BEYOND = {"turns": [], "branches": {"main": {**BRANCH, "head": 3}}}
         json.dumps(LOOP),
         json.dumps(BEYOND),
         json.dumps({"turns": [], "branches": {}}),
+        '{"turns": [{"id": 0, "answer": {"a": ' + "[" * 90_000,
     ],
 )
 def test_a_file_that_holds_no_conversation_is_refused(tmp_path, content):

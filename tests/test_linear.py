@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import work
 from support.money import ask
 
 from kimikit import axes, html
@@ -121,11 +122,12 @@ READERS: dict[str, Callable[[str], object]] = {
 
 
 def seconds(read: Callable[[str], object], text: str) -> float:
-    begun = time.process_time()
-    # A refusal is an answer, if it comes soon.
-    with contextlib.suppress(KimiError, ValueError, SyntaxError, ArithmeticError):
-        read(text)
-    return time.process_time() - begun
+    def do() -> None:
+        # A refusal is an answer, if it comes soon.
+        with contextlib.suppress(KimiError, ValueError, SyntaxError, ArithmeticError):
+            read(text)
+
+    return work.seconds(do)
 
 
 @pytest.mark.parametrize("reader", READERS)

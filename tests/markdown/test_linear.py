@@ -6,11 +6,11 @@ not depend on the machine, and includes what is done in C.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.work import seconds
 
 from kimikit import html
 from kimikit.markdown import safe
@@ -125,13 +125,6 @@ def test_redraws_of_a_growing_answer_parse_a_bounded_part_of_it(
     assert made[0] < 25_000
 
 
-def seconds(view: Callable[[str], object], text: str) -> float:
-    """Return the processor's time for a view of ``text``."""
-    begun = time.process_time()
-    view(text)
-    return time.process_time() - begun
-
-
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_twice_the_text_is_twice_the_work(name: str, view: str) -> None:
@@ -139,7 +132,7 @@ def test_twice_the_text_is_twice_the_work(name: str, view: str) -> None:
     VIEWS[view]("warm")
     ratios = []
     for _ in range(3):  # a quadratic search needs four times as much, each time
-        once, twice = seconds(VIEWS[view], small), seconds(VIEWS[view], large)
+        once, twice = (seconds(VIEWS[view], text) for text in (small, large))
         ratios.append(twice / (once + NOISE_S))
         if ratios[-1] < 3:
             return

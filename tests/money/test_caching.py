@@ -1,12 +1,12 @@
 """What a cache could have saved, against a host whose cache is known."""
 
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from support.sweeps import ColourHost
+from support.work import seconds
 
 from kimikit import Kimi, tool
 from kimikit.money.caching import blocks_of, report
@@ -189,9 +189,7 @@ def test_an_odd_request_is_no_error(name: str) -> None:
 def test_long_requests_take_linear_work() -> None:
     def work(size: int) -> float:
         calls = [(row(i), asked("a" * size + str(i) + "b" * size)) for i in range(40)]
-        began = time.process_time()
-        report(calls)
-        return time.process_time() - began
+        return seconds(report, calls)
 
     work(10)
     assert min(work(400_000) for _ in range(3)) < 6 * min(

@@ -1,8 +1,6 @@
 """An answer is read from its root, or not at all."""
 
-import gc
 import json
-import time
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.prompting import FakeClient, answer
+from support.work import seconds
 
 from kimikit.errors import InvalidAnswer
 from kimikit.prompting import find_json, structured
@@ -197,17 +196,7 @@ HOSTILE = [
 def test_the_work_on_a_hostile_text_grows_with_its_length(piece):
     def spent(size):
         text = piece * (size // len(piece))
-        best = []
-        # A collection would look at all that other tests have left in this process.
-        gc.disable()
-        try:
-            for _ in range(3):
-                start = time.process_time()
-                json_roots(text)
-                best.append(time.process_time() - start)
-        finally:
-            gc.enable()
-        return min(best)
+        return min(seconds(json_roots, text) for _ in range(3))
 
     # Four times the text takes four times as long, sixteen if it were quadratic.
     assert spent(200_000) < 8 * spent(50_000) + 0.2

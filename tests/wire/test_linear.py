@@ -7,10 +7,10 @@ quadratic work 16 times; so a ratio over 8 is a fault, if it is so each time it 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import pytest
+from support.work import seconds
 
 from kimikit.types import Call, Host
 from kimikit.wire.answer import Answer
@@ -81,11 +81,7 @@ def ratio(work: Callable[[int], object]) -> float:
     """Return how much more the larger size costs, the least of several tries."""
     least = float("inf")
     for _ in range(TRIES):
-        spent = []
-        for size in SIZES:
-            start = time.thread_time()
-            work(size)
-            spent.append(time.thread_time() - start)
+        spent = [seconds(work, size) for size in SIZES]
         least = min(least, spent[1] / max(spent[0], 0.001))
         if least < 8:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -51,6 +52,7 @@ class Comparing(Session):
         until: float | None = None,
         via: Literal["live", "batch"] = "live",
         poll_s: float | None = None,
+        results: str | os.PathLike[str] | None = None,
         **grid: Unpack[GridParams],
     ) -> Any:
         """Ask at every point of a grid, several times, and measure how answers differ.
@@ -84,6 +86,8 @@ class Comparing(Session):
                 lower price. It returns a ``Job`` at once.
             poll_s: Seconds between two looks at a batch; 30 to 60 unless
                 ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+            results: A folder that answers are written into as Parquet while they come,
+                so that memory stays flat; ``Sweep.from_results`` opens it again.
             **grid: One value, or a list of values, which is an axis.
 
         Returns:
@@ -114,6 +118,7 @@ class Comparing(Session):
             "until": until,
             "store": self.ledger,
             "estimate": self._bill,
+            "results": results,
         }
         batch = _by_batch(via) and not dry_run
         return self._swept(prompt, given, asked, poll_s, batch=batch)

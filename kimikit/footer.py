@@ -167,7 +167,8 @@ def _cost(some: Sequence[Spent], usage: Usage) -> str:
     known = [one.cost for one in some if one.cost is not None]
     total = sum(known, Decimal(0)) if known or not some else None
     text = html.money(total, estimated=usage.estimated)
-    missing = len(some) - len(known)
+    unpriced = (one for one in some if one.cost is None)
+    missing = sum(getattr(one, "count", 1) for one in unpriced)
     return f"at least {text}, {missing} unpriced" if known and missing else text
 
 

@@ -9,6 +9,7 @@ what it costs, ``asking`` asks it by a runner, ``cache`` finds what is paid for.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kimikit.runner.costs import Estimate
     from kimikit.runner.endpoint import ClientFor
     from kimikit.sweeps.asking import Asking
+    from kimikit.sweeps.on_disk import TrialWriter
 
 __all__ = ["Plan", "Progress", "Sweep", "Trial", "sweep"]
 
@@ -54,6 +56,7 @@ def sweep(
     until: float | None = None,
     store: AnswerStore | None = None,
     estimate: Estimate | None = None,
+    results: str | os.PathLike[str] | None = None,
     **grid: Any,
 ) -> Sweep:
     """Ask a prompt at every point of a grid and measure how the answers differ.
@@ -80,6 +83,7 @@ def sweep(
         until: Buy repeats until the first metric is settled; see ``Kimi.sweep``.
         store: Where paid answers are found again: the ledger.
         estimate: The likely and highest cost of one call.
+        results: A folder that answers are written into, as Parquet, instead of memory.
         **grid: Parameters; any that holds a list is an axis.
 
     Returns:
@@ -111,6 +115,7 @@ def sweep(
         "until": until,
         "store": store,
         "estimate": estimate,
+        "results": results,
     }
     return ask_grid(Runner, make_client, prompt, given, grid)[0]
 
@@ -155,7 +160,14 @@ def ask_grid(
     seed, omit = given["order_seed"], given["on_fixed"] == "omit"
     seed = secrets.randbits(32) if seed is None else seed
     until = given["until"]
-    asking = Asking(runner, cache, asked, seed, metrics, omit=omit, until=until)
+    if until is not None and given["results"] is not None:
+        raise BadInput(
+            "until= looks at all answers in memory, and results= keeps none there.",
+            "Leave one of them out.",
+        )
+    writer = None if dry_run else _writer(given["results"], cache.name, asked, metrics)
+    options: dict[str, Any] = {"omit": omit, "until": until, "writer": writer}
+    asking = Asking(runner, cache, asked, seed, metrics, **options)
     plan = asking.prepare(estimate=given["estimate"], rpm=rpm)
     if not dry_run:
         check_limit(plan, runner.costs.usd)
@@ -168,11 +180,42 @@ def ask_grid(
     return found, runner
 
 
+def _writer(
+    folder: Any, name: str, grid: Grid, metrics: Mapping[str, Metric] | None
+) -> TrialWriter | None:
+    """Return what writes trials into a folder, ``None`` where none is given."""
+    if folder is None:
+        return None
+    from kimikit.sweeps.on_disk import TrialWriter
+
+    axes = {name: tuple(values) for name, values in grid.axes.items()}
+    fixed = {name: label(name, value) for name, value in grid.fixed.items()}
+    return TrialWriter(folder, name, axes, fixed, list(metrics or {}))
+
+
+def _on_disk(found: Sweep, asking: Asking, writer: TrialWriter) -> Sweep:
+    """Return the sweep with its trials in their folder."""
+    judge = asking.judge
+    fields: dict[str, Any] = {f: getattr(found, f) for f in found.__struct_fields__}
+    errors: dict[str, list[str]] = {}
+    if judge is not None:
+        errors = judge.errors
+        if left := len(judge.waiting):
+            said = f"{left:,} answers came too late to be judged: see from_results()."
+            fields["notes"] = (*found.notes, said)
+        while judge.waiting:
+            writer.put(judge.waiting[0])
+            judge.waiting.popleft()
+    kept = {**fields, "trials": (), "metrics": list(found.metrics), "embed": None}
+    fields["trials"] = writer.written(kept, errors)
+    return Sweep(**fields)
+
+
 def _with_what_was_finished(error: BaseException, found: Sweep) -> BaseException:
     """Return what ended a sweep, which says how to go on."""
     error.sweep = found  # type: ignore[attr-defined]
     if found.trials:
-        kept = f"{len(found.replies)} answers are in this error's .sweep"
+        kept = f"{found.answered} answers are in this error's .sweep"
         error.add_note(f"{kept}; name={found.name!r} goes on from there.")
     return error
 
@@ -251,7 +294,6 @@ def _found(
     ]
     made = {model_facts(host, model).temperature for host, model in asked}
     trials = asking.in_order()
-    replies = [trial.reply for trial in trials if trial.reply is not None]
     found = Sweep(
         trials=trials,
         axes={name: tuple(values) for name, values in grid.axes.items()},
@@ -261,7 +303,7 @@ def _found(
         seed=asking.seed,
         plan=asking.plan,
         stop_reason="error" if runner.error else stop_reason,
-        notes=tuple(remarks(runner.notes, replies, grid)),
+        notes=tuple(remarks(runner.notes, asking.upstreams, grid)),
         pinned=asking.pinned,
         stand_in=any(host.stand_in for host, _ in asked),
         maker_temperature=made.pop() if len(made) == 1 else None,
@@ -269,6 +311,8 @@ def _found(
         embed=embed,
         until=asking.buying.until if asking.buying else None,
     )
+    if asking.writer is not None:
+        found = _on_disk(found, asking, asking.writer)
     found.__dict__["requests"] = asking.requests
     if asking.judge is not None:
         found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)

@@ -8,25 +8,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kimikit import errors
 from kimikit.errors import BadInput, KimiError
+from kimikit.folders import PART_ROWS
 from kimikit.runner import Request, Runner, Stopped
-from kimikit.runner.background import TELL_S
+from kimikit.runner.background import TELL_S, in_thread
 from kimikit.runner.batch import custom_id
 from kimikit.runner.costs import Estimate
 from kimikit.sweeps import points
 from kimikit.sweeps.cache import SweepCache
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
-from kimikit.sweeps.notes import oddities
+from kimikit.sweeps.notes import UPSTREAM, oddities
 from kimikit.sweeps.points import HostPoints, Point, complete
 from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
-from kimikit.sweeps.values import Metric, Plan, Progress, Trial
+from kimikit.sweeps.values import Metric, Plan, Progress, Trial, in_order
 from kimikit.types import Reply
+
+if TYPE_CHECKING:  # numpy stands behind it
+    from kimikit.sweeps.on_disk import TrialWriter
 
 PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 """Parameters that hosts pin for some models (Moonshot, models overview)."""
@@ -50,12 +54,15 @@ class Asking:
         metrics: What judges the answers, if anything does.
         omit: Whether a pinned parameter is left out, instead of ending the sweep.
         until: Half the width of intervals that ends it; ``None`` asks everything.
+        writer: Takes what comes, instead of memory.
 
     Attributes:
         name: What the sweep is called again by.
         judge: Asks the metrics, ``None`` where there are none.
         hosts: What each host is asked, by the name that the grid gives it.
-        trials: What has come so far, answers and failures, in no order.
+        trials: What has come so far, answers and failures, in no order; none where
+            a writer takes them.
+        upstreams: By what a host tells of itself, and its name, what it told.
         plan: What was known before.
         pinned: Whether a parameter was left out because a host pins it.
         buying: How much is bought until it is settled, if that ends it.
@@ -72,6 +79,7 @@ class Asking:
         *,
         omit: bool,
         until: float | None = None,
+        writer: TrialWriter | None = None,
     ) -> None:
         self.runner, self.grid, self.name, self.seed = runner, grid, cache.name, seed
         self.judge = Judge(metrics, {}) if metrics else None
@@ -85,7 +93,11 @@ class Asking:
         self._question: Future[bool] | None = None
         self._cache, self._omit = cache, omit
         self._meta = {"sweep": cache.name}
-        self._failed = 0
+        self.upstreams: dict[tuple[str, str], set[str]] = {}
+        self.writer = writer
+        self._done = self._failed = 0
+        # For each point that something came of, its labels and how much.
+        self._came_of: dict[int, tuple[dict[str, Any], list[int]]] = {}
 
     def _buying(self, until: Any) -> Buying:
         """Check ``until=``.
@@ -129,7 +141,7 @@ class Asking:
         if by_name := self._cache.by_name:
             self.runner.notes[BY_NAME] = by_name
         self.plan = points.price(
-            self.hosts.values(), estimate=estimate, rpm=rpm, stored=len(self.trials)
+            self.hosts.values(), estimate=estimate, rpm=rpm, stored=self._done
         )
         if self.buying is not None:
             least = self.buying.first * len(known)
@@ -149,6 +161,8 @@ class Asking:
                     point.taken[repeat] = 1
                     host.endpoint.take(point.model, reply, hold=True)
                     self._keep(point, repeat, reply, stored=True)
+                    if self.writer is not None and self.writer.full:
+                        self.writer.flush()
 
     # The caller's thread.
 
@@ -174,7 +188,7 @@ class Asking:
         """Judge answers; tell whether some are left to judge."""
         if self.judge is None or self.runner.error is not None:
             return False
-        self.judge.judge_for(TELL_S)
+        self.judge.judge_for(TELL_S, self._judged)
         return bool(self.judge.waiting)
 
     def _answer(self) -> None:
@@ -197,9 +211,13 @@ class Asking:
         except Exception as error:
             question.set_exception(error)
 
+    def _judged(self, trial: Trial) -> None:
+        if self.writer is not None and self.judge is not None:
+            self.writer.put(trial, self.judge.take(trial))
+
     def progress(self) -> Progress:
         """Return how far the sweep is."""
-        done, calls = len(self.trials), self.plan.calls
+        done, calls = self._done, self.plan.calls
         bought = done - self.plan.stored
         spent_s = time.monotonic() - self.runner.began
         left_s = max(calls - done, 0) * spent_s / bought if bought > 0 else None
@@ -258,11 +276,22 @@ class Asking:
             point.taken[repeat] = 1
             try:
                 if await self._came(name, host, cell, point):
+                    await self._make_room()
                     return
             except Stopped:
                 point.taken[repeat] = 0
                 if host.at(cell)[0] is point:
                     raise
+
+    async def _make_room(self) -> None:
+        """Write what has come, and wait where it comes faster than it is dealt with."""
+        if self.writer is None:
+            return
+        if self.writer.full:
+            await in_thread(self.writer.flush, PART_ROWS // 2)
+        # The user's thread judges, and has no event of this loop to set.
+        while self.judge and len(self.judge.waiting) > PART_ROWS:  # noqa: ASYNC110
+            await asyncio.sleep(TELL_S / 10)
 
     async def _came(
         self, name: str | None, host: HostPoints, cell: int, point: Point
@@ -305,7 +334,7 @@ class Asking:
         self.pinned = True
         host.omit(point.model, error.parameter)
         now = {id(p.labels) for each in self.hosts.values() for p in each.points}
-        before = sum(id(trial.params) not in now for trial in self.trials)
+        before = sum(n for id_, (_, (n,)) in self._came_of.items() if id_ not in now)
         calls = before + len(now) * self.grid.repeats
         self.plan = msgspec.structs.replace(self.plan, calls=calls)
         value = "one value" if error.allowed is None else f"{error.allowed:g}"
@@ -317,6 +346,9 @@ class Asking:
     def _keep(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> None:
         """Take an answer, or what is wrong with it, without the heavy raw parts."""
         raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
+        for key in UPSTREAM:
+            if raw.get(key):
+                self.upstreams.setdefault((key, reply.host), set()).add(str(raw[key]))
         reply = msgspec.structs.replace(reply, raw=raw)
         notes = self.runner.notes
         try:
@@ -330,10 +362,16 @@ class Asking:
         self._put(trial)
 
     def _put(self, trial: Trial) -> None:
-        self.trials.append(trial)
+        self._done += 1
         self._failed += trial.reply is None
+        labels = trial.params
+        self._came_of.setdefault(id(labels), (labels, [0]))[1][0] += 1
         if self.judge is not None:
             self.judge.waiting.append(trial)
+        if self.writer is None:
+            self.trials.append(trial)
+        elif self.judge is None:
+            self.writer.put(trial)
 
     def requests(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield all cells as requests: an id each, and the body that a host is sent.
@@ -357,16 +395,4 @@ class Asking:
 
     def in_order(self) -> tuple[Trial, ...]:
         """Return the trials in the order of the grid; an omitted one comes last."""
-        places = {
-            name: {value: place for place, value in enumerate(axis)}
-            for name, axis in self.grid.axes.items()
-        }
-
-        def place(labels: dict[str, Any]) -> list[int]:
-            return [axis.get(labels[name], len(axis)) for name, axis in places.items()]
-
-        labels = {id(trial.params): trial.params for trial in self.trials}
-        order = sorted(labels, key=lambda one: place(labels[one]))
-        rank = {one: number for number, one in enumerate(order)}
-        self.trials.sort(key=lambda trial: (rank[id(trial.params)], trial.repeat))
-        return tuple(self.trials)
+        return in_order(self.grid.axes, self.trials)

@@ -50,7 +50,7 @@ def batch_sweep(
     given = {**given, "name": name, "max_cost": None, "progress": False}
     rows = catch_up(way, prefix_of("sweep", name))
     # Metrics judge what came, and that is not here yet.
-    plan = {**given, "metrics": None}
+    plan = {**given, "metrics": None, "results": None}
     _, runner = ask_grid(Planner, make_client, prompt, plan, grid)
     assert isinstance(runner, Planner)
     held: list[Budget] = []

@@ -104,4 +104,4 @@ def _apart(alike: Sequence[Any], most: int) -> list[str]:
 def footer_line(sweep: Outcome) -> str:
     """Return the line that says where this came from and what it cost."""
     name = [f"sweep {sweep.name}"] if sweep.name else []
-    return footer(sweep.paid, after=name, stand_in=sweep.stand_in)
+    return footer(sweep.spent, after=name, stand_in=sweep.stand_in)

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
 
@@ -16,10 +16,8 @@ from kimikit.errors import BadInput, MissingDependency, nearest
 from kimikit.plain import writable
 from kimikit.sweeps.values import Outcome, Trial
 
-COUNTS = (
-    "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",
-    "reasoning_tokens",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from kimikit.parquet import SqlTable
 
 
 class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
@@ -117,22 +115,69 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return [{name: row.get(name) for name in names} for row in rows]
 
     def _row(self, place: int, trial: Trial) -> dict[str, Any]:
-        reply = trial.reply
-        row = {**self.fixed, **trial.params}
-        row |= {"repeat": trial.repeat, "error": trial.error}
-        for key in ("text", "finish_reason", "cost", "model", "host"):
-            name = f"used_{key}" if key in trial.params else key
-            row[name] = getattr(reply, key, None)
-        row["tokens"] = reply.usage.completion_tokens if reply else None
-        row["seconds"] = reply.duration_s if reply else None
-        row["first_token_s"] = reply.first_token_s if reply else None
-        for name in COUNTS:
-            row[name] = getattr(reply.usage, name) if reply else None
-        row["estimated"] = reply.usage.estimated if reply else None
-        asked = _asked(trial)
-        if asked and asked != row.get("prompt"):
-            row["prompt_text"] = asked  # its label is a name, or was too long
+        from kimikit.sweeps.rows import asked, flat
+
+        text = asked(trial)
+        row = flat(trial, self.fixed, {} if text is None else {"prompt_text": text})
         return row | {name: values[place] for name, values in self.scores.items()}
+
+    def _columns(self) -> Any:
+        """Return all rows as columns, from memory or from the folder."""
+        from kimikit.parquet import dataset
+
+        if self.on_disk is not None:
+            return self.on_disk.folder.data
+        rows = self.rows()
+        return dataset(rows, list(rows[0]) if rows else ["repeat"])
+
+    def sql(self, query: str) -> SqlTable:
+        """Answer a query of SQL about the trials, by DuckDB.
+
+        It sees nothing but the table ``trials``, one row each, which has the columns
+        of ``rows()``: no file, no network.
+
+        Args:
+            query: The query.
+
+        Returns:
+            The rows found: ``.rows``, ``.to_pandas()``, ``.to_polars()``.
+
+        Raises:
+            MissingDependency: If DuckDB or pyarrow is not installed.
+            BadInput: If the query is wrong.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> query = "select temperature, count(*) as n from trials group by 1"
+            >>> sweep.sql(f"{query} order by 1").rows
+            [{'temperature': 0, 'n': 2}, {'temperature': 1, 'n': 2}]
+        """
+        from kimikit.parquet import sql
+        from kimikit.sweeps.rows import HIDDEN
+
+        return sql(query, "trials", self._columns(), HIDDEN)
+
+    def to_polars(self) -> Any:
+        """Return one row per trial as a frame of polars.
+
+        Raises:
+            MissingDependency: If polars, narwhals or pyarrow is not installed.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+            >>> sweep.to_polars()["temperature"].to_list()
+            [0, 0, 1, 1]
+        """
+        from kimikit.parquet import to_polars
+
+        return to_polars(self._visible())
+
+    def _visible(self) -> Any:
+        """Return all rows as one table of columns."""
+        from kimikit.sweeps.rows import HIDDEN
+
+        data = self._columns()
+        return data.to_table([n for n in data.schema.names if n not in HIDDEN])
 
     def to_pandas(self) -> Any:
         """Return one row per trial; ``pandas.DataFrame(sweep.summary())`` has points.
@@ -144,6 +189,8 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             import pandas as pd
         except ImportError as exc:
             raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+        if self.on_disk is not None:
+            return self._visible().to_pandas()
         return pd.DataFrame(writable(self.rows()))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -166,20 +213,22 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write one row per trial to a Parquet file; an existing one is replaced.
 
+        Args:
+            path: The file.
+
         Raises:
             MissingDependency: If pyarrow is not installed.
             BadInput: If the file cannot be written.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=1)
+            >>> sweep.to_parquet("trials.parquet").name
+            'trials.parquet'
         """
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as exc:
-            raise MissingDependency.of("pyarrow", "to_parquet()") from exc
-        rows = [{writable(k): _plain(v) for k, v in row.items()} for row in self.rows()]
-        names = list(rows[0]) if rows else []
-        columns = {name: _column([row[name] for row in rows]) for name in names}
-        table = pa.table(columns)
-        return written(path, lambda target: pq.write_table(table, target))
+        from kimikit.parquet import copy_to
+        from kimikit.sweeps.rows import HIDDEN
+
+        return copy_to(path, self._columns(), HIDDEN)
 
 
 def _wanted(wanted: Any) -> Any:
@@ -195,15 +244,6 @@ def _test(wanted: Any) -> Callable[[Any], bool]:
     return some if callable(some) else lambda value: value in some
 
 
-def _asked(trial: Trial) -> str:
-    """Return the text of the last message that was sent, where it is known."""
-    reply = trial.reply or trial.partial
-    messages = [] if reply is None else reply.request.get("messages") or []
-    users = (m for m in reversed(messages) if isinstance(m, Mapping))
-    said = next((m.get("content") for m in users if m.get("role") == "user"), "")
-    return said if isinstance(said, str) else ""
-
-
 def _plain(value: Any) -> Any:
     """Return a value as a file of columns holds it."""
     if value is None or isinstance(value, bool | int | float):
@@ -211,14 +251,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
     return writable(str(value))
-
-
-def _column(values: list[Any]) -> list[Any]:
-    """Return the values of a column as one type; mixed ones are texts."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or len(kinds) < 2:
-        return values
-    return [value if value is None else str(value) for value in values]
 
 
 def as_csv(

@@ -10,7 +10,7 @@ import inspect
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kimikit.bars import slowly
@@ -52,12 +52,17 @@ class Judge:
         self.names = tuple(metrics)
         self._said: dict[int, dict[str, Score]] = {}
 
-    def judge_for(self, seconds: float) -> None:
-        """Judge trials that wait, and go on no longer than so many seconds."""
+    def judge_for(self, seconds: float, then: Callable[[Trial], None]) -> None:
+        """Judge trials that wait, and go on no longer than so many seconds.
+
+        Args:
+            seconds: How long.
+            then: Told of each that is judged.
+        """
         end = time.monotonic() + seconds
         while self.waiting:
             self.judge(self.waiting[0])
-            self.waiting.popleft()
+            then(self.waiting.popleft())
             if time.monotonic() > end:
                 return
 
@@ -79,6 +84,18 @@ class Judge:
             name: [self._said[id(trial)][name] for trial in trials]
             for name in self._metrics
         }
+
+    def each(self, trials: Iterable[Trial]) -> dict[str, list[Score]]:
+        """Return the same of trials that are read one after another, and keep none."""
+        said: dict[str, list[Score]] = {name: [] for name in self._metrics}
+        for trial in trials:
+            for name, values in said.items():
+                values.append(self._score(name, trial))
+        return said
+
+    def take(self, trial: Trial) -> dict[str, Score]:
+        """Return what was said of a trial, which is asked about no more."""
+        return self._said.pop(id(trial), {})
 
     def _score(self, name: str, trial: Trial) -> Score:
         metric = self._metrics[name]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from kimikit.intervals import chosen, exact, wilson
+from kimikit.sweeps.answers import text_of
 from kimikit.sweeps.intervals import (
     RAREFIED,
     Array,
@@ -28,7 +29,6 @@ from kimikit.sweeps.intervals import (
 )
 from kimikit.sweeps.segmentation import cut, words
 from kimikit.sweeps.similarity import codes, lexical, numbered
-from kimikit.types import Reply
 
 __all__ = [
     "agreement", "codes", "compression", "cosine", "cut", "distinct", "entropy",
@@ -44,12 +44,6 @@ PAIR_ANSWERS = 256
 
 SAME_MEANING = 0.85
 """Cosine of embeddings from which two answers count as one meaning."""
-
-
-def text_of(reply: Reply) -> str:
-    """Return what counts as the answer: the text, or the calls where there is none."""
-    calls = (f"{call.name}({call.arguments})" for call in reply.tool_calls)
-    return reply.text.strip() or "; ".join(calls)
 
 
 def normal(text: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kimikit.sweeps.grid import Grid
 from kimikit.types import Reply
+
+UPSTREAM = ("provider", "system_fingerprint")
+"""What answers tell of who gave them behind a host."""
 
 CUT = "the answer was cut at max_tokens"
 """What is noted of each of them."""
@@ -25,8 +28,16 @@ def oddities(params: dict[str, Any], reply: Reply) -> Iterator[str]:
         yield CUT
 
 
-def remarks(notes: Counter[str], replies: Iterable[Reply], grid: Grid) -> Iterator[str]:
-    """Yield what looked odd as sentences, with how many answers it was seen in."""
+def remarks(
+    notes: Counter[str], upstreams: Mapping[tuple[str, str], set[str]], grid: Grid
+) -> Iterator[str]:
+    """Yield what looked odd as sentences, with how many answers it was seen in.
+
+    Args:
+        notes: What was noted of answers, and how often.
+        upstreams: By a key of ``UPSTREAM`` and the name of a host what it told.
+        grid: What was asked.
+    """
     for note, count in notes.most_common():
         if note == CUT:
             one = count == 1
@@ -34,12 +45,7 @@ def remarks(notes: Counter[str], replies: Iterable[Reply], grid: Grid) -> Iterat
             continue
         often = f" ({count} answers)" if count > 1 else ""
         yield f"{note[:1].upper()}{note[1:].rstrip('.')}{often}."
-    seen: dict[tuple[str, str], set[str]] = {}
-    for reply in replies:
-        for key in ("provider", "system_fingerprint"):
-            if reply.raw.get(key):
-                seen.setdefault((key, reply.host), set()).add(str(reply.raw[key]))
-    for (key, host), names in sorted(seen.items()):
+    for (key, host), names in sorted(upstreams.items()):
         if len(names) > 1:
             what = "upstreams" if key == "provider" else "builds"
             yield (

@@ -36,7 +36,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
     import numpy as np
 
     others = [axis for axis in sweep.axes if axis != "prompt"]
-    if not others or not sweep.replies:
+    if not others or not sweep.answered:
         raise BadInput(
             "There is nothing to plot: the sweep has no axis or no answer.",
             "Give a parameter a list, such as temperature=[0, 0.6, 1.2].",
@@ -59,7 +59,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
             f"plot() draws four panels and was given {len(panels)} axes.",
             "Give the four axes of plt.subplots(2, 2), or none.",
         )
-    note = f"{len(sweep.replies)} answers, {sweep.repeats} a point, 95 % intervals."
+    note = f"{sweep.answered:,} answers, {sweep.repeats} a point, 95 % intervals."
     note += f" Agreement is of {common_answers(sweep)} answers."
     x = Places(row[x_name] for rows in series.values() for row in rows)
     names = distinct(

@@ -217,9 +217,10 @@ def plan_for(
 
     spread = found.questions - 1
     upper = spread / stats.chi2.ppf(1 - ASSURANCE, spread)
-    costs = [reply.cost for reply in sweep.paid]
-    known = [cost for cost in costs if cost is not None]
-    each = sum(known, Decimal(0)) / len(known) if len(known) == len(costs) else None
+    calls = sum(getattr(some, "count", 1) for some in sweep.spent)
+    known = [some.cost for some in sweep.spent if some.cost is not None]
+    priced = len(known) == len(sweep.spent)
+    each = sum(known, Decimal(0)) / calls if priced else None
     options = []
     for repeats in REPEATS if found.between is not None else (sweep.repeats,):
         scale = difference / math.sqrt(max(found.at(repeats), 1e-12))

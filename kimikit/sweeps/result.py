@@ -235,6 +235,38 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         sweep.__dict__["scores"] = scores
         return sweep
 
+    @classmethod
+    def from_results(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        metrics: Mapping[str, Metric] | None = None,
+        embed: Embed | None = None,
+    ) -> Sweep:
+        """Return the sweep whose answers are in a folder, without asking anybody.
+
+        Args:
+            folder: What ``kimi.sweep(..., results=folder)`` wrote.
+            metrics: Judgements of one answer, instead of those that are there.
+            embed: From texts to vectors, for figures of meaning.
+
+        Raises:
+            MissingDependency: If pyarrow is not installed.
+            BadInput: If the folder holds no sweep.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2,
+            ...                    results="colours")
+            >>> [trial.repeat for trial in Sweep.from_results("colours")]
+            [0, 1, 0, 1]
+        """
+        from kimikit.sweeps.on_disk import open_sweep
+
+        trials, fields = open_sweep(folder, judged=metrics is None)
+        judged = dict(metrics or dict.fromkeys(fields.pop("metrics")))
+        fields |= {"trials": trials, "metrics": judged, "embed": embed}
+        return cls(**fields)
+
     def to_batch_file(self, path: str | os.PathLike[str]) -> Path:
         """Write all that the sweep asks as a file for ``vllm run-batch`` and others.
 

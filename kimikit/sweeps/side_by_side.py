@@ -109,8 +109,9 @@ def _rows(sweep: Outcome) -> Iterator[dict[str, Any]]:
 
 
 def _counted(group: summary.Group) -> tuple[Counter[str], dict[str, str]]:
-    counts = Counter(map(normal, group.texts))
-    return counts, {normal(text): text for text in reversed(group.texts)}
+    texts = group.texts
+    counts = Counter(map(normal, texts))
+    return counts, {normal(text): text for text in reversed(texts)}
 
 
 def _side_by_side(
@@ -130,7 +131,7 @@ def _side_by_side(
             for axis, texts in names.items()
             if axis != "prompt"
         )
-        heads.append(f"{point or 'answers'} (n = {len(group.texts)})")
+        heads.append(f"{point or 'answers'} (n = {group.count})")
         lines.append(heads[-1])
         rich = ""
         for key, count in counts.most_common(most):

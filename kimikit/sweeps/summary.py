@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,6 +16,7 @@ from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics, settled
+from kimikit.sweeps.answers import Answers, text_of
 from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
     LEAST,
@@ -32,7 +31,9 @@ from kimikit.sweeps.intervals import (
     pool,
 )
 from kimikit.sweeps.values import Outcome, kept, total_cost
-from kimikit.types import Reply
+
+if TYPE_CHECKING:
+    from kimikit.sweeps.on_disk import TrialsOnDisk
 
 Point = tuple[Any, ...]
 
@@ -58,18 +59,23 @@ class Group(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         labels: All parameters they were asked with.
         places: Where they stand in the sweep.
-        replies: The answers among them.
-        paid: These, and what had come of answers that broke off.
-        texts: The texts of these.
-        words: Each of these in words.
+        count: How many answers came whole.
+        length: The median of their words, ``None`` where none came.
+        cost: What was paid, also for answers that broke off.
+        read: Reads the answers; those on disk are let go again.
     """
 
     labels: dict[str, Any]
-    places: list[int]
-    replies: list[Reply]
-    paid: list[Reply]
-    texts: list[str]
-    words: list[list[str]]
+    places: Sequence[int]
+    count: int
+    length: float | None
+    cost: Decimal | None
+    read: Callable[[], Answers]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the answers, in an order that is like chance."""
+        return self.read().texts
 
 
 @one_thread()
@@ -131,7 +137,7 @@ def differences(sweep: Outcome, other: Outcome) -> list[dict[str, Any]]:
     for point, some in points(sweep, by).items():
         row = dict(zip(by, point, strict=True))
         both = [*some, *theirs.get(point, [])]
-        size = min((len(group.texts) for group in both if group.texts), default=0)
+        size = min((group.count for group in both if group.count), default=0)
         yours = figures(other, theirs.get(point, []), length, size)
         for name, mine in figures(sweep, some, length, size).items():
             gap = minus(yours.get(name, {}), mine, bounds(sweep, name))
@@ -157,12 +163,11 @@ def _labels(sweep: Outcome, axis: str) -> set[Any]:
 def groups(sweep: Outcome) -> list[Group]:
     """Return all trials by prompt and point, in the order of the grid.
 
-    Answers stand in an order that their texts alone decide, and that is like chance:
-    what is drawn from them with a fixed seed, or is of the first so many, is the same
-    in whatever order they came, such as in a replay.
     Groups that nothing has come of are among them, unless a parameter was left out:
     then not all of the grid was to be asked.
     """
+    if sweep.on_disk is not None:
+        return _groups_on_disk(sweep, sweep.on_disk)
     grid = itertools.product(*sweep.axes.values())
     split = functools.cache(metrics.words)  # many answers are alike
     found: dict[Point, list[int]] = {} if sweep.pinned else {at: [] for at in grid}
@@ -174,25 +179,33 @@ def groups(sweep: Outcome) -> list[Group]:
         labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
         trials = [sweep.trials[place] for place in places]
         replies = [trial.reply for trial in trials if trial.reply is not None]
-        replies = _scattered(replies)
         both = (trial.reply or trial.partial for trial in trials)
         paid = [reply for reply in both if reply is not None]
-        texts = [metrics.text_of(reply) for reply in replies]
-        words = [split(text) for text in texts]
-        out.append(Group(labels, places, replies, paid, texts, words))
+        some = [(text_of(r), r.usage.completion_tokens, r.duration_s) for r in replies]
+        answers = Answers(some, [reply.cost for reply in paid], split)
+        median = float(np.median([len(w) for w in answers.words])) if some else None
+        read = functools.partial(_same, answers)
+        cost = total_cost(paid)
+        out.append(Group(labels, places, len(some), median, cost, read))
     return out
 
 
-def _scattered(replies: Sequence[Reply]) -> list[Reply]:
-    """Order answers by a hash of each text and of how many equal ones went before."""
-    seen: Counter[str] = Counter()
-    out: dict[bytes, Reply] = {}
-    for reply in sorted(replies, key=lambda reply: reply.duration_s):
-        text = metrics.text_of(reply)
-        whole = f"{seen[text]} {text}".encode("utf-8", "surrogatepass")
-        out[hashlib.blake2b(whole).digest()] = reply
-        seen[text] += 1
-    return [reply for _, reply in sorted(out.items(), key=lambda pair: pair[0])]
+def _same(answers: Answers) -> Answers:
+    return answers
+
+
+def _groups_on_disk(sweep: Outcome, trials: TrialsOnDisk) -> list[Group]:
+    """Return the groups of a sweep whose answers are read when they are asked for."""
+    out: dict[Point, Group] = {}
+    if not sweep.pinned:
+        for at in itertools.product(*sweep.axes.values()):
+            labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
+            out[at] = Group(labels, (), 0, None, None, functools.partial(Answers, ()))
+    for labels, places, count, length, cost in trials.parts():
+        at = tuple(labels.get(axis) for axis in sweep.axes)
+        read = functools.partial(trials.answers, places.start, places.stop)
+        out[at] = Group(labels, places, count, length, cost, read)
+    return list(out.values())
 
 
 def points(sweep: Outcome, by: Sequence[str]) -> dict[Point, list[Group]]:
@@ -210,8 +223,8 @@ def common_length(sweep: Outcome) -> int:
     It is the smallest of the groups' median lengths: at every setting at least half of
     the answers fill it, and no answer counts for more.
     """
-    lengths = [[len(words) for words in group.words] for group in groups(sweep)]
-    return max(1, int(min((np.median(some) for some in lengths if some), default=1)))
+    lengths = [group.length for group in groups(sweep) if group.length is not None]
+    return max(1, int(min(lengths, default=1)))
 
 
 @kept
@@ -221,7 +234,7 @@ def common_answers(sweep: Outcome) -> int:
     It is the smallest number that any group has, so that no point looks less varied for
     the answers it lacks. Groups too small for an interval do not count.
     """
-    counts = [len(group.texts) for group in groups(sweep)]
+    counts = [group.count for group in groups(sweep)]
     return min((n for n in counts if n >= LEAST), default=max(counts, default=0))
 
 
@@ -247,25 +260,26 @@ def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, 
         length: Words of each answer that wording is measured on.
         size: Answers that figures are of which depend on how many there are.
     """
-    texts, meaning = group.texts, vectors(sweep)
-    if not texts:
+    if not group.count:
         return {}
+    meaning, answers = vectors(sweep), group.read()
+    texts, words = answers.texts, answers.words
     parts = metrics.agreement(texts, size)
     if len(texts) > 1:
         shorten = functools.cache(metrics.cut)
         parts |= metrics.variety(
             [
-                shorten(text, length) if len(words) > length else text
-                for text, words in zip(texts, group.words, strict=True)
+                shorten(text, length) if len(some) > length else text
+                for text, some in zip(texts, words, strict=True)
             ],
-            [words[:length] for words in group.words],
+            [some[:length] for some in words],
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),
             size,
         )
-    parts["words"] = mean([len(words) for words in group.words])
-    parts["tokens"] = mean([r.usage.completion_tokens for r in group.replies])
-    parts["seconds"] = mean([reply.duration_s for reply in group.replies])
+    parts["words"] = mean([len(some) for some in words])
+    parts["tokens"] = mean(answers.tokens)
+    parts["seconds"] = mean(answers.seconds)
     for name, scores in sweep.scores.items():
         values = [v for place in group.places if (v := scores[place]) is not None]
         values.sort()
@@ -277,8 +291,10 @@ def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, 
 @kept
 def vectors(sweep: Outcome) -> dict[str, Any]:
     """Return the embedding of each different answer; none if ``embed`` fails."""
+    if sweep.embed is None:
+        return {}
     texts = sorted({text for group in groups(sweep) for text in group.texts} - {""})
-    if sweep.embed is None or not texts:
+    if not texts:
         return {}
     try:
         rows = np.asarray(sweep.embed(texts), dtype=np.float32)
@@ -290,13 +306,14 @@ def vectors(sweep: Outcome) -> dict[str, Any]:
 
 
 def _counts(sweep: Outcome, some: Sequence[Group]) -> dict[str, Any]:
-    answers = sum(len(group.replies) for group in some)
+    answers = sum(group.count for group in some)
+    costs = [group.cost for group in some if group.cost is not None]
     asked = sum(len(group.places) for group in some)
     return {
         "n": answers,
         "failed": asked - answers,
         "missing": 0 if sweep.pinned else len(some) * sweep.repeats - asked,
-        "cost": total_cost(reply for group in some for reply in group.paid),
+        "cost": sum(costs, Decimal(0)) if costs else None,
     }
 
 
@@ -327,7 +344,7 @@ def _put_price(
     hits, means, shares = 0, [], []
     for own in prompts.values():
         places = [place for group in own for place in group.places]
-        paid = [reply.cost for group in own for reply in group.paid]
+        paid = [cost for group in own for cost in group.read().paid]
         right = sum(scores[place] is True for place in places)
         # What failed before it gave anything took nothing that is known of.
         costs += [*paid, *[Decimal(0)] * (len(places) - len(paid))]

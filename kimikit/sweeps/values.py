@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
 
@@ -15,6 +16,9 @@ from kimikit.shown import Renderable
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
+
+if TYPE_CHECKING:
+    from kimikit.sweeps.on_disk import TrialsOnDisk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +68,44 @@ class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         asked = [f"{name}={value}" for name, value in self.params.items()]
         before = [*asked, f"repeat {self.repeat + 1}"]
         return reply.text, failed, footer([reply], before=before)
+
+
+class Spent(msgspec.Struct):
+    """What answers of one model took together, as footers ask it of an answer.
+
+    Attributes:
+        host: Name of the host profile.
+        model: The model that answered.
+        stand_in: Whether the local stand-in did.
+        replayed: What recorded answers are marked with.
+        usage: Their tokens.
+        cost: Their US dollars, ``None`` where they are unpriced.
+        created: When the last was asked.
+        count: How many there are.
+    """
+
+    host: str
+    model: str
+    stand_in: bool
+    replayed: str
+    usage: Usage = msgspec.field(default_factory=Usage)
+    cost: Decimal | None = None
+    created: float = 0.0
+    count: int = 0
+
+    partial: ClassVar[bool] = False
+    truncated: ClassVar[bool] = False
+    finish_reason: ClassVar[str | None] = None
+    first_token_s: ClassVar[float | None] = None
+    tokens_per_s: ClassVar[float | None] = None
+
+    def add(self, reply: Reply) -> None:
+        """Count an answer too."""
+        self.usage += reply.usage
+        if reply.cost is not None:
+            self.cost = (self.cost or Decimal(0)) + reply.cost
+        self.created = max(self.created, reply.created)
+        self.count += 1
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -188,17 +230,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def origin(self) -> str:
         """What every view must say of who answered; empty for a live Kimi."""
-        return origin(self.paid, stand_in=self.stand_in)
+        return origin(self.spent, stand_in=self.stand_in)
 
     @property
     def cost(self) -> Decimal | None:
         """US dollars of all answers, also broken ones; ``None`` if none is priced."""
-        return total_cost(self.paid)
+        return total_cost(self.spent)
 
     @property
     def usage(self) -> Usage:
         """Tokens of all answers, also broken ones."""
-        return sum((reply.usage for reply in self.paid), Usage())
+        return sum((each.usage for each in self.spent), Usage())
 
     @property
     def paid(self) -> list[Reply]:
@@ -206,12 +248,46 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         both = (trial.reply or trial.partial for trial in self.trials)
         return [reply for reply in both if reply is not None]
 
+    @property
+    def on_disk(self) -> TrialsOnDisk | None:
+        """The trials where they are in a folder, ``None`` where they are in memory."""
+        trials: Any = self.trials
+        return None if isinstance(trials, tuple | list) else trials
+
+    @property
+    def spent(self) -> Sequence[Reply | Spent]:
+        """What was paid for, answer by answer or in sums."""
+        return self.paid if self.on_disk is None else self.on_disk.spent
+
+    @property
+    def answered(self) -> int:
+        """How many answers came whole."""
+        if self.on_disk is not None:
+            return self.on_disk.answered
+        return sum(trial.reply is not None for trial in self.trials)
+
+    def failures(self) -> Counter[str]:
+        """Return why trials failed, and how often.
+
+        Example:
+            >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=1)
+            >>> sweep.failures()
+            Counter()
+        """
+        if self.on_disk is not None:
+            return self.on_disk.failures()
+        return Counter(trial.error for trial in self.trials if trial.error)
+
     @functools.cached_property
     def scores(self) -> dict[str, list[float | bool | None]]:
         """For each metric its value of each trial, ``None`` where it has none.
 
         Most are known by the end of the sweep; a metric is asked about the others now.
         """
+        if self.on_disk is not None:
+            if self.on_disk.judged:
+                return self.on_disk.scores()
+            return Judge(self.metrics, self.metric_errors).each(self.trials)
         judge = self.__dict__.get("judge")
         if judge is None:
             judge = self.__dict__["judge"] = Judge(self.metrics, self.metric_errors)
@@ -228,7 +304,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
 
-def total_cost(replies: Iterable[Reply]) -> Decimal | None:
+def in_order(
+    axes: Mapping[str, Iterable[Hashable]], trials: list[Trial]
+) -> tuple[Trial, ...]:
+    """Put trials in the order of a grid; one whose label was left out comes last."""
+    places = {name: {v: n for n, v in enumerate(some)} for name, some in axes.items()}
+
+    def place(labels: dict[str, Any]) -> list[int]:
+        return [axis.get(labels[name], len(axis)) for name, axis in places.items()]
+
+    labels = {id(trial.params): trial.params for trial in trials}
+    order = sorted(labels, key=lambda one: place(labels[one]))
+    rank = {one: number for number, one in enumerate(order)}
+    trials.sort(key=lambda trial: (rank[id(trial.params)], trial.repeat))
+    return tuple(trials)
+
+
+def total_cost(replies: Iterable[Reply | Spent]) -> Decimal | None:
     """Return the US dollars of all that are priced, ``None`` if none is."""
     costs = [reply.cost for reply in replies if reply.cost is not None]
     return sum(costs, Decimal(0)) if costs else None

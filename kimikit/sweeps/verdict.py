@@ -86,7 +86,7 @@ def verdict(sweep: Outcome) -> Verdict:
         rest = tuple(group.labels[a] for a in sweep.axes if a != "temperature")
         stratum = hosts.setdefault(host, {}).setdefault(rest, {})
         temperature = group.labels.get("temperature")
-        if temperature is not None and len(group.texts) >= 2:
+        if temperature is not None and group.count >= 2:
             stratum[float(temperature)] = group
     each = {
         host: [stratum for stratum in strata.values() if len(stratum) >= 2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,7 +114,7 @@ def _short(sweep: Outcome) -> list[str]:
 def caption(sweep: Outcome) -> str:
     """Return what a reader must know to read the figures."""
     size = summary.common_answers(sweep)
-    fewest = min((len(g.texts) for g in summary.groups(sweep) if g.texts), default=0)
+    fewest = min((g.count for g in summary.groups(sweep) if g.count), default=0)
     fewer = " (points with fewer do not compare in these)" if fewest < size else ""
     prompts = len(sweep.axes.get("prompt", ("",)))
     few = (
@@ -128,7 +127,7 @@ def caption(sweep: Outcome) -> str:
         metric = next(iter(sweep.metrics))
         looks = f", of {metric} for these prompts and however often one looks"
     return (
-        f"{len(sweep.replies)} answers, {sweep.repeats} asked per point. In brackets "
+        f"{sweep.answered:,} answers, {sweep.repeats} asked per point. In brackets "
         f"95 % intervals{looks}; none where n < 3, and none where nothing varied in a "
         f"figure that has no upper end. {few}. Agreement, unique share, entropy, "
         "distinct-1 and -2 and compression depend on the number of answers, and are of "
@@ -147,8 +146,8 @@ def remarks(sweep: Outcome) -> list[str]:
         out.append(f"{of_sweep(sweep).sentence} .settled has the intervals.")
     if "temperature" in sweep.axes:
         out.append(str(verdict(sweep)))
-    reasons = Counter(trial.error for trial in sweep.trials if trial.error)
-    out += [f"Failed {_times(n)}: {why}" for why, n in reasons.most_common(3)]
+    reasons = sweep.failures().most_common(3)
+    out += [f"Failed {_times(n)}: {why}" for why, n in reasons]
     sweep.scores  # noqa: B018 - judges the answers, which fills metric_errors
     for name, errors in sweep.metric_errors.items():
         out.append(f"{name} raised {_times(len(errors))}, first {errors[0]}.")

@@ -1,0 +1,313 @@
+"""Folders of Parquet files that rows are written into as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kimikit.errors import BadInput, KimiError
+from kimikit.parquet import Kind, arrow_table, database, packages
+
+PART_ROWS = 2_048
+PART_BYTES = 16_000_000
+"""Rows, and bytes of them, of a file that is written while answers arrive."""
+
+GROUP_ROWS = 8_192
+"""Rows of a finished file that are read at once."""
+
+SORTED_IN_MEMORY = 50_000
+SORT_MB = 200
+"""Rows that are put in order in memory; more of them in so many megabytes."""
+
+TITLE = "kimikit.json"
+"""The file of a folder that says what is in it."""
+
+_PART = re.compile(r"[0-9a-z-]{1,60}\.parquet")
+
+
+class Title(msgspec.Struct, kw_only=True):
+    """What a folder holds.
+
+    Attributes:
+        kind: Of what work.
+        name: What the work is called.
+        columns: What is in a row, by name.
+        order: The columns that rows stand in the order of, once they are put in order.
+        parts: The files of the last run that was finished or stopped.
+        ordered: Whether its rows are in order, in one file.
+        facts: What else is known of the work.
+    """
+
+    kind: str
+    name: str
+    columns: dict[str, Kind] = {}
+    order: list[str] = []
+    parts: list[str] = []
+    ordered: bool = False
+    facts: dict[str, Any] = {}
+
+
+def read_title(folder: Path) -> Title | None:
+    """Return what a folder says that it holds, ``None`` if it says nothing.
+
+    Raises:
+        BadInput: If it cannot be read, or is not what we write.
+    """
+    try:
+        title = msgspec.json.decode((folder / TITLE).read_bytes(), type=Title)
+        if all(_PART.fullmatch(part) for part in title.parts):
+            return title
+        why: object = "it names files elsewhere"
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as exc:
+        why = exc
+    raise BadInput(
+        f"{folder / TITLE} cannot be read: {why}.", "Give another folder."
+    )  # fmt: skip
+
+
+def write_title(folder: Path, title: Title) -> None:
+    """Write at once, or not at all, what a folder holds."""
+    fresh = folder / f".{TITLE}.{os.getpid()}"
+    fresh.write_bytes(msgspec.json.encode(title))
+    fresh.replace(folder / TITLE)
+
+
+class FolderWriter:
+    """Writes rows into a folder as they come, each part a file that is whole.
+
+    Args:
+        path: The folder; it is made if it is not there.
+        title: What will be in it. One of the same kind and name is written anew, and
+            keeps its rows until ``finish``.
+
+    Raises:
+        MissingDependency: If pyarrow or DuckDB is not installed.
+        BadInput: If the folder holds something else, or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], title: Title) -> None:
+        packages("results=")
+        database("results=")
+        if not isinstance(path, str | os.PathLike) or not str(path).strip():
+            raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
+        self.path, self.title = Path(path).expanduser(), title
+        self._rows: deque[Mapping[str, Any]] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+        self._parts: list[str] = []
+        self._claim()
+
+    def _claim(self) -> None:
+        before = read_title(self.path)
+        asked = self.title.kind, self.title.name
+        if before is not None and (before.kind, before.name) != asked:
+            raise BadInput(
+                f"The folder {self.path} holds the {before.kind} {before.name!r}.",
+                f"Give another folder, or name={before.name!r} to go on with it.",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if before is None and any(self.path.iterdir()):
+                raise BadInput(
+                    f"The folder {self.path} holds other files.", "Give an empty one."
+                )
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+            if before is None:
+                write_title(self.path, self.title)
+        except OSError as exc:
+            raise BadInput(
+                f"The folder {self.path} cannot be written: {exc}.",
+                "Give another folder.",
+            ) from exc
+
+    def add(self, row: Mapping[str, Any], size: int) -> None:
+        """Take a row, of about so many bytes; any thread may."""
+        self._rows.append(row)
+        self._bytes += size
+
+    @property
+    def full(self) -> bool:
+        """Whether enough has come for another part."""
+        return len(self._rows) >= PART_ROWS or self._bytes >= PART_BYTES
+
+    def flush(self, least: int = 1) -> None:
+        """Write what has come as a part, unless it is fewer rows than this.
+
+        Raises:
+            KimiError: If the disk does not take it; the rows are kept.
+        """
+        _, pq = packages("results=")
+        with self._lock:
+            if len(self._rows) < least:
+                return
+            self._bytes = 0
+            rows = [self._rows.popleft() for _ in range(len(self._rows))]
+            name = f"{self._run}-{len(self._parts):05}.parquet"
+            try:
+                fresh = self.path / f".{name}"
+                pq.write_table(
+                    arrow_table(rows, self.title.columns), fresh, compression="zstd"
+                )
+                fresh.replace(self.path / name)
+            except OSError as exc:
+                self._rows.extendleft(reversed(rows))
+                raise KimiError(
+                    f"Answers cannot be written into {self.path}: {exc}.",
+                    f"Make room there, and ask again by name={self.title.name!r}: the "
+                    "ledger has what was paid for.",
+                ) from exc
+            self._parts.append(name)
+
+    def finish(self, facts: dict[str, Any]) -> Folder:
+        """Write what is left and what is known of the whole; return it to be read."""
+        self.flush()
+        title = msgspec.structs.replace(self.title, parts=self._parts, facts=facts)
+        write_title(self.path, title)
+        _sweep_out(self.path, keep=self._parts)
+        return Folder(self.path)
+
+
+def _sweep_out(folder: Path, keep: Collection[str]) -> None:
+    """Delete the parts of earlier runs."""
+    for file in folder.iterdir():
+        if _PART.fullmatch(file.name.removeprefix(".")) and file.name not in keep:
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+class Folder:
+    """Rows in a folder, in their order.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        MissingDependency: If pyarrow is not installed.
+        BadInput: If it holds no rows of ours.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        _, self._pq = packages("results=")
+        self.path = Path(path).expanduser()
+        title = read_title(self.path)
+        if title is None:
+            raise BadInput(
+                f"The folder {self.path} holds no results.",
+                "Give the folder that results= named.",
+            )
+        self.title = title
+        self._file: Any = None
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        if self._file is not None:
+            return int(self._file.metadata.num_rows)
+        files = (self.path / part for part in self.title.parts)
+        with self._readable():
+            return sum(self._pq.read_metadata(file).num_rows for file in files)
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        pa, _ = packages("results=")
+        try:
+            yield
+        except (OSError, pa.ArrowException) as exc:
+            raise BadInput(
+                f"The rows in {self.path} cannot be read: {exc}.",
+                "Ask again by the same name=, into another folder.",
+            ) from exc
+
+    @property
+    def file(self) -> Any:
+        """The one file whose rows are in order; it is made at the first call."""
+        if self._file is None:
+            with self._readable():
+                if self.title.parts and not self.title.ordered:
+                    self._put_in_order()
+                for part in self.title.parts:
+                    self._file = self._pq.ParquetFile(self.path / part)
+        return self._file
+
+    def _put_in_order(self) -> None:
+        files = [self.path / part for part in self.title.parts]
+        name = files[0].name.replace(".parquet", "-all.parquet")
+        fresh, order = self.path / f".{name}", self.title.order
+        if self.count <= SORTED_IN_MEMORY:
+            pa, pq = packages("results=")
+            table = pa.concat_tables([pq.read_table(file) for file in files])
+            table = table.sort_by([(column, "ascending") for column in order])
+            pq.write_table(table, fresh, compression="zstd", row_group_size=GROUP_ROWS)
+        else:
+            _sort_on_disk(files, order, fresh)
+        fresh.replace(self.path / name)
+        self.title.parts, self.title.ordered = [name], True
+        write_title(self.path, self.title)
+        _sweep_out(self.path, keep=[name])
+
+    @property
+    def data(self) -> Any:
+        """All rows as a dataset of pyarrow."""
+        from pyarrow import dataset
+
+        with self._readable():
+            if self.file is None:
+                return dataset.dataset(arrow_table([], self.title.columns))
+            return dataset.dataset([self.path / part for part in self.title.parts])
+
+    def groups(self) -> list[int]:
+        """Return how many rows are read at once, for each such group of them."""
+        if self.file is None:
+            return []
+        meta = self.file.metadata
+        return [meta.row_group(n).num_rows for n in range(meta.num_row_groups)]
+
+    def read(self, group: int, columns: Sequence[str]) -> Any:
+        """Return some columns of a group of rows, as a table of pyarrow."""
+        with self._readable():
+            return self.file.read_row_group(group, columns=list(columns))
+
+    def column(self, name: str) -> Any:
+        """Return a whole column."""
+        with self._readable():
+            if self.file is None:
+                return arrow_table([], self.title.columns).column(name)
+            return self.file.read(columns=[name]).column(0)
+
+
+def _sort_on_disk(files: Sequence[Path], order: Sequence[str], target: Path) -> None:
+    """Put the rows of files in order as one file, in bounded memory."""
+
+    def quoted(text: object) -> str:
+        return "'" + str(text).replace("'", "''") + "'"
+
+    duckdb = database("results=")
+    names = ", ".join(f'"{name}"' for name in order)
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".sorting") as scratch,
+        duckdb.connect(config={"memory_limit": f"{SORT_MB}MB", "threads": 2}) as db,
+    ):
+        db.execute(f"SET temp_directory = {quoted(scratch)}")
+        db.execute("SET preserve_insertion_order = false")
+        try:
+            db.execute(
+                f"COPY (SELECT * FROM read_parquet([{', '.join(map(quoted, files))}])"
+                f" ORDER BY {names}) TO {quoted(target)}"
+                f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+            )
+        except duckdb.Error as exc:
+            raise OSError(str(exc)) from exc

@@ -1,0 +1,290 @@
+"""Rows as columns: Parquet files, SQL over them, and frames of other libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from kimikit import html
+from kimikit.errors import BadInput, MissingDependency
+from kimikit.shown import Renderable, Table
+
+Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
+"""What a column holds; ``money`` is exact to a pico-dollar."""
+
+SHOWN = 10
+"""Rows of a table that a view shows."""
+
+AT_ONCE = 2_048
+"""Rows that are made columns at once."""
+
+_PICO = Decimal("1e-12")
+
+
+def packages(purpose: str) -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module.
+
+    Raises:
+        MissingDependency: If pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as exc:
+        raise MissingDependency.of("pyarrow", purpose, "scale") from exc
+    return pyarrow, pyarrow.parquet
+
+
+def database(purpose: str) -> Any:
+    """Return DuckDB's module.
+
+    Raises:
+        MissingDependency: If it is not installed.
+    """
+    try:
+        import duckdb
+    except ImportError as exc:
+        raise MissingDependency.of("duckdb", purpose, "scale") from exc
+    return duckdb
+
+
+def kind_of(values: Iterable[Any]) -> Kind:
+    """Return the one kind of column that holds all these values."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return "text"
+    if kinds == {bool}:
+        return "bool"
+    if kinds <= {int, float}:
+        whole = kinds == {int} and all(
+            -(2**63) <= v < 2**63 for v in values if v is not None
+        )
+        return "int" if whole else "float"
+    return "money" if kinds == {Decimal} else "text"
+
+
+def plain(value: Any, kind: Kind) -> Any:
+    """Return a value as a column of a kind holds it."""
+    if value is None:
+        return None
+    if kind == "money":
+        return value.quantize(_PICO)
+    if kind == "float":
+        return float(value)
+    if kind != "text":
+        return value
+    if isinstance(value, list | tuple | dict):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    # Columns are UTF-8, which has no halves of characters.
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def arrow_table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> Any:
+    """Return rows as a table of pyarrow."""
+    pa, _ = packages("A table of columns")
+    types = {
+        "bool": pa.bool_(),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "money": pa.decimal128(38, 12),
+        "text": pa.string(),
+        "time": pa.timestamp("us"),
+        "bytes": pa.binary(),
+    }
+    arrays = {
+        name: pa.array([plain(row.get(name), kind) for row in rows], types[kind])
+        for name, kind in kinds.items()
+    }
+    return pa.table(arrays)
+
+
+def write_file(
+    path: str | os.PathLike[str],
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, Kind],
+) -> Path:
+    """Write rows as one Parquet file, some at a time.
+
+    Raises:
+        MissingDependency: If pyarrow is not installed.
+        BadInput: If the file cannot be written.
+    """
+    _, pq = packages("A Parquet file")
+    schema = arrow_table([], kinds).schema
+    left = iter(rows)
+    with (
+        writing(path) as target,
+        pq.ParquetWriter(target, schema, compression="zstd") as out,
+    ):
+        while some := list(itertools.islice(left, AT_ONCE)):
+            out.write_table(arrow_table(some, kinds))
+    return target
+
+
+def dataset(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
+    """Return rows as a dataset of pyarrow, which files are too.
+
+    Args:
+        rows: The rows.
+        names: Their columns.
+    """
+    packages("A table of columns")
+    from pyarrow.dataset import dataset as made
+
+    kinds = {name: kind_of([row[name] for row in rows]) for name in names}
+    return made(arrow_table(rows, kinds))
+
+
+def copy_to(
+    path: str | os.PathLike[str], data: Any, hidden: Collection[str] = ()
+) -> Path:
+    """Write a dataset as one Parquet file, some rows at a time.
+
+    Raises:
+        BadInput: If the file cannot be written.
+    """
+    pa, pq = packages("A Parquet file")
+    names = [name for name in data.schema.names if name not in hidden]
+    schema = pa.schema([data.schema.field(name) for name in names])
+    with (
+        writing(path) as target,
+        pq.ParquetWriter(target, schema, compression="zstd") as out,
+    ):
+        for batch in data.to_batches(columns=names):
+            out.write_batch(batch)
+    return target
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the path of a file to write; what a disk refuses is bad input.
+
+    Raises:
+        BadInput: If the file cannot be written.
+    """
+    target = Path(path).expanduser()
+    try:
+        yield target
+    except OSError as exc:
+        raise BadInput(
+            f"The file {target} cannot be written: {exc}.", "Give another path."
+        ) from exc
+
+
+def to_polars(table: Any) -> Any:
+    """Return a table of pyarrow as a frame of polars.
+
+    Raises:
+        MissingDependency: If narwhals or polars is not installed.
+    """
+    try:
+        import narwhals
+    except ImportError as exc:
+        raise MissingDependency.of("narwhals", "to_polars()", "scale") from exc
+    try:
+        return narwhals.from_native(table, eager_only=True).to_polars()
+    except ImportError as exc:
+        raise MissingDependency.of("polars", "to_polars()") from exc
+
+
+class SqlTable(Renderable):
+    """What a query found; a cell shows its first rows.
+
+    Attributes:
+        arrow: The whole as a table of pyarrow.
+    """
+
+    def __init__(self, arrow: Any) -> None:
+        self.arrow = arrow
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.arrow.column_names)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per row."""
+        found: list[dict[str, Any]] = self.arrow.to_pylist()
+        return found
+
+    def to_pandas(self) -> Any:
+        """Return it as a frame of pandas.
+
+        Raises:
+            MissingDependency: If pandas is not installed.
+        """
+        try:
+            return self.arrow.to_pandas()
+        except ImportError as exc:
+            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+
+    def to_polars(self) -> Any:
+        """Return it as a frame of polars.
+
+        Raises:
+            MissingDependency: If narwhals or polars is not installed.
+        """
+        return to_polars(self.arrow)
+
+    def _parts(self) -> tuple[str, list[Table], str]:
+        rows = [list(row.values()) for row in self.arrow.slice(0, SHOWN).to_pylist()]
+        shown = [[_cell(value) for value in row] for row in rows]
+        kinds = [kind_of(values) for values in zip(*rows, strict=True)]
+        numeric = [n for n, kind in enumerate(kinds) if kind not in ("text", "bool")]
+        note = f"{len(self):,} rows"
+        if len(self) > len(rows):
+            note += f", the first {len(rows)} shown"
+        return "", [Table(self.columns, shown, numeric, note)], ""
+
+
+def _cell(value: Any) -> object:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Decimal):
+        return f"{value:f}".rstrip("0").rstrip(".") or "0"
+    return "" if value is None else html.opening(str(value), 100)
+
+
+def sql(query: str, name: str, data: Any, hidden: Collection[str] = ()) -> SqlTable:
+    """Answer a query of SQL over one table; it reads no file and reaches no network.
+
+    Args:
+        query: The query.
+        name: What it calls the table.
+        data: The table, or the files, by pyarrow.
+        hidden: Columns that it does not see.
+
+    Raises:
+        MissingDependency: If DuckDB is not installed.
+        BadInput: If the query is wrong.
+    """
+    duckdb = database("sql()")
+    columns = [each for each in data.schema.names if each not in hidden]
+    quoted = ", ".join('"' + each.replace('"', '""') + '"' for each in columns)
+    with duckdb.connect(config={"python_enable_replacements": "false"}) as db:
+        # The folder may be anybody's, and so may the query: they see these rows alone.
+        db.register("_stored", data)
+        db.execute(f"CREATE VIEW {name} AS SELECT {quoted} FROM _stored")
+        db.execute("SET enable_external_access = false")
+        db.execute("SET lock_configuration = true")
+        try:
+            found = db.sql(query)
+            return SqlTable(
+                packages("sql()")[0].table({}) if found is None
+                else found.to_arrow_table()
+            )  # fmt: skip
+        except duckdb.Error as exc:
+            raise BadInput(
+                f"The query is not answered: {str(exc).strip()}",
+                f"Ask of the table {name}, whose columns are {', '.join(columns)}.",
+            ) from exc

@@ -1,0 +1,71 @@
+"""The answers of one point, as figures are made of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from kimikit.sweeps.segmentation import words
+from kimikit.types import Reply
+
+Answer = tuple[str, float, float]
+"""The text of an answer, its tokens and its seconds."""
+
+
+def text_of(reply: Reply) -> str:
+    """Return what counts as the answer: the text, or the calls where there is none."""
+    calls = (f"{call.name}({call.arguments})" for call in reply.tool_calls)
+    return reply.text.strip() or "; ".join(calls)
+
+
+class Answers:
+    """The answers of one prompt at one point.
+
+    They stand in an order that their texts alone decide, and that is like chance: what
+    is drawn from them with a fixed seed, or is of the first so many, is the same in
+    whatever order they came, such as in a replay.
+
+    Args:
+        found: The answers that came whole.
+        paid: What each answer took, also of those that broke off.
+        split: Cuts a text into words; many texts are alike.
+
+    Attributes:
+        texts: Their texts.
+        tokens: Their tokens.
+        seconds: How long they took.
+        paid: The same.
+    """
+
+    def __init__(
+        self,
+        found: Iterable[Answer],
+        paid: Sequence[Decimal | None] = (),
+        split: Callable[[str], list[str]] | None = None,
+    ) -> None:
+        ordered = _scattered(found)
+        self.texts = [text for text, _, _ in ordered]
+        self.tokens = [tokens for _, tokens, _ in ordered]
+        self.seconds = [seconds for _, _, seconds in ordered]
+        self.paid = paid
+        self._split = split or functools.cache(words)
+
+    @functools.cached_property
+    def words(self) -> list[list[str]]:
+        """Each of the texts in words."""
+        return [self._split(text) for text in self.texts]
+
+
+def _scattered(found: Iterable[Answer]) -> list[Answer]:
+    """Order answers by a hash of each text and of how many equal ones went before."""
+    seen: Counter[str] = Counter()
+    out: dict[bytes, Answer] = {}
+    for answer in sorted(found, key=lambda answer: answer[2]):
+        text = answer[0]
+        whole = f"{seen[text]} {text}".encode("utf-8", "surrogatepass")
+        out[hashlib.blake2b(whole).digest()] = answer
+        seen[text] += 1
+    return [answer for _, answer in sorted(out.items(), key=lambda pair: pair[0])]

@@ -1,0 +1,341 @@
+"""Trials in a folder of Parquet files: written as they come, read page by page."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, overload
+
+import msgspec
+import numpy as np
+
+from kimikit import html
+from kimikit.errors import BadInput
+from kimikit.folders import Folder, FolderWriter, Title
+from kimikit.sweeps import rows
+from kimikit.sweeps.answers import Answers, text_of
+from kimikit.sweeps.values import Outcome, Spent, Trial
+from kimikit.types import Reply
+
+Axes = Mapping[str, Sequence[Any]]
+
+
+class Known(msgspec.Struct, kw_only=True):
+    """What a folder says of its sweep beside its trials.
+
+    Attributes:
+        sweep: The other fields of the sweep.
+        odd: The labels of points that the grid does not have, by their places.
+        spent: What its answers took together.
+        answered: How many came whole.
+        rates: The metrics that said true or false alone.
+        metric_errors: What metrics raised, by their names.
+    """
+
+    sweep: dict[str, Any]
+    odd: dict[str, dict[str, Any]] = {}
+    spent: list[Spent] = []
+    answered: int = 0
+    rates: list[str] = []
+    metric_errors: dict[str, list[str]] = {}
+
+
+class TrialWriter(FolderWriter):
+    """Writes the trials of a sweep as they come.
+
+    Args:
+        path: The folder.
+        name: What the sweep is called.
+        axes: For each axis its labels.
+        fixed: The parameters that are the same throughout.
+        metrics: The names of what judges answers.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        axes: Axes,
+        fixed: Mapping[str, Any],
+        metrics: Sequence[str],
+    ) -> None:
+        columns = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
+        order = ["_point", "repeat"]
+        super().__init__(
+            path, Title(kind="sweep", name=name, columns=columns, order=order)
+        )
+        self._fixed, self._axes = fixed, axes
+        self._places = [{v: n for n, v in enumerate(some)} for some in axes.values()]
+        # Their labels are kept, so that no other dict has the same id.
+        self._points: dict[int, tuple[dict[str, Any], int, str | None]] = {}
+        self._odd: dict[str, dict[str, Any]] = {}
+        self._spent: dict[Any, Spent] = {}
+        self._rates: dict[str, bool] = {}
+        self.answered = 0
+
+    def put(self, trial: Trial, scores: Mapping[str, Any] = {}) -> None:
+        """Take a trial, judged if it is to be."""
+        _, point, asked = self._points.get(id(trial.params)) or self._note(trial)
+        row = rows.flat(trial, self._fixed, scores)
+        came = trial.reply or trial.partial
+        row["prompt_text"] = asked
+        row |= {"_point": point, "_stored": trial.stored}
+        row |= {"_whole": trial.reply is not None, "_came": came is not None}
+        size = 500
+        if came is not None:
+            self._add_up(came)
+            text = html.without_secrets(
+                msgspec.json.encode(came, enc_hook=str).decode()
+            )
+            row |= {"_reply": text.encode(), "_cost": came.cost}
+            size += 2 * len(text)
+        if trial.reply is not None:
+            self.answered += 1
+            said = text_of(trial.reply)
+            row["_said"] = None if said == trial.reply.text else said
+        for name, value in scores.items():
+            if value is not None:
+                known = self._rates.get(name, True)
+                self._rates[name] = known and isinstance(value, bool)
+        self.add({n: html.without_secrets(v) if isinstance(v, str) else v
+                  for n, v in row.items()}, size)  # fmt: skip
+
+    def _note(self, trial: Trial) -> tuple[dict[str, Any], int, str | None]:
+        """Number a point by its place in the grid; one that was left out comes last."""
+        labels, point = trial.params, 0
+        for (name, axis), places in zip(self._axes.items(), self._places, strict=True):
+            point = point * (len(axis) + 1) + places.get(labels[name], len(axis))
+        if labels != _labels(self._axes, self._fixed, point):
+            self._odd[str(point)] = labels
+        found = self._points[id(labels)] = labels, point, rows.asked(trial)
+        return found
+
+    def _add_up(self, reply: Reply) -> None:
+        key = (
+            reply.host,
+            reply.model,
+            reply.stand_in,
+            reply.replayed,
+            reply.cost is None,
+        )
+        if (known := self._spent.get(key)) is None:
+            known = self._spent[key] = Spent(*key[:4])
+        known.add(reply)
+
+    def written(
+        self, sweep: Mapping[str, Any], metric_errors: dict[str, list[str]]
+    ) -> TrialsOnDisk:
+        """Write what is left, and the rest of the sweep; return its trials."""
+        known = Known(
+            sweep=dict(sweep),
+            odd=self._odd,
+            spent=list(self._spent.values()),
+            answered=self.answered,
+            rates=[name for name, rate in self._rates.items() if rate],
+            metric_errors=metric_errors,
+        )
+        facts = msgspec.json.decode(msgspec.json.encode(known, enc_hook=str))
+        return TrialsOnDisk(self.finish(facts))
+
+
+def _labels(axes: Axes, fixed: Mapping[str, Any], point: int) -> dict[str, Any]:
+    """Return the labels of a point by its place in the grid."""
+    found: dict[str, Any] = {}
+    for name, axis in reversed(list(axes.items())):
+        point, place = divmod(point, len(axis) + 1)
+        found[name] = axis[place] if place < len(axis) else None
+    return {**fixed, **{name: found[name] for name in axes}}
+
+
+class TrialsOnDisk(Sequence[Trial]):
+    """The trials of a folder, read some at a time.
+
+    Args:
+        folder: The folder.
+        judged: Whether what metrics said stands beside them.
+
+    Raises:
+        BadInput: If it does not hold a sweep.
+    """
+
+    def __init__(self, folder: Folder, *, judged: bool = True) -> None:
+        self.folder, self.judged = folder, judged
+        try:
+            if folder.title.kind != "sweep":
+                raise ValueError(f"it holds a {folder.title.kind}")
+            self.known = msgspec.convert(folder.title.facts, Known, strict=False)
+            self._axes = {n: tuple(v) for n, v in self.known.sweep["axes"].items()}
+            self._fixed = dict(self.known.sweep["fixed"])
+        except (msgspec.MsgspecError, ValueError, TypeError, KeyError,
+                AttributeError) as exc:  # fmt: skip
+            raise BadInput(
+                f"The folder {folder.path} holds no sweep ({exc}).",
+                "Give the folder that kimi.sweep(..., results=) named.",
+            ) from exc
+        self._page = functools.lru_cache(2)(self._read_page)
+        self._point = functools.lru_cache(4096)(self._read_point)
+        self.answers = functools.lru_cache(1)(self._read_answers)
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        return [int(end) for end in np.cumsum(self.folder.groups())]
+
+    def __len__(self) -> int:
+        return self.folder.count
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    @overload
+    def __getitem__(self, place: int) -> Trial: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Trial, ...]: ...
+    def __getitem__(self, place: int | slice) -> Trial | tuple[Trial, ...]:
+        if isinstance(place, slice):
+            return tuple(self[n] for n in range(len(self))[place])
+        place = range(len(self))[place]
+        page = int(np.searchsorted(self._ends, place, side="right"))
+        return self._page(page)[place - (self._ends[page - 1] if page else 0)]
+
+    def __iter__(self) -> Iterator[Trial]:
+        for page in range(len(self._ends)):
+            yield from self._read_page(page)
+
+    def _read_point(self, point: int) -> dict[str, Any]:
+        odd = self.known.odd.get(str(point))
+        return odd or _labels(self._axes, self._fixed, point)
+
+    def _read_page(self, page: int) -> list[Trial]:
+        columns = ["_point", "repeat", "error", "_whole", "_stored", "_reply"]
+        table = self.folder.read(page, columns)
+        cells = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+        return [self._trial(*row) for row in cells]
+
+    def _trial(
+        self,
+        point: int,
+        repeat: int,
+        error: str | None,
+        whole: bool,  # noqa: FBT001 - a row's own cells
+        stored: bool,  # noqa: FBT001
+        body: bytes | None,
+    ) -> Trial:
+        try:
+            reply = None if body is None else msgspec.json.decode(body, type=Reply)
+        except msgspec.MsgspecError as exc:
+            raise BadInput(
+                f"An answer in {self.folder.path} cannot be read ({exc}).",
+                "Ask again by the same name=, into another folder.",
+            ) from exc
+        return Trial(
+            params=self._point(point),
+            repeat=repeat,
+            error=error,
+            stored=bool(stored),
+            **({"reply": reply} if whole else {"partial": reply}),
+        )
+
+    # What is known without an object for each.
+
+    @property
+    def spent(self) -> list[Spent]:
+        """What the answers took together, by who gave them."""
+        return self.known.spent
+
+    @property
+    def answered(self) -> int:
+        """How many answers came whole."""
+        return self.known.answered
+
+    def failures(self) -> Counter[str]:
+        """Return why trials failed, and how often."""
+        found = self.folder.column("error").drop_null().value_counts().to_pylist()
+        return Counter({each["values"]: each["counts"] for each in found})
+
+    def scores(self) -> dict[str, list[Any]]:
+        """Return what each metric said of each trial."""
+        out = {}
+        for name in self.known.sweep["metrics"]:
+            values = self.folder.column(name).to_pylist()
+            rate = name in self.known.rates
+            out[name] = [v if v is None or not rate else bool(v) for v in values]
+        return out
+
+    def parts(self) -> Iterator[tuple[dict[str, Any], range, int, float | None, Any]]:
+        """Yield for each point its labels and places, and figures of its answers.
+
+        These are how many came whole, the median of their words, and what was paid.
+        """
+        import pyarrow.compute as pc
+
+        points = self.folder.column("_point").to_numpy()
+        whole = self.folder.column("_whole").to_numpy(zero_copy_only=False)
+        words, costs = self.folder.column("words"), self.folder.column("_cost")
+        starts = np.flatnonzero(np.diff(points, prepend=points[:1] - 1))
+        for start, end in zip(starts, [*starts[1:], len(points)], strict=True):
+            some = words.slice(start, end - start).drop_null().to_numpy()
+            cost: Decimal | None = pc.sum(costs.slice(start, end - start)).as_py()
+            count = int(whole[start:end].sum())
+            median = float(np.median(some)) if len(some) else None
+            labels = self._point(int(points[start]))
+            yield labels, range(int(start), int(end)), count, median, cost
+
+    def _read_answers(self, start: int, end: int) -> Answers:
+        """Return the answers of some places."""
+        columns = ["text", "_said", "_whole", "tokens", "seconds", "_cost", "_came"]
+        if "used_text" in self.folder.title.columns:
+            columns[0] = "used_text"
+        found: list[tuple[str, int, float]] = []
+        costs: list[Decimal | None] = []
+        first = 0
+        for page, last in enumerate(self._ends):
+            if first < end and last > start:
+                table = self.folder.read(page, columns)
+                low = max(start - first, 0)
+                table = table.slice(low, min(end, last) - first - low)
+                texts, said, whole, tokens, seconds, paid, came = (
+                    table.column(name) for name in columns
+                )
+                costs += paid.filter(came).to_pylist()
+                found += [
+                    (text if other is None else other, count or 0, spent or 0.0)
+                    for text, other, one, count, spent in zip(
+                        *(c.to_pylist() for c in (texts, said, whole, tokens, seconds)),
+                        strict=True,
+                    )
+                    if one
+                ]
+            first = last
+        return Answers(found, costs)
+
+    def __reduce__(self) -> Any:
+        return _opened, (str(self.folder.path), self.judged)
+
+
+def _opened(path: str, judged: bool) -> TrialsOnDisk:  # noqa: FBT001
+    return TrialsOnDisk(Folder(path), judged=judged)
+
+
+def open_sweep(
+    path: str | os.PathLike[str], *, judged: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Return the trials of a folder, and the other fields of its sweep.
+
+    Raises:
+        BadInput: If it holds no sweep.
+    """
+    trials = TrialsOnDisk(Folder(path), judged=judged)
+    try:
+        known = {**trials.known.sweep, "metrics": {}, "embed": None, "trials": []}
+        made = msgspec.convert(known, Outcome, strict=False)
+        names = msgspec.convert(trials.known.sweep["metrics"], list[str])
+    except (msgspec.MsgspecError, KeyError, TypeError) as exc:
+        raise BadInput(
+            f"The folder {trials.folder.path} holds no sweep ({exc}).",
+            "Give the folder that kimi.sweep(..., results=) named.",
+        ) from exc
+    fields = {name: getattr(made, name) for name in made.__struct_fields__}
+    return trials, {**fields, "metrics": names}

@@ -1,0 +1,96 @@
+"""Trials as flat rows, as data frames, files and SQL have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kimikit.parquet import Kind, kind_of
+from kimikit.sweeps.answers import text_of
+from kimikit.sweeps.segmentation import words
+from kimikit.sweeps.values import Trial
+
+COUNTS = (
+    "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",
+    "reasoning_tokens",
+)  # fmt: skip
+OF_REPLY: dict[str, Kind] = {
+    "text": "text",
+    "finish_reason": "text",
+    "cost": "money",
+    "model": "text",
+    "host": "text",
+}
+"""What a row has of an answer, called ``used_...`` where a parameter is called so."""
+
+HIDDEN: dict[str, Kind] = {
+    "_point": "int",
+    "_said": "text",
+    "_whole": "bool",
+    "_came": "bool",
+    "_stored": "bool",
+    "_cost": "money",
+    "_reply": "bytes",
+}
+"""Columns of ours: the point's place in the grid, the text that counts where it is not
+the answer's, whether it is whole, anything came and it was paid for before, what was
+paid, and all of it.
+"""
+
+
+def flat(
+    trial: Trial, fixed: Mapping[str, Any], scores: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a trial as a flat row.
+
+    Args:
+        trial: The trial.
+        fixed: The parameters that were the same throughout.
+        scores: What metrics said of it.
+    """
+    reply = trial.reply
+    row = {**fixed, **trial.params, "repeat": trial.repeat, "error": trial.error}
+    for key in OF_REPLY:
+        row[_called(key, trial.params)] = getattr(reply, key, None)
+    row["words"] = len(words(text_of(reply))) if reply else None
+    row["tokens"] = reply.usage.completion_tokens if reply else None
+    row["seconds"] = reply.duration_s if reply else None
+    row["first_token_s"] = reply.first_token_s if reply else None
+    for name in COUNTS:
+        row[name] = getattr(reply.usage, name) if reply else None
+    row["estimated"] = reply.usage.estimated if reply else None
+    return {**row, **scores}
+
+
+def kinds(
+    axes: Mapping[str, Iterable[Any]], fixed: Mapping[str, Any], metrics: Iterable[str]
+) -> dict[str, Kind]:
+    """Return what each column of the rows holds, known before there is one."""
+    labels = {name: kind_of([value]) for name, value in fixed.items()}
+    labels |= {name: kind_of(values) for name, values in axes.items()}
+    return {
+        **labels,
+        "repeat": "int",
+        "error": "text",
+        **{_called(key, labels): kind for key, kind in OF_REPLY.items()},
+        **dict.fromkeys(("words", "tokens"), "int"),
+        **dict.fromkeys(("seconds", "first_token_s"), "float"),
+        **dict.fromkeys(COUNTS, "int"),
+        "estimated": "bool",
+        "prompt_text": "text",
+        **dict.fromkeys(metrics, "float"),
+    }
+
+
+def _called(key: str, params: Mapping[str, Any]) -> str:
+    return f"used_{key}" if key in params else key
+
+
+def asked(trial: Trial) -> str | None:
+    """Return the text of the last message that was sent, where its label is another."""
+    reply = trial.reply or trial.partial
+    messages = [] if reply is None else reply.request.get("messages") or []
+    users = (m for m in reversed(messages) if isinstance(m, Mapping))
+    said = next((m.get("content") for m in users if m.get("role") == "user"), "")
+    known = isinstance(said, str) and said != trial.params.get("prompt")
+    return said or None if known else None

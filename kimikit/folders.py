@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from kimikit.parquet import Kind, arrow_table, database, packages
 PART_ROWS = 2_048
 PART_BYTES = 16_000_000
 """Rows, and bytes of them, of a file that is written while answers arrive."""
+
+QUICKLY: dict[str, Any] = {"compression": "lz4", "use_dictionary": False}
+"""How parts are written, which are put together later."""
 
 GROUP_ROWS = 8_192
 """Rows of a finished file that are read at once."""
@@ -91,20 +94,26 @@ class FolderWriter:
         path: The folder; it is made if it is not there.
         title: What will be in it. One of the same kind and name is written anew, and
             keeps its rows until ``finish``.
+        encode: Makes a table of pyarrow of what was added, in any thread.
 
     Raises:
         MissingDependency: If pyarrow or DuckDB is not installed.
         BadInput: If the folder holds something else, or cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], title: Title) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        title: Title,
+        encode: Callable[[Sequence[Any]], Any],
+    ) -> None:
         packages("results=")
         database("results=")
         if not isinstance(path, str | os.PathLike) or not str(path).strip():
             raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
         self.path, self.title = Path(path).expanduser(), title
-        self._rows: deque[Mapping[str, Any]] = deque()
-        self._bytes = 0
+        self._rows: deque[Any] = deque()
+        self._bytes, self._encode = 0, encode
         self._lock = threading.Lock()
         self._run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
         self._parts: list[str] = []
@@ -134,7 +143,7 @@ class FolderWriter:
                 "Give another folder.",
             ) from exc
 
-    def add(self, row: Mapping[str, Any], size: int) -> None:
+    def add(self, row: Any, size: int) -> None:
         """Take a row, of about so many bytes; any thread may."""
         self._rows.append(row)
         self._bytes += size
@@ -159,9 +168,7 @@ class FolderWriter:
             name = f"{self._run}-{len(self._parts):05}.parquet"
             try:
                 fresh = self.path / f".{name}"
-                pq.write_table(
-                    arrow_table(rows, self.title.columns), fresh, compression="zstd"
-                )
+                pq.write_table(self._encode(rows), fresh, **QUICKLY)
                 fresh.replace(self.path / name)
             except OSError as exc:
                 self._rows.extendleft(reversed(rows))
@@ -217,9 +224,16 @@ class Folder:
         """How many rows there are."""
         if self._file is not None:
             return int(self._file.metadata.num_rows)
-        files = (self.path / part for part in self.title.parts)
         with self._readable():
+            files = [self.path / part for part in self._parts()]
             return sum(self._pq.read_metadata(file).num_rows for file in files)
+
+    def _parts(self) -> list[str]:
+        """Return the files as they are now: others may have put them in order."""
+        now = read_title(self.path)
+        if now is not None and now.ordered:
+            self.title.parts, self.title.ordered = now.parts, True
+        return self.title.parts
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -237,7 +251,7 @@ class Folder:
         """The one file whose rows are in order; it is made at the first call."""
         if self._file is None:
             with self._readable():
-                if self.title.parts and not self.title.ordered:
+                if self._parts() and not self.title.ordered:
                     self._put_in_order()
                 for part in self.title.parts:
                     self._file = self._pq.ParquetFile(self.path / part)
@@ -246,7 +260,7 @@ class Folder:
     def _put_in_order(self) -> None:
         files = [self.path / part for part in self.title.parts]
         name = files[0].name.replace(".parquet", "-all.parquet")
-        fresh, order = self.path / f".{name}", self.title.order
+        fresh, order = self.path / f".{os.getpid()}-{name}", self.title.order
         if self.count <= SORTED_IN_MEMORY:
             pa, pq = packages("results=")
             table = pa.concat_tables([pq.read_table(file) for file in files])

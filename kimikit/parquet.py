@@ -69,24 +69,36 @@ def kind_of(values: Iterable[Any]) -> Kind:
     return "money" if kinds == {Decimal} else "text"
 
 
-def plain(value: Any, kind: Kind) -> Any:
-    """Return a value as a column of a kind holds it."""
-    if value is None:
-        return None
+def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
+    """Return values as a column of a kind holds them."""
     if kind == "money":
-        return value.quantize(_PICO)
+        return [None if v is None else v.quantize(_PICO) for v in values]
     if kind == "float":
-        return float(value)
-    if kind != "text":
-        return value
+        return [None if v is None else float(v) for v in values]
+    return (
+        [None if v is None else _text(v) for v in values] if kind == "text" else values
+    )
+
+
+def _text(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
+    text = value if type(value) is str else str(value)
     # Columns are UTF-8, which has no halves of characters.
-    return str(value).encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> Any:
     """Return rows as a table of pyarrow."""
+    return arrow_columns(
+        {name: [row.get(name) for row in rows] for name in kinds}, kinds
+    )
+
+
+def arrow_columns(
+    columns: Mapping[str, Sequence[Any]], kinds: Mapping[str, Kind]
+) -> Any:
+    """Return columns as a table of pyarrow; values that all are alike are made once."""
     pa, _ = packages("A table of columns")
     types = {
         "bool": pa.bool_(),
@@ -98,7 +110,7 @@ def arrow_table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) ->
         "bytes": pa.binary(),
     }
     arrays = {
-        name: pa.array([plain(row.get(name), kind) for row in rows], types[kind])
+        name: pa.array(_plain(columns[name], kind), types[kind])
         for name, kind in kinds.items()
     }
     return pa.table(arrays)

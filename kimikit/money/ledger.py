@@ -27,7 +27,7 @@ from kimikit.money.jobs import JobStore
 from kimikit.money.prices import PriceBook
 from kimikit.money.queries import choice
 from kimikit.money.rows import outcome
-from kimikit.money.storable import counts, execute, plain_json
+from kimikit.money.storable import counts, execute, to_json
 from kimikit.money.store import COUNTS, dollars, pico
 from kimikit.money.views import LedgerViews
 from kimikit.secrets import redact, without
@@ -299,7 +299,7 @@ class Ledger(Handle, LedgerViews):
         """Return what is kept of a request, if texts are."""
         if not self._texts:
             return None
-        return _pictureless(redact(_json(call.body), *self._keys(call)))
+        return _pictureless(redact(to_json(call.body), *self._keys(call)))
 
     def _reply(self, call: Call, reply: Reply) -> str | None:
         """Return what is kept of an answer, if texts are.
@@ -309,9 +309,9 @@ class Ledger(Handle, LedgerViews):
         """
         if not self._texts:
             return None
-        raw = _pictureless(_json(reply.raw)).encode()
+        raw = _pictureless(to_json(reply.raw)).encode()
         kept = msgspec.structs.replace(reply, parsed=None, raw=msgspec.Raw(raw))
-        return without(_json(kept), self._keys(call))
+        return without(to_json(kept), self._keys(call))
 
     def _keys(self, call: Call) -> list[str]:
         """Return the keys in use, which no row may hold."""
@@ -367,13 +367,6 @@ def _complete(db: sqlite3.Connection, id: str, end: dict[str, Any]) -> bool:
     sets = ", ".join(f"{name} = :{name}" for name in end)
     sql = f"UPDATE calls SET {sets} WHERE id = :id AND state = 'open'"
     return execute(db, sql, {**end, "id": id}).rowcount > 0
-
-
-def _json(value: Any) -> str:
-    try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except (ValueError, RecursionError, OverflowError):
-        return plain_json(value)  # such as one half of a surrogate pair
 
 
 def _pictureless(text: str) -> str:

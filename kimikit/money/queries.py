@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
-import msgspec
-
-from kimikit.errors import BadInput, MissingDependency, nearest
+from kimikit.errors import BadInput, nearest
 from kimikit.money import search
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import Sample
@@ -302,57 +299,6 @@ class Queries:
         count = self._store.write(work)
         self._store.vacuum()
         return count
-
-    def flat(self) -> list[dict[str, Any]]:
-        """Return all calls, oldest first, as one flat dict each."""
-        return [row.flat() for row in reversed(self.calls(None))]
-
-    def to_pandas(self) -> Any:
-        """Return all calls as a ``DataFrame``, costs as floats; ``calls`` is exact.
-
-        Raises:
-            MissingDependency: If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
-        frame = pd.DataFrame(self.flat())
-        money = [name for name in frame.columns if name.endswith("_usd")]
-        return frame.astype(dict.fromkeys(money, float))
-
-    def export(
-        self, format: Literal["csv", "jsonl"], path: str | os.PathLike[str]
-    ) -> Path:
-        """Write all calls to a file.
-
-        Args:
-            format: ``csv`` for the numbers, ``jsonl`` for requests and answers too.
-            path: The file to write; an existing one is replaced.
-
-        Raises:
-            BadInput: If ``format`` is another word or the file cannot be written.
-        """
-        choice("export()", format, ("csv", "jsonl"))
-        target = Path(path).expanduser()
-        rows = self.flat()
-        try:
-            with target.open("w", encoding="utf-8", newline="") as file:
-                if format == "csv":
-                    import csv
-
-                    writer = csv.DictWriter(file, rows[0] if rows else ["time"])
-                    writer.writeheader()
-                    writer.writerows(rows)
-                    return target
-                for row in rows:
-                    row["request"], row["reply"] = self.read(row["id"])
-                    file.write(msgspec.json.encode(row).decode() + "\n")
-        except OSError as exc:
-            raise BadInput(
-                f"The file {target} cannot be written: {exc}.", "Give another path."
-            ) from exc
-        return target
 
 
 _DAILY = ", ".join(f"sum({name})" for name in SUMS)

@@ -39,8 +39,15 @@ def counts(usage: Usage) -> dict[str, int | None]:
     return found
 
 
-def plain_json(value: Any) -> str:
-    """Return JSON of a value with odd parts; what is no text or figure is left out."""
+def to_json(value: Any) -> str:
+    """Return JSON of a value; of odd parts what is no text or figure is left out."""
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (ValueError, RecursionError, OverflowError):
+        return _plain_json(value)  # such as one half of a surrogate pair
+
+
+def _plain_json(value: Any) -> str:
     if isinstance(value, Reply):
         value = msgspec.structs.asdict(value) | {"raw": {}, "alternatives": ()}
     try:

@@ -15,8 +15,9 @@ from kimikit import footer, html
 from kimikit.axes import INK, as_text, plain
 from kimikit.axes import name as axes_name
 from kimikit.money.caching import CacheReport, report
+from kimikit.money.exports import Exports
 from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
-from kimikit.money.queries import Queries, Since
+from kimikit.money.queries import Since
 from kimikit.money.rows import Total, breakable, some, token_heads
 from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Price, Usage
@@ -28,7 +29,7 @@ COLOURS = len(html.PALETTE) - 1
 """Models that a plot tells apart; the palette's last colour is black."""
 
 
-class LedgerViews(Queries, Renderable):
+class LedgerViews(Exports, Renderable):
     """A ledger as it looks: one table, and one plot.
 
     Attributes:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kimikit.bars import progress_bar
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, KimiError
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
@@ -312,7 +312,11 @@ def _found(
         until=asking.buying.until if asking.buying else None,
     )
     if asking.writer is not None:
-        found = _on_disk(found, asking, asking.writer)
+        try:
+            found = _on_disk(found, asking, asking.writer)
+        except KimiError:  # the disk is full, and may have ended the sweep already
+            if runner.error is None:
+                raise
     found.__dict__["requests"] = asking.requests
     if asking.judge is not None:
         found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)

@@ -97,7 +97,7 @@ class Asking:
         self.writer = writer
         self._done = self._failed = 0
         # For each point that something came of, its labels and how much.
-        self._came_of: dict[int, tuple[dict[str, Any], list[int]]] = {}
+        self._came_of: dict[int, list[Any]] = {}
 
     def _buying(self, until: Any) -> Buying:
         """Check ``until=``.
@@ -288,7 +288,7 @@ class Asking:
         if self.writer is None:
             return
         if self.writer.full:
-            await in_thread(self.writer.flush, PART_ROWS // 2)
+            await in_thread(self.writer.flush, least=PART_ROWS // 2)
         # The user's thread judges, and has no event of this loop to set.
         while self.judge and len(self.judge.waiting) > PART_ROWS:  # noqa: ASYNC110
             await asyncio.sleep(TELL_S / 10)
@@ -334,7 +334,7 @@ class Asking:
         self.pinned = True
         host.omit(point.model, error.parameter)
         now = {id(p.labels) for each in self.hosts.values() for p in each.points}
-        before = sum(n for id_, (_, (n,)) in self._came_of.items() if id_ not in now)
+        before = sum(n for id_, (_, n) in self._came_of.items() if id_ not in now)
         calls = before + len(now) * self.grid.repeats
         self.plan = msgspec.structs.replace(self.plan, calls=calls)
         value = "one value" if error.allowed is None else f"{error.allowed:g}"
@@ -345,14 +345,16 @@ class Asking:
 
     def _keep(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> None:
         """Take an answer, or what is wrong with it, without the heavy raw parts."""
-        raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
-        for key in UPSTREAM:
-            if raw.get(key):
-                self.upstreams.setdefault((key, reply.host), set()).add(str(raw[key]))
-        reply = msgspec.structs.replace(reply, raw=raw)
+        if reply.raw:
+            raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
+            for key in UPSTREAM:
+                if told := raw.get(key):
+                    self.upstreams.setdefault((key, reply.host), set()).add(str(told))
+            reply = msgspec.structs.replace(reply, raw=raw)
         notes = self.runner.notes
         try:
-            notes.update(oddities(point.params, reply))
+            for note in oddities(point.params, reply):
+                notes[note] += 1
         except Exception as error:  # what is odd about an answer never costs it
             notes[f"an answer could not be checked ({type(error).__name__})"] += 1
         trial = Trial(params=point.labels, repeat=repeat, reply=reply, stored=stored)
@@ -365,7 +367,9 @@ class Asking:
         self._done += 1
         self._failed += trial.reply is None
         labels = trial.params
-        self._came_of.setdefault(id(labels), (labels, [0]))[1][0] += 1
+        if (known := self._came_of.get(id(labels))) is None:
+            known = self._came_of[id(labels)] = [labels, 0]
+        known[1] += 1
         if self.judge is not None:
             self.judge.waiting.append(trial)
         if self.writer is None:

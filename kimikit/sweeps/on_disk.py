@@ -15,8 +15,10 @@ import numpy as np
 from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.folders import Folder, FolderWriter, Title
+from kimikit.money.storable import to_json
+from kimikit.parquet import arrow_columns
 from kimikit.sweeps import rows
-from kimikit.sweeps.answers import Answers, text_of
+from kimikit.sweeps.answers import Answers
 from kimikit.sweeps.values import Outcome, Spent, Trial
 from kimikit.types import Reply
 
@@ -64,9 +66,8 @@ class TrialWriter(FolderWriter):
     ) -> None:
         columns = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
         order = ["_point", "repeat"]
-        super().__init__(
-            path, Title(kind="sweep", name=name, columns=columns, order=order)
-        )
+        title = Title(kind="sweep", name=name, columns=columns, order=order)
+        super().__init__(path, title, self._table)
         self._fixed, self._axes = fixed, axes
         self._places = [{v: n for n, v in enumerate(some)} for some in axes.values()]
         # Their labels are kept, so that no other dict has the same id.
@@ -78,30 +79,41 @@ class TrialWriter(FolderWriter):
 
     def put(self, trial: Trial, scores: Mapping[str, Any] = {}) -> None:
         """Take a trial, judged if it is to be."""
-        _, point, asked = self._points.get(id(trial.params)) or self._note(trial)
-        row = rows.flat(trial, self._fixed, scores)
         came = trial.reply or trial.partial
-        row["prompt_text"] = asked
-        row |= {"_point": point, "_stored": trial.stored}
-        row |= {"_whole": trial.reply is not None, "_came": came is not None}
-        size = 500
-        if came is not None:
-            self._add_up(came)
-            text = html.without_secrets(
-                msgspec.json.encode(came, enc_hook=str).decode()
-            )
-            row |= {"_reply": text.encode(), "_cost": came.cost}
-            size += 2 * len(text)
-        if trial.reply is not None:
-            self.answered += 1
-            said = text_of(trial.reply)
-            row["_said"] = None if said == trial.reply.text else said
-        for name, value in scores.items():
-            if value is not None:
-                known = self._rates.get(name, True)
-                self._rates[name] = known and isinstance(value, bool)
-        self.add({n: html.without_secrets(v) if isinstance(v, str) else v
-                  for n, v in row.items()}, size)  # fmt: skip
+        size = 500 if came is None else 1000 + 4 * len(came.text) + len(came.reasoning)
+        self.answered += trial.reply is not None
+        self.add((trial, scores), size)
+
+    def _table(self, some: Sequence[tuple[Trial, Mapping[str, Any]]]) -> Any:
+        """Return trials as columns, the keys in use taken out."""
+        trials = [trial for trial, _ in some]
+        points = [self._points.get(id(t.params)) or self._note(t) for t in trials]
+        came = [trial.reply or trial.partial for trial in trials]
+        for reply in came:
+            if reply is not None:
+                self._add_up(reply)
+        said = list(map(rows.said_by, trials))
+        columns = rows.columns(trials, self._axes, self._fixed, said)
+        columns |= {
+            "_point": [point for _, point, _ in points],
+            "prompt_text": [asked for _, _, asked in points],
+            "_stored": [trial.stored for trial in trials],
+            "_whole": [trial.reply is not None for trial in trials],
+            "_came": [reply is not None for reply in came],
+            "_cost": [reply and reply.cost for reply in came],
+            "_said": [
+                None if t.reply is None or text == t.reply.text else text
+                for t, text in zip(trials, said, strict=True)
+            ],
+            "_reply": [None if r is None else to_json(r).encode() for r in came],
+        }
+        for name in self.title.columns.keys() - columns.keys():
+            columns[name] = [scores.get(name) for _, scores in some]
+            known = [type(v) is bool for v in columns[name] if v is not None]
+            self._rates[name] = self._rates.get(name, True) and all(known)
+        if html.secrets_in_use():
+            columns = {name: list(map(_cut, some)) for name, some in columns.items()}
+        return arrow_columns(columns, self.title.columns)
 
     def _note(self, trial: Trial) -> tuple[dict[str, Any], int, str | None]:
         """Number a point by its place in the grid; one that was left out comes last."""
@@ -129,6 +141,7 @@ class TrialWriter(FolderWriter):
         self, sweep: Mapping[str, Any], metric_errors: dict[str, list[str]]
     ) -> TrialsOnDisk:
         """Write what is left, and the rest of the sweep; return its trials."""
+        self.flush()
         known = Known(
             sweep=dict(sweep),
             odd=self._odd,
@@ -137,8 +150,15 @@ class TrialWriter(FolderWriter):
             rates=[name for name, rate in self._rates.items() if rate],
             metric_errors=metric_errors,
         )
-        facts = msgspec.json.decode(msgspec.json.encode(known, enc_hook=str))
+        facts = msgspec.json.decode(to_json(known))
         return TrialsOnDisk(self.finish(facts))
+
+
+def _cut(value: Any) -> Any:
+    """Return a text without the keys in use."""
+    if isinstance(value, bytes):
+        return html.without_secrets(value.decode()).encode()
+    return html.without_secrets(value) if isinstance(value, str) else value
 
 
 def _labels(axes: Axes, fixed: Mapping[str, Any], point: int) -> dict[str, Any]:

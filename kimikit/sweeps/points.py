@@ -44,7 +44,8 @@ class Point(msgspec.Struct, eq=False):
     @property
     def sent(self) -> dict[str, Any]:
         """The parameters to send, pictures by their bytes and without the prompt."""
-        params = showing(self.params, "url")
+        image = self.params.get("image")
+        params = self.params if image is None else showing(self.params, "url")
         return {name: value for name, value in params.items() if name != "prompt"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kimikit.parquet import Kind, kind_of
@@ -48,18 +48,39 @@ def flat(
         fixed: The parameters that were the same throughout.
         scores: What metrics said of it.
     """
-    reply = trial.reply
-    row = {**fixed, **trial.params, "repeat": trial.repeat, "error": trial.error}
+    some = columns([trial], trial.params, fixed, [said_by(trial)])
+    return {**{name: value for name, (value,) in some.items()}, **scores}
+
+
+def said_by(trial: Trial) -> str | None:
+    """Return what counts as the answer, ``None`` where none came whole."""
+    return None if trial.reply is None else text_of(trial.reply)
+
+
+def columns(
+    trials: Sequence[Trial],
+    axes: Iterable[str],
+    fixed: Mapping[str, Any],
+    said: Sequence[str | None],
+) -> dict[str, list[Any]]:
+    """Return the same of many trials at once, as columns; ``said`` are their texts."""
+    replies = [trial.reply for trial in trials]
+    usages = [None if reply is None else reply.usage for reply in replies]
+    params = dict.fromkeys([*fixed, *axes])
+    out: dict[str, list[Any]] = {
+        **{p: [t.params.get(p, fixed.get(p)) for t in trials] for p in params},
+        "repeat": [trial.repeat for trial in trials],
+        "error": [trial.error for trial in trials],
+    }
     for key in OF_REPLY:
-        row[_called(key, trial.params)] = getattr(reply, key, None)
-    row["words"] = len(words(text_of(reply))) if reply else None
-    row["tokens"] = reply.usage.completion_tokens if reply else None
-    row["seconds"] = reply.duration_s if reply else None
-    row["first_token_s"] = reply.first_token_s if reply else None
-    for name in COUNTS:
-        row[name] = getattr(reply.usage, name) if reply else None
-    row["estimated"] = reply.usage.estimated if reply else None
-    return {**row, **scores}
+        out[_called(key, params)] = [getattr(reply, key, None) for reply in replies]
+    out["words"] = [None if text is None else len(words(text)) for text in said]
+    out["tokens"] = [usage and usage.completion_tokens for usage in usages]
+    out["seconds"] = [reply and reply.duration_s for reply in replies]
+    out["first_token_s"] = [reply and reply.first_token_s for reply in replies]
+    for name in (*COUNTS, "estimated"):
+        out[name] = [usage and getattr(usage, name) for usage in usages]
+    return out
 
 
 def kinds(

@@ -84,7 +84,7 @@ def _line(rows: Rows, name: str, axes: Names, *, bars: bool = False) -> list[obj
     """Return the head of an axis, count, cost or figure, and its cell of each point."""
     if name in axes:
         return [name, *(axes[name][row[name]] for row in rows)]
-    if any(f"{name}_low" in row for row in rows):
+    if not all(name in row for row in rows) or any(f"{name}_low" in r for r in rows):
         plain = name.replace("_", " ")
         if name.endswith("_usd"):
             plain = f"US$ for each {plain.removesuffix(' usd')}"

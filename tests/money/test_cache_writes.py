@@ -128,7 +128,7 @@ def test_a_ledger_of_0_3_0_takes_them_too(tmp_path):
     assert ledger.total().cache_write_tokens == 60
     assert ledger.total().cache_write_1h_tokens == 20
     assert ledger.total().calls == old.calls + 1
-    first, *rest = ledger.flat()[::-1]
+    *rest, first = ledger.flat()
     assert first["cache_write_tokens"] == 60
     assert not any(row["cache_write_tokens"] for row in rest)
     assert "60%" in repr(ledger.calls())

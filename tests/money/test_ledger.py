@@ -22,6 +22,7 @@ from kimikit.errors import (
     StreamError,
     TimedOut,
 )
+from kimikit.money import exports
 from kimikit.money.ledger import Ledger, tag
 from kimikit.money.prices import whole_table
 from kimikit.types import Reply, ToolCall, Usage
@@ -89,8 +90,9 @@ class TestRows:
         assert "local stand-in, not Kimi" in repr(rows)
         total = ledger.total()
         assert (total.unpriced, total.unknown, total.cost_text) == (0, 0, "$0.00")
-        assert [row["cost_usd"] for row in ledger.flat()] == [0, None, None, 0]
-        assert ledger.flat()[0]["price_source"] == "the local stand-in is free"
+        flat = list(ledger.flat())
+        assert [row["cost_usd"] for row in flat] == [0, None, None, 0]
+        assert flat[0]["price_source"] == "the local stand-in is free"
 
     @pytest.mark.parametrize(
         ("reply", "error", "state"),
@@ -254,7 +256,7 @@ class TestQuestions:
         assert ledger.calls() == []
         assert ledger.answers("") == {}
         assert str(ledger.total()) == "0 calls · 0 -> 0 tokens · $0.00"
-        assert ledger.flat() == []
+        assert list(ledger.flat()) == []
 
     def test_since_counts_from_that_moment(self, ledger):
         noon = dt.datetime.combine(dt.date.today(), dt.time(12))
@@ -427,6 +429,37 @@ class TestElsewhere:
         assert first["request"]["messages"][0]["content"] == "first, with a comma"
         assert first["reply"]["text"] == "Hi"
         assert first["cost_usd"] == "0.000843"
+
+    def test_parquet_holds_the_numbers_exactly_and_page_by_page(
+        self, ledger, tmp_path, monkeypatch
+    ):
+        parquet = pytest.importorskip("pyarrow.parquet")
+        monkeypatch.setattr(exports, "PAGE", 2)
+        calls = [ask(ledger) for _ in range(7)]
+        ask(ledger, error=TimedOut("x", "y"), model="somebody/else")
+        ledger.forget(id=calls[2].id)
+        rows = list(ledger.flat())
+        assert [row["id"] for row in rows][:6] == [c.id for c in calls if c != calls[2]]
+        assert list(rows[0]) == list(exports.KINDS)
+        table = parquet.read_table(ledger.export("parquet", tmp_path / "a.parquet"))
+        assert table.column("cost_usd").to_pylist() == [COST] * 6 + [None]
+        assert table.to_pylist() == rows
+
+    def test_calls_kept_in_memory_come_last_and_once(self, ledger):
+        ask(ledger, "on disk")
+        begun = make_call("begun on disk")
+        ledger.opened(begun)
+
+        def full(db):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with pytest.warns(KimiWarning, match="full"), suppress(sqlite3.Error):
+            ledger._store.write(full)
+        ledger.closed(begun, make_reply(), None)
+        ask(ledger, "in memory")
+        rows = list(ledger.flat())
+        assert [row["state"] for row in rows] == ["complete"] * 3
+        assert rows[1]["id"] == begun.id
 
     def test_export_refuses_what_it_cannot_do(self, ledger, tmp_path):
         with pytest.raises(BadInput, match="does not know 'xlsx'"):

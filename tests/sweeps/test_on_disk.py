@@ -1,0 +1,273 @@
+"""Sweeps whose answers are in a folder: the same as in memory, and SQL over them."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import json
+import pickle
+import shutil
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sweeps import FakeClient, MemoryStore, reply
+
+from kimikit import BadInput, MissingDependency, Sweep, html
+from kimikit.errors import FixedTemperature, KimiError
+from kimikit.folders import PART_ROWS
+from kimikit.sweeps import sweep
+from kimikit.types import ToolCall
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("duckdb")
+
+PROMPTS = {"colour": "Name a colour.", "animal": "Name an animal."}
+
+
+def answer(prompt: Any, **params: Any) -> Any:
+    """Return what only the question decides, all kinds of answers among them."""
+    warm = params.get("temperature") or 0
+    if warm == 2:
+        raise KimiError("It is too hot.", "Cool it.")
+    if warm == 1.5:
+        return reply("half of a", partial=True, cost=None)
+    if prompt == "Name an animal.":
+        return reply("", tool_calls=(ToolCall("1", "zoo", '{"n": 1}'),))
+    return reply(f" blue {warm} é ", cost=Decimal("0.000001234567"))
+
+
+def run(client: Any = None, **given: Any) -> Sweep:
+    options = {"temperature": [0, 0.5, 1.5, 2], "repeats": 3, "order_seed": 1}
+    options |= {"progress": False, "name": None, **given}
+    prompt = options.pop("prompt", PROMPTS)
+    return sweep(lambda host: client or FakeClient(answer), prompt, **options)
+
+
+def test_a_sweep_on_disk_tells_the_same_as_one_in_memory(tmp_path: Path) -> None:
+    metrics = {"calm": lambda r: "blue" in r.text, "size": lambda r: len(r.text)}
+    given = {"metrics": metrics, "model": ["a", None], "max_tokens": 9}
+    memory = run(**given)
+    disk = run(**given, results=tmp_path / "new" / "colours")
+    again = Sweep.from_results(tmp_path / "new" / "colours")
+    carried = pickle.loads(pickle.dumps(disk))
+    shown = repr(memory).replace(memory.name, disk.name)
+    for found in (disk, again, carried):
+        assert not isinstance(found.trials, tuple)
+        assert repr(found) == shown
+        assert found.summary() == memory.summary()
+        assert found.scores == memory.scores
+        assert (found.cost, found.usage) == (memory.cost, memory.usage)
+        assert found.failures() == memory.failures()
+        assert [trial.params for trial in found] == [t.params for t in memory]
+        assert [t.partial and t.partial.text for t in found][12:15] == ["half of a"] * 3
+        assert found[-1].error == memory[-1].error
+        assert len(found[3:20:4]) == 5
+        assert found.compare().rows == memory.compare().rows
+        part = found.where(temperature=0.5)
+        assert part.summary() == memory.where(temperature=0.5).summary()
+    assert again.seed == 1
+    assert again.repeats == 3
+    longer = Sweep.from_results(
+        tmp_path / "new" / "colours",
+        metrics={"n": lambda r, params: params["max_tokens"]},
+    )
+    assert set(longer.scores["n"]) == {9.0, None}
+
+
+def test_frames_files_and_sql_have_the_same_rows(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("polars")
+    memory, disk = run(), run(results=tmp_path / "x")
+    query = """select prompt, temperature, count(text) as n, avg(words) as words,
+               sum(cost) as cost from trials group by all order by all"""
+    assert memory.sql(query).rows == disk.sql(query).rows
+    rows = disk.sql(query).rows
+    assert len(rows) == 8
+    assert rows[4] == {"prompt": "colour", "temperature": 0.0, "n": 3, "words": 3.0,
+                       "cost": Decimal("0.000003703701")}  # fmt: skip
+    for number, found in enumerate((memory, disk)):
+        frame = found.to_polars()
+        file = found.to_parquet(tmp_path / f"{number}.parquet")
+        table = parquet.read_table(file)
+        assert table.num_rows == len(frame) == 24
+        assert not any(name.startswith("_") for name in table.column_names)
+        assert frame["cost"].sum() == Decimal("0.006007407402")
+        assert table.column("text").to_pylist() == frame["text"].to_list()
+    view = disk.sql("select * from trials")
+    assert "24 rows, the first 10 shown" in repr(view)
+    assert len(view.to_pandas()) == len(view.to_polars()) == 24
+    assert len(Sweep().sql("select * from trials")) == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_text('{file}')",
+        "select * from '{file}'",
+        "copy trials to '{file}.csv'",
+        "attach '{file}.db'",
+        "set enable_external_access = true",
+        "install httpfs",
+        "select * from nothing",
+        "selec",
+    ],
+)
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_sql_sees_the_trials_and_nothing_else(
+    tmp_path: Path, query: str, place: str
+) -> None:
+    file = tmp_path / "secret.txt"
+    file.write_text("key")
+    where = {"results": tmp_path / "x"} if place == "disk" else {}
+    found = run(temperature=0, repeats=1, **where)
+    with pytest.raises(BadInput, match="Ask of the table trials, whose columns are"):
+        found.sql(query.format(file=file))
+    assert {path.name for path in tmp_path.iterdir()} <= {"secret.txt", "x"}
+
+
+def test_answers_are_written_while_others_come(tmp_path: Path) -> None:
+    """More than fit a part are on disk before the last is asked, in order at the end."""
+    seen: list[int] = []
+    client = FakeClient(answer)
+    chat = client.chat
+
+    async def looking(messages: Any, **params: Any) -> Any:
+        if len(client.asked) % 500 == 0:
+            seen.append(len(list(tmp_path.glob("x/*.parquet"))))  # noqa: ASYNC240
+        return await chat(messages, **params)
+
+    client.chat = looking  # type: ignore[method-assign]
+    count = 3 * PART_ROWS // 2
+    found = run(client, results=tmp_path / "x", temperature=[0, 0.5], repeats=count)
+    assert seen[-1] >= 2
+    assert len(found) == 4 * count
+    assert [t.repeat for t in found[: 2 * count]] == [*range(count)] * 2
+    assert len(list(tmp_path.glob("x/*.parquet"))) == 1
+    assert [row["n"] for row in found.summary()] == [2 * count, 2 * count]
+
+
+def test_stop_keeps_what_came_and_its_name_goes_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    timer = threading.Timer(0.05, _thread.interrupt_main)
+
+    async def chat(messages: Any, **params: Any) -> Any:
+        if len(store.rows) < 10:
+            return reply("x")
+        if not timer.is_alive():
+            timer.start()
+        await asyncio.sleep(60)
+
+    client = FakeClient()
+    client.chat = chat  # type: ignore[method-assign]
+    given = {"temperature": 0, "repeats": 20, "name": "mine", "store": store}
+    metrics = {"one": lambda r: True}
+    stopped = run(
+        store.around(client), results=tmp_path / "x", metrics=metrics, **given
+    )
+    assert stopped.stop_reason == "interrupted"
+    assert len(Sweep.from_results(tmp_path / "x")) == len(stopped) == 10
+    rest = FakeClient(answer)
+    whole = run(store.around(rest), results=tmp_path / "x", metrics=metrics, **given)
+    assert len(rest.asked) == 30
+    assert len(whole) == 40
+    assert whole.plan.stored == 10
+    assert set(whole.scores["one"]) == {True}
+    assert len(list(tmp_path.glob("x/*.parquet"))) == 1
+
+
+def test_a_parameter_that_a_host_pins_is_left_out_on_disk_too(tmp_path: Path) -> None:
+    def pinned(prompt: Any, **params: Any) -> Any:
+        if params.get("temperature") not in (None, 1):
+            raise FixedTemperature("Pinned.", "Leave it out.", parameter="temperature",
+                                   allowed=1.0)  # fmt: skip
+        return reply("blue")
+
+    given = {"on_fixed": "omit", "prompt": "q"}
+    disk = run(FakeClient(pinned), results=tmp_path / "x", **given)
+    memory = run(FakeClient(pinned), **given)
+    assert disk.summary() == memory.summary()
+    assert [t.params for t in disk] == [t.params for t in memory]
+    assert disk.pinned
+
+
+def test_a_folder_that_holds_something_else_is_refused_before_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "kimikit.json").write_text("{")
+    run(results=tmp_path / "b", temperature=0, repeats=1, name="x", store=MemoryStore())
+    client = FakeClient(answer)
+    for folder, said in (
+        ("a", "holds other files"),
+        ("b", "holds the sweep 'x'.*name='x' to go on"),
+        ("file", "cannot be"),
+        ("bad", "cannot be read"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            run(client, results=tmp_path / folder)
+    for wrong in ("", 3):
+        with pytest.raises(BadInput, match="path of a folder"):
+            run(client, results=wrong)
+    for package in ("pyarrow", "duckdb"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(MissingDependency, match=f"pip install .*{package}"):
+                run(client, results=tmp_path / "c")
+    assert not client.asked
+    assert (tmp_path / "a" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_strangers_folder_is_refused_where_it_is_odd(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with pytest.raises(BadInput, match="holds no results"):
+        Sweep.from_results(tmp_path)
+    run(results=folder, temperature=0, repeats=2)
+    title = json.loads((folder / "kimikit.json").read_text())
+    (part,) = title["parts"]
+    for change, said in (
+        ({"parts": ["../../etc/passwd"]}, "names files elsewhere"),
+        ({"kind": "map"}, "holds no sweep"),
+        ({"facts": {"sweep": {"axes": 3}}}, "holds no sweep"),
+        ({"facts": {"sweep": {**title["facts"]["sweep"], "repeats": []}}}, "no sweep"),
+        ({"parts": ["gone.parquet"]}, "cannot be read"),
+    ):
+        (folder / "kimikit.json").write_text(json.dumps({**title, **change}))
+        with pytest.raises(BadInput, match=said):
+            len(Sweep.from_results(folder))
+    (folder / "kimikit.json").write_text(json.dumps(title))
+    (folder / part).write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(BadInput, match="cannot be read"):
+        len(Sweep.from_results(folder))
+
+
+def test_a_disk_that_fails_ends_the_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+
+    def breaking(prompt: Any, **params: Any) -> Any:
+        if len(store.rows) == 100:
+            shutil.rmtree(tmp_path / "x")
+        return answer(prompt)
+
+    client = store.around(FakeClient(breaking))
+    with pytest.raises(KimiError, match=r"cannot be written into .*name='mine'"):
+        run(client, results=tmp_path / "x", temperature=0, repeats=2 * PART_ROWS,
+            name="mine", store=store)  # fmt: skip
+    assert 100 < len(store.rows) < 4 * PART_ROWS
+
+
+def test_no_key_in_use_is_in_the_folder(tmp_path: Path) -> None:
+    key = "sk-test-0123456789abcdef"
+    html.keep_out(key)
+    found = run(FakeClient(lambda *_, **p: reply(f"It is {key}!\ud800", raw={"model": key})),
+                results=tmp_path / "x", temperature=0, repeats=2)  # fmt: skip
+    assert found[0].reply.text == "It is ***!?"
+    assert found.sql("select text from trials").rows[0] == {"text": "It is ***!?"}
+    for file in (tmp_path / "x").iterdir():
+        assert key.encode() not in file.read_bytes()

@@ -99,27 +99,12 @@ class Comparing(Session):
             >>> [(point["temperature"], point["n"]) for point in sweep.summary()]
             [(0, 2), (1, 2)]
         """
+        given = sweeps.options(locals())
         embed = embed or self._own_embed
         prompt, metrics = _judged(prompt, metrics, embed)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
-        given: dict[str, Any] = {
-            "repeats": repeats,
-            "name": name,
-            "max_cost": max_cost,
-            "dry_run": dry_run,
-            "metrics": metrics,
-            "embed": embed,
-            "concurrency": concurrency,
-            "rpm": rpm,
-            "on_fixed": on_fixed,
-            "progress": progress,
-            "fresh": fresh,
-            "order_seed": order_seed,
-            "until": until,
-            "store": self.ledger,
-            "estimate": self._bill,
-            "results": results,
-        }
+        given |= {"metrics": metrics, "embed": embed}
+        given |= {"store": self.ledger, "estimate": self._bill}
         batch = _by_batch(via) and not dry_run
         return self._swept(prompt, given, asked, poll_s, batch=batch)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from kimikit import html
 from kimikit.errors import BadInput, MissingDependency
+from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
 
 Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
@@ -83,9 +84,8 @@ def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    text = value if type(value) is str else str(value)
-    # Columns are UTF-8, which has no halves of characters.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    text: str = writable(value if type(value) is str else str(value))
+    return text
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> Any:
@@ -110,7 +110,7 @@ def arrow_columns(
         "bytes": pa.binary(),
     }
     arrays = {
-        name: pa.array(_plain(columns[name], kind), types[kind])
+        writable(name): pa.array(_plain(columns[name], kind), types[kind])
         for name, kind in kinds.items()
     }
     return pa.table(arrays)

@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kimikit.bars import progress_bar
@@ -99,25 +100,20 @@ def sweep(
     # asyncio is not for every import of kimikit to pay.
     from kimikit.runner import Runner
 
-    given = {
-        "repeats": repeats,
-        "concurrency": concurrency,
-        "rpm": rpm,
-        "name": name,
-        "on_fixed": on_fixed,
-        "max_cost": max_cost,
-        "dry_run": dry_run,
-        "progress": progress,
-        "fresh": fresh,
-        "metrics": metrics,
-        "embed": embed,
-        "order_seed": order_seed,
-        "until": until,
-        "store": store,
-        "estimate": estimate,
-        "results": results,
-    }
+    given = options(locals())
     return ask_grid(Runner, make_client, prompt, given, grid)[0]
+
+
+OPTIONS = (
+    "repeats", "concurrency", "rpm", "name", "on_fixed", "max_cost", "dry_run",
+    "progress", "fresh", "metrics", "embed", "order_seed", "until", "store", "estimate",
+    "results",
+)  # fmt: skip
+
+
+def options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a verb was given of the options of ``sweep``."""
+    return {name: given[name] for name in OPTIONS if name in given}
 
 
 def ask_grid(
@@ -283,6 +279,7 @@ def _found(
     embed: Embed | None,
 ) -> Sweep:
     """Return what was finished as a value."""
+    from kimikit.sweeps.batch_files import requests_of
     from kimikit.sweeps.notes import remarks
 
     grid, runner = asking.grid, asking.runner
@@ -317,7 +314,8 @@ def _found(
         except KimiError:  # the disk is full, and may have ended the sweep already
             if runner.error is None:
                 raise
-    found.__dict__["requests"] = asking.requests
+    requests = partial(requests_of, asking.hosts.values(), grid.repeats)
+    found.__dict__["requests"] = requests
     if asking.judge is not None:
         found.__dict__.update(judge=asking.judge, metric_errors=asking.judge.errors)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from kimikit.errors import BadInput, KimiError
 from kimikit.folders import PART_ROWS
 from kimikit.runner import Request, Runner, Stopped
 from kimikit.runner.background import TELL_S, in_thread
-from kimikit.runner.batch import custom_id
 from kimikit.runner.costs import Estimate
 from kimikit.sweeps import points
 from kimikit.sweeps.cache import SweepCache
@@ -376,26 +375,6 @@ class Asking:
             self.trials.append(trial)
         elif self.judge is None:
             self.writer.put(trial)
-
-    def requests(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield all cells as requests: an id each, and the body that a host is sent.
-
-        Raises:
-            BadInput: If a client does not tell.
-        """
-        for host in self.hosts.values():
-            client: Any = host.endpoint.lend()
-            host.endpoint.give_back(client)
-            prepared = getattr(client, "prepared", None)
-            if prepared is None:
-                raise BadInput(
-                    f"{type(client).__name__} does not tell its requests.",
-                    "Sweep with kimi.sweep(...).",
-                )
-            for place in range(len(host.points) * self.grid.repeats):
-                point, _ = host.at(place)
-                made = prepared(point.params["prompt"], **point.sent, stream=False)
-                yield custom_id(host.key(place)), made.sent.body
 
     def in_order(self) -> tuple[Trial, ...]:
         """Return the trials in the order of the grid; an omitted one comes last."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
+from kimikit.parquet import writing
 from kimikit.plain import as_json
+from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.values import Trial
 from kimikit.types import Call, Host
@@ -17,12 +19,38 @@ from kimikit.wire.batch_results import Line, as_object, line_of, read_reply
 from kimikit.wire.batches import encode_line
 from kimikit.wire.coerce import as_dict, as_str
 
+if TYPE_CHECKING:
+    from kimikit.sweeps.points import HostPoints
+
 OFFLINE = Host(name="offline", title="the offline engine", base_url="")
 """What answered, as no host did."""
 
 _NOT_AN_AXIS = ("messages", "stream", "stream_options")
 _SHOWN = 3
 """Ids that an error names."""
+
+
+def requests_of(
+    hosts: Iterable[HostPoints], repeats: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield all cells as requests: an id each, and the body that a host is sent.
+
+    Raises:
+        BadInput: If a client does not tell.
+    """
+    for host in hosts:
+        client: Any = host.endpoint.lend()
+        host.endpoint.give_back(client)
+        prepared = getattr(client, "prepared", None)
+        if prepared is None:
+            raise BadInput(
+                f"{type(client).__name__} does not tell its requests.",
+                "Sweep with kimi.sweep(...).",
+            )
+        for place in range(len(host.points) * repeats):
+            point, _ = host.at(place)
+            made = prepared(point.params["prompt"], **point.sent, stream=False)
+            yield custom_id(host.key(place)), made.sent.body
 
 
 def write_requests(
@@ -37,15 +65,9 @@ def write_requests(
     Raises:
         BadInput: If the file cannot be written.
     """
-    target = Path(path).expanduser()
-    try:
-        with target.open("wb") as file:
-            for name, body in requests:
-                file.write(encode_line(name, body))
-    except OSError as exc:
-        raise BadInput(
-            f"The file {target} cannot be written: {exc}.", "Give another path."
-        ) from exc
+    with writing(path) as target, target.open("wb") as file:
+        for name, body in requests:
+            file.write(encode_line(name, body))
     return target
 
 

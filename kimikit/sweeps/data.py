@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import msgspec
 
 from kimikit.errors import BadInput, MissingDependency, nearest
+from kimikit.parquet import writing
 from kimikit.plain import writable
 from kimikit.sweeps.values import Outcome, Trial
 
@@ -280,11 +281,6 @@ def written(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
     Raises:
         BadInput: If it cannot be written.
     """
-    target = Path(path).expanduser()
-    try:
+    with writing(path) as target:
         write(target)
-    except OSError as exc:
-        raise BadInput(
-            f"The file {target} cannot be written: {exc}.", "Give another path."
-        ) from exc
     return target

@@ -98,7 +98,7 @@ def test_parquet_needs_its_package(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pyarrow", None)
-        with pytest.raises(MissingDependency, match="pip install .*pyarrow"):
+        with pytest.raises(MissingDependency, match=r"pip install .*pyarrow"):
             found.to_parquet(tmp_path / "a.parquet")
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(found.to_parquet(tmp_path / "a.parquet"))

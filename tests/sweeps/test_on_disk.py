@@ -268,6 +268,6 @@ def test_no_key_in_use_is_in_the_folder(tmp_path: Path) -> None:
     found = run(FakeClient(lambda *_, **p: reply(f"It is {key}!\ud800", raw={"model": key})),
                 results=tmp_path / "x", temperature=0, repeats=2)  # fmt: skip
     assert found[0].reply.text == "It is ***!?"
-    assert found.sql("select text from trials").rows[0] == {"text": "It is ***!?"}
+    assert found.sql("select text from trials").rows[0] == {"text": "It is ***!�"}
     for file in (tmp_path / "x").iterdir():
         assert key.encode() not in file.read_bytes()

@@ -158,7 +158,7 @@ class Connection:
     def async_client(self, name: str | None = None) -> AsyncClient:
         """Make a client of this or of another host, for the loop of a sweep or race."""
         if name is None or name == self.host.name:
-            host = _with_model(self.client)
+            host = with_model(self.client)
             here = AsyncClient(host, api_key=self.key, **self._options)
             here.asker = self._again_by
             return here
@@ -171,7 +171,7 @@ class Connection:
             profile, key = _started(profile)
         elif not profile.model:
             with Client(profile, api_key=key, **self._options) as client:
-                profile = _with_model(client)
+                profile = with_model(client)
         return AsyncClient(profile, api_key=key, **self._options)
 
 
@@ -207,7 +207,7 @@ class Session:
         return self._connection.host
 
 
-def _with_model(client: Client) -> Host:
+def with_model(client: Client) -> Host:
     """Return the host of a client, with its only model where none is named."""
     if not client.host.model:
         with contextlib.suppress(KimiError):  # each call may name one of several

@@ -35,6 +35,7 @@ from kimikit.secrets import Key, hidden
 from kimikit.spending import Spending
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
+from kimikit.trusting import Trusting
 from kimikit.types import Reply
 from kimikit.wire import Stream
 from kimikit.wire.hosts import hidden_address
@@ -51,7 +52,7 @@ KEYLESS = (
 )
 
 
-class Kimi(Comparing, Spending, Endpoints, Reusing, Handle):
+class Kimi(Comparing, Trusting, Spending, Endpoints, Reusing, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:

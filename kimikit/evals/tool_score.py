@@ -134,7 +134,7 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
 
     def rates(self) -> dict[str, dict[str, Rate]]:
         """Return each host's rates by name."""
-        return {host: _rates(some) for host, some in self._by_host().items()}
+        return {host: rates_of(some) for host, some in self._by_host().items()}
 
     def _by_host(self) -> dict[str, list[Outcome]]:
         found: dict[str, list[Outcome]] = {}
@@ -146,7 +146,7 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
         rates, hosts = self.rates(), self._by_host().values()
         lines: list[list[object]] = [
             [f"{name}, %", *(_percent(found[name]) for found in rates.values())]
-            for name in _rates([])
+            for name in rates_of([])
         ]
         lines += [
             ["Retries, n", *(sum(one.retries for one in some) for some in hosts)],
@@ -251,6 +251,17 @@ def _checked(
         raise BadInput(
             "There are no hosts to score.", 'Pass {"together": client, ...}.'
         )
+    return cases_of(cases)
+
+
+def cases_of(
+    cases: Iterable[Mapping[str, Any]] | None,
+) -> list[Mapping[str, Any]]:
+    """Return labelled cases, 40 of our own for none.
+
+    Raises:
+        BadInput: If a case lacks something.
+    """
     if cases is None:
         cases = [msgspec.json.decode(row) for row in CASES.read_bytes().splitlines()]
     asked = list(cases)
@@ -272,19 +283,37 @@ def _ask(
         if isinstance(step, Wait):
             waits.append(step)
 
-    known: dict[str, Any] = {
+    tools = list(case["tools"])
+    try:
+        reply = client.chat(list(case["messages"]), tools=tools, watch=watch, **params)
+    except HostError as exc:
+        return Outcome(**_known(host, case), error=str(exc), retries=len(waits))
+    if reply.partial:
+        return None
+    return judged(case, reply, host=host, retries=len(waits))
+
+
+def _known(host: str, case: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "host": host,
         "case": str(case.get("id", "")),
         "kind": str(case.get("kind", "")),
         "expected": tuple(case["calls"]),
     }
+
+
+def judged(
+    case: Mapping[str, Any], reply: Reply, *, host: str, retries: int = 0
+) -> Outcome:
+    """Return what a host did with a case.
+
+    Args:
+        case: The case.
+        reply: Its answer.
+        host: What the host is called.
+        retries: Waits before the answer.
+    """
     tools = list(case["tools"])
-    try:
-        reply = client.chat(list(case["messages"]), tools=tools, watch=watch, **params)
-    except HostError as exc:
-        return Outcome(**known, error=str(exc), retries=len(waits))
-    if reply.partial:
-        return None
     schemas = {t["function"]["name"]: t["function"].get("parameters") for t in tools}
     said = reply.text + reply.reasoning + str(reply.raw)
     # What the wire had to repair was not valid as the host sent it.
@@ -292,12 +321,12 @@ def _ask(
     fits = [_fits(call, schemas) for call in reply.tool_calls]
     valid = bool(fits) and all(fits) and not repaired
     return Outcome(
-        **known,
+        **_known(host, case),
         reply=reply,
         valid=valid if reply.finish_reason == "tool_calls" else None,
         leaked=any(marker in said for marker in _MARKERS),
         wrong_ids=any(not _ID.fullmatch(c.host_id or c.id) for c in reply.tool_calls),
-        retries=len(waits),
+        retries=retries,
     )
 
 
@@ -313,7 +342,8 @@ def _fits(call: ToolCall, schemas: Mapping[str, Any]) -> bool:
     return not checks.problems(checks.validator(schemas[call.name] or {}), arguments)
 
 
-def _rates(outcomes: list[Outcome]) -> dict[str, Rate]:
+def rates_of(outcomes: list[Outcome]) -> dict[str, Rate]:
+    """Return the rates of one host's outcomes by name."""
     answered = [one for one in outcomes if one.reply is not None]
     triggered = [one for one in answered if one.triggered]
     expected = [one for one in answered if one.expected]

@@ -170,6 +170,13 @@ class Assembler:
         another = begun in self._offered and name in self._offered
         return not another and any(tool.startswith(joined) for tool in self._offered)
 
+    def _in_order(self) -> list[_Open]:
+        return sorted(self.calls, key=lambda call: (call.index, call.position))
+
+    def ids(self) -> list[str]:
+        """Return the ids of the named calls as the host sent them, some empty."""
+        return [call.id for call in self._in_order() if call.name]
+
     def tokens(self) -> float:
         """Return a guess of the tokens that the calls took."""
         return sum(weigh(call.name) + weigh(call.arguments) for call in self.calls)
@@ -187,7 +194,7 @@ class Assembler:
         notes: list[str] = []
         calls: list[ToolCall] = []
         last = self.calls[-1] if self.calls else None
-        for call in sorted(self.calls, key=lambda c: (c.index, c.position)):
+        for call in self._in_order():
             if not call.name:
                 notes.append("A tool call without a name was dropped.")
             elif call is last and (

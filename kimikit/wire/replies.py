@@ -129,7 +129,11 @@ def raw(replies: list[Reply], folder: Folder) -> dict[str, Any]:
         if choice.told:
             message["reasoning_content"] = reply.reasoning
         if choice.calls.calls:
-            message["tool_calls"] = [call.to_dict() for call in reply.tool_calls]
+            own = choice.calls.ids()
+            called = [call.to_dict() for call in reply.tool_calls]
+            if len(own) == len(called):
+                called = [c | {"id": i} for c, i in zip(called, own, strict=True)]
+            message["tool_calls"] = called
         entry: dict[str, Any] = {"index": choice.index, "message": message}
         entry |= choice.beside.merged()
         if choice.logprobs:

@@ -1,0 +1,160 @@
+"""What a session asks of hosts to see whether they are what they say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from kimikit.connection import Session, with_model
+from kimikit.errors import BadInput, BudgetExceeded, KimiError
+from kimikit.html import money
+
+if TYPE_CHECKING:
+    from kimikit.types import ChatClient
+    from kimikit.verify.asking import Facts
+
+
+class Trusting(Session):
+    """The verbs that judge hosts."""
+
+    def verify(
+        self,
+        hosts: Any = None,
+        *,
+        checks: Iterable[str] | None = None,
+        cases: Iterable[Mapping[str, Any]] | None = None,
+        context_tokens: int = 16_000,
+        model: str | None = None,
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        dry_run: bool = False,
+        concurrency: int = 4,
+        progress: bool = True,
+    ) -> Any:
+        """Ask hosts all that shows whether they are what they say, with the evidence.
+
+        Whether each answers with the model it names; obeys temperature, top_p, seed, n,
+        stop, max_tokens, logprobs, response_format and tool_choice; counts tokens as
+        Kimi does, also in streams; takes its own tool ids back; triggers and shapes
+        tool calls as the K2 Vendor Verifier measures; keeps thoughts beside calls;
+        holds long prompts; streams evenly; and how fast it is.
+
+        Args:
+            hosts: Names of hosts, clients or ``Kimi`` objects, or a dict of them by
+                what each is to be called; this host for none.
+            checks: Names of checks, all if left out.
+            cases: Labelled cases of tool calls, 40 of our own if left out.
+            context_tokens: Length of the longest prompts, where the window has it.
+            model: The model to ask for, instead of each host's own.
+            name: Makes it resumable: what was paid for is not asked again.
+            max_cost: US dollars. What is likely to cost more is refused, and no more is
+                asked when the next call would likely pass it.
+            dry_run: Return only the plan: calls and cost.
+            concurrency: Checks at once per host.
+            progress: Whether to show a bar.
+
+        Returns:
+            The ``Verification``: a table, ``.faults``, ``.plot()``, ``.to_json()`` and
+            ``.badge()``. With ``dry_run`` the ``VerifyPlan``.
+
+        Raises:
+            BadInput: If an argument is wrong; nothing was asked then.
+            BudgetExceeded: If ``max_cost`` refuses it.
+            KimiError: If no host answers at all.
+
+        Example:
+            >>> found = kimi.verify(checks=["n", "stop"], progress=False)
+            >>> found.faults
+            {'local': []}
+        """
+        from kimikit.runner import WorkOptions
+        from kimikit.runner.costs import dollars
+        from kimikit.verify import run
+
+        asked = run.checks_of(checks, cases, context_tokens)
+        limit, clients = dollars(max_cost), self._clients(hosts)
+        wanted = {name for names, _ in asked for name in names}
+        facts = {
+            label: self._facts(label, client, model, wanted)
+            for label, client in clients.items()
+        }
+        if dry_run or limit is not None:
+            plan = run.plan(clients, facts, asked, self.ledger)
+            if dry_run:
+                return plan
+            if (
+                limit is not None
+                and plan.cost_usd is not None
+                and plan.cost_usd > limit
+            ):
+                raise BudgetExceeded(
+                    f"This is likely to cost {money(plan.cost_usd)}, above max_cost.",
+                    "Leave checks out, or raise max_cost.",
+                )
+        options = WorkOptions(concurrency, name, self.ledger, limit)
+        return run.verify(clients, facts, asked, options, progress=progress)
+
+    def _clients(self, hosts: Any) -> dict[str, ChatClient]:
+        """Return the clients to ask, by what each is called."""
+        if hosts is None:
+            return {self.host.name: self.client}
+        if isinstance(hosts, str) or callable(getattr(hosts, "chat", None)):
+            hosts = [hosts]
+        named: Iterable[tuple[str | None, Any]]
+        if isinstance(hosts, Mapping):
+            named = hosts.items()
+        elif isinstance(hosts, Iterable):
+            named = ((None, each) for each in hosts)
+        else:
+            named = ()
+        found: dict[str, ChatClient] = {}
+        for given, each in named:
+            client = self._client_of(each)
+            host = getattr(client, "host", None)
+            label = title = str(given or getattr(host, "name", "host"))
+            while label in found:
+                label = f"{title} ({len(found) + 1})"
+            found[label] = client
+        if not found:
+            raise BadInput(
+                f"hosts is {hosts!r:.60}, which names none.",
+                "Give names such as 'together', clients, or a dict of them.",
+            )
+        return found
+
+    def _client_of(self, host: Any) -> ChatClient:
+        from kimikit.runner.client import wire_of
+
+        if isinstance(host, str) or host is None:
+            return self._connection.client_of(host)
+        client: ChatClient = wire_of(host)
+        if not callable(getattr(client, "chat", None)):
+            raise BadInput(
+                f"A host is of type {type(host).__name__}.",
+                "Give a name such as 'together', a Client or a Kimi object.",
+            )
+        return client
+
+    def _facts(
+        self, label: str, client: Any, model: str | None, wanted: Iterable[str]
+    ) -> Facts:
+        """Return what is known of a host before it is asked."""
+        from kimikit.money.tokens import encoder
+        from kimikit.verify.asking import Facts
+        from kimikit.wire.hosts import model_facts
+
+        host = getattr(client, "host", None)
+        if host is None:
+            return Facts(label=label, model=model or "", window=0)
+        model = model or client.defaults.get("model") or host.model
+        model = str(model or with_model(client).model)
+        window = model_facts(host, model).context
+        if not window and "context" in wanted and "models" in host.endpoints:
+            with contextlib.suppress(KimiError):
+                window = client.models().context(model)
+        kimi = "kimi" in model.lower() and not host.stand_in
+        needs = kimi and "prompt tokens" in wanted
+        encode = encoder(client.fetch) if needs else None
+        return Facts(label=label, model=model, host=host, window=window, encode=encode)

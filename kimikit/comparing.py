@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
-from kimikit.connection import Session
 from kimikit.errors import BadInput
-from kimikit.params import ChatParams, GridParams, LabParams, takes_chat_params
+from kimikit.evaluating import Evaluating
+from kimikit.params import ChatParams, GridParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 from kimikit.wire.options import joined
 
 if TYPE_CHECKING:
-    from kimikit import evals
-    from kimikit.evals.patterns import Pattern
-    from kimikit.evals.scorers import Metrics
+    from kimikit.evals.named import Metrics
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.runner.batch import Way
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from kimikit.types import Reply
 
 
-class Comparing(Session):
+class Comparing(Evaluating):
     """The verbs that ask often and compare."""
 
     @takes_chat_params(hidden=NOT_IN_A_GRID)
@@ -101,7 +99,7 @@ class Comparing(Session):
         """
         given = sweeps.options(locals())
         embed = embed or self._own_embed
-        prompt, metrics = _judged(prompt, metrics, embed)
+        prompt, metrics = self._judged(prompt, metrics, embed, name, max_cost)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         given |= {"metrics": metrics, "embed": embed}
         given |= {"store": self.ledger, "estimate": self._bill}
@@ -130,13 +128,6 @@ class Comparing(Session):
         """Price one call as it will be sent, the defaults of this object included."""
         asked = joined(self.client.defaults, params)
         return self.ledger.bill(host, model, asked, prompt)
-
-    @property
-    def _own_embed(self) -> Embed | None:
-        return self._embed if self._connection.embeds else None
-
-    def _embed(self, texts: list[str]) -> Any:
-        return self.client.embed(texts).vectors
 
     @takes_chat_params()
     def map(
@@ -298,75 +289,6 @@ class Comparing(Session):
         from kimikit.notebook.playground import Playground
 
         return Playground(self, self._connection.async_client)
-
-    @takes_chat_params(hidden=("tools", "n"))
-    def lab(
-        self,
-        task: evals.Task,
-        patterns: Mapping[str, Pattern] | None = None,
-        *,
-        metrics: Metrics | None = None,
-        embed: Embed | None = None,
-        name: str | None = None,
-        max_cost: Decimal | float | str | None = None,
-        until: float | None = None,
-        concurrency: int = 4,
-        progress: bool = True,
-        **params: Unpack[LabParams],
-    ) -> evals.Lab:
-        """Ask one labelled set in several ways and compare; see ``evals.lab``.
-
-        Args:
-            task: The labelled set.
-            patterns: Ways to ask by name, the baseline first.
-            metrics: What judges an answer: ``exact``, ``includes``, ``regex``,
-                ``number``, ``choice``, ``json_schema``, ``code_passes``,
-                ``similarity``, or functions ``fn(reply, truth)`` by name. The first
-                says what is right.
-            embed: From texts to vectors, for ``similarity``; the local host has its
-                own.
-            name: Makes it resumable: what was paid for is not asked again.
-            max_cost: US dollars that are not passed: no more is asked then.
-            until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
-                asked in rounds until the share of right ones is known so well of each
-                pattern, or every two are told apart; ``.settled`` has the intervals.
-            concurrency: How many questions are asked at once.
-            progress: Whether to show a bar.
-            **params: The same for every pattern.
-
-        Example:
-            >>> from kimikit.evals import PATTERNS, Task
-            >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
-            >>> task = Task(instruction="Name the city.", rows=rows)
-            >>> found = kimi.lab(task, {"bare": PATTERNS["zero-shot"]}, progress=False)
-            >>> [(point["pattern"], point["n"]) for point in found.summary()]
-            [('bare', 2)]
-        """
-        from kimikit import evals
-
-        return evals.lab(
-            self.client,
-            task,
-            patterns,
-            metrics=metrics,
-            embed=embed or self._own_embed,
-            store=self.ledger,
-            name=name,
-            max_cost=max_cost,
-            until=until,
-            concurrency=concurrency,
-            progress=progress,
-            **params,
-        )
-
-
-def _judged(prompt: Any, metrics: Any, embed: Embed | None) -> tuple[Any, Any]:
-    """Return prompts and metrics as ``sweeps`` takes them: no set, and no names."""
-    if metrics is None and not hasattr(prompt, "variants"):
-        return prompt, metrics  # most sweeps, which need no import
-    from kimikit.evals.in_sweeps import for_sweep
-
-    return for_sweep(prompt, metrics, embed=embed)
 
 
 def _catch_up(batches: Way, name: object) -> None:

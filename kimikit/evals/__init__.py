@@ -4,6 +4,9 @@ Enter at ``lab``, which asks a ``Task`` in several ways, at ``vote``, or at
 ``score_tool_calls``.
 """
 
+from kimikit.evals.grader import Grader
+from kimikit.evals.judged import Judged
+from kimikit.evals.judging import judge
 from kimikit.evals.lab import lab
 from kimikit.evals.patterns import PATTERNS, as_written
 from kimikit.evals.result import Lab
@@ -12,5 +15,6 @@ from kimikit.evals.tool_score import score_tool_calls
 from kimikit.evals.vote import vote
 
 __all__ = [
-    "PATTERNS", "Lab", "Task", "as_written", "lab", "score_tool_calls", "vote",
+    "PATTERNS", "Grader", "Judged", "Lab", "Task", "as_written", "judge", "lab",
+    "score_tool_calls", "vote",
 ]  # fmt: skip

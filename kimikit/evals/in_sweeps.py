@@ -3,20 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
 
-from kimikit.errors import BadInput
-from kimikit.evals.patterns import terse
-from kimikit.evals.scorers import Embed, Scorer, by_name, scorers_of
+from kimikit.errors import BadInput, BudgetExceeded
+from kimikit.evals.grader import Grader
+from kimikit.evals.named import by_name, scorers_of
+from kimikit.evals.patterns import Meter, terse
+from kimikit.evals.scorers import Embed, Scorer
 from kimikit.evals.task import Task
-from kimikit.types import Reply
+from kimikit.footer import total_cost
+from kimikit.money.prices import amount
+from kimikit.runner import WorkOptions, run_jobs, runner_over
+from kimikit.types import AnswerStore, Reply
 
 Both = Callable[[Reply, Mapping[str, Any]], Any]
 """A metric of a sweep: ``fn(reply, params)``."""
 
 
+class Purse(NamedTuple):
+    """Who a judge in a sweep is, and how its calls are paid for.
+
+    Attributes:
+        client: Who judges, where the judge names nobody.
+        store: Where paid verdicts are found again.
+        name: What the sweep is called.
+        max_cost: US dollars that each judge may take.
+    """
+
+    client: Any
+    store: AnswerStore | None = None
+    name: str | None = None
+    max_cost: Any = None
+
+
+class Judging:
+    """A judge as the metric of a sweep; it asks through a runner of its own.
+
+    Args:
+        grader: The judge.
+        purse: How it is paid for.
+        asked: Question and right answer of each prompt, by its label.
+
+    """
+
+    def __init__(
+        self, grader: Grader, purse: Purse, asked: Mapping[str, tuple[str, Any]]
+    ) -> None:
+        self._grader, self._purse, self._asked = grader, purse, asked
+        self._paid: list[Reply] = []
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Dollars it took, no part of the sweep's; ``None`` where one is unpriced."""
+        return total_cost(self._paid)
+
+    def __call__(self, reply: Reply, params: Mapping[str, Any]) -> bool | None:
+        """Ask whether an answer is right.
+
+        Raises:
+            BudgetExceeded: If what it may take is spent.
+            KeyboardInterrupt: If the user stopped it.
+        """
+        purse, limit = self._purse, self._purse.max_cost
+        if limit is not None:
+            limit = amount("max_cost", limit, limit=True) - (self.cost or 0)
+            if limit <= 0:
+                raise _spent()
+        options = WorkOptions(1, purse.name, purse.store, limit)
+        judges = {None: self._grader.client or purse.client}
+        runner, clients = runner_over(judges, "judge", options)
+        meter = Meter(clients[None])
+        question, truth = self._asked[params["prompt"]]
+        grade = partial(self._grader.grade, meter, question, reply, truth)
+        (said,) = run_jobs(runner, [grade], concurrency=1)
+        self._paid += meter.paid
+        if runner.stop_reason == "interrupted":
+            raise KeyboardInterrupt
+        if runner.stop_reason == "max_cost":
+            raise _spent()
+        if runner.error is not None:
+            raise runner.error
+        return said
+
+
+def _spent() -> BudgetExceeded:
+    return BudgetExceeded("The judge has taken max_cost.", "Raise max_cost.")
+
+
 def for_sweep(
-    prompt: Any, metrics: Any, *, embed: Embed | None = None
+    prompt: Any,
+    metrics: Any,
+    *,
+    embed: Embed | None = None,
+    purse: Purse | None = None,
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return the prompts and the metrics of a sweep.
 
@@ -26,6 +107,7 @@ def for_sweep(
         metrics: Functions by name; with a ``Task`` also names of scorers, and without
             any what the task says.
         embed: From texts to vectors, for ``similarity``.
+        purse: How judges are paid for.
 
     Raises:
         BadInput: If a name is unknown, or there are no right answers.
@@ -39,28 +121,32 @@ def for_sweep(
     if not isinstance(prompt, Task):
         return prompt, _functions(metrics)
     prompts: dict[str, Any] = {}
-    truths: dict[str, Any] = {}
+    asked: dict[str, tuple[str, Any]] = {}
     for variant, task in (prompt.variants or {"": prompt}).items():
         for number, (question, truth) in enumerate(task.rows, 1):
             label = f"{variant} q{number}".strip()
             system = task.instruction if task.written else terse(task)
             before = [{"role": "system", "content": system}] if system else []
             prompts[label] = [*before, {"role": "user", "content": question}]
-            truths[label] = truth
+            asked[label] = question, truth
     if not prompts:
         raise BadInput("The task has no rows.", "Give at least one row.")
     own = {} if metrics is None else by_name(metrics)
-    named = {name: one for name, one in own.items() if isinstance(one, str)}
+    named = {n: one for n, one in own.items() if isinstance(one, str | Grader)}
     made: dict[str, Any] = dict(own)
     if named or not own:
         scorers = scorers_of(named or None, prompt, embed=embed)
-        made |= {name: _of_row(one, truths) for name, one in scorers.items()}
+        for name, one in scorers.items():
+            if isinstance(one, Grader):
+                made[name] = Judging(one, purse or Purse(None), asked)
+            else:
+                made[name] = _of_row(one, asked)
     return prompts, made
 
 
-def _of_row(scorer: Scorer, truths: Mapping[str, Any]) -> Both:
+def _of_row(scorer: Scorer, asked: Mapping[str, tuple[str, Any]]) -> Both:
     def metric(reply: Reply, params: Mapping[str, Any]) -> Any:
-        return scorer(reply, truths[params["prompt"]])
+        return scorer(reply, asked[params["prompt"]][1])
 
     return metric
 

@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 from kimikit import errors
+from kimikit.evals.grader import Grader
 from kimikit.evals.looking import Looking
+from kimikit.evals.named import Metrics, scorers_of
 from kimikit.evals.outcomes import Outcome
 from kimikit.evals.patterns import PATTERNS, Meter, Pattern, as_written
 from kimikit.evals.result import Lab
-from kimikit.evals.scorers import Embed, Metrics, Score, Scorer, answer_of, scorers_of
+from kimikit.evals.scorers import Embed, Score, Scorer, answer_of
 from kimikit.evals.task import Task
 from kimikit.params import LabParams, takes_chat_params
 from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
@@ -68,15 +70,21 @@ def _titled(variant: str, pattern: str, patterns: int) -> str:
     return variant if patterns == 1 else f"{variant} · {pattern}"
 
 
-class _Asking(NamedTuple):
+class _Asking:
     """What all questions of a lab share."""
 
-    client: ChatClient
-    params: dict[str, Any]
-    scorers: Mapping[str, Scorer]
-    stopped: list[Outcome]
-    errors: dict[str, list[str]]
-    lock: threading.Lock
+    def __init__(
+        self,
+        client: ChatClient,
+        params: dict[str, Any],
+        scorers: Mapping[str, Scorer | Grader],
+        judges: Mapping[str, ChatClient],
+    ) -> None:
+        self.client, self.params = client, params
+        self.scorers, self.judges = scorers, judges
+        self.stopped: list[Outcome] = []
+        self.errors: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
 
     def ask(self, way: Way, row: int) -> Outcome | None:
         """Ask one question; what Stop ended is no outcome, but has its cost."""
@@ -106,23 +114,38 @@ class _Asking(NamedTuple):
         if reply.partial:
             self.stopped.append(made())
             return None
-        scores = {name: self.score(name, reply, truth) for name in self.scorers}
-        said = next(iter(scores.values()))
-        right = said if isinstance(said, bool) else None
-        answer = answer_of(reply, way.task)
-        return made(answer=answer, right=right, reply=reply, scores=scores)
+        judges = {name: Meter(client) for name, client in self.judges.items()}
 
-    def score(self, name: str, reply: Reply, truth: Any) -> Score:
+        def score(name: str) -> Score:
+            scorer = self.scorers[name]
+            if isinstance(scorer, Grader):
+                asks = partial(scorer.grade, judges[name], question, meta=meta)
+                return self.score(name, asks, reply, truth)
+            return self.score(name, scorer, reply, truth)
+
+        scores = {name: score(name) for name in self.scorers}
+        said = next(iter(scores.values()))
+        return made(
+            answer=answer_of(reply, way.task),
+            right=said if isinstance(said, bool) else None,
+            reply=reply,
+            scores=scores,
+            judged=tuple(one for judge in judges.values() for one in judge.paid),
+        )
+
+    def score(self, name: str, scorer: Scorer, reply: Reply, truth: Any) -> Score:
         """Return what a scorer says; one that fails costs no answer."""
         try:
-            value = as_score(self.scorers[name](reply, truth))
+            value = as_score(scorer(reply, truth))
             first = next(iter(self.scorers)) == name
             if first and not isinstance(value, bool | None):
                 raise TypeError(f"{value:g} is neither true nor false, as the first is")
             return value
+        except (KeyboardInterrupt, Stopped):
+            return None  # a judge was stopped: the answer is there
         except Exception as error:  # a user's code: the answer is paid for
             said = f"{type(error).__name__}: {error}"
-            with self.lock:
+            with self._lock:
                 self.errors.setdefault(name, []).append(said)
             return None
 
@@ -185,8 +208,12 @@ def lab(
     ways = _ways(task, patterns)
     scorers = scorers_of(metrics, task, embed=embed)
     options = WorkOptions(concurrency, name, store, max_cost)
-    runner, clients = runner_over({None: client}, "lab", options)
-    asking = _Asking(clients[None], {**params}, scorers, [], {}, threading.Lock())
+    graders = {n: one for n, one in scorers.items() if isinstance(one, Grader)}
+    asked: dict[str | None, ChatClient] = {None: client}
+    asked |= {n: one.client for n, one in graders.items() if one.client is not None}
+    runner, clients = runner_over(asked, "lab", options)
+    judges = {name: clients.get(name, clients[None]) for name in graders}
+    asking = _Asking(clients[None], {**params}, scorers, judges)
     rows = range(len(next(iter(ways.values())).task.rows))
     pairs = [(way, row) for way in ways.values() for row in rows]
     looking = None

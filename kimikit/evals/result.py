@@ -16,7 +16,7 @@ from kimikit.evals import lab_plots, lab_views
 from kimikit.evals.cells import each_right, not_asked, share, sign_test
 from kimikit.evals.looking import rounds
 from kimikit.evals.outcomes import Outcome, asked
-from kimikit.evals.scorers import Score
+from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
 from kimikit.footer import footer, total_cost, total_usage
 from kimikit.intervals import RightPrice, around, right_price, wilson
@@ -189,8 +189,8 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         failed = [o.error for o in self.outcomes if o.reply is None]
         if failed:
             yield f"{len(failed)} failed and left out: {failed[0]}"
-        for name, said in self.metric_errors.items():
-            yield f"{name} could not tell of {len(said)} answers: {said[0]}"
+        for name, told in self.metric_errors.items():
+            yield f"{name} could not tell of {len(told)} answers: {told[0]}"
         missing = len(self.patterns) * len(self.task.rows) - len(self.outcomes)
         if self.stop_reason != "settled":
             yield not_asked(missing, self.stop_reason)
@@ -209,6 +209,32 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def mistakes(self) -> Renderable:
         """Return the wrong answers sorted by kind, each kind with an example."""
         return lab_views.mistakes(self.task, self.patterns, self.outcomes)
+
+    def to_judge(self, way: str, other: str | None = None) -> list[dict[str, Any]]:
+        """Return the answers of a way as rows for ``judge``, labelled.
+
+        Args:
+            way: Whose answers; the label says whether each is ``right`` or ``wrong``.
+            other: Whose answers they are compared with; the label then says which one
+                is right, ``tie`` where both or none are.
+
+        Raises:
+            BadInput: If there is no such way.
+        """
+        for name in filter(None, [way, other]):
+            if name not in self.patterns:
+                known = ", ".join(self.patterns)
+                raise errors.BadInput(f"There is no way {name!r}.", f"Ways: {known}.")
+        came = {(o.pattern, o.row): o for o in self.outcomes if o.right is not None}
+        both = [
+            (one, came.get((other or way, one.row)))
+            for (name, _), one in came.items()
+            if name == way
+        ]
+        labelled = [(a, b) for a, b in both if b is not None]
+        return [
+            _judgeable(self.task, a, b, pair=other is not None) for a, b in labelled
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per question and pattern: what was asked and what came."""
@@ -292,6 +318,22 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         asked = sorted({row for row, _ in marks})
         grid = [[marks.get((row, name)) for name in self.patterns] for row in asked]
         return lab_plots.heatmap(grid, self.patterns, self.task.name, ax)
+
+
+def _judgeable(task: Task, a: Outcome, b: Outcome, *, pair: bool) -> dict[str, Any]:
+    """Return a row for ``judge``."""
+    question, truth = asked(task, a)
+    texts = [said(one.reply or Reply()) for one in (a, b)]
+    if not pair:
+        label = "right" if a.right else "wrong"
+        return {
+            "question": question,
+            "answer": texts[0],
+            "truth": truth,
+            "label": label,
+        }
+    label = "tie" if a.right == b.right else "a" if a.right else "b"
+    return {"question": question, "a": texts[0], "b": texts[1], "label": label}
 
 
 def _figure(name: str, values: list[Score]) -> dict[str, Any]:

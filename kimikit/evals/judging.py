@@ -1,0 +1,177 @@
+"""Answers judged by a model, each twice, and how far such a judge can be trusted."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import Any, Unpack
+
+from kimikit import errors
+from kimikit.errors import BadInput
+from kimikit.evals.grader import BETTER, RUBRIC, one, two
+from kimikit.evals.judged import Judged, Verdict
+from kimikit.evals.patterns import Meter
+from kimikit.evals.scorers import as_text
+from kimikit.params import LabParams, takes_chat_params
+from kimikit.plain import plain, short
+from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
+from kimikit.runner.prompts import frame_rows
+from kimikit.types import AnswerStore, ChatClient
+
+SINGLE, PAIR = ("right", "wrong"), ("a", "b", "tie")
+
+
+@takes_chat_params(hidden=("tools", "n"), also=("watch", "meta"))
+def judge(
+    client: ChatClient,
+    answers: Any,
+    rubric: str | None = None,
+    *,
+    concurrency: int = 4,
+    store: AnswerStore | None = None,
+    name: str | None = None,
+    max_cost: Decimal | float | str | None = None,
+    progress: bool = True,
+    **params: Unpack[LabParams],
+) -> Judged:
+    """Let a model judge answers, each twice: two answers once in each order.
+
+    Args:
+        client: Who judges: anything with ``chat``.
+        answers: Rows, a frame or a list of dicts, with ``question`` and ``answer``, or
+            with ``question``, ``a`` and ``b`` for which is better. ``truth`` is a
+            reference that the judge is shown. ``label`` is what people say:
+            ``right`` or ``wrong`` (or true, false); of two ``a``, ``b`` or ``tie``.
+        rubric: What makes an answer right, or better.
+        concurrency: How many are asked at once.
+        store: Where paid answers are found again under ``name``.
+        name: Makes it resumable: what was paid is not asked again.
+        max_cost: US dollars that are not passed: no more is asked then.
+        progress: Whether to show a bar.
+        **params: What else ``chat`` takes.
+
+    Returns:
+        What the judge said, how far it agrees with itself and with the labels, whether
+        it prefers what stands first, and whether it can be used.
+
+    Raises:
+        BadInput: If rows lack a column or a label is unknown; nothing was sent.
+        StatusError: If the key, the balance or the model's name is no good. What was
+            finished is the error's ``judged``.
+
+    Example:
+        >>> rows = [{"question": "2 + 2?", "answer": "4", "label": "right"}]
+        >>> found = judge(client, rows, progress=False)
+        >>> len(found.verdicts), found.n
+        (2, 1)
+    """
+    rows, pairs = _rows(answers)
+    given = (BETTER if pairs else RUBRIC) if rubric is None else rubric
+    if not isinstance(given, str) or not given.strip():
+        raise BadInput(f"rubric is {short(given)}.", "Say what makes an answer right.")
+    options = WorkOptions(concurrency, name, store, max_cost)
+    runner, clients = runner_over({None: client}, "judge", options)
+    broken: list[Verdict] = []
+    ask = partial(_ask, clients[None], rows, given, {**params}, broken, pairs=pairs)
+    came = run_jobs(
+        runner,
+        [partial(ask, row, turn) for row in range(len(rows)) for turn in (0, 1)],
+        concurrency=concurrency,
+        progress="judging" if progress else None,
+    )
+    found = Judged(
+        rows=tuple(rows),
+        pairs=pairs,
+        verdicts=tuple(verdict for verdict in came if verdict is not None),
+        broken=tuple(broken),
+        reused=runner.reused,
+        stop_reason=runner.stop_reason,
+    )
+    runner.raise_for_error(found, "judged")
+    return found
+
+
+def _ask(
+    client: ChatClient,
+    rows: list[dict[str, Any]],
+    rubric: str,
+    params: dict[str, Any],
+    broken: list[Verdict],
+    row: int,
+    turn: int,
+    *,
+    pairs: bool,
+) -> Verdict | None:
+    """Ask about a row for the first or the second time."""
+    known, meter = rows[row], Meter(client)
+    # Every second pair is asked the other way round first, so that a preference for
+    # what stands first weighs on neither side of the first verdicts.
+    swapped = pairs and (row + turn) % 2 == 1
+    order = ("b", "a") if swapped else ("a", "b")
+    names = dict(zip(("first", "second"), order, strict=True))
+    texts = {"question": known["question"]}
+    texts |= {"reference": known["truth"]} if "truth" in known else {}
+    if pairs:
+        texts |= {place: known[side] for place, side in names.items()}
+    else:
+        texts["answer"] = known["answer"]
+    # Part of the key: the second time is no copy of the first.
+    meta = {**params.get("meta", {}), "row": row, "turn": turn}
+
+    def made(**fields: Any) -> Verdict:
+        fields |= {"row": row, "turn": turn, "swapped": swapped}
+        return Verdict(paid=tuple(meter.paid), **fields)
+
+    try:
+        asks = two if pairs else one
+        spoken, reply = asks(meter, texts, rubric, **{**params, "meta": meta})
+    except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
+        raise
+    except errors.HostError as exc:
+        return made(error=f"{type(exc).__name__}: {exc.what}")
+    except (KeyboardInterrupt, Stopped):
+        broken.append(made())
+        raise
+    if reply is not None and reply.partial:
+        broken.append(made())
+        return None
+    return made(said=names.get(spoken or "", spoken), spoken=spoken)
+
+
+def _rows(given: Any) -> tuple[list[dict[str, Any]], bool]:
+    """Return rows of texts and a label, and whether each holds two answers."""
+    rows = frame_rows(given)
+    if rows is None and isinstance(given, list | tuple):
+        rows = [dict(row) if isinstance(row, dict) else {} for row in given]
+    if not rows:
+        raise BadInput(
+            f"The answers to judge are {short(given)}.",
+            "Give rows with 'question' and 'answer', or 'question', 'a' and 'b'.",
+        )
+    pairs = "a" in rows[0]
+    wanted = ("question", "a", "b") if pairs else ("question", "answer")
+    made = []
+    for place, row in enumerate(rows):
+        if lacking := [name for name in wanted if row.get(name) is None]:
+            raise BadInput(
+                f"Row {place} of the answers to judge has no {lacking[0]!r}.",
+                f"Give each row {', '.join(wanted)}.",
+            )
+        kept = [*wanted, *(["truth"] if row.get("truth") is not None else [])]
+        texts = {name: as_text(plain(row[name], name)) for name in kept}
+        made.append({**texts, "label": _label(row.get("label"), place, pairs=pairs)})
+    return made, pairs
+
+
+def _label(given: Any, place: int, *, pairs: bool) -> str | None:
+    allowed = PAIR if pairs else SINGLE
+    if given is None or given != given:  # a frame's way to say that none is there
+        return None
+    if not pairs and plain(given) in (True, False):
+        given = SINGLE[0] if given else SINGLE[1]
+    if given not in allowed:
+        raise BadInput(
+            f"Row {place} has the label {short(given)}.",
+            f"Give one of {', '.join(allowed)}, or None where there is none.",
+        )
+    return str(given)

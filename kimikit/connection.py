@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
@@ -205,6 +205,13 @@ class Session:
             ('local', 'smollm2-135m-instruct')
         """
         return self._connection.host
+
+    @property
+    def _own_embed(self) -> Callable[[list[str]], Any] | None:
+        return self._embed if self._connection.embeds else None
+
+    def _embed(self, texts: list[str]) -> Any:
+        return self.client.embed(texts).vectors
 
 
 def with_model(client: Client) -> Host:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.html import money
 
 if TYPE_CHECKING:
+    from kimikit.sweeps.values import Embed
     from kimikit.types import ChatClient
     from kimikit.verify.asking import Facts
+    from kimikit.verify.same import SameModel
 
 
 class Trusting(Session):
@@ -95,6 +97,90 @@ class Trusting(Session):
                 )
         options = WorkOptions(concurrency, name, self.ledger, limit)
         return run.verify(clients, facts, asked, options, progress=progress)
+
+    def same_model(
+        self,
+        host_a: Any,
+        host_b: Any,
+        prompts: Sequence[str] | None = None,
+        *,
+        repeats: int = 8,
+        temperature: float | None = None,
+        max_tokens: int = 24,
+        logprobs: bool | None = None,
+        embed: Embed | None = None,
+        model: str | None = None,
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        concurrency: int = 4,
+        progress: bool = True,
+    ) -> SameModel:
+        """Ask two hosts the same and test whether their answers differ.
+
+        Compared are the wording, the first word, the meaning where texts are embedded,
+        the log probabilities of the first token where both hosts give them, and the
+        prompt tokens. One pair of hosts in twenty with the same model is told apart.
+
+        Args:
+            host_a: The name of a host, a client or a ``Kimi`` object.
+            host_b: The other one.
+            prompts: What to ask, eight open questions of our own if left out.
+            repeats: Answers of each host to each prompt.
+            temperature: Of all answers; what a host pins, else 0.7.
+            max_tokens: Length of the answers.
+            logprobs: Whether to ask for log probabilities; where both are known to give
+                them if left out.
+            embed: From texts to vectors; the local host uses its own.
+            model: The model to ask for, instead of each host's own.
+            name: Makes it resumable: what was paid for is not asked again.
+            max_cost: US dollars that are not passed: no more is asked then.
+            concurrency: Answers at once per host.
+            progress: Whether to show a bar.
+
+        Returns:
+            The ``SameModel``: ``.different``, ``.sentence`` and a table.
+
+        Raises:
+            BadInput: If an argument is wrong; nothing was asked then.
+            KimiError: If a host does not answer. What came is its ``same_model``.
+
+        Example:
+            >>> found = kimi.same_model("local", "local", ["Name a colour."], repeats=4)
+            >>> print(found.sentence)
+            local and local (2) are not told apart, which does not prove ...
+        """
+        from kimikit.runner import WorkOptions
+        from kimikit.runner.costs import dollars
+        from kimikit.verify import same
+
+        asked = list(same.PROMPTS if prompts is None else prompts)
+        whole = isinstance(repeats, int) and not isinstance(repeats, bool)
+        if isinstance(prompts, str) or not asked or len({*asked}) < len(asked):
+            raise BadInput(
+                f"prompts is {prompts!r:.60}.", "Give a list of different texts."
+            )
+        if not whole or repeats < 2 or repeats * len(asked) < 4:
+            raise BadInput(
+                f"repeats={repeats!r} tells nothing apart.", "Give 4 or more."
+            )
+        clients = self._clients([host_a, host_b])
+        facts = [self._facts(*each, model, ()) for each in clients.items()]
+        params: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": same.temperature_of(facts, temperature),
+            **same.logprobs_of(facts, wanted=logprobs),
+        }
+        embed = embed or self._own_embed
+        return same.same_model(
+            clients,
+            facts,
+            asked,
+            WorkOptions(concurrency, name, self.ledger, dollars(max_cost)),
+            repeats=repeats,
+            params=params,
+            embed=embed,
+            progress=progress,
+        )
 
     def _clients(self, hosts: Any) -> dict[str, ChatClient]:
         """Return the clients to ask, by what each is called."""

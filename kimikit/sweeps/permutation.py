@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -42,7 +42,11 @@ def permutation_test(
 
 
 def permutation_tests(
-    strata: Sequence[Mapping[float, Sequence[str]]], *, seed: int = 0, tests: int = 2
+    strata: Sequence[Mapping[float, Sequence[str]]],
+    *,
+    seed: int = 0,
+    tests: int = 2,
+    alike: Callable[[Sequence[str]], Array] = lexical,
 ) -> tuple[float, float, int]:
     """Test whether the answers go with temperature, in spread and in what they are.
 
@@ -64,11 +68,12 @@ def permutation_tests(
         strata: For each temperature its answers, all else equal.
         seed: Of the shuffles.
         tests: How many tests the p will be corrected for.
+        alike: From answers to how alike each two of them are, at most 1.
 
     Returns:
         The two-sided p of spread, the p of the answers, and their number.
     """
-    made = [_distances(stratum) for stratum in strata]
+    made = [_distances(stratum, alike) for stratum in strata]
     n = sum(len(groups) for _, groups, _ in made)
     rng = np.random.default_rng(seed)
     extreme = _extremes(made, rng, SHUFFLES)
@@ -84,10 +89,12 @@ Distances = tuple[Array, Array, Array]
 """Distances between answers, which temperature each is of, and two weights of each."""
 
 
-def _distances(stratum: Mapping[float, Sequence[str]]) -> Distances:
+def _distances(
+    stratum: Mapping[float, Sequence[str]], alike: Callable[[Sequence[str]], Array]
+) -> Distances:
     texts = [text for some in stratum.values() for text in some]
     groups = np.repeat(np.arange(len(stratum)), [*map(len, stratum.values())])
-    distance = (1.0 - lexical(texts)).astype(np.float32)
+    distance = (1.0 - alike(texts)).astype(np.float32)
     np.fill_diagonal(distance, 0.0)
     sizes, slope = np.bincount(groups), np.array([*stratum])
     spread = (slope - slope.mean()) / (sizes * (sizes - 1))

@@ -184,7 +184,9 @@ class Asker:
                 pieces.append((time.perf_counter(), size))
 
         try:
-            reply = self._client.chat(messages, watch=watch, **params)
+            # By its label too: a host that is asked twice has answers of its own.
+            meta = {"as": self.facts.label}
+            reply = self._client.chat(messages, watch=watch, meta=meta, **params)
         except OF_ALL:
             raise
         except KimiError as error:

@@ -25,6 +25,7 @@ PARTS = {
     "The ledger": ["bench_ledger.py"],
     "Recordings": ["bench_replay.py"],
     "The local host": ["bench_local.py"],
+    "One model told from itself": ["bench_same_model.py"],
 }
 
 HEAD = """# Measurements

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kimikit.runner.jobs import Jobs
     from kimikit.sweeps.values import Embed
     from kimikit.types import Reply
+    from kimikit.wire import AsyncClient
 
 
 class Comparing(Evaluating):
@@ -116,13 +117,18 @@ class Comparing(Evaluating):
         batch: bool,
     ) -> Any:
         """Sweep by a batch or at once; what a batch of the name has is taken in."""
-        client_for, batches = self._connection.async_client, self._way()
+        client_for, batches = self._clients(asked.get("model")), self._way()
         if batch:
             from kimikit.sweeps.by_batch import batch_sweep
 
             return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
         _catch_up(batches, given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
+
+    def _clients(self, models: Any) -> Callable[[str | None], AsyncClient]:
+        """Return what makes the clients, for calls that name these models or none."""
+        some = models if isinstance(models, list | tuple) else [models]
+        return partial(self._connection.async_client, named=all(some) and bool(some))
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
         """Price one call as it will be sent, the defaults of this object included."""
@@ -193,7 +199,7 @@ class Comparing(Evaluating):
         from kimikit.runner import costs, mapping
 
         how = mapping.Mapping(
-            client_for=self._connection.async_client,
+            client_for=self._clients(params.get("model")),
             client=self.client,
             store=self.ledger,
             price=self._bill,
@@ -278,7 +284,8 @@ class Comparing(Evaluating):
                 messages=prompt, params=asked, host=host, model=model
             )
         show = self._show if show is None else show
-        return race(requests, self._connection.async_client, show=show)
+        clients = self._clients([each.model for each in requests.values()])
+        return race(requests, clients, show=show)
 
     def playground(self) -> Playground:
         """Return an app: prompt, sliders, Run and Stop, live answer, running cost.

@@ -155,10 +155,17 @@ class Connection:
             self._others[name] = made
         return self._others[name]
 
-    def async_client(self, name: str | None = None) -> AsyncClient:
-        """Make a client of this or of another host, for the loop of a sweep or race."""
+    def async_client(
+        self, name: str | None = None, *, named: bool = False
+    ) -> AsyncClient:
+        """Make a client of this or of another host, for the loop of a sweep or race.
+
+        Args:
+            name: The other host.
+            named: Whether each call names its model: no host is then asked for one.
+        """
         if name is None or name == self.host.name:
-            host = with_model(self.client)
+            host = self.client.host if named else with_model(self.client)
             here = AsyncClient(host, api_key=self.key, **self._options)
             here.asker = self._again_by
             return here
@@ -169,9 +176,8 @@ class Connection:
         profile, key = hosts.resolve(name), None
         if profile.stand_in:
             profile, key = _started(profile)
-        elif not profile.model:
-            with Client(profile, api_key=key, **self._options) as client:
-                profile = with_model(client)
+        elif not profile.model and not named:
+            profile = with_model(self.client_of(name))
         return AsyncClient(profile, api_key=key, **self._options)
 
 

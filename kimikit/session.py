@@ -1,4 +1,4 @@
-"""``Kimi``: the one object of a notebook. It wires the rooms together and delegates."""
+"""``Kimi``: the one object of a notebook. It joins the packages and delegates."""
 
 from __future__ import annotations
 

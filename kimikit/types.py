@@ -1,4 +1,4 @@
-"""The values that travel between the rooms, and the Protocols that join them.
+"""The values that travel between the packages, and the Protocols that join them.
 
 Values are frozen ``msgspec.Struct``s: slotted like dataclasses, seven times cheaper to
 build (a stream builds one ``Delta`` a chunk), and encodable as they are for the ledger

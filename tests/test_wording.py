@@ -9,15 +9,18 @@ from kimikit import html
 
 ROOT = Path(__file__).parent.parent
 RATE = re.compile(
-    r"\b(tokens|calls|requests|dollars|times|answers|bytes|seconds|messages) a "
-    r"(second|minute|day|token|million|call|chunk|point|row|trial|month|prompt)\b",
+    r"(?:[\d}]|\b(?:tokens|calls|requests|dollars|times|answers|bytes|seconds|messages"
+    r"|displays|one|row|[mun]?s|them)) a "
+    r"(?:second|minute|hour|day|token|million|call|chunk|point|row|column|trial|month"
+    r"|prompt)\b",
     re.I,
 )
 
 
 def test_rates_are_per():
     assert RATE.search("3 tokens a second")
-    pages = [*(ROOT / "kimikit").rglob("*.py"), ROOT / "README.md"]
+    texts = ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "tests/bench/README.md"
+    pages = [*(ROOT / "kimikit").rglob("*.py"), *texts]
     said = [
         (path.name, m[0]) for path in pages for m in RATE.finditer(path.read_text())
     ]

@@ -1,7 +1,7 @@
 """One SQLite file that many kernels write; what it cannot take now, it gets later.
 
 Money is kept as integer pico-dollars (1e-12 $): a price of $0.375 per million tokens
-is 375,000 of them a token, so sums are exact and fast, up to nine million dollars.
+is 375,000 of them per token, so sums are exact and fast, up to nine million dollars.
 """
 
 from __future__ import annotations

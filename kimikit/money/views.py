@@ -198,7 +198,7 @@ def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
         base = [low + more for low, more in zip(base, heights, strict=True)]
     title = "cost by model" if priced else "tokens by model, no call has a cost"
     count = some(sum(total.calls for total in days.values()))
-    axes[0].set_ylabel(f"{unit} a day")
+    axes[0].set_ylabel(f"{unit} per day")
     axes[0].set_title(f"{title}, n = {count}", fontsize="medium")
     look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
     named = bool(axes[0].get_legend_handles_labels()[1])

@@ -132,7 +132,7 @@ class Race(Renderable):
         self.errors = {name: error for name, (_, error) in answers.items() if error}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return a row a column: times, speed, tokens, cost and how it ended."""
+        """Return one row per column: times, speed, tokens, cost and how it ended."""
         return [
             (name, *figures(reply), ended(reply, error))
             for name, (reply, error) in self._answers.items()

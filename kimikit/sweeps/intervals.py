@@ -149,7 +149,7 @@ def of_mean(values: Array, bounds: Limits) -> Limits | None:
 
 
 def of_shares(values: Array, most: float = math.inf) -> Limits:
-    """Return the interval of the mean of shares, one a prompt.
+    """Return the interval of the mean of shares, one per prompt.
 
     It is Wilson's of an effective number of answers, as answers to one prompt are
     alike, with Student's factor for few prompts (Korn and Graubard 1998).

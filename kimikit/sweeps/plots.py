@@ -59,7 +59,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
             f"plot() draws four panels and was given {len(panels)} axes.",
             "Give the four axes of plt.subplots(2, 2), or none.",
         )
-    note = f"{sweep.answered:,} answers, {sweep.repeats} a point, 95 % intervals."
+    note = f"{sweep.answered:,} answers, {sweep.repeats} per point, 95 % intervals."
     note += f" Agreement is of {common_answers(sweep)} answers."
     x = Places(row[x_name] for rows in series.values() for row in rows)
     names = distinct(

@@ -45,6 +45,29 @@ def test_a_sweep_takes_it_too(server: FaultServer) -> None:
     assert [r.method for r in server.requests].count("GET") == 1
 
 
+def test_who_names_a_model_asks_for_no_list(server: FaultServer) -> None:
+    server.play(OK)
+    kimi = Kimi("vllm", base_url=server.url)
+    kimi.sweep("Hi", model=["a", "b"], repeats=1, progress=False)
+    kimi.map(["Hi"], model="a", progress=False)
+    kimi.race("Hi", models=["a", "b"], show=False)
+    assert {r.method for r in server.requests} == {"POST"}
+
+
+def test_another_host_is_asked_for_its_list_once(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.play(listed("m"))
+    server.play(OK)
+    address = server.url.removeprefix("http://").removesuffix("/v1")
+    monkeypatch.setenv("OLLAMA_HOST", address)
+    kimi = Kimi("vllm", base_url="http://127.0.0.1:9/v1", model="not asked")
+    grid = {"temperature": [0, 1, 2], "repeats": 4, "concurrency": 12}
+    sweep = kimi.sweep("Hi", host="ollama", progress=False, **grid)
+    assert len(sweep.replies) == 12
+    assert [r.method for r in server.requests].count("GET") == 1
+
+
 def test_several_are_named(server: FaultServer) -> None:
     server.play(listed(*(f"model-{n}" for n in range(30))))
     kimi = Kimi("ollama", base_url=server.url)

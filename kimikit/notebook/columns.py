@@ -43,18 +43,26 @@ class Column:
     @property
     def line(self) -> str:
         """What it is doing or how it ended, how fast, and at what cost."""
-        reply = self.reply
-        if self.over:
-            doing = ended(reply, self.error)
-        elif self._wait is not None:
-            doing = f"{self._wait.reason}, waiting {self._wait.seconds:.0f} s"
-        elif reply.text or reply.reasoning:
-            doing = "answering" if reply.text else "thinking"
-        else:
-            doing = f"waiting ... {reply.duration_s:.0f} s"
+        reply, doing = self.reply, self.state
+        if not self.over and self._wait is not None:
+            doing = f"{doing} {self._wait.seconds:.0f} s"
+        elif doing == "waiting":
+            doing = f"{doing} ... {reply.duration_s:.0f} s"
         first, speed, _, cost = figures(reply)
         first, speed = first and f"first token {first}", speed and f"{speed} tokens/s"
         return html.footer_line([doing, first, speed, cost])
+
+    @property
+    def state(self) -> str:
+        """What it is doing or how it ended, in words that seldom change."""
+        reply = self.reply
+        if self.over:
+            return ended(reply, self.error)
+        if self._wait is not None:
+            return f"{self._wait.reason}, waiting"
+        if reply.text or reply.reasoning:
+            return "answering" if reply.text else "thinking"
+        return "waiting"
 
     def watch(self, step: Delta | Wait) -> None:
         """Note whether it waits."""

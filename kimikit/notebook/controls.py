@@ -10,11 +10,16 @@ import ipywidgets as w
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def dial(kind: Any, name: str, tip: str, *, width: str = "48%", **options: Any) -> Any:
+def dial(kind: Any, name: str, tip: str, *, width: str = "98%", **options: Any) -> Any:
     """Return a widget of this kind to set a value with."""
-    layout = w.Layout(width=width, min_width="260px")
+    layout = w.Layout(width=width, min_width="180px")
     style = {"description_width": "90px"}
     return kind(description=name, tooltip=tip, layout=layout, style=style, **options)
+
+
+def noted(field: w.Widget, note: w.HTML) -> w.VBox:
+    """Return a field with the place below it where what is wrong with it is said."""
+    return w.VBox([field, note], layout=w.Layout(min_width="0"))
 
 
 def button(name: str, tip: str, act: Callable[[], object], style: str = "") -> w.Button:

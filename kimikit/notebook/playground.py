@@ -1,4 +1,4 @@
-"""A prompt box with dials: core ipywidgets only, so that it works in every notebook.
+"""A prompt, one to four columns that answer it, and a blind vote: core ipywidgets only.
 
 Button callbacks run in the kernel's main thread, so answers stream and are drawn in
 another: a click on Stop is then heard at once.
@@ -16,13 +16,15 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
-from kimikit import exporting, html
-from kimikit.errors import KimiError
-from kimikit.markdown import as_html, safe
-from kimikit.notebook.blocks import preview
-from kimikit.notebook.columns import Column, Columns, ended, figures
+from kimikit import html
+from kimikit.markdown import as_html
+from kimikit.notebook import page, same_as_code
+from kimikit.notebook.asked import Asked
+from kimikit.notebook.ballot import scores
+from kimikit.notebook.columns import ended, figures
 from kimikit.notebook.controls import button, dial, view
-from kimikit.notebook.progress import below
+from kimikit.notebook.dials import Wrong
+from kimikit.notebook.form import Form
 from kimikit.notebook.screen import (
     BYTES_PER_S,
     REDRAWS_PER_S,
@@ -31,29 +33,16 @@ from kimikit.notebook.screen import (
     kernel_shell,
     rich,
 )
+from kimikit.notebook.slots import error_view, put
 from kimikit.runner import Request
 from kimikit.types import Host, Reply
-from kimikit.wire import AsyncClient, hosts
+from kimikit.wire import AsyncClient
 
 STOP_S = 1.0
 """Seconds that an answer gets to be shown after Stop."""
 
-TEMPERATURES = (0.0, 0.3, 0.6, 0.9, 1.2)
-"""The axis of ``Sweep this``."""
-
-# Core widgets have no key events, and their sliders no name for screen readers. Where
-# a page runs handlers in HTML, as JupyterLab does, this one adds both; elsewhere Tab
-# and Space press Run.
-_HANDLER = """<img hidden alt="" src="data:," onerror="
-setTimeout(() => document.querySelectorAll('.kimikit-playground .widget-slider')
-.forEach(e => e.querySelector('[role=slider]')
-.setAttribute('aria-label', e.querySelector('label').textContent)), 300);
-window.kimikitKeys ||= document.addEventListener('keydown', e => {
-const app = e.target.closest('.kimikit-playground');
-if (!app || e.key !== 'Enter' || !(e.ctrlKey || e.metaKey)) return;
-e.preventDefault(); e.stopPropagation();
-setTimeout(() => app.querySelector('.kimikit-run').click(), 150);
-}, true) || true">"""
+SAID = 2_000
+"""Characters of an answer that a screen reader is told at its end."""
 
 
 class KimiLike(Protocol):
@@ -76,6 +65,7 @@ class Playground:
         client_for: Makes a client of a host by its name.
 
     Attributes:
+        form: The fields, with ``form.columns``, one to four.
         replies: All answers so far, the newest last.
     """
 
@@ -84,86 +74,61 @@ class Playground:
     ) -> None:
         self._kimi = kimi
         self._client_for = client_for
-        self._running: Columns | None = None
+        self._now: Asked | None = None
         self._over = threading.Event()
-        self._history: list[tuple[object, ...]] = []
+        self._over.set()
+        self._asked: list[Asked] = []
         self._id = f"kimikit-{uuid.uuid4().hex[:12]}"
         self._shell = kernel_shell()
         self.replies: list[Reply] = []
-        self._dials(kimi.host)
-        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "success")
-        self.run_button.add_class("kimikit-run")
-        self.stop_button = self._button("Stop", "Stop; keeps what arrived", self.stop)
-        self.stop_button.disabled = True
-        self.code_button = self._button("As code", "The same as a cell", self.show_code)
-        self.sweep_button = self._button(
-            "Sweep this", "A cell that sweeps the temperature", self.show_sweep
+        self.form = Form(kimi.host)
+        self._buttons()
+        self.history = dial(
+            w.Dropdown,
+            "History",
+            "Open an earlier answer with its settings",
+            options=[("no answers yet", None)],
         )
-        self.status = w.HTML()
+        self.history.index, self.history.disabled = 0, True
+        self.history.observe(self._open, "value")
+        self.status, self._said = w.HTML(), w.HTML()
+        self.status.add_class("kimikit-status")
+        self._said.add_class("kimikit-said")
         self.output = w.Output()
         self.app = self._arrange()
 
-    def _dials(self, host: Host) -> None:
-        known = sorted({*hosts.profiles(), host.name})
-        self.prompt = dial(w.Textarea, "Prompt", "User message", width="98%", rows=4)
-        self.prompt.placeholder = "Ask something; Ctrl+Enter runs"
-        self.system = dial(w.Textarea, "System", "System message", width="98%", rows=1)
-        self.host = dial(w.Dropdown, "Host", "Host that is asked", options=known)
-        self.model = dial(w.Combobox, "Model", "Model id of that host")
-        self.temperature = dial(
-            w.FloatSlider,
-            "Temperature",
-            "Randomness of sampling; 0 is greedy",
-            value=0.6,
-            max=2,
-            step=0.1,
+    def _buttons(self) -> None:
+        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "success")
+        self.run_button.add_class("kimikit-run")
+        stop = "Stop; keeps what arrived (Escape)"
+        self.stop_button = self._button("Stop", stop, self.stop)
+        self.stop_button.add_class("kimikit-stop")
+        self.stop_button.disabled = True
+        self.code_button = self._button("As code", "The same as a cell", self.show_code)
+        self.sweep_button = self._button(
+            "As sweep", "A cell that sweeps what the columns differ in", self.show_sweep
         )
-        self.top_p = dial(
-            w.FloatSlider,
-            "Top p",
-            "Probability mass that is sampled from",
-            value=1,
-            min=0.05,
-            max=1,
-            step=0.05,
-        )
-        self.max_tokens = dial(
-            w.BoundedIntText,
-            "Max tokens",
-            "Tokens of the answer at most",
-            max=1_000_000,
-            value=512,
-        )
-        self.seed = dial(
-            w.Text, "Seed", "Seed of the sampler, a whole number", placeholder="none"
-        )
-        self.samples = dial(
-            w.BoundedIntText, "Samples", "Answers per run", min=1, max=16, value=1
-        )
-        self.host.value = host.name
-        self._offer_models()
-        self.model.value = host.model
-        self.host.observe(lambda _: self._offer_models(), "value")
-
-    def _offer_models(self) -> None:
-        profile = hosts.profiles().get(self.host.value)
-        models = profile.models if profile else ()
-        self.model.options = [m.id for m in models if m.state != "retired"]
-        self.model.value = next(iter(self.model.options), "")
 
     def _arrange(self) -> w.VBox:
-        run, stop = self.run_button, self.stop_button
-        rows = (
-            (self.host, self.model),
-            (self.temperature, self.top_p),
-            (self.max_tokens, self.seed),
-            (self.samples,),
-            (run, stop, self.code_button, self.sweep_button, self.status),
+        wrap = w.Layout(flex_flow="row wrap", align_items="center")
+        self._answers = w.HBox(layout=w.Layout(flex_flow="row wrap"))
+        self._ballot = w.VBox()
+        buttons = self.run_button, self.stop_button, self.code_button, self.sweep_button
+        style = f".{self._id}{{display:none}}{page.STYLE}"
+        hide = w.HTML(f"{html.STYLE}<style>{style}</style>{page.HANDLER}")
+        app = w.VBox(
+            [
+                *self.form.rows,
+                w.HBox([*buttons, self.status], layout=wrap),
+                self._answers,
+                self._ballot,
+                self.output,
+                self.history,
+                self._said,
+                hide,
+            ]
         )
-        wrap = w.Layout(flex_flow="row wrap")
-        hide = w.HTML(f"<style>.{self._id}{{display:none}}</style>{_HANDLER}")
-        boxes = (w.HBox(row, layout=wrap) for row in rows)
-        app = w.VBox([self.prompt, self.system, *boxes, self.output, hide])
+        app.add_class("kimikit")
         app.add_class("kimikit-playground")
         return app
 
@@ -176,167 +141,227 @@ class Playground:
         """Show what goes wrong inside the app: callbacks' errors are seen nowhere."""
         try:
             act()
+        except Wrong:
+            self.status.value = html.footer("not asked: see beside the field")
         except Exception as exc:
-            self._put([_error(exc)])
+            put(self.output, [error_view(exc)])
 
-    def params(self) -> dict[str, Any]:
-        """Return the parameters as the dials stand, those of no effect left out.
-
-        Raises:
-            ValueError: If the seed is no whole number.
-        """
-        given: dict[str, Any] = {"temperature": round(self.temperature.value, 2)}
-        if self.top_p.value < 1:
-            given["top_p"] = round(self.top_p.value, 2)
-        given["max_tokens"] = self.max_tokens.value
-        if self.seed.value.strip():
-            given["seed"] = int(self.seed.value)
-        if self.system.value.strip():
-            given["system"] = self.system.value
-        if self.model.value.strip():
-            given["model"] = self.model.value.strip()
-        return given
+    # What is asked.
 
     def run(self) -> None:
-        """Ask, as often as ``samples`` says; the answers stream into the app."""
-        if self._running is not None and not self._over.is_set():
+        """Ask every column, as often as ``samples`` says; the answers stream in."""
+        if not self._over.is_set():
             return
-        params = self.params()
-        request = Request(
-            messages=self.prompt.value,
-            params=params,
-            host=self.host.value,
-            model=str(params.get("model", "")),
-        )
-        count = self.samples.value
-        names = ["answer"] if count == 1 else [f"sample {i + 1}" for i in range(count)]
-        asked = Columns(dict.fromkeys(names, request), self._client_for)
-        self.run_button.disabled, self.stop_button.disabled = True, False
-        self._running = asked
+        form = self.form
+        text, params, pictures = form.question()
+        shown = {"image": [*pictures.values()]} if pictures else {}
+        requests = {
+            each.name: Request(
+                messages=text,
+                params={**params[each.name], **shown},
+                host=each.host.value,
+                model=str(params[each.name].get("model", "")),
+            )
+            for each in form.columns
+        }
+        asked = form.asked()
+        asked.begin(requests, self._client_for, partial(self._guarded, self._reveal))
         self._over.clear()
+        self._now = asked
+        self._ballot.children = ()
+        self._answers.children = [slot.box for slot in asked.slots.values()]
+        put(self.output, [])
+        self.run_button.disabled, self.stop_button.disabled = True, False
         run = contextvars.copy_context().run  # tags and budgets of the caller hold
-        given = self._follow, asked, params
-        threading.Thread(target=run, args=given, daemon=True).start()
+        threading.Thread(target=run, args=(self._follow, asked), daemon=True).start()
 
-    def _follow(self, asked: Columns, params: dict[str, Any]) -> None:
+    def _follow(self, asked: Asked) -> None:
         """Draw the answers until they are over, in a thread of its own."""
         try:
-            asked.run(partial(self._draw, asked.by_name))
-            self._finish(asked.by_name, params)
+            asked.columns.run(partial(self._draw, asked))
+            self._finish(asked)
         finally:
             self._over.set()
 
     def stop(self) -> None:
         """Stop the answers; what arrived is kept."""
-        if self._running is not None:
-            self._running.stop()
+        if self._now is not None:
+            self._now.columns.stop()
             self._over.wait(STOP_S)
 
     def wait(self, timeout_s: float = 60) -> None:
         """Return when the answers are complete and shown."""
-        if self._running is not None:
-            self._over.wait(timeout_s)
+        self._over.wait(timeout_s)
 
-    def _draw(self, columns: Mapping[str, Column]) -> float:
-        lines = [
-            f"{n}: {x.line}" if len(columns) > 1 else x.line for n, x in columns.items()
-        ]
-        self.status.value = html.footer(" · ".join(lines))
-        shown = [
-            {"text/markdown": _titled(name, safe(preview(column.reply.text)), columns)}
-            for name, column in columns.items()
-        ]
-        self._put(shown)
-        size = sum(len(bundle["text/markdown"]) for bundle in shown)
-        return max(1 / REDRAWS_PER_S, size / BYTES_PER_S)
+    def _draw(self, asked: Asked) -> float:
+        slots = asked.slots.values()
+        self._tell(asked)
+        size = sum(slot.draw(named=asked.named) for slot in slots)
+        return max(len(slots) / REDRAWS_PER_S, size / BYTES_PER_S)
 
-    def _finish(self, columns: Mapping[str, Column], params: dict[str, Any]) -> None:
-        self.replies += [
-            column.reply
-            for column in columns.values()
-            if column.reply.text or column.error is None
-        ]
+    def _tell(self, asked: Asked) -> None:
+        """Say what each answer is doing, in words that change seldom."""
+        states = {}
+        for name, slot in asked.slots.items():
+            letter = name[0] if asked.samples == 1 else f"{name[0]}{int(name[1:]) + 1}"
+            states[slot.label if asked.blind else letter] = slot.state
+        alone = len(states) == 1
+        lines = [s if alone else f"{name}: {s}" for name, s in states.items()]
+        said = html.footer(" · ".join(lines))
+        if self.status.value != said:
+            self.status.value = said
+
+    def _finish(self, asked: Asked) -> None:
+        columns = asked.columns.by_name.values()
+        done = [c.reply for c in columns if c.reply.text or c.error is None]
+        self.replies += done
         try:
-            self._show_answers(columns, params)
+            self._asked.append(asked)
+            asked.unblind_without()
+            self._tell(asked)
+            self._place_errors(asked)
+            self._list_history()
+            self._show_answers(asked)
         except Exception as exc:
-            self._put([_error(exc)])
-        self.status.value = ""
+            put(self.output, [error_view(exc)])
         self.run_button.disabled, self.stop_button.disabled = False, True
 
-    def _show_answers(
-        self, columns: Mapping[str, Column], params: dict[str, Any]
-    ) -> None:
-        shown: list[Bundle] = []
-        for name, column in columns.items():
-            reply = column.reply
-            if reply.text:
-                text = {"text/markdown": _titled(name, safe(reply.text), columns)}
-                shown.append({"text/plain": html.clean(reply.text), **text})
-            if column.error is not None:
-                shown.append(_error(column.error))
-            if reply.text or column.error is None:
-                shown.append(below(reply, reply.footer()))
-            self._history.insert(0, self._row(column, params))
-        heads = ("asked", "host", "model", "temperature", "tokens", "cost", "ended")
-        table = html.table(heads, self._history, numeric=(3, 4, 5))
-        past = html.fold(f"history: {len(self._history)}", table)
-        shown.append(rich("", past))
-        self._show(shown)
+    def _place_errors(self, asked: Asked) -> None:
+        """Say beside a field what a host said of it."""
+        for each in self.form.columns:
+            for name, column in asked.columns.by_name.items():
+                if name[0] == each.name and column.error is not None:
+                    each.place(column.error)
 
-    def _row(self, column: Column, params: dict[str, Any]) -> tuple[object, ...]:
-        reply = column.reply
-        return (
-            html.opening(self.prompt.value, 50),
-            reply.host or self.host.value,
-            reply.model or self.model.value,
-            f"{params['temperature']:g}",
-            *figures(reply)[2:],
-            ended(reply, column.error),
-        )
+    def _show_answers(self, asked: Asked) -> None:
+        for slot in asked.slots.values():
+            slot.finish(named=asked.named)
+        ballot = asked.ballot
+        self._ballot.children = (ballot.box,) if ballot and ballot.open else ()
+        if ballot is not None and not ballot.open:
+            put(self.output, [self._scores(asked)])
+        words = [
+            f"{slot.title if asked.named else slot.label}: {html.cut(slot.words, SAID)}"
+            for slot in asked.slots.values()
+        ]
+        self._said.value = html.pre("\n".join(words))
+        self._keep()
+
+    # Votes and history.
+
+    def _reveal(self) -> None:
+        """Name the answers: the last vote is given."""
+        if self._now is not None:
+            self._show_answers(self._now)
+
+    def _scores(self, asked: Asked) -> Bundle:
+        titles = {asked.key(letter): title for letter, title in asked.titles.items()}
+        given = (each.ballot for each in self._asked if each.ballot is not None)
+        votes = [vote for ballot in given for vote in ballot.votes.values()]
+        return rich(*scores(votes, titles))
+
+    def _list_history(self) -> None:
+        names = [
+            f"{number}: {asked.at} · {html.opening(asked.prompt, 50)}"
+            f" ({', '.join(asked.titles)})"
+            for number, asked in enumerate(self._asked, 1)
+        ]
+        self.history.index = None
+        # The first one is chosen by this, which is the one that is shown.
+        self.history.options = [*zip(names, range(len(names)), strict=True)][::-1]
+        self.history.disabled = False
+
+    def _open(self, change: Mapping[str, Any]) -> None:
+        """Show an earlier answer, and set all fields as they were for it."""
+        index = change["new"]
+        if not self._over.is_set() or index is None:
+            return
+        asked = self._asked[index]
+        if asked is self._now:
+            return
+        self._now = asked
+        self.form.restore(asked)
+        put(self.output, [])
+        self._answers.children = [slot.box for slot in asked.slots.values()]
+        self._tell(asked)
+        self._show_answers(asked)
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return one row per answer that may be named, the newest run first."""
+        made = []
+        for asked in self._asked[::-1]:
+            for name, column in asked.columns.by_name.items():
+                reply, set_to = column.reply, asked.settings[name[0]]
+                who: tuple[object, ...] = ("blind", "", "", "")
+                if asked.named:
+                    model = reply.model or set_to["model"]
+                    heat = f"{set_to['temperature']:g}"
+                    who = (name[0], reply.host or set_to["host"], model, heat)
+                tokens, cost = figures(reply)[2:] if asked.named else ("", "")
+                end = ended(reply, column.error)
+                prompt = html.opening(asked.prompt, 50)
+                made.append((prompt, *who, tokens, cost, end))
+        return made
+
+    # As code.
+
+    def _columns(self) -> tuple[str, same_as_code.Columns]:
+        text, params, pictures = self.form.question()
+        shown = {"image": [*pictures]} if pictures else {}
+        return text, {
+            each.name: (each.host.value, {**params[each.name], **shown})
+            for each in self.form.columns
+        }
 
     def code(self) -> str:
         """Return the cell that asks the same."""
-        same = self.host.value == self._kimi.host.name
-        kimi = "kimi" if same else f"Kimi({self.host.value!r})"
-        code = exporting.call(f"{kimi}.chat", self.prompt.value, self.params())
-        count = self.samples.value
-        return code if count == 1 else f"[{code} for _ in range({count})]"
+        text, columns = self._columns()
+        own = self._kimi.host.name
+        return same_as_code.chats(text, columns, self.form.samples.value, own)
 
     def show_code(self) -> None:
         """Show that cell, to be copied."""
         self._show([_code(self.code())])
 
     def show_sweep(self) -> None:
-        """Show the cell that sweeps the temperature, and what it would cost."""
-        grid = {**self.params(), "temperature": list(TEMPERATURES)}
-        grid["repeats"] = max(5, self.samples.value)
-        shown = [_code(exporting.call("kimi.sweep", self.prompt.value, grid))]
-        if self.host.value == self._kimi.host.name:
-            price = self._kimi.sweep(self.prompt.value, dry_run=True, **grid)
+        """Show the cell that sweeps what differs, and what it would cost."""
+        text, columns = self._columns()
+        own = self._kimi.host.name
+        grids = same_as_code.grids(columns, self.form.samples.value, own)
+        shown = [_code(same_as_code.sweeps(text, grids))]
+        if [*grids] == [own] and not self.form.files.value:
+            price = self._kimi.sweep(text, dry_run=True, **grids[own])
             shown.append({"text/plain": html.clean(str(price))})
         self._show(shown)
 
     def _show(self, bundles: list[Bundle]) -> None:
-        self._put(bundles)
+        put(self.output, bundles)
         self._keep()
-
-    def _put(self, bundles: list[Bundle]) -> None:
-        self.output.outputs = tuple(
-            {"output_type": "display_data", "metadata": {}, "data": emitted(bundle)}
-            for bundle in bundles
-        )
 
     # What a saved notebook keeps.
 
     def _static(self) -> Bundle:
-        dials = ", ".join(f"{k}={v!r}" for k, v in self.params().items())
-        plain = [self.prompt.value, dials]
-        foot = html.footer(f"{self.host.value} · {dials}")
-        parts = [f'<div class="{self._id}">', html.pre(self.prompt.value), foot]
+        titles = " · ".join(
+            f"{each.name}: "
+            + ", ".join(f"{k}={v!r}" for k, v in each.settings.items() if v != "")
+            for each in self.form.columns
+        )
+        plain = [self.form.prompt.value, titles]
+        foot = html.footer(titles)
+        parts = [f'<div class="{self._id}">', html.pre(self.form.prompt.value), foot]
+        if self._now is not None:
+            for slot in self._now.slots.values():
+                text, shown = slot.kept(named=self._now.named)
+                plain.append(text)
+                parts.append(shown)
         for output in self.output.outputs:
             text = output["data"].get("text/plain", "")
             plain.append(text)
             parts.append(output["data"].get("text/html") or html.pre(text))
+        if rows := self.rows():
+            heads = ("asked", "", "host", "model", "temperature", "tokens", "cost")
+            table = html.table((*heads, "ended"), rows, numeric=(4, 5, 6))
+            parts.append(html.fold(f"history: {len(rows)}", table))
         return rich("\n".join(plain), *parts, "</div>")
 
     def _keep(self, *, update: bool = True) -> None:
@@ -347,8 +372,10 @@ class Playground:
             )
 
     def _repr_html_(self) -> str:
-        note = "The playground is made of Jupyter's widgets, which are not shown here."
-        return html.wrap(html.footer(note + " Use kimi.chat(...) in a cell."))
+        note = "The playground is made of Jupyter's widgets, which are not shown here. "
+        note += "kimi.race(prompt, models=[...]) has answers side by side."
+        shown = self._static()["text/html"] if self._asked else ""
+        return html.wrap(html.footer(note)) + shown
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -357,16 +384,6 @@ class Playground:
         said = rich(note, html.footer(note))
         display({**view(self.app), **said}, raw=True)  # type: ignore[no-untyped-call]
         self._keep(update=False)
-
-
-def _titled(name: str, text: str, columns: Mapping[str, Column]) -> str:
-    return text if len(columns) == 1 else f"**{name}**\n\n{text}"
-
-
-def _error(error: Exception) -> Bundle:
-    if not isinstance(error, KimiError):
-        error = KimiError(f"{type(error).__name__}: {error}", "Look at what was given.")
-    return {"text/plain": str(error), "text/html": error._repr_html_()}
 
 
 def _code(code: str) -> Bundle:

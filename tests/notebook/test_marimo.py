@@ -57,7 +57,11 @@ def _(kimi):
 
 @app.cell
 def _(kimi):
-    kimi.playground()
+    app = kimi.playground()
+    app.form.prompt.value = "Hi"
+    app.run()
+    app.wait()
+    app
     return
 
 @app.cell
@@ -96,6 +100,8 @@ def test_every_view_shows_in_an_exported_notebook(tmp_path: Path) -> None:
     assert "cold" in race
     assert "<strong>Hello</strong>" in run
     assert "Jupyter" in playground
+    assert "<strong>Hello</strong>" in playground
+    assert "history: 1" in playground
     assert "ledger: " in ledger
     assert "Traceback" not in html.unescape(" ".join(shown))
 

@@ -117,7 +117,7 @@ class Comparing(Evaluating):
         batch: bool,
     ) -> Any:
         """Sweep by a batch or at once; what a batch of the name has is taken in."""
-        client_for, batches = self._clients(asked.get("model")), self._way()
+        client_for, batches = self._clients_for(asked.get("model")), self._way()
         if batch:
             from kimikit.sweeps.by_batch import batch_sweep
 
@@ -125,7 +125,7 @@ class Comparing(Evaluating):
         _catch_up(batches, given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
 
-    def _clients(self, models: Any) -> Callable[[str | None], AsyncClient]:
+    def _clients_for(self, models: Any) -> Callable[[str | None], AsyncClient]:
         """Return what makes the clients, for calls that name these models or none."""
         some = models if isinstance(models, list | tuple) else [models]
         return partial(self._connection.async_client, named=all(some) and bool(some))
@@ -199,7 +199,7 @@ class Comparing(Evaluating):
         from kimikit.runner import costs, mapping
 
         how = mapping.Mapping(
-            client_for=self._clients(params.get("model")),
+            client_for=self._clients_for(params.get("model")),
             client=self.client,
             store=self.ledger,
             price=self._bill,
@@ -284,7 +284,7 @@ class Comparing(Evaluating):
                 messages=prompt, params=asked, host=host, model=model
             )
         show = self._show if show is None else show
-        clients = self._clients([each.model for each in requests.values()])
+        clients = self._clients_for([each.model for each in requests.values()])
         return race(requests, clients, show=show)
 
     def playground(self) -> Playground:

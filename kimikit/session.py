@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from kimikit.comparing import Comparing
 from kimikit.connection import (
     Connection,
     ledger_of,
@@ -37,6 +36,7 @@ from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.trusting import Trusting
 from kimikit.types import Reply
+from kimikit.weighing import Weighing
 from kimikit.wire import Stream
 from kimikit.wire.hosts import hidden_address
 
@@ -52,7 +52,7 @@ KEYLESS = (
 )
 
 
-class Kimi(Comparing, Trusting, Spending, Endpoints, Reusing, Handle):
+class Kimi(Weighing, Trusting, Spending, Endpoints, Reusing, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:

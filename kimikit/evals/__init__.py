@@ -1,9 +1,10 @@
 """What is asked often and judged: labelled sets, prompt patterns, votes, tool calls.
 
-Enter at ``lab``, which asks a ``Task`` in several ways, at ``vote``, or at
-``score_tool_calls``.
+Enter at ``lab``, which asks a ``Task`` in several ways, at ``frontier``, which asks it
+at several settings, at ``vote``, or at ``score_tool_calls``.
 """
 
+from kimikit.evals.frontier import Frontier
 from kimikit.evals.grader import Grader
 from kimikit.evals.judged import Judged
 from kimikit.evals.judging import judge
@@ -15,6 +16,6 @@ from kimikit.evals.tool_score import score_tool_calls
 from kimikit.evals.vote import vote
 
 __all__ = [
-    "PATTERNS", "Grader", "Judged", "Lab", "Task", "as_written", "judge", "lab",
-    "score_tool_calls", "vote",
+    "PATTERNS", "Frontier", "Grader", "Judged", "Lab", "Task", "as_written", "judge",
+    "lab", "score_tool_calls", "vote",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage
 from kimikit.version import __version__
 
-STATUS = {"done": "success", "error": "error"}
+STATUS = {"done": "success", "settled": "success", "error": "error"}
 """Inspect's words for why a lab ended; any other is ``cancelled``."""
 _SIMPLE = str | int | float
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
+from support.sweeps import of_texts
 
+from kimikit.evals import Frontier, Task
+from kimikit.evals.settings import Setting, settings_of
 from kimikit.intervals import wilson
 from kimikit.sweeps.anytime import ALPHA, Bets, differences, means
+from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.power import questions_needed
 from kimikit.sweeps.settled import Buying, is_settled, settled
 
@@ -17,6 +22,9 @@ Rng = np.random.Generator
 UNTIL = 0.05
 MOST = 1000
 """Rounds that are looked at, each of them."""
+
+
+TASK = Task(instruction="Is it?", rows=(("Is it?", "yes"), ("Is it not?", "no")))
 
 
 class World(NamedTuple):
@@ -135,3 +143,60 @@ def fixed_pairs(difference: float, mine: float, yours: float) -> int:
     """Return the pairs that a study of fixed size needs to find a difference."""
     spread = math.sqrt(mine * (1 - mine) + yours * (1 - yours))
     return questions_needed(difference / spread, power=0.8, alpha=ALPHA)
+
+
+def vote_coverage(rng: Rng, questions_: int, runs: int) -> dict[int, float]:
+    """Return how often a frontier's interval holds the share of right votes.
+
+    Questions differ in how often they are answered right, and each run draws others.
+    """
+    rates = rng.beta(1.5, 1.0, (200_000,))
+    truth = {1: rates.mean(), 3: (3 * rates**2 - 2 * rates**3).mean()}
+    held = dict.fromkeys(truth, 0)
+    for _ in range(runs):
+        own = rng.beta(1.5, 1.0, questions_)
+        points = {
+            (f"q{i}", 1): ["yes" if x else "no" for x in rng.random(5) < share]
+            for i, share in enumerate(own, 1)
+        }
+        found = of_texts(
+            points,
+            axes=("prompt", "temperature"),
+            metrics={"right": lambda reply: reply.text == "yes"},
+        )
+        for one in settings_of(found, TASK, [1, 3]):
+            count = one.labels["votes"]
+            assert one.right.low is not None
+            assert one.right.high is not None
+            held[count] += one.right.low <= truth[count] <= one.right.high
+    return {count: 100 * some / runs for count, some in held.items()}
+
+
+def falsely_close(rng: Rng, settings: int, questions_: int, alike: float) -> bool:
+    """Return whether a setting is said to be close that loses the whole margin.
+
+    Args:
+        rng: Draws.
+        settings: One, the dearest, is right 80 %; all others 75 %; the margin is 0.05.
+        questions_: Questions.
+        alike: Correlation of two settings at one question.
+    """
+    ease = rng.normal(size=questions_)
+    made = []
+    for place in range(settings):
+        own = alike**0.5 * ease + (1 - alike) ** 0.5 * rng.normal(size=questions_)
+        right = own < NormalDist().inv_cdf(0.75 if place else 0.8)
+        marks = {i: float(x) for i, x in enumerate(right)}
+        cost = Estimate(1.0 if place else 2.0)
+        made.append(
+            Setting(
+                labels={"place": place}, n=questions_, marks=marks, cost_usd=cost,
+                right=Estimate(float(right.mean())), tokens=cost, seconds=cost,
+                reasoning=None,
+            )
+        )  # fmt: skip
+    found = Frontier(task=TASK, votes=(1,), margin=0.05, sweep=of_texts({0: ["yes"]}))
+    found.__dict__["_settings"] = made
+    chosen = found.recommended
+    assert chosen is not None
+    return chosen.gap is not None

@@ -1,0 +1,207 @@
+"""What each setting of a frontier got right, and what it took per question."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from kimikit.evals.scorers import answer_of
+from kimikit.evals.task import Task
+from kimikit.intervals import TAIL, around
+from kimikit.sweeps.intervals import Estimate, of_shares
+from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.values import Trial
+
+SUBSETS = 120
+"""Votes that are drawn at most from the answers to one question."""
+
+Score = float | bool | None
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting and what came of it, per question.
+
+    Attributes:
+        labels: Its parameters, those that are compared; ``votes`` among them.
+        n: Questions that were answered.
+        right: Share of right answers, each with a 95 % interval as the others below.
+        cost_usd: US dollars, ``None`` where unpriced.
+        tokens: Tokens, of prompt and answer.
+        seconds: Until the answer is whole; votes are asked at once.
+        reasoning: Tokens of thinking, ``None`` where none were reported.
+        marks: For each question its share of right answers.
+    """
+
+    labels: dict[str, Any]
+    n: int
+    right: Estimate
+    cost_usd: Estimate | None
+    tokens: Estimate
+    seconds: Estimate
+    reasoning: Estimate | None
+    marks: dict[Any, float]
+
+    @property
+    def name(self) -> str:
+        """Its parameters in words."""
+        return ", ".join(f"{k} {v}" for k, v in self.labels.items()) or "as it is"
+
+
+def settings_of(sweep: Sweep, task: Task, votes: Sequence[int]) -> list[Setting]:
+    """Return each setting of a sweep, decided by each number of votes."""
+    metric = next(iter(sweep.metrics))
+    places: dict[tuple[Any, ...], dict[Any, list[int]]] = {}
+    axes = [axis for axis in sweep.axes if axis != "prompt"]
+    for place, trial in enumerate(sweep.trials):
+        point = tuple(trial.params.get(axis) for axis in axes)
+        prompt = trial.params.get("prompt")
+        places.setdefault(point, {}).setdefault(prompt, []).append(place)
+    found = []
+    for point, questions in places.items():
+        asked = {
+            prompt: _Question(
+                [sweep.trials[place] for place in some],
+                [sweep.scores[metric][place] for place in some],
+                task,
+            )
+            for prompt, some in questions.items()
+        }
+        for count in votes:
+            labels = dict(zip(axes, point, strict=True))
+            labels |= {"votes": count} if len(votes) > 1 or count > 1 else {}
+            made = _setting(labels, asked, count)
+            found += [made] if made is not None else []
+    return found
+
+
+class _Question:
+    """The answers to one question at one setting."""
+
+    def __init__(
+        self, trials: Sequence[Trial], scores: Sequence[Score], task: Task
+    ) -> None:
+        self.replies = [trial.reply for trial in trials if trial.reply is not None]
+        self.scores = [
+            score
+            for trial, score in zip(trials, scores, strict=True)
+            if trial.reply is not None
+        ]
+        both = (trial.reply or trial.partial for trial in trials)
+        self.paid = [reply for reply in both if reply is not None]
+        self.answers: list[int | None] = []
+        values: list[Any] = []
+        for reply in self.replies:  # one by one: answers such as dicts have no hash
+            value = answer_of(reply, task)
+            if value is not None and value not in values:
+                values.append(value)
+            self.answers.append(None if value is None else values.index(value))
+
+    def mean(self, figures: Sequence[float]) -> float:
+        """Return the mean of what each answer took that was paid for."""
+        return sum(figures) / len(self.paid)
+
+    def votes(self, count: int) -> Iterator[tuple[int, ...]]:
+        """Yield the votes of so many answers that these make, or some by chance."""
+        every = range(len(self.replies))
+        if math.comb(len(every), count) <= SUBSETS:
+            yield from itertools.combinations(every, count)
+            return
+        rng = random.Random(0)
+        yield from (tuple(sorted(rng.sample(every, count))) for _ in range(SUBSETS))
+
+    def decided(self, some: Sequence[int]) -> Score:
+        """Return whether the answer with most votes is right, the earliest of a tie.
+
+        Who gives the same answer is right or wrong alike, so nothing is judged twice.
+        """
+        given = [self.answers[i] for i in some if self.answers[i] is not None]
+        if not given:
+            return self.scores[some[0]]
+        won = max(given, key=given.count)
+        return self.scores[next(i for i in some if self.answers[i] == won)]
+
+
+def _setting(
+    labels: dict[str, Any], asked: Mapping[Any, _Question], count: int
+) -> Setting | None:
+    """Return one setting, ``None`` where no question has so many answers."""
+    marks, seconds = {}, []
+    for prompt, one in asked.items():
+        votes = list(one.votes(count)) if len(one.replies) >= count else []
+        said = [float(s) for vote in votes if (s := one.decided(vote)) is not None]
+        if said:
+            marks[prompt] = sum(said) / len(said)
+            took = [max(one.replies[i].duration_s for i in vote) for vote in votes]
+            seconds.append(sum(took) / len(took))
+    if not marks:
+        return None
+    own = [asked[prompt] for prompt in marks]
+    usages = [[reply.usage for reply in one.paid] for one in own]
+    tokens = [
+        count * one.mean([u.total_tokens for u in some])
+        for one, some in zip(own, usages, strict=True)
+    ]
+    thought = [
+        count * one.mean([u.reasoning_tokens for u in some])
+        for one, some in zip(own, usages, strict=True)
+    ]
+    costs = [[reply.cost for reply in one.paid] for one in own]
+    priced = all(cost is not None for some in costs for cost in some)
+    each = [
+        count * one.mean([float(cost or 0) for cost in some])
+        for one, some in zip(own, costs, strict=True)
+    ]
+    values = np.array(list(marks.values()))
+    chances = sum(max(1, len(one.replies) // count) for one in own)
+    ends = of_shares(values, chances) if len(values) > 1 else (0.0, 1.0)
+    value = float(values.mean())
+    return Setting(
+        labels=labels,
+        n=len(marks),
+        right=Estimate(value, min(ends[0], value), max(ends[1], value)),
+        cost_usd=_positive(each) if priced else None,
+        tokens=_positive(tokens),
+        seconds=_positive(seconds),
+        reasoning=_positive(thought) if any(thought) else None,
+        marks=marks,
+    )
+
+
+def _positive(values: Sequence[float]) -> Estimate:
+    """Return the mean of what cannot be negative."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 3:
+        return Estimate(mean)
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, *around(mean, error, n, positive=True))
+
+
+def gap(one: Setting, other: Setting, tests: int) -> Estimate | None:
+    """Return how much more is right at one, paired by question.
+
+    Args:
+        one: A setting.
+        other: Another.
+        tests: How many such gaps are looked at; all intervals hold together.
+    """
+    both = [prompt for prompt in one.marks if prompt in other.marks]
+    if len(both) < 3:
+        return None
+    gaps = np.array([one.marks[prompt] - other.marks[prompt] for prompt in both])
+    value, n = float(gaps.mean()), len(gaps)
+    if not np.ptp(gaps):  # a share of questions that did not come may be otherwise
+        unseen = 1 - (2 * TAIL / tests) ** (1 / n)
+        return Estimate(
+            value, value - unseen * (value + 1), value + unseen * (1 - value)
+        )
+    from scipy import special
+
+    error = float(gaps.std(ddof=1)) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, 1 - TAIL / tests)) * error
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))

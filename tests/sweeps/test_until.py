@@ -146,16 +146,16 @@ def test_by_its_name_it_goes_on_and_pays_nothing_once_it_is_settled():
 
 
 def test_stop_keeps_whole_rounds_for_the_intervals():
-    client, rng = right_at(0.5), random.Random(1)
+    client = right_at(0.5)
     answer = client.answer
 
     def stopping(prompt, **params):
-        if len(client.asked) == 80:
+        if len(client.asked) == 200:
+            client.wait_s = 60  # of the others, which Stop ends
             _thread.interrupt_main()
         return answer(prompt, **params)
 
     client.answer = stopping
-    client.wait_s = rng.random() / 100
     found = run(client, until=0.02)
     assert found.stop_reason == "interrupted"
     assert 0 < found.settled.settings[0].n <= len(found) < 400

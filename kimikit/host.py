@@ -86,6 +86,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         quirks: Named differences that the wire works around.
         features: What it has beyond the common API, such as ``prefill``, each with the
             name of its dialect.
+        builtin_tools: Functions that it runs itself, with the US dollars of a call.
         batch: How it takes batches, ``None`` where it is not known to.
         stand_in: Whether this is the local stand-in.
         source: Where the address and the variable were read, if not on its own page.
@@ -110,6 +111,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     temperature_range: tuple[float, float] = (0.0, 2.0)
     quirks: tuple[str, ...] = ()
     features: dict[str, str] = {}
+    builtin_tools: dict[str, Decimal] = {}
     batch: HostBatch | None = None
     stand_in: bool = False
     source: str = ""

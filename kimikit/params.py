@@ -75,7 +75,7 @@ class _Call(TypedDict, total=False):
     tool_choice: Annotated[Any, "``auto``, ``none``, ``required``, or one tool's name."]
     parallel_tool_calls: Annotated[bool | None, "Whether an answer may hold many."]
     response_format: Annotated[Mapping[str, Any] | None, "JSON mode or a JSON Schema."]
-    reasoning_effort: Annotated[str | None, "How long it thinks: low, high, max."]
+    reasoning_effort: Annotated[str | None, "Thinking: low, high, max; on, off."]
     thinking: Annotated[Mapping[str, Any] | None, "Moonshot's switch of thinking."]
     reasoning: Annotated[Mapping[str, Any] | None, "OpenRouter's switch of thinking."]
     logprobs: Annotated[bool | int | None, "Whether to return log probabilities."]

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
+from kimikit.errors import BadInput
 from kimikit.money.estimates import (
     TEMPLATE_AT_MOST,
     Ceiling,
     ceiling,
     estimate,
     pictures,
+    runs_at_host,
 )
 from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
@@ -118,6 +120,21 @@ def at_most(
         return most
     return most._replace(
         prompt_tokens=min(most.prompt_tokens, tokens + TEMPLATE_AT_MOST)
+    )
+
+
+def unbounded(model: str, body: Mapping[str, Any]) -> BadInput:
+    """Return the refusal of a request that may cost any amount."""
+    if runs_at_host(body):
+        return BadInput(
+            "What a host's own function finds is read and paid for, and nobody knows "
+            "before how much it is, so a budget cannot hold it.",
+            "Ask outside of the budget: run(max_cost=...) looks after each answer.",
+        )
+    return BadInput(
+        f"Nothing bounds the answer of {model}, and without a stream it cannot be "
+        "stopped, so a budget cannot hold it.",
+        "Pass max_tokens=..., or leave stream on.",
     )
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
-from kimikit.money.bills import at_most
-from kimikit.money.estimates import Ceiling, size
+from kimikit.money.bills import at_most, unbounded
+from kimikit.money.estimates import Ceiling, runs_at_host, size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
 from kimikit.money.rows import outcome, some
@@ -288,12 +288,8 @@ class Budgets:
             answer = 0
         elif call.body.get("stream") and not _bounded(call):
             answer = min(longest or ALLOWANCE, ALLOWANCE) * int(call.body.get("n") or 1)
-        if answer is None:
-            raise BadInput(
-                f"Nothing bounds the answer of {call.model}, and without a stream it "
-                "cannot be stopped, so a budget cannot hold it.",
-                "Pass max_tokens=..., or leave stream on.",
-            )
+        if answer is None or runs_at_host(call.body):
+            raise unbounded(call.model, call.body)
         return Usage(prompt, answer)
 
     def _hold(self, call: Call, budgets: tuple[Budget, ...], usage: Usage) -> Decimal:

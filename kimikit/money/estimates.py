@@ -177,9 +177,17 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
         answers *= max(len(asked), 1)
     if endpoint in ("embed", "rerank"):
         return Ceiling(prompt, 0)
+    if runs_at_host(body):
+        return Ceiling(prompt, None)  # what a search finds is read and paid for, too
     given = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
     limit = max((int(n) for n in given if n), default=longest)
     return Ceiling(prompt, limit * answers if limit else None)
+
+
+def runs_at_host(body: Mapping[str, Any]) -> bool:
+    """Say whether a request offers functions that the host runs itself."""
+    tools = [tool for tool in _listed(body.get("tools")) if isinstance(tool, Mapping)]
+    return any(tool.get("type") == "builtin_function" for tool in tools)
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:

@@ -1,7 +1,8 @@
 """Tools: Python functions that a model may call, and the loop in which it does."""
 
+from kimikit.tools.builtin import builtin
 from kimikit.tools.loop import run
 from kimikit.tools.tool import Tool, offered, tool
 from kimikit.tools.values import Run, Step, ToolResult
 
-__all__ = ["Run", "Step", "Tool", "ToolResult", "offered", "run", "tool"]
+__all__ = ["Run", "Step", "Tool", "ToolResult", "builtin", "offered", "run", "tool"]

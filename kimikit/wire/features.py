@@ -5,16 +5,27 @@ A host's ``features`` name the dialect of each (``data/hosts.json``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from kimikit.errors import BadInput, NotSupported
 from kimikit.types import Host
-from kimikit.wire.hosts import profiles
+from kimikit.wire.hosts import model_facts, profiles
 
 
-def dialect(feature: str, host: Host) -> str:
+def has(feature: str, host: Host) -> str:
+    """Return how ``host`` takes a feature, empty where it is not known to."""
+    return host.features.get(feature, "")
+
+
+def dialect(feature: str, host: Host, called: str = "") -> str:
     """Return how ``host`` takes a feature.
+
+    Args:
+        feature: Its name in ``features``.
+        host: The host.
+        called: What the user asks for it by, ``feature=`` if left out.
 
     Raises:
         NotSupported: If it is not known to have it.
@@ -22,11 +33,51 @@ def dialect(feature: str, host: Host) -> str:
     if feature not in host.features:
         having = [n for n, known in profiles().items() if feature in known.features]
         raise NotSupported(
-            f"{host.title or host.name} is not known for {feature}=.",
+            f"{host.title or host.name} is not known for {called or feature + '='}.",
             f"Hosts that take it: {', '.join(having)}. If one of them serves this "
             "address, name it: Kimi(host, base_url=...).",
         )
     return host.features[feature]
+
+
+def is_builtin(schema: Mapping[str, Any]) -> bool:
+    """Say whether an entry of ``tools`` is a function that the host runs itself."""
+    return schema.get("type") == "builtin_function"
+
+
+def check_builtins(
+    tools: Iterable[Mapping[str, Any]],
+    host: Host,
+    model: str,
+    params: Mapping[str, Any],
+) -> None:
+    """Refuse functions that a host is not known to run itself.
+
+    Raises:
+        NotSupported: Naming the hosts that do; or for Kimi K2.5 and K2.6 while they
+            think, with which Moonshot's search does not go together.
+    """
+    thinks = (params.get("thinking") or {}).get("type") != "disabled"
+    switched = model_facts(host, model).family in ("kimi-k2.5", "kimi-k2.6")
+    for name in [tool["function"]["name"] for tool in tools if is_builtin(tool)]:
+        if name not in host.builtin_tools:
+            every = profiles().items()
+            having = [n for n, known in every if name in known.builtin_tools]
+            raise NotSupported(
+                f"{host.title or host.name} has no function {name} of its own.",
+                f"Ask a host that has: {', '.join(having) or 'none is known'}; or "
+                "write the function yourself, with @kimikit.tool.",
+            )
+        if switched and thinks:
+            raise NotSupported(
+                f"{model} does not take {name} while it thinks.",
+                "Pass reasoning_effort='off' too.",
+            )
+
+
+def builtin_usd(names: Iterable[str], host: Host) -> Decimal:
+    """Return the US dollars that calls of a host's own functions cost."""
+    return sum((host.builtin_tools.get(name, Decimal(0)) for name in names), Decimal(0))
 
 
 def prefill(

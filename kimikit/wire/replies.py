@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from kimikit.types import Call, Pricer, Reply
+from kimikit.wire import features
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.coerce import mend
@@ -116,7 +117,12 @@ def cost(reply: Reply, call: Call, pricer: Pricer | None) -> Decimal | None:
     found = pricer(call.host.name, call.model, usage, call.created)
     if found is None and reply.model != call.model:
         found = pricer(call.host.name, reply.model, usage, call.created)
-    return found
+    if found is None or not call.host.builtin_tools:
+        return found
+    names = [
+        made.name for one in (reply, *reply.alternatives) for made in one.tool_calls
+    ]
+    return found + features.builtin_usd(names, call.host)
 
 
 def raw(replies: list[Reply], folder: Folder) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.plain import plain
 from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
-from kimikit.wire import dialects, features
+from kimikit.wire import dialects, features, thinking
 from kimikit.wire.hosts import model_facts
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -241,9 +241,11 @@ def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:
                 "Make it one with @kimikit.tool.",
             )
         schemas.append(schema)
-    names = [s.get("function", {}).get("name") for s in schemas if "function" in s]
-    for name in names:
-        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
+    named = [s for s in schemas if "function" in s]
+    names = [s["function"].get("name") for s in named]
+    for name, each in zip(names, named, strict=True):
+        form = r"\$\w{1,63}" if features.is_builtin(each) else r"[\w.-]{1,64}"
+        if not isinstance(name, str) or not re.fullmatch(form, name):
             raise BadTool(
                 f"A tool is named {name!r}.",
                 "Use 1 to 64 letters, digits, underscores, hyphens or dots.",
@@ -317,6 +319,7 @@ def build(
     refuse_unknown(params, (), taken=COMPLETION)
     given = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     params = {name: plain(value, name) for name, value in given.items()}
+    params = thinking.mapped(params, host, model)
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):
         raise BadInput(
@@ -326,6 +329,7 @@ def build(
     body |= {name: plain(value, name) for name, value in subject.items() if value}
     if "messages" in body:
         features.prefill(body, params.pop("prefill", None), host, params)
+    features.check_builtins(body.get("tools") or (), host, model, params)
     facts = model_facts(host, model)
     if "temperature" not in params and facts.temperature is not None:
         body["temperature"] = facts.temperature

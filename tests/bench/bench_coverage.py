@@ -23,6 +23,7 @@ from support.coverage import (  # noqa: E402
     WORLDS,
     Found,
     coverage,
+    kappa_coverage,
     price_coverage,
     share_coverage,
     verdict_level,
@@ -43,7 +44,7 @@ SHARES = {1: 0.6, 2: 0.6, 5: 0.4, 20: 0.15}
 """For each number of prompts the share of a world's runs: many take longer."""
 
 PRICE = "what a right answer costs"
-VOTE = "votes and tool calls"
+VOTE = "votes, tool calls and judges"
 
 Job = tuple[str, int, int]
 """A world, and the number of prompts and of answers to each."""
@@ -53,7 +54,7 @@ def found_by(job: Job, seed: int) -> Found:
     """Return how often each figure of a job's world is held, by one seed."""
     name, count, n = job
     if name == VOTE:
-        return share_coverage(n, 500, seed)
+        return share_coverage(n, 500, seed) | kappa_coverage(n, 500, seed)
     if name == PRICE:
         return price_coverage(n, count, 200, seed)
     runs = round(WORLDS[name].runs * SHARES[count])

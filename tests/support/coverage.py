@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from support.sweeps import of_texts
 
+from kimikit.evals.agreement import agreement
 from kimikit.evals.tool_score import F1
 from kimikit.intervals import chosen as chosen_interval
 from kimikit.intervals import right_price
@@ -307,6 +308,27 @@ def share_coverage(n: int, runs: int, seed: int) -> Found:
     ends = [F1(int(hits), n).interval for hits in calls[:, 0]]
     f1 = sum(low <= truth <= high for low, high in ends)
     return {"a vote's answer": (runs, min(held)), "F1 of tool calls": (runs, f1)}
+
+
+def kappa_coverage(n: int, runs: int, seed: int) -> Found:
+    """Return how often the interval of Cohen's kappa of ``n`` pairs holds the truth.
+
+    Both raters give labels with the same shares and agree as each world says; the worst
+    world counts.
+    """
+    rng = np.random.default_rng([seed, n, 7])
+    worlds: list[tuple[int, int]] = []
+    for shares in ([0.5, 0.5], [0.8, 0.2], [0.9, 0.1], [0.45, 0.45, 0.1]):
+        for truth in (0.0, 0.3, 0.6, 0.9):
+            table = (1 - truth) * np.outer(shares, shares) + truth * np.diag(shares)
+            ends = []
+            for _ in range(runs):
+                cells = rng.choice(table.size, n, p=table.ravel())
+                found = agreement(list(zip(*divmod(cells, len(shares)), strict=True)))
+                ends += [] if found.low is None else [(found.low, found.high)]
+            worlds.append((len(ends), sum(low <= truth <= high for low, high in ends)))
+    worst = min(worlds, key=lambda each: each[1] / max(each[0], 1))
+    return {"kappa of a judge": worst}
 
 
 def price_coverage(n: int, count: int, runs: int, seed: int) -> Found:

@@ -328,6 +328,8 @@ def test_our_sets_load(name, rows, kind):
     assert len(whole.rows) + len(whole.shots) == rows
     assert {q for q, _ in whole.rows}.isdisjoint(q for q, _ in whole.shots)
     assert all(isinstance(a, kind | int) for _, a in whole.rows)
+    levels = [row["level"] for row in whole.columns]
+    assert min(levels.count(level) for level in (1, 2, 3)) >= 15
     some = Task.load(DATA / f"{name}.jsonl", "Do it.", limit=5, shots=2, seed=1)
     assert (len(some.rows), len(some.shots), some.name) == (5, 2, name)
     assert some == Task.load(DATA / f"{name}.jsonl", "Do it.", limit=5, shots=2, seed=1)

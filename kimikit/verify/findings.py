@@ -74,7 +74,7 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     Example:
         >>> kimi.verify(checks=["model", "n"], dry_run=True).calls
-        {'local': 2}
+        {'local': 3}
     """
 
     calls: dict[str, int]

@@ -25,6 +25,7 @@ PARTS = {
     "The ledger": ["bench_ledger.py"],
     "Recordings": ["bench_replay.py"],
     "The local host": ["bench_local.py"],
+    "Hosts that are verified": ["bench_verify.py"],
     "One model told from itself": ["bench_same_model.py"],
 }
 

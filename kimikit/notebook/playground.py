@@ -266,10 +266,8 @@ class Playground:
             f" ({', '.join(asked.titles)})"
             for number, asked in enumerate(self._asked, 1)
         ]
-        self.history.index = None
-        # The first one is chosen by this, which is the one that is shown.
         self.history.options = [*zip(names, range(len(names)), strict=True)][::-1]
-        self.history.disabled = False
+        self.history.index, self.history.disabled = 0, False
 
     def _open(self, change: Mapping[str, Any]) -> None:
         """Show an earlier answer, and set all fields as they were for it."""

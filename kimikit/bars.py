@@ -9,6 +9,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
+ANSWERS = {
+    "unit": " answers",
+    "bar_format": f"{_FORMAT}{{rate_noinv_fmt}}{{postfix}}]",
+}
+"""Options of a bar of answers: how far, time gone and left, answers per second."""
+
 
 @contextlib.contextmanager
 def progress_bar(**options: Any) -> Iterator[Any]:
@@ -42,6 +49,25 @@ def progress_bar(**options: Any) -> Iterator[Any]:
             bar.close()
             if shown is not None:
                 shown.update({}, raw=True)
+
+
+def move(bar: Any, done: int, *, total: int | None = None, note: str = "") -> None:
+    """Move a bar to so many, with a note at its end such as the money so far.
+
+    Args:
+        bar: A bar of tqdm's.
+        done: How many are done.
+        total: How many there are, where that has changed.
+        note: What stands at the end.
+    """
+    if bar.disable:
+        return
+    if total not in (None, bar.total):
+        bar.total = total
+        if (box := getattr(bar, "container", None)) is not None:
+            box.children[1].max = total  # tqdm tells its widget only in reset()
+    bar.n = done
+    bar.set_postfix_str(note)  # and draws it
 
 
 def slowly(items: Sequence[T], label: str, *, after_s: float = 1.0) -> Iterator[T]:

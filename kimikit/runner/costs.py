@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money import bills
 from kimikit.money.prices import PriceBook
@@ -88,6 +89,11 @@ class CostLimit:
 
     def _likely(self, bill: Bill) -> Decimal:
         return (bill[0] or Decimal(0)) * (self._factor or 1) or self._dearest
+
+    @property
+    def so_far(self) -> str:
+        """What has been spent, as it is shown; empty for nothing."""
+        return html.money(self.spent) if self.spent else ""
 
     def pay(self, bill: Bill, cost: Decimal | None) -> None:
         """Count what a call has cost."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kimikit import errors, html
-from kimikit.bars import progress_bar
+from kimikit.bars import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
 from kimikit.footer import STAND_IN
 from kimikit.money import batch_rows
@@ -115,13 +115,15 @@ class Job(Renderable, Generic[T]):
         total = sum(shard.total for shard in shards)
         with (
             contextlib.suppress(KeyboardInterrupt),
-            progress_bar(total=total, desc=self.name, disable=self.done) as bar,
+            progress_bar(
+                total=total, desc=self.name, disable=self.done, **ANSWERS
+            ) as bar,
         ):
             while True:
                 before = self.shards
                 wait_s = self._refreshed(pause_s)
                 shards = self.shards
-                bar.update(sum(each.done + each.failed for each in shards) - bar.n)
+                move(bar, sum(each.done + each.failed for each in shards))
                 passed = time.monotonic() - began
                 if self.done or (timeout_s is not None and passed >= timeout_s):
                     break

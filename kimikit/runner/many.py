@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from kimikit.bars import progress_bar
+from kimikit.bars import ANSWERS, move, progress_bar
 from kimikit.errors import KimiError
 from kimikit.runner.background import in_thread
 from kimikit.runner.live import STOP_S, Runner, Stopped
@@ -60,7 +60,7 @@ def ask_all(
             with contextlib.suppress(Stopped):
                 await then(came)
 
-    with _bar(came, progress) as tell:
+    with _bar(runner, came, progress) as tell:
         runner.run(work, tell)
     return came
 
@@ -130,7 +130,7 @@ def run_jobs(
                 await asyncio.wait(running, timeout=0.75 * STOP_S)
             raise
 
-    with _bar(results, progress) as tell:
+    with _bar(runner, results, progress) as tell:
         runner.run(work, tell)
     return results
 
@@ -144,12 +144,15 @@ def _by_group(groups: Sequence[object]) -> Iterable[list[int]]:
 
 
 @contextlib.contextmanager
-def _bar(results: Sequence[object], label: str | None) -> Iterator[Callable[[], None]]:
+def _bar(
+    runner: Runner, results: Sequence[object], label: str | None
+) -> Iterator[Callable[[], None]]:
     """Give what moves a progress bar to the number of results that are there."""
     total = len(results)
-    with progress_bar(total=total, desc=label, disable=label is None) as bar:
+    silent = label is None
+    with progress_bar(total=total, desc=label, disable=silent, **ANSWERS) as bar:
 
         def tell() -> None:
-            bar.update(total - results.count(None) - bar.n)
+            move(bar, total - results.count(None), note=runner.costs.so_far)
 
         yield tell

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from kimikit import errors
-from kimikit.bars import progress_bar
+from kimikit.bars import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import JobRow, new_id
@@ -213,9 +213,9 @@ class _Work:
         requests = self._requests()
         silent = not self.how.progress
         total = len(self.items)
-        with progress_bar(total=total, desc=label, disable=silent) as bar:
-            work = partial(self._ask_all, requests)
-            self.runner.run(work, lambda: bar.update(self.done - bar.n) and None)
+        with progress_bar(total=total, desc=label, disable=silent, **ANSWERS) as bar:
+            work, costs = partial(self._ask_all, requests), self.runner.costs
+            self.runner.run(work, lambda: move(bar, self.done, note=costs.so_far))
 
     def _requests(self) -> list[Request]:
         """Return what is asked, each with what it may cost if that is limited."""

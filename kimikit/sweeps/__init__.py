@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kimikit.bars import progress_bar
+from kimikit.bars import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from kimikit.sweeps.on_disk import TrialWriter
 
 __all__ = ["Plan", "Progress", "Sweep", "Trial", "sweep"]
-
-
-BAR = "{desc} · {rate_noinv_fmt} {bar:20}"
-"""How a sweep's bar reads: how far, what it costs, time left, answers per second."""
 
 
 def sweep(
@@ -219,11 +215,11 @@ def _with_what_was_finished(error: BaseException, found: Sweep) -> BaseException
 def _run(asking: Asking, *, progress: bool | Callable[[Progress], None]) -> None:
     """Ask the grid with a line of progress, or telling a function."""
     silent = progress is not True
-    with progress_bar(bar_format=BAR, unit=" answers", disable=silent) as bar:
+    total = asking.plan.calls
+    with progress_bar(total=total, desc="sweep", disable=silent, **ANSWERS) as bar:
 
         def tell(now: Progress) -> None:
-            bar.total, bar.n = now.calls, now.done + now.failed
-            bar.set_description_str(str(now))
+            move(bar, now.done + now.failed, total=now.calls, note=now.note)
             if callable(progress):
                 progress(now)
 

@@ -167,18 +167,22 @@ class Progress(msgspec.Struct, frozen=True):
     judged: int | None = None
 
     def __str__(self) -> str:
-        left, most = self.seconds_left, self.upper_usd
-        cost = html.money(self.cost) if self.cost or most else ""
+        left = self.seconds_left
         wait = "" if left is None else f"{left:.0f} s left"
         if left is not None and left >= 90:
             wait = f"{left / 60:.0f} min left"
+        return html.footer_line([f"{self.done} of {self.calls} done", self.note, wait])
+
+    @property
+    def note(self) -> str:
+        """What failed, what was judged and the money so far, where there is any."""
+        most = self.upper_usd
+        cost = html.money(self.cost) if self.cost or most else ""
         return html.footer_line(
             [
-                f"{self.done} of {self.calls} done",
                 f"{self.failed} failed" if self.failed else "",
                 "" if self.judged is None else f"{self.judged} judged",
                 f"{cost} of at most {html.money(most)}" if most else cost,
-                wait,
             ]
         )
 

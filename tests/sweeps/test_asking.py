@@ -749,7 +749,9 @@ def test_progress_tells_failures_money_and_minutes():
 
 def test_the_line_of_progress_is_text_where_there_is_no_notebook(capsys):
     run(repeats=2, progress=True)
-    assert "2 of 2 done" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "| 2/2 [" in line
+    assert "answers/s, $0.0020]" in line
 
 
 def test_progress_that_raises_stops_the_runner():

@@ -49,6 +49,8 @@ class Engine:
     Attributes:
         context_tokens: What a prompt and its answer may have together, ``None`` where
             llama.cpp does not say.
+        calls_tools: Whether the model's own template has tools, which the model
+            then calls itself.
     """
 
     def __init__(self, model: ChatModel) -> None:
@@ -87,6 +89,7 @@ class Engine:
         where = urlsplit(address)
         self._place = Place(where.hostname or "", where.port or 0)
         facts = get_json(address, "/props", self._key)
+        self.calls_tools = "tools" in facts.get("chat_template", "")
         slot = facts.get("default_generation_settings", {})
         self.context_tokens: int | None = slot.get("n_ctx")
 

@@ -1,8 +1,8 @@
 """What is asked often and judged: labelled sets, prompt patterns, votes, tool calls.
 
 Enter at ``lab``, which asks a ``Task`` in several ways, at ``frontier``, which asks it
-at several settings, at ``judge``, at ``vote``, or at ``score_tool_calls``. Scorers are in
-``scorers``, their names in ``named``.
+at several settings, at ``judge``, at ``vote``, or at ``score_tool_calls``. Scorers
+are in ``scorers``, their names in ``named``.
 """
 
 from kimikit.evals.frontier import Frontier

@@ -28,6 +28,8 @@ EXTRAS = {
     "prices": ("genai-prices", "prices of models outside our own table"),
     "tokens": ("tiktoken", "exact token counts for Kimi"),
     "pandas": ("pandas", "to_pandas() of sweeps, labs and the ledger"),
+    "scale": ("duckdb", "answers on disk as Parquet, SQL over them"),
+    "cluster": ("distributed", "work of many machines, by Dask"),
     "mcp": ("mcp", "tools from MCP servers"),
     "sandbox": ("pydantic-monty", "run_python, where a model's code runs shut in"),
     "documents": ("semantic-text-splitter", "long documents in brief and map_reduce"),

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
-from kimikit.errors import BadInput
 from kimikit.evaluating import Evaluating
 from kimikit.params import ChatParams, GridParams, takes_chat_params
 from kimikit.sweeps.grid import NOT_IN_A_GRID
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
     from kimikit.notebook.playground import Playground
     from kimikit.notebook.race_view import Race
     from kimikit.runner.batch import Way
+    from kimikit.runner.cluster import Dask
+    from kimikit.runner.endpoint import ClientFor
     from kimikit.runner.jobs import Jobs
     from kimikit.sweeps.values import Embed
     from kimikit.types import Reply
-    from kimikit.wire import AsyncClient
 
 
 class Comparing(Evaluating):
@@ -49,7 +49,7 @@ class Comparing(Evaluating):
         fresh: bool = False,
         order_seed: int | None = None,
         until: float | None = None,
-        via: Literal["live", "batch"] = "live",
+        via: Literal["live", "batch"] | Dask = "live",
         poll_s: float | None = None,
         results: str | os.PathLike[str] | None = None,
         **grid: Unpack[GridParams],
@@ -81,8 +81,8 @@ class Comparing(Evaluating):
                 bought in rounds until the first metric, from 0 to 1, is known so well
                 at every setting, or every two are told apart, or at ``repeats`` or
                 ``max_cost``. ``.settled`` has the intervals, which hold at every look.
-            via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a
-                lower price. It returns a ``Job`` at once.
+            via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
+                hosts' batch APIs: within a day, at a lower price, a ``Job`` at once.
             poll_s: Seconds between two looks at a batch; 30 to 60 unless
                 ``KIMIKIT_BATCH_POLL_S`` says otherwise.
             results: A folder that answers are written into as Parquet while they come,
@@ -104,8 +104,8 @@ class Comparing(Evaluating):
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         given |= {"metrics": metrics, "embed": embed}
         given |= {"store": self.ledger, "estimate": self._bill}
-        batch = _by_batch(via) and not dry_run
-        return self._swept(prompt, given, asked, poll_s, batch=batch)
+        way = "live" if dry_run and via == "batch" else via
+        return self._swept(prompt, given, asked, poll_s, way)
 
     def _swept(
         self,
@@ -113,22 +113,20 @@ class Comparing(Evaluating):
         given: dict[str, Any],
         asked: dict[str, Any],
         poll_s: float | None,
-        *,
-        batch: bool,
+        via: object,
     ) -> Any:
         """Sweep by a batch or at once; what a batch of the name has is taken in."""
-        client_for, batches = self._clients_for(asked.get("model")), self._way()
-        if batch:
+        client_for, batches = self._clients_for(asked.get("model"), via), self._way()
+        if via == "batch":
             from kimikit.sweeps.by_batch import batch_sweep
 
             return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
         _catch_up(batches, given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
 
-    def _clients_for(self, models: Any) -> Callable[[str | None], AsyncClient]:
+    def _clients_for(self, models: Any, via: object) -> ClientFor:
         """Return what makes the clients, for calls that name these models or none."""
-        some = models if isinstance(models, list | tuple) else [models]
-        return partial(self._connection.async_client, named=all(some) and bool(some))
+        return self._connection.clients(via, named=_named(models))
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
         """Price one call as it will be sent, the defaults of this object included."""
@@ -145,7 +143,7 @@ class Comparing(Evaluating):
         retries: int = 2,
         schema: Literal["auto", "host", "prompt"] = "auto",
         name: str | None = None,
-        via: Literal["live", "batch"] = "live",
+        via: Literal["live", "batch"] | Dask = "live",
         max_cost: Decimal | float | str | None = None,
         concurrency: int | None = None,
         rpm: float | None = None,
@@ -167,8 +165,8 @@ class Comparing(Evaluating):
             retries: How often an answer that does not fit ``into`` goes back.
             schema: Whether the host, the prompt or both hold answers to ``into``.
             name: Makes it resumable: asked again, only missing answers are bought.
-            via: ``live``, or ``batch`` for the host's batch API: within a day, at a
-                lower price. It returns a ``Job`` at once.
+            via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
+                host's batch API: within a day, at a lower price, a ``Job`` at once.
             max_cost: US dollars. What is likely to cost more is refused, and none goes
                 on when the next call would likely pass it. A batch that may cost more
                 is refused.
@@ -199,7 +197,7 @@ class Comparing(Evaluating):
         from kimikit.runner import costs, mapping
 
         how = mapping.Mapping(
-            client_for=self._clients_for(params.get("model")),
+            client_for=self._clients_for(params.get("model"), via),
             client=self.client,
             store=self.ledger,
             price=self._bill,
@@ -213,7 +211,7 @@ class Comparing(Evaluating):
         if "tools" in params:
             params["tools"] = offered(params["tools"])
         asked, batches = (prompts, template, dict(params)), self._way()
-        if _by_batch(via):
+        if via == "batch":
             return mapping.batch_prompts(how, batches, *asked, poll_s)
         return mapping.map_prompts(how, *asked, batches)
 
@@ -284,7 +282,8 @@ class Comparing(Evaluating):
                 messages=prompt, params=asked, host=host, model=model
             )
         show = self._show if show is None else show
-        clients = self._clients_for([each.model for each in requests.values()])
+        named = _named([each.model for each in requests.values()])
+        clients = partial(self._connection.async_client, named=named)
         return race(requests, clients, show=show)
 
     def playground(self) -> Playground:
@@ -298,6 +297,12 @@ class Comparing(Evaluating):
         return Playground(self, self._connection.async_client)
 
 
+def _named(models: Any) -> bool:
+    """Say whether each call names its model, given one, several or none."""
+    some = models if isinstance(models, list | tuple) else [models]
+    return all(some) and bool(some)
+
+
 def _catch_up(batches: Way, name: object) -> None:
     """Take in what batches of a sweep's name have answered meanwhile."""
     if isinstance(name, str) and name:
@@ -305,14 +310,3 @@ def _catch_up(batches: Way, name: object) -> None:
         from kimikit.runner.jobs import catch_up
 
         catch_up(batches, prefix_of("sweep", name))
-
-
-def _by_batch(via: object) -> bool:
-    """Return whether work goes by a batch.
-
-    Raises:
-        BadInput: If ``via=`` is no way.
-    """
-    if via not in ("live", "batch"):
-        raise BadInput(f"via is {via!r}.", "Give 'live' or 'batch'.")
-    return via == "batch"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
+from kimikit.exporting import KEY_VARIABLE
 from kimikit.secrets import Key
 from kimikit.sent import Again
 from kimikit.types import Host
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kimikit.money.budget import Budgets
     from kimikit.money.ledger import Ledger
     from kimikit.replay import Tape
+    from kimikit.runner.endpoint import ClientFor
 
 
 class Connection:
@@ -155,6 +158,27 @@ class Connection:
             self._others[name] = made
         return self._others[name]
 
+    def clients(self, via: object, *, named: bool) -> ClientFor:
+        """Return what makes the clients of work that goes this way.
+
+        Raises:
+            BadInput: If ``via=`` is no way, or a cluster cannot be used.
+        """
+        own = functools.partial(self.async_client, named=named)
+        if isinstance(via, str) and via in ("live", "batch"):
+            return own
+        from kimikit.runner.cluster import Cluster, is_cluster
+
+        if not is_cluster(via):
+            raise BadInput(
+                f"via is {via!r}.", "Give 'live', 'batch' or a client of Dask."
+            )
+        if self._options.get("recorder") is not None:
+            raise BadInput(
+                "What is recorded or replayed is asked from here.", "Leave via= out."
+            )
+        return Cluster(via, worker_client).client_for(own)
+
     def async_client(
         self, name: str | None = None, *, named: bool = False
     ) -> AsyncClient:
@@ -179,6 +203,22 @@ class Connection:
         elif not profile.model and not named:
             profile = with_model(self.client_of(name))
         return AsyncClient(profile, api_key=key, **self._options)
+
+
+def worker_client(host: Host, options: Mapping[str, Any]) -> AsyncClient:
+    """Make a client on a machine of a cluster, with a key that is kept there.
+
+    Args:
+        host: The host; its key is in the variable that it names, or in the keyring. An
+            address of one's own has none, so that ``KIMIKIT_API_KEY`` is read.
+        options: The other options of a client.
+    """
+    key: str | None = None
+    if host.stand_in:
+        host, key = _started(host)
+    elif not host.key_variable:
+        key = os.environ.get(KEY_VARIABLE, "")
+    return AsyncClient(host, api_key=key, **options)
 
 
 class Session:

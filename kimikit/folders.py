@@ -313,7 +313,7 @@ def _sort_on_disk(files: Sequence[Path], order: Sequence[str], target: Path) -> 
     names = ", ".join(f'"{name}"' for name in order)
     with (
         tempfile.TemporaryDirectory(dir=target.parent, prefix=".sorting") as scratch,
-        duckdb.connect(config={"memory_limit": f"{SORT_MB}MB", "threads": 2}) as db,
+        duckdb.connect(config={"memory_limit": f"{SORT_MB}MB", "threads": 1}) as db,
     ):
         db.execute(f"SET temp_directory = {quoted(scratch)}")
         db.execute("SET preserve_insertion_order = false")

@@ -215,7 +215,7 @@ def test_environment_file_and_pyproject_ask_for_the_same():
     )
 
 
-LOCKS = {"lab": set(EXTRAS) - {"mcp"}, "dev": {*EXTRAS, "dev"}}
+LOCKS = {"lab": set(EXTRAS) - {"mcp", "cluster"}, "dev": {*EXTRAS, "dev"}}
 """What each file in ``locks/`` holds: these extras, and what builds kimikit."""
 
 

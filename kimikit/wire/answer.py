@@ -80,7 +80,7 @@ class Answer:
         self.sent = sent or Request(call.body, {}, limits, ())
         self.tries = 0
         self.watch = watch
-        self._observers = observers
+        self.observers = observers
         self._told: list[Observer] = []
         self._pricer = pricer
         self._logs = faults.logs()
@@ -121,7 +121,7 @@ class Answer:
 
     def __enter__(self) -> Self:
         """Tell the observers; one that refuses ends the call before it is sent."""
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer.opened(self.call)
             except BaseException as exc:

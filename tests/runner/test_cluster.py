@@ -1,0 +1,190 @@
+"""Work asked by the workers of a Dask cluster: two real processes on this machine."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sweeps import ColourHost
+
+from kimikit import BadInput, Kimi
+from kimikit.errors import MissingKey
+from kimikit.wire import hosts
+
+distributed = pytest.importorskip("distributed")
+
+KEY = "sk-cluster-0123456789abcdef"
+
+
+class Counting(ColourHost):
+    """A host that answers what the question and the temperature decide."""
+
+    def _judge(self, body: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+        status, answer, extra = super()._judge(body)
+        asked = body["messages"][-1]["content"]
+        answer["choices"][0]["message"]["content"] = (
+            f"{asked} {body.get('temperature')}"
+        )
+        return status, answer, extra
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Any]:
+    os.environ["KIMIKIT_API_KEY"] = KEY
+    try:
+        with (
+            distributed.LocalCluster(
+                n_workers=2,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+    finally:
+        del os.environ["KIMIKIT_API_KEY"]
+
+
+@pytest.fixture
+def host() -> Iterator[Counting]:
+    with Counting("obeys").running() as running:
+        yield running
+
+
+@pytest.fixture
+def kimi(host: Counting, tmp_path: Path) -> Iterator[Kimi]:
+    made = Kimi(base_url=host.base_url, api_key="", model="m", show=False,
+                ledger=tmp_path / "ledger.sqlite3")  # fmt: skip
+    yield made
+    made.close()
+    made.ledger.close()
+
+
+def asked_of(host: Counting) -> Counter[str]:
+    return Counter(json.dumps(body, sort_keys=True) for body in host.requests)
+
+
+def test_workers_answer_as_this_process_does_and_are_paid_once(
+    dask: Any, kimi: Kimi, host: Counting
+) -> None:
+    given: dict[str, Any] = {
+        "temperature": [0, 0.5, 1],
+        "repeats": 4,
+        "progress": False,
+    }
+    given |= {"prompt": ["Name a colour.", "Name a tree."], "stream": False}
+    here = kimi.sweep(**given)
+    before = len(host.requests)
+    there = kimi.sweep(**given, via=dask, name="there")
+    assert [t.reply.text for t in there] == [t.reply.text for t in here]
+    assert [t.params for t in there] == [t.params for t in here]
+    assert len(host.requests) - before == 24
+    rows = kimi.ledger.calls(24)
+    assert {row.state for row in rows} == {"complete"}
+    assert there[0].reply.request["messages"][0]["content"] == "Name a colour."
+    again = kimi.sweep(**given, via=dask, name="there")
+    assert again.plan.stored == 24
+    assert len(host.requests) - before == 24
+    replies = kimi.map(["a", "b"], temperature=0, via=dask, progress=False)
+    assert replies.texts == ["a 0", "b 0"]
+
+
+def test_keys_come_from_the_workers_and_are_in_no_graph(
+    dask: Any, kimi: Kimi, host: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kimi.map(["a"], via=dask, progress=False)
+    state = dask.run_on_scheduler(
+        lambda dask_scheduler: repr(
+            [
+                (key, task.run_spec, task.metadata)
+                for key, task in dask_scheduler.tasks.items()
+            ]
+        )
+    )
+    logs = repr([dask.get_scheduler_logs(), dask.get_worker_logs()])
+    assert KEY not in state + logs
+    with pytest.raises(BadInput, match="do not travel to workers"):
+        kimi.map(["a"], via=dask, extra_headers={"x-key": KEY}, progress=False)
+    together = Kimi(hosts.resolve("together").name, api_key=KEY, ledger=kimi.ledger)
+    with pytest.raises(MissingKey, match="TOGETHER_API_KEY") as caught:
+        together.map(["a"], via=dask, progress=False)
+    assert "Dask worker" in "".join(caught.value.__notes__)
+    together.close()
+    for wrong in ("dask", 3, None):
+        with pytest.raises(BadInput, match="'live', 'batch' or a client of Dask"):
+            kimi.map(["a"], via=wrong, progress=False)
+
+
+def test_stop_hangs_up_on_the_workers_within_two_seconds(
+    dask: Any, kimi: Kimi, host: Counting
+) -> None:
+    host.wait_s = 60.0
+    done = threading.Event()
+
+    def stop() -> None:
+        while len(host.requests) < 8 and not done.wait(0.01):
+            pass
+        began.append(time.monotonic())
+        _thread.interrupt_main()
+
+    began: list[float] = []
+    threading.Thread(target=stop, daemon=True).start()
+    found = kimi.sweep("q", temperature=0, repeats=20, via=dask, progress=False)
+    done.set()
+    assert found.stop_reason == "interrupted"
+    assert time.monotonic() - began[0] < 2 + 3
+    wait = time.monotonic() + 10
+    while host.closed_early < 8 and time.monotonic() < wait:
+        time.sleep(0.01)
+    assert host.closed_early == 8
+    assert {row.state for row in kimi.ledger.calls(None)} == {"lost"}
+
+
+def test_a_cluster_without_workers_is_refused(kimi: Kimi, dask: Any) -> None:
+    class Empty:
+        loop = dask.loop
+        submit = None
+
+        def scheduler_info(self, **_: Any) -> dict[str, Any]:
+            return {"workers": {}}
+
+    with pytest.raises(BadInput, match="no worker"):
+        kimi.map(["a"], via=Empty(), progress=False)
+
+
+def test_a_worker_that_dies_costs_its_calls_alone_and_no_cell_is_paid_twice(
+    dask: Any, kimi: Kimi, host: Counting
+) -> None:
+    host.wait_s = 0.05
+    prompts = [f"q{n}" for n in range(80)]
+    pids = list(dask.run(os.getpid).values())
+    over = threading.Event()
+
+    def kill() -> None:
+        while len(host.requests) < 20 and not over.wait(0.01):
+            pass
+        os.kill(pids[0], signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    given: dict[str, Any] = {"name": "mine", "temperature": 0, "progress": False}
+    first = kimi.map(prompts, via=dask, concurrency=8, **given)
+    over.set()
+    assert 1 <= len(first.failed) <= 8
+    assert all("worker" in str(error) for error in first.failed.values())
+    assert len(first.replies) + len(first.failed) == 80
+    assert max(asked_of(host).values()) == 1
+    lost = [prompts[place] for place in first.failed]
+    rest = kimi.map(prompts, **given)
+    assert rest.texts == [f"{prompt} 0" for prompt in prompts]
+    twice = {body for body, count in asked_of(host).items() if count > 1}
+    assert all(any(f'"{one}"' in body for one in lost) for body in twice)

@@ -215,6 +215,7 @@ class Kimi(Weighing, Trusting, Spending, Endpoints, Reusing, Handle):
         self,
         messages: Any,
         *,
+        file: Any = None,
         into: Any = None,
         retries: int = 2,
         schema: Literal["auto", "host", "prompt"] = "auto",
@@ -227,6 +228,7 @@ class Kimi(Weighing, Trusting, Spending, Endpoints, Reusing, Handle):
 
         Args:
             messages: A string, a dict, a ``Message``, or a list of them.
+            file: The path or bytes of a text or PDF, or a list of them, to ask about.
             into: A type (dataclass, TypedDict, msgspec Struct, pydantic model, or a
                 hint such as ``list[str]``) that the answer must fit: ``reply.parsed``.
             retries: How often an answer that does not fit ``into`` goes back.
@@ -250,6 +252,8 @@ class Kimi(Weighing, Trusting, Spending, Endpoints, Reusing, Handle):
             True
         """
         _refuse_many(messages)
+        if file is not None:
+            messages = self._with_files(messages, file, params.get("model"))
         if into is not None:
             from kimikit import prompting
 

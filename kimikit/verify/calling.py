@@ -130,11 +130,10 @@ def scores(ask: Asker, cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
         value = rate.value
         state: State = "broken" if high < least else "unclear"
         state = "kept" if low >= least else state
-        shown = (
-            "none" if value is None else f"{value:.0%}, 95 % {low:.0%} to {high:.0%}"
-        )
-        what = "F1" if check == "tool triggers" else "of the answers with calls fit"
-        said = f"{shown} {what}, {len(outcomes)} cases"
+        what = "F1" if check == "tool triggers" else "of answers with calls fit"
+        said = f"no calls in {len(outcomes)} cases"
+        if value is not None:
+            said = f"{value:.0%} [{low:.0%}, {high:.0%}] {what}, {len(outcomes)} cases"
         said += f", {len(errors)} failed" if errors else ""
         found.append(finding(ask, check, state, said, value=value, low=low, high=high))
     return found

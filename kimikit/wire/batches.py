@@ -6,6 +6,7 @@ inline as OpenRouter takes them. Each step is a coroutine, as in ``endpoints``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -96,6 +97,32 @@ class AsyncBatches:
         }
         made = await self._json("files", "POST", **form)
         return self._id(made)
+
+    async def extract(self, name: str, content: bytes) -> str:
+        """Have Moonshot read a file; return its text. The host's copy is deleted.
+
+        Its guide "File-based Q&A": upload with the purpose ``file-extract``, then read
+        the content.
+
+        Args:
+            name: What the file is called, which says its kind.
+            content: Its bytes.
+        """
+        kind = "application/octet-stream"
+        made = await self._json(
+            "files",
+            "POST",
+            data={"purpose": "file-extract"},
+            files={"file": (name, content, kind)},
+        )
+        below = f"/{self._id(made)}"
+        try:
+            said = await self._bytes("files", "GET", f"{below}/content")
+        finally:
+            with contextlib.suppress(errors.KimiError):  # the text is there
+                await self._json("files", "DELETE", below)
+        found = as_object(said).get("content")
+        return found if isinstance(found, str) else said.decode("utf-8", "replace")
 
     async def _upload_in_steps(self, content: bytes, name: str) -> str:
         """Announce a file, put its content where it is wanted, say that it came."""
@@ -298,6 +325,10 @@ class Batches:
     def upload(self, lines: Sequence[bytes], name: str) -> str:
         """Upload the requests of a batch; return the id of their file."""
         return at_once(self._awaited.upload(lines, name))
+
+    def extract(self, name: str, content: bytes) -> str:
+        """Have Moonshot read a file; return its text. The host's copy is deleted."""
+        return at_once(self._awaited.extract(name, content))
 
     def create(self, model: str, **options: Any) -> Batch:
         """Begin a batch; see ``AsyncBatches.create``."""

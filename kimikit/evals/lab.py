@@ -101,8 +101,11 @@ class _Asking:
         try:
             reply = way.pattern(meter, way.task, question, **asked)
         except errors.InvalidAnswer as exc:
-            first = next(iter(self.scorers))
-            return made(right=False, reply=exc.reply, scores={first: False})
+            # Nothing of the type is wrong; what else is asked of the text can be told.
+            first, *others = self.scorers
+            told = {name: self.of_text(name, exc.reply, truth) for name in others}
+            scores = {first: False, **told}
+            return made(right=False, reply=exc.reply, scores=scores)
         except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
             raise
         except errors.HostError as exc:
@@ -132,6 +135,13 @@ class _Asking:
             scores=scores,
             judged=tuple(one for judge in judges.values() for one in judge.paid),
         )
+
+    def of_text(self, name: str, reply: Reply | None, truth: Any) -> Score:
+        """Return what a scorer says of a reply of no type; no judge is paid for it."""
+        scorer = self.scorers[name]
+        if reply is None or isinstance(scorer, Grader):
+            return None
+        return self.score(name, scorer, reply, truth)
 
     def score(self, name: str, scorer: Scorer, reply: Reply, truth: Any) -> Score:
         """Return what a scorer says; one that fails costs no answer."""

@@ -11,7 +11,7 @@ from support.prompting import FakeClient, FakeStore, answer, last
 
 from kimikit import Kimi
 from kimikit.errors import BadInput, TimedOut
-from kimikit.evals import Task, lab
+from kimikit.evals import PATTERNS, Task, lab
 from kimikit.evals.scorers import (
     choice,
     code_passes,
@@ -147,6 +147,15 @@ def test_a_scorer_that_raises_on_one_answer_loses_neither_it_nor_the_others():
     found = lab(FakeClient(say), sums(2), ways, metrics=figure, progress=False)
     assert found.summary()[0]["n"] == 0
     assert "0.5 is neither true nor false" in str(found)
+
+
+def test_an_answer_of_no_type_is_wrong_for_every_scorer_that_can_tell():
+    metrics = {"number": "number", "exact": "exact", "size": lambda r: len(r.text)}
+    ways = {"typed": PATTERNS["structured"]}
+    client = FakeClient(lambda *_: "No JSON.")
+    (point,) = lab(client, sums(2), ways, metrics=metrics, progress=False).summary()
+    assert (point["right"], point["n"]) == (0, 2)
+    assert (point["exact"], point["exact_n"], point["size"]) == (0, 2, 8)
 
 
 ROWS = [

@@ -69,9 +69,9 @@ async def chat(
 ) -> Response:
     """Answer ``POST /v1/chat/completions``, checked and as it came."""
     answering = asked.messages[-1].role == "tool"
-    if engine.calls_tools and asked.tools and not asked.functions:
-        return await relay(engine, PATH, _with_tools(asked, body))
     forced = asked.tool_choice not in (None, "auto", "none")
+    if engine.calls_tools and asked.tools and not (forced or asked.functions):
+        return await relay(engine, PATH, _with_tools(asked, body))
     if asked.tools and asked.tool_choice != "none" and (forced or not answering):
         decision = await _decide(engine, needle, asked, forced=forced)
         if decision.calls:
@@ -86,19 +86,18 @@ async def chat(
 
 
 def _with_tools(asked: ChatRequest, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body for a model that calls tools itself, by its own template."""
+    """Return the body for a model that calls tools itself, by its own template.
+
+    A call that is forced is not left to it: llama.cpp's grammar does not hold it.
+    """
     kept = {key: value for key, value in body.items() if key not in _OWN}
-    tools, choice = asked.tools or [], asked.tool_choice
-    if isinstance(choice, NamedChoice):  # llama.cpp knows words alone
-        wanted = choice.function.name
-        tools = [tool for tool in tools if tool.function.name == wanted]
-        choice = "required"
     as_system = {"role": "system"}
     kept["messages"] = [
         message | (as_system if message["role"] == "developer" else {})
         for message in body["messages"]
     ]
-    kept |= {"tools": msgspec.to_builtins(tools), "tool_choice": choice or "auto"}
+    kept["tools"] = msgspec.to_builtins(asked.tools)
+    kept["tool_choice"] = asked.tool_choice or "auto"
     if asked.parallel_tool_calls is not None:
         kept["parallel_tool_calls"] = asked.parallel_tool_calls
     return kept

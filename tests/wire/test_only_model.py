@@ -96,7 +96,16 @@ def test_a_server_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_running_server_is_found(
     name: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.play(listed("smollm2:135m"))
+    entry = {"id": "smollm2:135m", "object": "model", "created": 1764400000}
+    shapes = {
+        "ollama": {"object": "list", "data": [{**entry, "owned_by": "library"}]},
+        "llamacpp": {
+            "models": [{"name": "smollm2:135m", "type": "model", "capabilities": []}],
+            "object": "list",
+            "data": [{**entry, "owned_by": "llamacpp", "meta": {"n_ctx_train": 8192}}],
+        },
+    }
+    server.play(plain(shapes[name]))
     server.play(OK)
     address = server.url.removeprefix("http://").removesuffix("/v1")
     if name == "ollama":

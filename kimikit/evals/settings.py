@@ -116,15 +116,18 @@ class _Question:
         yield from (tuple(sorted(rng.sample(every, count))) for _ in range(SUBSETS))
 
     def decided(self, some: Sequence[int]) -> Score:
-        """Return whether the answer with most votes is right, the earliest of a tie.
+        """Return whether the answer with most votes is right; of a tie, how often.
 
         Who gives the same answer is right or wrong alike, so nothing is judged twice.
         """
         given = [self.answers[i] for i in some if self.answers[i] is not None]
         if not given:
             return self.scores[some[0]]
-        won = max(given, key=given.count)
-        return self.scores[next(i for i in some if self.answers[i] == won)]
+        most = max(map(given.count, given))
+        won = [answer for answer in {*given} if given.count(answer) == most]
+        firsts = (next(i for i in some if self.answers[i] == one) for one in won)
+        known = [s for i in firsts if (s := self.scores[i]) is not None]
+        return sum(known) / len(known) if known else None
 
 
 def _setting(

@@ -234,7 +234,7 @@ class Asking:
 
     async def _work(self) -> None:
         if self.buying is None:
-            await self._ask_all(range(self.grid.repeats))
+            await self._ask_all()
             return
         points = [point for host in self.hosts.values() for point in host.points]
         ceilings = (h.endpoint.limiter.ceiling for h in self.hosts.values())
@@ -256,7 +256,7 @@ class Asking:
         self.runner.wake()
         return await asyncio.wrap_future(self._question)
 
-    async def _ask_all(self, repeats: range) -> None:
+    async def _ask_all(self, repeats: range | None = None) -> None:
         probe = not PINNED.isdisjoint(self.grid.axes)
         async with asyncio.TaskGroup() as tasks:
             for name, host in self.hosts.items():

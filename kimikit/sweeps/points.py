@@ -119,7 +119,9 @@ class HostPoints:
             self._known[new] = Point(labels, params, model, new, taken)
         return self._known[new]
 
-    def cells(self, seed: int, repeats: range, *, probe: bool) -> Iterator[int]:
+    def cells(
+        self, seed: int, repeats: range | None = None, *, probe: bool
+    ) -> Iterator[int]:
         """Yield the numbers of the cells in the order in which they are asked.
 
         The order is shuffled with the recorded seed, so that a host that changes while
@@ -128,15 +130,18 @@ class HostPoints:
 
         Args:
             seed: The seed.
-            repeats: The repeats that are to be asked now.
+            repeats: Those to be asked now, one after the other, so that whole rounds
+                are there early; all of them at once if left out.
             probe: Whether one cell of each model goes before all others.
         """
         every, count = self._repeats, len(self.points)
-        cells: Iterable[int] = range(count * every)
-        if len(repeats) < every:
+        order = array("L", range(count * every))
+        if repeats is not None:
             cells = (place * every + r for place in range(count) for r in repeats)
-        order = array("L", cells)
+            order = array("L", cells)
         random.Random(seed).shuffle(order)
+        if repeats is not None:
+            order = array("L", sorted(order, key=lambda cell: cell % every))
         if failed := self._cache.failed:
             order = array("L", sorted(order, key=lambda c: self.key(c) not in failed))
         if probe:

@@ -109,6 +109,25 @@ def test_votes_share_their_answers_and_cost_as_many():
     assert five.right.value == pytest.approx(np.mean([share > 0.5 for share in each]))
 
 
+def test_a_tie_is_right_as_often_as_its_answers_are_whatever_came_first():
+    texts = {"Question 0?": ["no", "yes"], "Question 1?": ["yes", "no"]}
+
+    def answer(messages, **params):
+        return texts.get(messages[-1]["content"], ["yes", "yes"]).pop(0)
+
+    task = Task(instruction="Say yes or no.", rows=ROWS[:2], name="two")
+    prompts, judged = for_sweep(task, None)
+    found = frontier(
+        lambda task, **asked: sweep(
+            lambda host: FakeClient(answer), prompts, progress=False,
+            **{**asked, "metrics": judged},
+        ),
+        task, votes=2, grid={},
+    )  # fmt: skip
+    (one,) = found.settings
+    assert one.marks == {"q1": 0.5, "q2": 0.5}
+
+
 def test_a_host_that_tells_no_thinking_is_named_and_free_ones_are_paid_in_tokens():
     found = find(client({"low": 0.5, "high": 0.6, "max": 0.9}, thinks=False, free=True))
     assert found.currency == "tokens"

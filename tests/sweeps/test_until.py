@@ -103,6 +103,15 @@ def test_a_sweep_ends_when_its_intervals_are_narrow_and_not_before():
     assert "<table" in known._repr_html_()
 
 
+def test_repeats_are_asked_one_after_the_other_so_that_rounds_are_whole_early():
+    client = right_at(0.5, 0.5)
+    client.wait_s = 0.001
+    prompts = [f"Is it {i}?" for i in range(6)]
+    run(client, prompts, temperature=[0, 1], until=0.15, concurrency=1)
+    asked = [(one["prompt"], one["temperature"]) for one in client.asked]
+    assert all(len(set(asked[i : i + 12])) == 12 for i in range(0, len(asked), 12))
+
+
 def test_the_most_is_repeats_and_then_it_says_that_nothing_is_settled():
     found = run(right_at(0.5, 0.5), temperature=[0, 1], repeats=30)
     assert (found.stop_reason, len(found)) == ("done", 60)

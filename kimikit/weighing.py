@@ -10,7 +10,7 @@ from kimikit.comparing import Comparing
 from kimikit.params import GridParams, takes_chat_params
 from kimikit.sweeps import Progress
 from kimikit.sweeps.grid import NOT_IN_A_GRID
-from kimikit.wire.dialects import check_effort
+from kimikit.wire.thinking import check_compared
 
 if TYPE_CHECKING:
     from kimikit import evals
@@ -106,4 +106,4 @@ class Weighing(Comparing):
             for model in values("model"):
                 for key in ("reasoning_effort", "thinking"):
                     for value in values(key):
-                        check_effort(key, value, profile, model or profile.model)
+                        check_compared(key, value, profile, model or profile.model)

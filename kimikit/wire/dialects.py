@@ -86,45 +86,6 @@ def _refused(
             yield what, "Use 'required' and offer only that tool."
 
 
-EFFORTS = ("low", "high", "max")
-"""What K3 and later take (Moonshot's quickstart of Kimi K3)."""
-
-
-def check_effort(name: str, value: Any, host: Host, model: str) -> None:
-    """Refuse an effort that a host is known to ignore or refuse.
-
-    Args:
-        name: ``reasoning_effort`` or ``thinking``.
-        value: Its value; ``None`` is not sent.
-        host: The host.
-        model: The model.
-
-    Raises:
-        NotSupported: If it would change nothing, or end in an error.
-    """
-    family = model_facts(host, model).family
-    if value is None:
-        return
-    if host.stand_in:
-        raise NotSupported(
-            f"{host.title} has no model that thinks: {name}={value!r:.40} would change "
-            "nothing.",
-            "Compare max_tokens= or votes= there.",
-        )
-    if name == "reasoning_effort" and family.startswith("kimi-k2"):
-        raise NotSupported(
-            f"{model} knows no reasoning_effort.",
-            "Compare thinking={'type': 'enabled'} and 'disabled' (K2.5, K2.6), or "
-            "max_tokens=.",
-        )
-    known = value in EFFORTS or not family.startswith("kimi-k3")
-    if name == "reasoning_effort" and not known:
-        raise NotSupported(
-            f"{model} knows no reasoning_effort={value!r:.40}.",
-            f"Use {', '.join(EFFORTS)}.",
-        )
-
-
 def adapt(body: dict[str, Any], host: Host) -> dict[str, Any]:
     """Return the request in the words of ``host``; the one given stays as it is."""
     body = {**body, "messages": _shaped(body["messages"], host, body["model"])}

@@ -56,6 +56,36 @@ def mapped(params: Mapping[str, Any], host: Host, model: str) -> dict[str, Any]:
     return params
 
 
+def check_compared(name: str, value: Any, host: Host, model: str) -> None:
+    """Refuse an effort to be compared with others that would change nothing.
+
+    Args:
+        name: ``reasoning_effort`` or ``thinking``.
+        value: Its value; ``None`` is not sent.
+        host: The host.
+        model: The model.
+
+    Raises:
+        NotSupported: If the host would ignore it, or is known to refuse it.
+    """
+    if value is None:
+        return
+    if host.stand_in:
+        raise NotSupported(
+            f"{host.title} has no model that thinks: {name}={value!r:.40} would change "
+            "nothing.",
+            "Compare max_tokens= or votes= there.",
+        )
+    if name == "reasoning_effort":
+        levelled = _LEVELLED.search(model_facts(host, model).family)
+        if levelled and value not in (*SWITCHES, *LEVELS):
+            raise NotSupported(
+                f"{model} knows no reasoning_effort={value!r:.40}.",
+                f"Use {', '.join(LEVELS)}.",
+            )
+        mapped({name: value}, host, model)
+
+
 def _refuse(effort: str, family: str, model: str) -> None:
     """Refuse what a model is known not to do."""
     what = f"reasoning_effort={effort!r}"

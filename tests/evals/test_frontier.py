@@ -220,11 +220,11 @@ def test_a_metric_beyond_shares_is_refused_and_loses_no_answer():
     ("host", "options", "said"),
     [
         ("moonshot", {"reasoning_effort": ["low", "medium"]}, "Use low, high, max"),
-        ("moonshot", {"reasoning_effort": "low", "model": "kimi-k2.6"}, "thinking="),
+        ("moonshot", {"reasoning_effort": "low", "model": "kimi-k2.6"}, "no levels"),
         (
             "moonshot",
             {"model": ["kimi-k3", "kimi-k2.6"], "reasoning_effort": ["low"]},
-            "knows no reasoning_effort",
+            "no levels of thinking",
         ),
         ("local", {"reasoning_effort": ["low", "max"]}, "change nothing"),
         ("local", {"thinking": [{"type": "enabled"}, None]}, "change nothing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,6 +22,41 @@ time, or Unix time."""
 
 WHERE = (*GROUPS, "id", "key", "session", "endpoint", "state")
 """Columns that rows can be chosen by."""
+
+
+class StoredAnswers(Mapping[str, Reply]):
+    """The complete answers whose keys begin with a prefix, as they are now.
+
+    Args:
+        store: Where they are.
+        prefix: What their keys begin with.
+    """
+
+    _WHOLE = (
+        "FROM calls JOIN replies USING (seq) WHERE key BETWEEN ? AND ?"
+        " AND state = 'complete' AND body IS NOT NULL"
+    )
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        rows = store.read(f"SELECT DISTINCT key {self._WHOLE}", _beginning(prefix))
+        self._keys = {key: None for (key,) in rows}
+
+    def __getitem__(self, key: str) -> Reply:
+        if key in self._keys:
+            rows = self._store.read(
+                f"SELECT body {self._WHOLE} ORDER BY seq", [key, key]
+            )
+            for (body,) in rows[-1:]:
+                if (reply := stored(body, Reply)) is not None:
+                    return reply
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class Queries:
@@ -103,10 +138,11 @@ class Queries:
         request, reply = found[0] if found else (None, None)
         return stored(request), stored(reply, Reply)
 
-    def answers(self, key_prefix: str) -> dict[str, Reply]:
+    def answers(self, key_prefix: str) -> Mapping[str, Reply]:
         """Return complete replies by the ``meta["key"]`` they were asked with.
 
-        Stopped and cut-off answers are left out, so that they are asked again.
+        Stopped and cut-off answers are left out, so that they are asked again. Each is
+        read when it is asked for, so that a million of them take no memory.
 
         Args:
             key_prefix: What the keys begin with.
@@ -122,13 +158,7 @@ class Queries:
                 "Leave name= out, or keep answers with Ledger(store='full') or "
                 "KIMIKIT_STORE=full.",
             )
-        rows = self._store.read(
-            "SELECT key, body FROM calls JOIN replies USING (seq) WHERE key BETWEEN ?"
-            " AND ? AND state = 'complete' AND body IS NOT NULL ORDER BY seq",
-            _beginning(key_prefix),
-        )
-        found = {key: stored(body, Reply) for key, body in rows}
-        return {key: reply for key, reply in found.items() if reply is not None}
+        return StoredAnswers(self._store, key_prefix)
 
     def failed(self, key_prefix: str) -> set[str]:
         """Return the keys without a complete reply, those of dead kernels too.

@@ -129,6 +129,7 @@ def main() -> None:
             done = subprocess.run(
                 [sys.executable, __file__, way, str(count)],
                 stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # bars
                 text=True,
                 check=True,
             )

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 PARTS = {
     "Streams: a chunk, the first token, the import": ["bench_wire.py"],
     "Sweeps": ["bench_sweep.py"],
+    "Scale: cells of a sweep": ["bench_scale.py"],
     "Coverage of the intervals": ["bench_coverage.py"],
     "Buying until it is settled": ["bench_until.py"],
     "The display in a notebook": ["bench_display.py"],

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from support.batch_host import KEY, BatchHost
 
-from kimikit import BadInput, BudgetExceeded, Kimi
+from kimikit import BadInput, BudgetExceeded, Kimi, Sweep
 from kimikit.host import HostBatch
 
 MADE = []
@@ -62,6 +62,18 @@ def test_a_sweep_comes_back_with_its_figures(host):
     assert dict(host.bought) == {"Name a colour.": 6, "Name a fruit.": 6}
     assert host.live == []
     assert {body["temperature"] for body in host.bodies} == {0, 1}
+
+
+def test_a_batch_ends_in_a_folder_and_so_does_what_is_resumed(host, tmp_path):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("duckdb")
+    kimi, folder = session(host), tmp_path / "results"
+    sweep = ask(kimi, results=folder).wait()
+    assert sweep.sql("select count(*) as n from trials").rows == [{"n": 12}]
+    assert all(trial.reply.text for trial in Sweep.from_results(folder))
+    again = ask(kimi, results=folder, via="live", progress=False)
+    assert (len(again), again.plan.stored) == (12, 12)
+    assert sum(host.bought.values()) == 12
 
 
 def test_live_and_batch_buy_each_cell_once(host):

@@ -214,11 +214,14 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
         prompt, answer = self.beginnings() if texts else ("", "")
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
+        day, at = when.split()
         whom = f"{self.host}/{self.model}" if self.model else self.host
         begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
         counts = token_cells(self.usage, writes=writes)
         return [
-            *breakable([self.id[:ID_SHOWN], when, whom]),
+            self.id[:ID_SHOWN],
+            html.Cell(when, f'<span style="white-space:nowrap">{day}</span> {at}'),
+            *breakable([whom]),
             *begun,
             *breakable([seconds, *counts, self.cost_text, self.state, self.tag]),
         ]

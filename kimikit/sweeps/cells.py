@@ -39,8 +39,13 @@ class Page(Renderable, msgspec.Struct, frozen=True):
 
 
 def bar(share: float) -> str:
-    """Return a share from 0 to 1 as ten blocks, readable anywhere."""
-    return ("█" * round(min(max(share, 0.0), 1.0) * 10)).ljust(10, "░")
+    """Return a share from 0 to 1 as a bar, which is not there where styles are not."""
+    filled = round(min(max(share, 0.0), 1.0) * 100)
+    inner = f"display:block;height:100%;width:{filled}%;background:currentColor"
+    outer = "display:inline-block;width:5em;height:.6em;border:1px solid;opacity:.72"
+    return (
+        f'<span style="{outer}" aria-hidden="true"><span style="{inner}"></span></span>'
+    )
 
 
 def is_number(value: Any) -> bool:

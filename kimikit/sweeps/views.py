@@ -55,7 +55,7 @@ def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     if not shown:
         return html.Cell("", "")
     text, rich = html.interval(*shown) if len(shown) == 3 else (shown[0], shown[0])
-    drawn = f"<code>{bar(row[name])}</code> " if bars and known.drawn else ""
+    drawn = f"{bar(row[name])} " if bars and known.drawn else ""
     return html.Cell(text, drawn + rich)
 
 

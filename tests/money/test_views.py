@@ -98,7 +98,7 @@ class TestPlot:
         by_day = [float(t.cost) for t in busy.total(by="day").values()]
         assert max(tops) == pytest.approx(max(by_day))
         assert sums.lines[0].get_ydata()[-1] == pytest.approx(sum(by_day))
-        assert costs.get_ylabel() == "US dollars a day"
+        assert costs.get_ylabel() == "US dollars per day"
         assert "n = 11 calls" in costs.get_title()
         assert [bar.get_height() for bar in shares.patches] == [25.0] * 3
         labels = [t.get_text() for t in costs.figure.legends[0].get_texts()]
@@ -129,7 +129,7 @@ class TestPlot:
     def test_without_any_cost_tokens_are_drawn(self, ledger):
         ask(ledger, host=LOCAL, model="smollm2")
         tokens, _, _ = ledger.plot()
-        assert tokens.get_ylabel() == "tokens a day"
+        assert tokens.get_ylabel() == "tokens per day"
         assert tokens.patches[0].get_height() == 90
         assert "no call has a cost" in tokens.get_title()
 

@@ -110,6 +110,28 @@ def test_a_race_and_the_playground_are_shown(kernel: Kernel) -> None:
     assert "max_tokens=512" in kept["text/plain"]
 
 
+def test_every_view_is_of_types_that_vs_code_and_colab_show(kernel: Kernel) -> None:
+    """Each has text, and HTML or Markdown, so that it is useful without widgets."""
+    kernel.run("play(*played('Same.'))")
+    views = (
+        "kimi.chat('Hi')",
+        "s = kimi.sweep('Hi', temperature=[0, 1], repeats=2, progress=False); s",
+        "kimi.race('Hi', models=['a', 'b'])",
+        "kimi.run('Hi', [])",
+        "kimi.playground()",
+        "kimi.ledger",
+    )
+    known = {"text/plain", "text/html", "text/markdown"}
+    for view in views:
+        bundles = [bundle for bundle in kernel.run(view).outputs() if bundle]
+        assert bundles, view
+        for bundle in bundles:
+            kinds = {*bundle} - {"application/vnd.jupyter.widget-view+json"}
+            assert "text/plain" in kinds or "text/markdown" in kinds, view
+            assert kinds & {"text/html", "text/markdown"}, view
+            assert kinds <= known, view
+
+
 def test_code_of_an_answer_goes_into_the_next_cell(kernel: Kernel) -> None:
     kernel.run("play(*played('Try:\\n```python\\na = 6\\n```')); r = kimi.chat('Hi')")
     ran = kernel.run("kimi.to_cell(r)", value="r.code[0].language")

@@ -358,9 +358,9 @@ class Answer:
         main = made[0]
         usage = folder.tally.total(call.body)
         cut = over and not (self._stopped or done or whole)
-        told = usage and (usage.completion_tokens or "total_tokens" in folder.tally.raw)
-        if usage is None or (over and not told) or cut:
-            usage = at_least(usage, self._estimate())
+        if usage is None or (over and not usage.completion_tokens) or cut:
+            only_total = folder.tally.only_total
+            usage = at_least(usage, self._estimate(), only_total=only_total)
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(
             main,

@@ -43,6 +43,15 @@ class Tally:
             _merge(self._seen.setdefault(choice, {}), usage)
 
     @property
+    def only_total(self) -> bool:
+        """Whether the host told a sum of tokens and neither of its parts."""
+        parts = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
+        told = [
+            name for name in (*parts, "total_tokens") if _number(self.raw.get(name))
+        ]
+        return told == ["total_tokens"]
+
+    @property
     def raw(self) -> dict[str, Any]:
         """What the host said of the whole answer."""
         return self._seen.get(None, {})
@@ -70,13 +79,24 @@ class Tally:
         )
 
 
-def at_least(said: Usage | None, guess: Usage) -> Usage:
+def at_least(said: Usage | None, guess: Usage, *, only_total: bool = False) -> Usage:
     """Return an estimate, unless a host's usage is of nearly as much.
 
-    Some hosts tell one at the start, of a prompt and of no answer yet.
+    Some hosts tell one at the start, of a prompt and of no answer yet; of others only
+    the sum is known, of which the answer is a part.
     """
     if said is None:
         return guess
+    total = said.prompt_tokens
+    if only_total and guess.completion_tokens and 2 * total >= guess.completion_tokens:
+        answer = min(guess.completion_tokens, total)
+        return msgspec.structs.replace(
+            said,
+            prompt_tokens=total - answer,
+            completion_tokens=answer,
+            reasoning_tokens=min(guess.reasoning_tokens, answer),
+            estimated=True,
+        )
     if 2 * said.completion_tokens >= guess.completion_tokens:
         return said
     tokens = guess.completion_tokens
@@ -121,6 +141,7 @@ def read_usage(
         prompt += _part(usage, "cache_read_input_tokens")
         prompt += _part(usage, "cache_creation_input_tokens")
     prompt = prompt or max((total or 0) - completion, 0)
+    completion = completion or max((total or 0) - prompt, 0)
     if reasoning and total == prompt + completion + reasoning:
         completion += reasoning  # xAI and its like count it beside the answer
     # Baseten has reported more reasoning than answer; a part never exceeds its whole.

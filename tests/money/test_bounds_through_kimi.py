@@ -192,7 +192,7 @@ def test_a_usage_told_before_the_answer_is_not_taken_for_its_cost(server, early,
     """Unknown is not 0, nor the one token that was there when the host counted."""
     delta = {"index": 0, "delta": {"content": "word " * 300}}
     events = [{"choices": [], "usage": early}, {"choices": [delta]}]
-    if whole and early.get("completion_tokens") != 0:
+    if whole and early.get("completion_tokens") == 1:
         pytest.skip("a host that ended its answer is believed")
     server.play(sse(*events, *([DONE] if whole else [])))
     kimi = connect(server)

@@ -258,8 +258,17 @@ USAGES = (
     ),
     Case(
         "1d only a total",
-        (*text("a"), {**chunk("stop"), "usage": {"total_tokens": 19}}, DONE),
-        {"usage": usage(19, 0)},
+        (*text("a few words"), {**chunk("stop"), "usage": {"total_tokens": 19}}, DONE),
+        {"usage": {"estimated": True, "prompt_tokens": 16, "completion_tokens": 3}},
+    ),
+    Case(
+        "1d a total and a prompt",
+        (
+            *text("a"),
+            {**chunk("stop"), "usage": {"prompt_tokens": 8, "total_tokens": 19}},
+            DONE,
+        ),
+        {"usage": usage(8, 11)},
     ),
     Case(
         "1d no usage at all is estimated and marked",
@@ -1097,7 +1106,7 @@ ODD = (
             b'{"prompt_tokens":NaN,"completion_tokens":1e400,"total_tokens":19}}\n\n',
             DONE,
         ),
-        {"text": "a", "usage": usage(19, 0)},
+        {"text": "a", "usage": {"estimated": True, "completion_tokens": 1}},
     ),
     Case(
         "odd: usage as text",

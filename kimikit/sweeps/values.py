@@ -238,7 +238,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars of all answers, also broken ones; ``None`` if none is priced."""
+        """US dollars of all answers that are priced, ``None`` if none is.
+
+        Broken ones count. Where some have no price it is a lower bound, as views say.
+        """
         return total_cost(self.spent)
 
     @property

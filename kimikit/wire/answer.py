@@ -358,9 +358,9 @@ class Answer:
         main = made[0]
         usage = folder.tally.total(call.body)
         cut = over and not (self._stopped or done or whole)
-        if usage is None or (over and not usage.completion_tokens) or cut:
-            only_total = folder.tally.only_total
-            usage = at_least(usage, self._estimate(), only_total=only_total)
+        told = usage and usage.prompt_tokens and usage.completion_tokens
+        if usage is None or (over and not told) or cut:
+            usage = at_least(usage, self._estimate(), split=folder.tally.only_total)
         truncated = cut and main.finish_reason in (None, "error")
         main = msgspec.structs.replace(
             main,

@@ -79,16 +79,16 @@ class Tally:
         )
 
 
-def at_least(said: Usage | None, guess: Usage, *, only_total: bool = False) -> Usage:
+def at_least(said: Usage | None, guess: Usage, *, split: bool = False) -> Usage:
     """Return an estimate, unless a host's usage is of nearly as much.
 
     Some hosts tell one at the start, of a prompt and of no answer yet; of others only
-    the sum is known, of which the answer is a part.
+    the sum is known, of which the answer is a part, or the answer alone.
     """
     if said is None:
         return guess
     total = said.prompt_tokens
-    if only_total and guess.completion_tokens and 2 * total >= guess.completion_tokens:
+    if split and guess.completion_tokens and 2 * total >= guess.completion_tokens:
         answer = min(guess.completion_tokens, total)
         return msgspec.structs.replace(
             said,
@@ -96,6 +96,10 @@ def at_least(said: Usage | None, guess: Usage, *, only_total: bool = False) -> U
             completion_tokens=answer,
             reasoning_tokens=min(guess.reasoning_tokens, answer),
             estimated=True,
+        )
+    if not said.prompt_tokens and guess.prompt_tokens:
+        said = msgspec.structs.replace(
+            said, prompt_tokens=guess.prompt_tokens, estimated=True
         )
     if 2 * said.completion_tokens >= guess.completion_tokens:
         return said

@@ -271,6 +271,15 @@ USAGES = (
         {"usage": usage(8, 11)},
     ),
     Case(
+        "1d the answer's tokens alone",
+        (
+            *text("a"),
+            {**chunk("stop"), "usage": {"completion_tokens": 11, "total_tokens": 3}},
+            DONE,
+        ),
+        {"usage": {"estimated": True, "completion_tokens": 11, "prompt_tokens": 14}},
+    ),
+    Case(
         "1d no usage at all is estimated and marked",
         (*text("four"), *STOP),
         {"usage": {"estimated": True, "completion_tokens": 2}, "text": "four"},

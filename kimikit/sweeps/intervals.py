@@ -88,7 +88,8 @@ class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
         value: The figure.
         n: Answers it is of.
         hits: For a rate, how many of them.
-        trials: For a share of chances, such as pass@k, how many chances there were.
+        trials: For a share of chances, such as pass@k or what is different among n
+            answers, how many chances there were at most.
         least: A value that errs low where ``value`` errs high.
         unbounded: Whether answers not seen yet may add any amount.
         find: From what the figure can be to its interval, worked out when asked for:
@@ -295,7 +296,8 @@ def of_set(
             low, high = unseen(value, size, end) or (low, high)
         return low, math.inf if unbounded else high
 
-    return Part(value, size, unbounded=unbounded, find=find)
+    trials = None if unbounded else size
+    return Part(value, size, trials=trials, unbounded=unbounded, find=find)
 
 
 def pool(prompts: Sequence[Sequence[Part]], bounds: Limits = SHARE) -> Estimate:

@@ -111,7 +111,10 @@ def agreement(texts: Sequence[str], size: int | None = None) -> dict[str, Part]:
 
     out = {
         "unique_share": Part(
-            different, kept, find=lambda _: exact(different * kept, kept)
+            different,
+            kept,
+            trials=kept,
+            find=lambda _: exact(different * kept, kept),
         ),
         "agreement": Part(share, kept, least=_next_modal(counts) / n, find=find),
     }

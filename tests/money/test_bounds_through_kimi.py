@@ -206,6 +206,15 @@ def test_a_usage_told_before_the_answer_is_not_taken_for_its_cost(server, early,
     assert kimi.ledger.calls()[0].cost_text.startswith("~")
 
 
+def test_a_prompt_that_a_host_does_not_count_is_estimated(server):
+    delta = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+    usage = {"completion_tokens": 11, "total_tokens": 3}
+    server.play(sse({"choices": [delta]}, {"choices": [], "usage": usage}, DONE))
+    usage = connect(server).chat("How are you?").usage
+    assert (usage.estimated, usage.completion_tokens) == (True, 11)
+    assert 3 < usage.prompt_tokens < 40
+
+
 def test_reasoning_that_is_counted_beside_the_answer_is_billed(server):
     usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 60,
              "completion_tokens_details": {"reasoning_tokens": 30}}  # fmt: skip

@@ -277,7 +277,7 @@ USAGES = (
             {**chunk("stop"), "usage": {"completion_tokens": 11, "total_tokens": 3}},
             DONE,
         ),
-        {"usage": {"estimated": True, "completion_tokens": 11}},
+        {"usage": {"completion_tokens": 11}},
     ),
     Case(
         "1d no usage at all is estimated and marked",

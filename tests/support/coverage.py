@@ -1,7 +1,7 @@
 """How often each interval of a sweep holds the truth, in worlds that are known.
 
 A world draws prompts, and a prompt draws answers. One or two prompts are fixed, as
-their interval is of them; of more, each run draws others, as theirs is of prompts like
+their interval is of them; of more, each run takes others, as theirs is of prompts like
 these. A figure's truth is its mean over all runs, for the share of the most frequent
 answer and for entropy also that of the answers the model would give.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from kimikit.intervals import right_price
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (
     SHARE,
+    Estimate,
     Part,
     mean,
     minus,
@@ -37,6 +38,8 @@ from kimikit.sweeps.intervals import (
 NS = (3, 5, 8, 20)
 PROMPTS = (1, 2, 5, 20)
 POSITIVE = (0.0, math.inf)
+FIXED = 8
+"""Prompts that are asked many times, alone and in pairs."""
 NOUNS = [
     "city", "river", "light", "stone", "music", "paper", "garden", "winter", "summer",
     "shadow", "bridge", "engine", "market", "forest", "mirror", "harbor", "letter",
@@ -61,13 +64,11 @@ class World(NamedTuple):
         parts: From the answers to a prompt to its figures.
         truth: From a prompt to what the model would give of it, where that is not what
             n answers give on average.
-        runs: How often it is drawn; fewer where that takes long.
     """
 
     prompt: Callable[[Rng], Prompt]
     parts: Callable[[list[Any]], dict[str, Part]]
     truth: Callable[[Any], dict[str, float]] = lambda _: {}
-    runs: int = 100
 
 
 class Chosen(NamedTuple):
@@ -187,12 +188,12 @@ WORLDS = {
     "falling by a half": World(
         lambda rng: chosen(rng.uniform(0.3, 0.8) ** np.arange(30)), figures, truth_of
     ),
-    "sentences": World(sentences, figures, runs=30),
-    "essays": World(essays, figures, runs=30),
+    "sentences": World(sentences, figures),
+    "essays": World(essays, figures),
     "two answers, BLEU": World(
         lambda rng: chosen([(p := rng.uniform(0.5, 0.95)), 1 - p]), bleu
     ),
-    "sentences, BLEU": World(sentences, bleu, runs=20),
+    "sentences, BLEU": World(sentences, bleu),
     "meanings": World(meanings, semantic),
     "right 80 %": World(functools.partial(rate, first=8, second=2), rights),
     "right or wrong by prompt": World(
@@ -219,56 +220,113 @@ Found = dict[str, tuple[int, int]]
 """For each figure how many intervals there were, and how many held the truth."""
 
 
-def prompts_of(world: World, count: int, rng: Rng) -> Iterator[list[Prompt]]:
-    """Yield the prompts of each run."""
-    fixed = [world.prompt(rng) for _ in range(count)]
-    while True:
-        yield fixed if count < 3 else [world.prompt(rng) for _ in range(count)]
-
-
 def bounds(name: str) -> tuple[float, float]:
     return SHARE if name in SHARES else POSITIVE
 
 
-def coverage(world: World, n: int, count: int, runs: int, seed: int) -> Found:
-    """Return how often each figure's interval holds the truth, and of a difference."""
-    rng = np.random.default_rng([seed, n, count])
-    intervals = defaultdict(list)
-    truths: dict[str, list[float]] = defaultdict(list)
-    for run, prompts in zip(range(runs), prompts_of(world, count, rng), strict=False):
-        sides: list[dict[str, list[list[Part]]]] = [
-            defaultdict(list),
-            defaultdict(list),
-        ]
-        for prompt in prompts:
-            for side in sides[: 1 + (run % 3 == 0)]:  # a difference every third run
-                for name, part in world.parts(prompt(rng, n)).items():
-                    side[name].append([part])
-        for name, parts in sides[0].items():
-            if len(parts) == count:
-                intervals[name].append(pool(parts, bounds(name)))
-            if len(sides[1].get(name, ())) == count == len(parts):
-                a, b = (dict(enumerate(side[name])) for side in sides)
-                intervals[f"{name}, difference"].append(minus(a, b, bounds(name)))
-        for prompt in prompts:
-            for name, value in world.truth(prompt).items():
-                truths[f"{name} of the model"].append(value)
+Answers = dict[str, Part]
+"""The figures of one draw of answers to one prompt."""
+
+
+class _Held:
+    """Counts intervals, and those that hold what they are of."""
+
+    def __init__(self, count: int) -> None:
+        self.found: Found = {}
+        self._count = count
+
+    def _each(self, side: Sequence[Answers]) -> dict[str, list[list[Part]]]:
+        """Return the parts of each figure that every prompt has."""
+        names = [name for name in side[0] if all(name in each for each in side)]
+        return {name: [[each[name]] for each in side] for name in names}
+
+    def levels(
+        self, sides: Iterable[Sequence[Answers]], truth: Mapping[str, float]
+    ) -> None:
+        """Take runs of the same prompts, or of prompts of one kind."""
+        seen: dict[str, list[Estimate]] = defaultdict(list)
+        for side in sides:
+            for name, parts in self._each(side).items():
+                seen[name].append(pool(parts, bounds(name)))
+        for name, some in seen.items():
+            self._count_in(name, some, float(np.mean([e.value for e in some])))
+            if name in truth:
+                self._count_in(f"{name} of the model", some, truth[name])
+
+    def differences(self, pairs: Iterable[tuple[Sequence[Answers], ...]]) -> None:
+        """Take pairs of two draws of the same prompts, which do not differ."""
+        seen: dict[str, list[Estimate]] = defaultdict(list)
+        for pair in pairs:
+            first, second = map(self._each, pair)
+            for name in first.keys() & second.keys():
+                a, b = (dict(enumerate(each[name])) for each in (first, second))
+                if (gap := minus(a, b, bounds(name))) is not None:
+                    seen[f"{name}, difference"].append(gap)
+        for name, some in seen.items():
+            self._count_in(name, some, 0.0)
+
+    def _count_in(self, name: str, some: list[Estimate], value: float) -> None:
+        shown = [(e.low, e.high) for e in some if e.low is not None]
+        held = sum(low - 1e-6 <= value <= high + 1e-6 for low, high in shown)
+        before = self.found.get(name, (0, 0))
+        self.found[name] = before[0] + len(shown), before[1] + held
+
+
+def coverage(world: World, n: int, runs: int, seed: int) -> dict[int, Found]:
+    """Return how often each figure's interval holds the truth, and of a difference.
+
+    One or two prompts are fixed, each with answers drawn many times; of five or twenty
+    each run takes others of many. No run is added or left out for what it found.
+
+    Args:
+        world: Where the answers come from.
+        n: Answers to a prompt.
+        runs: Intervals of each figure; of differences of one or two prompts half as
+            many.
+        seed: Draws all of it.
+
+    Returns:
+        For each number of prompts what was found.
+    """
+    rng = np.random.default_rng([seed, n])
+
+    def draw(prompts: Sequence[Prompt], times: int) -> list[list[Answers]]:
+        return [[world.parts(p(rng, n)) for _ in range(times)] for p in prompts]
+
+    fixed = [world.prompt(rng) for _ in range(FIXED)]
+    many = [world.prompt(rng) for _ in range(2 * runs)]
+    draws = draw(fixed, max(runs // FIXED, 2))
+    once = [each for (each,) in draw(many, 1)]
+    again = [each for (each,) in draw(many, 1)]
     out = {}
-    for name, some in intervals.items():
-        value = np.mean([estimate.value for estimate in some])
-        value = 0.0 if name.endswith("difference") else value
-        shown = [e for e in some if e.low is not None]
-        out[name] = (
-            len(shown),
-            sum(e.low - 1e-6 <= value <= e.high + 1e-6 for e in shown),
-        )
-        if name in ("agreement", "entropy") and world.truth:
-            values = truths.get(f"{name} of the model")
-            if values:
-                value = np.mean(values)
-                held = sum(e.low - 1e-6 <= value <= e.high + 1e-6 for e in shown)
-                out[f"{name} of the model"] = len(shown), held
+    for count in PROMPTS:
+        held = _Held(count)
+        if count < 3:
+            for at in range(0, FIXED, count):
+                sides = [*_of_fixed(draws[at : at + count], count * len(draws[0]))]
+                held.levels(sides, _truth(world, fixed[at : at + count]))
+                held.differences(zip(sides[::2], sides[1::2], strict=False))
+        else:
+            some = [rng.choice(len(many), count, replace=False) for _ in range(runs)]
+            held.levels(([once[k] for k in each] for each in some), _truth(world, many))
+            held.differences(
+                ([once[k] for k in each], [again[k] for k in each]) for each in some
+            )
+        out[count] = held.found
     return out
+
+
+def _of_fixed(draws: list[list[Answers]], runs: int) -> Iterator[list[Answers]]:
+    """Yield one draw of each prompt per run, no pair of draws twice."""
+    times = len(draws[0])
+    for run in range(runs):
+        round_, at = divmod(run, times)
+        yield [each[(at + place * round_) % times] for place, each in enumerate(draws)]
+
+
+def _truth(world: World, prompts: Sequence[Prompt]) -> dict[str, float]:
+    found = [world.truth(prompt) for prompt in prompts]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
 def verdict_level(models: int, runs: int, seed: int) -> float:

@@ -88,8 +88,7 @@ class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
         value: The figure.
         n: Answers it is of.
         hits: For a rate, how many of them.
-        trials: For a share of chances, such as pass@k or what is different among n
-            answers, how many chances there were at most.
+        trials: For a share of chances, such as pass@k, how many chances there were.
         least: A value that errs low where ``value`` errs high.
         unbounded: Whether answers not seen yet may add any amount.
         find: From what the figure can be to its interval, worked out when asked for:
@@ -183,8 +182,7 @@ def resamples(n: int) -> Array:
 def subsets(n: int, size: int, draws: int) -> Array:
     """Return which of ``n`` answers are taken, ``size`` in each row.
 
-    All rows there are if they are no more than ``draws``, else as many by chance; the
-    seed is fixed.
+    All rows if they are no more than ``draws``, else as many, drawn with a fixed seed.
     """
     if math.comb(n, size) <= draws:
         rows = list(itertools.combinations(range(n), size))

@@ -7,6 +7,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from typing import Any
+
+import msgspec
 
 from kimikit.sweeps.segmentation import words
 from kimikit.types import Reply
@@ -57,6 +60,31 @@ class Answers:
     def words(self) -> list[list[str]]:
         """Each of the texts in words."""
         return [self._split(text) for text in self.texts]
+
+
+class Group(msgspec.Struct, frozen=True, eq=False):
+    """The trials of one prompt at one point.
+
+    Attributes:
+        labels: All parameters they were asked with.
+        places: Where they stand in the sweep.
+        count: How many answers came whole.
+        length: The median of their words, ``None`` where none came.
+        cost: What was paid, also for answers that broke off.
+        read: Reads the answers; those on disk are let go again.
+    """
+
+    labels: dict[str, Any]
+    places: Sequence[int]
+    count: int
+    length: float | None
+    cost: Decimal | None
+    read: Callable[[], Answers]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the answers, in an order that is like chance."""
+        return self.read().texts
 
 
 def _scattered(found: Iterable[Answer]) -> list[Answer]:

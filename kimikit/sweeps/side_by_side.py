@@ -12,6 +12,7 @@ from typing import Any
 from kimikit import html
 from kimikit.errors import BadInput
 from kimikit.sweeps import summary
+from kimikit.sweeps.answers import Group
 from kimikit.sweeps.cells import (
     POINTS_SHOWN,
     SHOWN_BYTES,
@@ -108,7 +109,7 @@ def _rows(sweep: Outcome) -> Iterator[dict[str, Any]]:
             yield {**labels, "answer": spelled[key], "count": count}
 
 
-def _counted(group: summary.Group) -> tuple[Counter[str], dict[str, str]]:
+def _counted(group: Group) -> tuple[Counter[str], dict[str, str]]:
     texts = group.texts
     counts = Counter(map(normal, texts))
     return counts, {normal(text): text for text in reversed(texts)}
@@ -116,7 +117,7 @@ def _counted(group: summary.Group) -> tuple[Counter[str], dict[str, str]]:
 
 def _side_by_side(
     names: dict[str, dict[Any, str]],
-    some: Sequence[summary.Group],
+    some: Sequence[Group],
     most: int,
     room: _Room,
 ) -> tuple[list[str], str]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from kimikit.bars import slowly
 from kimikit.errors import BadInput
 from kimikit.intervals import around, right_price
 from kimikit.sweeps import metrics, settled
-from kimikit.sweeps.answers import Answers, text_of
+from kimikit.sweeps.answers import Answers, Group, text_of
 from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
     LEAST,
@@ -53,31 +52,6 @@ PASS_AT = (2, 5, 10, 100)
 """The k of pass@k: the largest of these that every prompt has answers for."""
 
 
-class Group(msgspec.Struct, frozen=True, eq=False):
-    """The trials of one prompt at one point.
-
-    Attributes:
-        labels: All parameters they were asked with.
-        places: Where they stand in the sweep.
-        count: How many answers came whole.
-        length: The median of their words, ``None`` where none came.
-        cost: What was paid, also for answers that broke off.
-        read: Reads the answers; those on disk are let go again.
-    """
-
-    labels: dict[str, Any]
-    places: Sequence[int]
-    count: int
-    length: float | None
-    cost: Decimal | None
-    read: Callable[[], Answers]
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts of the answers, in an order that is like chance."""
-        return self.read().texts
-
-
 @one_thread()
 def summarise(
     sweep: Outcome, by: Sequence[str] | str | None = None
@@ -91,16 +65,23 @@ def summarise(
                 f"{axis!r} is not an axis of this sweep.",
                 f"Its axes are {', '.join(sweep.axes) or 'none'}.",
             )
-    _measure(sweep)
-    rows = [
+    rows = [dict(row) for row in _rows(sweep, *axes)]
+    if sweep.until is not None and by is None:
+        _hold(sweep, rows)
+    return rows
+
+
+@kept
+def _rows(sweep: Outcome, *axes: str) -> list[dict[str, Any]]:
+    """Return the rows of a summary, which are kept: a million answers take a minute."""
+    if sweep.on_disk is None:
+        _measure(sweep)
+    return [
         dict(zip(axes, point, strict=True))
         | _counts(sweep, some)
         | _pooled(sweep, some)
         for point, some in points(sweep, axes).items()
     ]
-    if sweep.until is not None and by is None:
-        _hold(sweep, rows)
-    return rows
 
 
 def _hold(sweep: Outcome, rows: Sequence[dict[str, Any]]) -> None:
@@ -250,8 +231,21 @@ def figures(
     return out
 
 
-@kept
 def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, Part]:
+    """Return the figures of a group; those of answers in memory are kept there."""
+    how = _measured if sweep.on_disk is not None else _kept_measures
+    found: dict[str, Part] = how(sweep, group, length, size)
+    return found
+
+
+@kept
+def _kept_measures(
+    sweep: Outcome, group: Group, length: int, size: int
+) -> dict[str, Part]:
+    return _measured(sweep, group, length, size)
+
+
+def _measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, Part]:
     """Return the figures of a group.
 
     Args:

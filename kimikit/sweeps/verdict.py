@@ -9,6 +9,7 @@ import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.sweeps import summary
+from kimikit.sweeps.answers import Group
 from kimikit.sweeps.intervals import (
     Estimate,
     Limits,
@@ -65,7 +66,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.sentence
 
 
-Stratum = dict[float, summary.Group]
+Stratum = dict[float, Group]
 """For each temperature its answers, all else equal."""
 
 

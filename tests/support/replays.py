@@ -20,7 +20,7 @@ _PASSING = (
     (r"\d[\d,]* bytes\b", "<size>"),  # of a file that says who answered
     (r"127\.0\.0\.1:\d+", "<here>"),  # a server of the notebook gets another port
     (r"No key in the environment:[^\n]*", ""),  # a replay asks nobody
-    (r" · replayed, recorded \d{4}-\d\d-\d\d", ""),
+    (r"( · )?replayed, (recorded \d{4}-\d\d-\d\d|paid for when recorded)", ""),
     (r"\b\d{8}-\d{6}-[0-9a-f]+\b", "<id>"),
     (r"\b\d{4}-\d\d-\d\d( \d\d:\d\d)?\b", "<day>"),
     (r"\bSeed \d+", "Seed"),

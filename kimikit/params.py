@@ -287,9 +287,11 @@ def refuse_unknown(
         if name in taken or name in own or name.startswith("extra_body."):
             continue
         refuse_elsewhere([name])
+        meant = nearest(name, [*own, *taken])
+        spell = "Mend its name; or, if" if meant else "If"
         raise BadInput(
-            f"There is no option {name!r}.{nearest(name, [*own, *taken])}",
-            f"If only this host knows it, pass extra_body={{{name!r}: ...}}.",
+            f"There is no option {name!r}.{meant}",
+            f"{spell} only this host knows it, pass extra_body={{{name!r}: ...}}.",
         )
 
 

@@ -42,7 +42,7 @@ def test_stop_in_a_cell_keeps_what_is_finished_and_the_same_cell_goes_on(
         assert reason == "interrupted"
         assert 8 <= kept < 200
         shown = str(ran.of("comm_msg", "stream"))
-        assert "of\\u2007200\\u2007done" in shown  # tqdm pads with figure spaces
+        assert "/200" in shown
         host.wait_s, before = 0.0, len(host.requests)
         again = kernel.run(
             "again = ask()", value="(again.plan.stored, len(again.replies))"

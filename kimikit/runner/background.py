@@ -16,6 +16,9 @@ _T = TypeVar("_T")
 TELL_S = 0.25
 """Seconds between two looks of the caller's thread."""
 
+LOOK_S = 5.0
+"""Seconds between two looks whether the thread of a call lives."""
+
 STOP_S = 0.8
 """How long stopped work may take to close its connections, in seconds."""
 
@@ -62,8 +65,14 @@ async def in_thread(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -
             done.set_result((None, exc))
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), daemon=True).start()
-    value, error = await asyncio.wrap_future(done)
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
+    thread.start()
+    ended = asyncio.wrap_future(done)
+    # What a debugger or a tracer raises in a thread ends it before it can say so.
+    while not (await asyncio.wait([ended], timeout=LOOK_S))[0]:
+        if not thread.is_alive() and not done.done():
+            raise RuntimeError("The thread of a call has ended without a result.")
+    value, error = ended.result()
     if error is not None:
         raise error
     result: _T = value

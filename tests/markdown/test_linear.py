@@ -21,7 +21,8 @@ from kimikit.sweeps.side_by_side import marked
 from kimikit.types import Delta
 
 SIZE = 25_000
-NOISE_S = 0.02
+NOISE_S = 0.06
+"""What a view may take more from some size on, coverage's own work included."""
 
 
 def rep(piece: str) -> Callable[[int], str]:

@@ -18,7 +18,7 @@ from kimikit.wire.calls import Assembler, tidy
 from kimikit.wire.leaks import calls_in
 from kimikit.wire.markers import Filter
 
-SIZES = (20_000, 80_000)
+SIZES = (10_000, 40_000)
 TRIES = 5
 HOST = Host(name="h", base_url="http://h")
 BEGUN = "<|tool_call_begin|>f:0<|tool_call_argument_begin|>"

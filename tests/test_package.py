@@ -132,7 +132,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 34_519
+BUDGET = 34_525
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the
@@ -433,7 +433,7 @@ def test_every_target_of_make_has_a_rule():
 def test_hooks_of_pre_commit_are_the_steps_of_ci():
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     steps = re.findall(
-        r"^(?:must|twice) (make \w+)$", (ROOT / ".ci" / "run").read_text(), re.M
+        r"^(?:must|twice) (make \w+)", (ROOT / ".ci" / "run").read_text(), re.M
     )
     assert re.findall(r"entry: (.*)", hooks) == steps
     assert set(re.findall(r"repo: (.*)", hooks)) == {"local"}, "nothing is fetched"

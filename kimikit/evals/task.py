@@ -99,7 +99,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
             name: What to call it; a file's own name if left out.
 
         Raises:
-            BadInput: If the file is not there, or a row lacks what a prompt names.
+            BadInput: If the file is not there, a row lacks what a prompt names, or no
+                row is left beside the examples.
 
         Example:
             >>> rows = [{"country": "France", "city": "Paris"}]
@@ -124,6 +125,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
                 metrics=metrics,
                 columns=tuple(rows[shots:][:limit]),
                 name=name or (Path(source).stem if path else "task"),
+            )
+        if shots and shots >= len(rows):
+            raise BadInput(
+                f"shots={shots} sets all {len(rows)} rows aside as examples.",
+                "Pass shots=0, or more rows.",
             )
         first = next(iter(made.values()))
         several = made if len(made) > 1 else {}

@@ -224,6 +224,8 @@ def ask(client, task, question, **params):
         (ROWS, {"prompt": "{text}?"}, "no column 'answer'"),
         (ROWS, {"prompt": {}, "answer": "right"}, "prompt is {}"),
         ([], {}, "no rows"),
+        (ROWS[:2], {"prompt": "{text}?", "answer": "right"}, "Pass shots=0"),
+        (ROWS[:3], {"prompt": "{text}?", "answer": "right", "shots": 9}, "rows aside as examples"),
         ("nowhere.csv", {}, "is no labelled set"),
         ([*ROWS, {"text": "x", "language": None, "right": "y"}],
          {"prompt": "{language}", "answer": "right"}, "Row . has no value"),

@@ -134,10 +134,3 @@ class Evaluating(Session):
 
         purse = Purse(self.client, self.ledger, name, max_cost)
         return for_sweep(prompt, metrics, embed=embed, purse=purse)
-
-    @property
-    def _own_embed(self) -> Embed | None:
-        return self._embed if self._connection.embeds else None
-
-    def _embed(self, texts: list[str]) -> Any:
-        return self.client.embed(texts).vectors

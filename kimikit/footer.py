@@ -77,10 +77,15 @@ def total_usage(some: Iterable[Spent]) -> Usage:
     return sum((one.usage for one in some), Usage())
 
 
+def total_usd(amounts: Sequence[Decimal | None]) -> Decimal | None:
+    """Return the sum of US dollars, ``None`` when any of them is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None
+
+
 def total_cost(some: Sequence[Spent]) -> Decimal | None:
     """Return the US dollars of all together, ``None`` when any is unpriced."""
-    known = [one.cost for one in some if one.cost is not None]
-    return sum(known, Decimal(0)) if len(known) == len(some) else None
+    return total_usd([one.cost for one in some])
 
 
 def spent(some: Sequence[Spent]) -> str:

@@ -55,6 +55,19 @@ def database(purpose: str) -> Any:
     return duckdb
 
 
+def pandas() -> Any:
+    """Return pandas, for a ``to_pandas()``.
+
+    Raises:
+        MissingDependency: If it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as exc:
+        raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+    return pandas
+
+
 def kind_of(values: Iterable[Any]) -> Kind:
     """Return the one kind of column that holds all these values."""
     kinds = {type(value) for value in values if value is not None}
@@ -235,10 +248,8 @@ class SqlTable(Renderable):
         Raises:
             MissingDependency: If pandas is not installed.
         """
-        try:
-            return self.arrow.to_pandas()
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+        pandas()
+        return self.arrow.to_pandas()
 
     def to_polars(self) -> Any:
         """Return it as a frame of polars.

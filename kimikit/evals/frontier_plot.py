@@ -7,8 +7,8 @@ from typing import Any
 
 from kimikit import html
 from kimikit.axes import INK, as_text, name, plain
-from kimikit.errors import BadInput
 from kimikit.evals.settings import Setting
+from kimikit.sweeps.plots import panels_of
 
 NAMED = 8
 """Settings beside whose points a name has room; of more, those of the frontier."""
@@ -30,20 +30,7 @@ def plot(
         on: For each currency the settings that no other beats.
         axes: Two matplotlib axes to draw on, or ``None``.
     """
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    if axes is None:
-        figure, axes = plt.subplots(
-            1, 2, figsize=(9, 3.6), sharey=True, layout="constrained"
-        )
-        figure.patch.set_alpha(0.0)
-    panels = np.asarray(axes, dtype=object).ravel()
-    if len(panels) != 2:
-        raise BadInput(
-            f"plot() draws two panels and was given {len(panels)} axes.",
-            "Give the two axes of plt.subplots(1, 2), or none.",
-        )
+    axes, panels = panels_of(axes, (1, 2), (9, 3.6), sharey=True)
     for ax, (by, best) in zip(panels, on.items(), strict=True):
         _panel(ax, settings, best, by)
     panels[0].set_ylabel("Right answers (%), 95 % interval")

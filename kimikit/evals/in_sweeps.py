@@ -45,7 +45,6 @@ class Judging:
         grader: The judge.
         purse: How it is paid for.
         asked: Question and right answer of each prompt, by its label.
-
     """
 
     def __init__(

@@ -70,20 +70,6 @@ def scorers_of(
     return made
 
 
-def known(name: str) -> str:
-    """Return the name of a scorer.
-
-    Raises:
-        BadInput: If there is none of this name.
-    """
-    if name not in _BY_NAME:
-        raise BadInput(
-            f"There is no metric {name!r}.{nearest(name, _BY_NAME)}",
-            f"Give one of {NAMES}, or a function.",
-        )
-    return name
-
-
 def by_name(given: Any) -> dict[str, Any]:
     """Return metrics by their names, each as it was given; names are known ones.
 
@@ -106,8 +92,11 @@ def by_name(given: Any) -> dict[str, Any]:
     if not named:
         raise BadInput("metrics is empty.", f"Give one of {NAMES}, or leave it out.")
     for one in named.values():
-        if isinstance(one, str):
-            known(one)
+        if isinstance(one, str) and one not in _BY_NAME:
+            raise BadInput(
+                f"There is no metric {one!r}.{nearest(one, _BY_NAME)}",
+                f"Give one of {NAMES}, or a function.",
+            )
     return named
 
 

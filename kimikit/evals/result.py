@@ -18,8 +18,9 @@ from kimikit.evals.looking import rounds
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
-from kimikit.footer import footer, total_cost, total_usage
+from kimikit.footer import footer, total_cost, total_usage, total_usd
 from kimikit.intervals import RightPrice, around, right_price, wilson
+from kimikit.parquet import pandas
 from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import as_csv
@@ -102,7 +103,6 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         low, high = wilson(good, n)
         begun = [*own, *(o for o in self.stopped if o.pattern == pattern)]
         costs = [o.cost for o in begun]
-        known = [cost for cost in costs if cost is not None]
         price = right_price(costs, good)
         tokens = total_usage(replies).total_tokens / asked if asked else None
         point = {
@@ -117,7 +117,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             "seconds": statistics.median(r.duration_s for r in replies)
             if asked
             else None,
-            "cost": sum(known, Decimal(0)) if len(known) == len(costs) else None,
+            "cost": total_usd(costs),
             "cost_per_right": price.value,
             "cost_per_right_low": price.low,
             "cost_per_right_high": price.high,
@@ -260,11 +260,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
 
         The task's other columns stand beside them.
         """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise errors.MissingDependency.of("pandas", "to_pandas", "pandas") from exc
-        return pd.DataFrame(writable(self.rows()))
+        return pandas().DataFrame(writable(self.rows()))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return one line per question and pattern as CSV, or write it to a file.
@@ -343,16 +339,16 @@ def _figure(name: str, values: list[Score]) -> dict[str, Any]:
     mean = sum(known) / n if n else None
     low: float | None
     high: float | None
-    if all(isinstance(value, bool) for value in known):
+    is_share = all(isinstance(value, bool) for value in known)
+    if is_share:
         low, high = wilson(sum(known), n)
     elif mean is not None and n > 1:
         low, high = around(mean, statistics.stdev(known) / n**0.5, n)
     else:
         low = high = None
-    whole = not all(isinstance(value, bool) for value in known)
     found = (mean, low, high)
     named = {f"{name}{end}": part for end, part in zip(ENDS, found, strict=True)}
-    return named | {f"{name}_n": n, f"{name}_is_share": not whole}
+    return named | {f"{name}_n": n, f"{name}_is_share": is_share}
 
 
 def _cell(point: Mapping[str, Any], name: str) -> html.Cell | str:

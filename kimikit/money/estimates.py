@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kimikit.types import Price
+from kimikit.wire.features import is_builtin
 from kimikit.wire.weigh import (
     DECLARED,
     ERRORS,
@@ -187,7 +188,7 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
 def runs_at_host(body: Mapping[str, Any]) -> bool:
     """Say whether a request offers functions that the host runs itself."""
     tools = [tool for tool in _listed(body.get("tools")) if isinstance(tool, Mapping)]
-    return any(tool.get("type") == "builtin_function" for tool in tools)
+    return any(map(is_builtin, tools))
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from kimikit.errors import MissingDependency
 from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import COLUMNS, CallRow
 from kimikit.money.store import COUNTS
-from kimikit.parquet import Kind, writing
+from kimikit.parquet import Kind, pandas, writing
 
 KINDS: dict[str, Kind] = {
     "time": "time",
@@ -75,11 +74,7 @@ class Exports(Queries):
         Raises:
             MissingDependency: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
-        frame = pd.DataFrame(list(self.flat()))
+        frame = pandas().DataFrame(list(self.flat()))
         money = [name for name in frame.columns if name.endswith("_usd")]
         return frame.astype(dict.fromkeys(money, float))
 

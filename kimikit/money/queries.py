@@ -44,10 +44,8 @@ class StoredAnswers(Mapping[str, Reply]):
 
     def __getitem__(self, key: str) -> Reply:
         if key in self._keys:
-            rows = self._store.read(
-                f"SELECT body {self._WHOLE} ORDER BY seq", [key, key]
-            )
-            for (body,) in rows[-1:]:
+            newest = f"SELECT body {self._WHOLE} ORDER BY seq DESC LIMIT 1"
+            for (body,) in self._store.read(newest, [key, key])[-1:]:
                 if (reply := stored(body, Reply)) is not None:
                     return reply
         raise KeyError(key)

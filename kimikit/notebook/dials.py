@@ -22,6 +22,10 @@ Settings = dict[str, Any]
 OWN = frozenset({"messages", "image", "system", "model", "temperature", "top_p"})
 """What ``More`` cannot set: it has a field of its own, or is the same for all."""
 
+MAIN = ("host", "model", "system", "temperature")
+FOLDED = ("top_p", "max_tokens", "seed", "more")
+"""The fields of a column: those that are seen, and those below More parameters."""
+
 MORE = 'stop="END", reasoning_effort="low"'
 
 
@@ -81,11 +85,7 @@ class Dials:
         self.more = dial(w.Text, "More", f"Other parameters, such as {MORE}", **fill)
         self.seed.placeholder, self.more.placeholder = "none", MORE
         self._fields: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in (
-                *("host", "model", "system", "temperature"),
-                *("top_p", "max_tokens", "seed", "more"),
-            )
+            name: getattr(self, name) for name in (*MAIN, *FOLDED)
         }
         self._notes = {name: w.HTML() for name in self._fields}
         self.host.value = host.name
@@ -95,10 +95,13 @@ class Dials:
         self.box = self._arranged()
 
     def _arranged(self) -> w.VBox:
-        rows = [noted(field, self._notes[name]) for name, field in self._fields.items()]
-        self._rest = w.Accordion([w.VBox(rows[4:])], titles=("More parameters",))
+        main, folded = (
+            [noted(self._fields[name], self._notes[name]) for name in names]
+            for names in (MAIN, FOLDED)
+        )
+        self._rest = w.Accordion([w.VBox(folded)], titles=("More parameters",))
         head = w.HTML(f"<b>{self.name}</b>{NAME_AGAIN}")
-        box = w.VBox([head, *rows[:4], self._rest])
+        box = w.VBox([head, *main, self._rest])
         box.add_class("kimikit-column")
         return box
 
@@ -149,7 +152,7 @@ class Dials:
     def say(self, name: str, error: KimiError) -> None:
         """Say beside a field what is wrong with it."""
         self._notes[name].value = wrong(error)
-        if name in ("top_p", "max_tokens", "seed", "more"):
+        if name in FOLDED:
             self._rest.selected_index = 0
 
     def forget(self) -> None:

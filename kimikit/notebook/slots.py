@@ -56,7 +56,7 @@ class Slot:
         line = self.column.line if named else self.state
         self._foot.value = html.footer(line)
         text = safe(preview(reply.text))
-        self._put([{"text/markdown": text}] if text else [])
+        put(self._text, [{"text/markdown": text}] if text else [])
         return len(text) + min(len(reply.reasoning), THOUGHT_SHOWN)
 
     def finish(self, *, named: bool) -> None:
@@ -65,7 +65,7 @@ class Slot:
         self._draw_head(named=named)
         self._draw_thought(reply, reply.reasoning)
         self._foot.value = ""
-        self._put(self._bundles(named=named))
+        put(self._text, self._bundles(named=named))
 
     def _draw_head(self, *, named: bool) -> None:
         head = self.title if named else self.label
@@ -95,9 +95,6 @@ class Slot:
         if named and (reply.text or error is None):
             shown.append(below(reply, reply.footer()))
         return shown
-
-    def _put(self, bundles: list[Bundle]) -> None:
-        put(self._text, bundles)
 
     @property
     def state(self) -> str:

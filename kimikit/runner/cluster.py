@@ -19,6 +19,7 @@ from kimikit.runner.endpoint import ClientFor
 from kimikit.secrets import secrets_in
 from kimikit.types import AsyncChatClient, Call, Host, Observer, Reply, Watch
 from kimikit.wire import AsyncClient
+from kimikit.wire.observers import tell_closed
 from kimikit.wire.replies import cost
 
 START_S = 60.0
@@ -273,8 +274,7 @@ class _ClusterClient:
             if reply is not None:
                 paid = cost(reply, call, own.pricer)
                 reply = msgspec.structs.replace(reply, cost=paid, sent=call.sent)
-            for observer in told:
-                observer.closed(call, reply, failed)
+            tell_closed(told, call, reply, failed)
         return reply
 
     async def close(self) -> None:
@@ -303,8 +303,7 @@ def _opened(observers: Iterable[Observer], call: Call) -> list[Observer]:
         try:
             observer.opened(call)
         except BaseException as exc:
-            for other in told:
-                other.closed(call, None, exc)
+            tell_closed(told, call, None, exc)
             raise
         told.append(observer)
     return told

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any, overload
 
 from kimikit import html
-from kimikit.errors import KimiError, MissingDependency
+from kimikit.errors import KimiError
 from kimikit.footer import footer, total_cost, total_usage
+from kimikit.parquet import pandas
 from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
 from kimikit.types import Reply, Usage
@@ -138,10 +139,7 @@ class Results(Renderable, Sequence[Item]):
         Raises:
             MissingDependency: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+        pd = pandas()
         if self._frame is not None:
             frame = self._frame.copy()
         else:

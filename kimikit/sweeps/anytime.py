@@ -54,9 +54,13 @@ def limits(rounds: Array, shifts: Shifts, alpha: float = ALPHA) -> tuple[float, 
             the money.
         alpha: Chance that the interval ever misses the mean.
     """
-    below = np.where(np.isnan(rounds), 0.0, rounds)
-    above = np.where(np.isnan(rounds), 1.0, rounds)
-    return _lower(below, shifts, alpha), 1 - _lower(1 - above, shifts, alpha)
+    low, high = (_lower(some, shifts, alpha) for some in _sides(rounds))
+    return low, 1 - high
+
+
+def _sides(rounds: Array) -> tuple[Array, Array]:
+    """Return what came and what is left to 1, each with nothing for what is missing."""
+    return np.nan_to_num(rounds), np.nan_to_num(1 - rounds)
 
 
 def _lower(rounds: Array, shifts: Shifts, alpha: float) -> float:
@@ -73,11 +77,8 @@ def _lower(rounds: Array, shifts: Shifts, alpha: float) -> float:
 
 def refused(rounds: Array, mean: float, shifts: Shifts, alpha: float = ALPHA) -> bool:
     """Return whether a mean lies outside ``limits``, for less work."""
-    below = np.where(np.isnan(rounds), 0.0, rounds)
-    above = np.where(np.isnan(rounds), 1.0, rounds)
-    return Bets(below, shifts).refuse(mean, alpha) or Bets(1 - above, shifts).refuse(
-        1 - mean, alpha
-    )
+    both = zip(_sides(rounds), (mean, 1 - mean), strict=True)
+    return any(Bets(some, shifts).refuse(each, alpha) for some, each in both)
 
 
 class Bets:
@@ -176,7 +177,12 @@ def difference_limits(
     return 2 * ends[0] - 1, 2 * ends[1] - 1
 
 
-def _paired(mine: Array, yours: Array) -> Array:
+def gaps(mine: Array, yours: Array) -> Array:
+    """Return the differences by round and question, of the rounds that both have."""
     both = min(len(mine), len(yours))
-    gaps: Array = (mine[:both] - yours[:both] + 1) / 2
-    return gaps
+    found: Array = mine[:both] - yours[:both]
+    return found
+
+
+def _paired(mine: Array, yours: Array) -> Array:
+    return (gaps(mine, yours) + 1) / 2

@@ -230,23 +230,26 @@ class Asking:
             judged=self.judge.judged if self.judge else None,
         )
 
+    @property
+    def _points(self) -> list[Point]:
+        """All points as they are now: a pinned parameter makes one of several."""
+        return [point for host in self.hosts.values() for point in host.points]
+
     # The runner's thread.
 
     async def _work(self) -> None:
         if self.buying is None:
             await self._ask_all()
             return
-        points = [point for host in self.hosts.values() for point in host.points]
         ceilings = (h.endpoint.limiter.ceiling for h in self.hosts.values())
-        at_once = sum(ceilings) / len(points)
-        self.repeats = done = complete(points)
+        at_once = sum(ceilings) / len(self._points)
+        self.repeats = done = complete(self._points)
         while done < self.grid.repeats and not (done and await self._is_settled()):
             self.repeats = self.buying.end(done, at_once)
             await self._ask_all(range(done, self.repeats))
             if self.runner.stopping:
                 return
-            points = [point for host in self.hosts.values() for point in host.points]
-            before, done = done, complete(points)
+            before, done = done, complete(self._points)
             if done == before:  # a host is asked no more
                 return
 
@@ -332,7 +335,7 @@ class Asking:
             return False
         self.pinned = True
         host.omit(point.model, error.parameter)
-        now = {id(p.labels) for each in self.hosts.values() for p in each.points}
+        now = {id(point.labels) for point in self._points}
         before = sum(n for id_, (_, n) in self._came_of.items() if id_ not in now)
         calls = before + len(now) * self.grid.repeats
         self.plan = msgspec.structs.replace(self.plan, calls=calls)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
 
-from kimikit.errors import BadInput, MissingDependency, nearest
-from kimikit.parquet import writing
+from kimikit.errors import BadInput, nearest
+from kimikit.parquet import pandas, writing
 from kimikit.plain import writable
 from kimikit.sweeps.values import Outcome, Trial
 
@@ -186,10 +186,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         Raises:
             MissingDependency: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
+        pd = pandas()
         if self.on_disk is not None:
             return self._visible().to_pandas()
         return pd.DataFrame(writable(self.rows()))

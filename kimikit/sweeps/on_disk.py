@@ -206,9 +206,6 @@ class TrialsOnDisk(Sequence[Trial]):
     def __len__(self) -> int:
         return self.folder.count
 
-    def __bool__(self) -> bool:
-        return len(self) > 0
-
     @overload
     def __getitem__(self, place: int) -> Trial: ...
     @overload

@@ -30,11 +30,41 @@ NAMED = 24
 """Characters of a name beside a line or below an axis."""
 
 
-def plot(sweep: Outcome, axes: Any = None) -> Any:
-    """Draw the figure; see ``Sweep.plot``."""
+def panels_of(
+    axes: Any, shape: tuple[int, int], size: tuple[float, float], **options: Any
+) -> tuple[Any, Any]:
+    """Return the axes to draw on, those given or of a new figure, and each in a row.
+
+    Args:
+        axes: What the user gave, ``None`` for a new figure.
+        shape: Rows and columns of panels.
+        size: Width and height of a new figure, in inches.
+        **options: What else ``plt.subplots`` takes.
+
+    Raises:
+        BadInput: If there are not as many as panels.
+    """
     import matplotlib.pyplot as plt
     import numpy as np
 
+    if axes is None:
+        figure, axes = plt.subplots(
+            *shape, figsize=size, layout="constrained", **options
+        )
+        figure.patch.set_alpha(0.0)
+    panels = np.asarray(axes, dtype=object).ravel()
+    count = math.prod(shape)
+    if len(panels) != count:
+        word = {2: "two", 4: "four"}.get(count, count)
+        raise BadInput(
+            f"plot() draws {word} panels and was given {len(panels)} axes.",
+            f"Give the {word} axes of plt.subplots{shape}, or none.",
+        )
+    return axes, panels
+
+
+def plot(sweep: Outcome, axes: Any = None) -> Any:
+    """Draw the figure; see ``Sweep.plot``."""
     others = [axis for axis in sweep.axes if axis != "prompt"]
     if not others or not sweep.answered:
         raise BadInput(
@@ -50,15 +80,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
         series.setdefault(key, []).append(row)
     priced = any(row["cost_each"] for rows in series.values() for row in rows)
     last = next(iter(sweep.metrics), "cost_each" if priced else "tokens")
-    if axes is None:
-        figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
-        figure.patch.set_alpha(0.0)
-    panels = np.asarray(axes, dtype=object).ravel()
-    if len(panels) != 4:
-        raise BadInput(
-            f"plot() draws four panels and was given {len(panels)} axes.",
-            "Give the four axes of plt.subplots(2, 2), or none.",
-        )
+    axes, panels = panels_of(axes, (2, 2), (9, 6))
     note = f"{sweep.answered:,} answers, {sweep.repeats} per point, 95 % intervals."
     note += f" Agreement is of {common_answers(sweep)} answers."
     x = Places(row[x_name] for rows in series.values() for row in rows)

@@ -19,6 +19,7 @@ import numpy as np
 
 from kimikit import html
 from kimikit.errors import BadInput
+from kimikit.footer import total_usd
 from kimikit.money.queries import choice
 from kimikit.shown import Renderable, Section, Table
 from kimikit.sweeps.summary import groups
@@ -218,9 +219,8 @@ def plan_for(
     spread = found.questions - 1
     upper = spread / stats.chi2.ppf(1 - ASSURANCE, spread)
     calls = sum(getattr(some, "count", 1) for some in sweep.spent)
-    known = [some.cost for some in sweep.spent if some.cost is not None]
-    priced = len(known) == len(sweep.spent)
-    each = sum(known, Decimal(0)) / calls if priced else None
+    whole = total_usd([some.cost for some in sweep.spent])
+    each = None if whole is None else whole / calls
     options = []
     for repeats in REPEATS if found.between is not None else (sweep.repeats,):
         scale = difference / math.sqrt(max(found.at(repeats), 1e-12))

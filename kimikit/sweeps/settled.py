@@ -19,6 +19,7 @@ from kimikit.sweeps.anytime import (
     apart,
     difference_limits,
     fewest,
+    gaps,
     limits,
     means,
 )
@@ -195,18 +196,12 @@ def settled(metric: str, until: float, rounds: Rounds) -> Settled:
         pairs=tuple(
             _known(
                 (a, b),
-                _less(rounds[b], rounds[a]),
+                gaps(rounds[b], rounds[a]),
                 difference_limits(rounds[b], rounds[a], until, len(two)),
             )
             for a, b in two
         ),
     )
-
-
-def _less(mine: Array, yours: Array) -> Array:
-    both = min(len(mine), len(yours))
-    gaps: Array = mine[:both] - yours[:both]
-    return gaps
 
 
 def _known(settings: tuple[str, ...], some: Array, ends: tuple[float, float]) -> Known:

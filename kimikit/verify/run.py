@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput, KimiError, nearest
 from kimikit.evals.tool_score import cases_of
+from kimikit.footer import total_usd
 from kimikit.runner import RunnerClient, WorkOptions, run_jobs, runner_over
 from kimikit.runner.costs import estimate_of
 from kimikit.types import AnswerStore, ChatClient
@@ -113,12 +113,7 @@ def plan(
                 given = title, facts[label].model, joined(defaults, params), messages
                 bills.append((None, None) if tell is None else tell(*given))
     likely, most = ([bill[end] for bill in bills] for end in (0, 1))
-    return VerifyPlan(calls=calls, cost_usd=_total(likely), most_usd=_total(most))
-
-
-def _total(amounts: Sequence[Decimal | None]) -> Decimal | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known, Decimal(0)) if len(known) == len(amounts) else None
+    return VerifyPlan(calls=calls, cost_usd=total_usd(likely), most_usd=total_usd(most))
 
 
 class _Work:

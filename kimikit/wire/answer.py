@@ -16,6 +16,7 @@ from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
 from kimikit.wire import faults, replies
 from kimikit.wire.chunks import Folder, read_objects
 from kimikit.wire.coerce import mend
+from kimikit.wire.observers import tell_closed
 from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
 from kimikit.wire.sse import BOM, Decoder
@@ -331,15 +332,7 @@ class Answer:
             error.reply = reply
         failed = None if self._stopped else error
         kept = reply if self.begun or failed is None else None
-        for observer in self._told:
-            try:
-                observer.closed(self.call, kept, failed)
-            except Exception as exc:
-                # The answer is paid for and must not be lost with its record.
-                errors.warn(
-                    f"The observer {observer!r} failed: {exc}. The answer is kept; "
-                    "correct or remove that observer."
-                )
+        tell_closed(self._told, self.call, kept, failed)
 
     @property
     def reply(self) -> Reply:

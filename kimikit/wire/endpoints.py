@@ -44,13 +44,17 @@ async def _asked(
     return value, answer.reply
 
 
+_UNFIT = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+"""What reading an answer raises that is none."""
+
+
 def _made(answer: Any, said: bytes, read: Callable[[Any], _T]) -> _T:
     try:
         found = mend(read_json(said))
         value = read(found)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError) as exc:
-        raise answer.no_answer(said) from exc
-    except (TypeError, ValueError) as exc:
+    except _UNFIT as exc:
         raise answer.no_answer(said) from exc
     answer.take(found)
     return value

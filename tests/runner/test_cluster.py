@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import json
 import os
 import signal
@@ -17,8 +18,10 @@ import pytest
 from support.sweeps import ColourHost
 
 from kimikit import BadInput, Kimi
-from kimikit.errors import MissingKey
-from kimikit.wire import hosts
+from kimikit.errors import KimiWarning, MissingKey
+from kimikit.runner.cluster import _ClusterClient
+from kimikit.types import Reply
+from kimikit.wire import AsyncClient, hosts
 
 distributed = pytest.importorskip("distributed")
 
@@ -35,6 +38,39 @@ class Counting(ColourHost):
             f"{asked} {body.get('temperature')}"
         )
         return status, answer, extra
+
+
+class Keeps:
+    """An observer that keeps what it is told, and may fail then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.came = error, list[Any]()
+
+    def opened(self, call: Any) -> None:
+        pass
+
+    def closed(self, call: Any, reply: Any, error: Any) -> None:
+        self.came.append(reply or error)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("full"), OSError("gone")])
+def test_a_record_that_fails_costs_no_answer_of_a_worker(error: Exception) -> None:
+    class Workers:
+        async def ask(self, *_: Any) -> Any:
+            return Reply(text="blue"), None
+
+    fails, after = Keeps(error), Keeps()
+    own = AsyncClient(
+        base_url="http://127.0.0.1:9/v1", model="m", observers=[fails, after]
+    )
+    client = _ClusterClient(Workers(), own)  # type: ignore[arg-type]
+    with pytest.warns(KimiWarning, match="failed"):
+        reply = asyncio.run(client.chat("hi"))
+    assert [reply.text, *(each.text for each in (*fails.came, *after.came))] == [
+        "blue"
+    ] * 3
 
 
 @pytest.fixture(scope="module")

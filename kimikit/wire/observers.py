@@ -1,0 +1,26 @@
+"""Those who are told of calls, such as the ledger, and what becomes of their faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kimikit import errors
+from kimikit.types import Call, Observer, Reply
+
+
+def tell_closed(
+    told: Iterable[Observer],
+    call: Call,
+    reply: Reply | None,
+    error: BaseException | None,
+) -> None:
+    """Tell observers that a call is over; one that fails costs no answer."""
+    for observer in told:
+        try:
+            observer.closed(call, reply, error)
+        except Exception as exc:
+            # The answer is paid for and must not be lost with its record.
+            errors.warn(
+                f"The observer {observer!r} failed: {exc}. The answer is kept; "
+                "correct or remove that observer."
+            )

@@ -173,11 +173,17 @@ class Connection:
             raise BadInput(
                 f"via is {via!r}.", "Give 'live', 'batch' or a client of Dask."
             )
-        if self._options.get("recorder") is not None:
+        recorder: Tape | None = self._options.get("recorder")
+        if recorder is None:
+            return Cluster(via, worker_client).client_for(own)
+        if recorder.offline:
+            return own  # a recording answers, so that workers have nobody to ask
+        if recorder.source is not None:
             raise BadInput(
-                "What is recorded or replayed is asked from here.", "Leave via= out."
+                "Workers do not have the recording that replay=True answers from.",
+                "Leave via= out, or replay= to record all anew.",
             )
-        return Cluster(via, worker_client).client_for(own)
+        return Cluster(via, recording_client, recorder.take).client_for(own)
 
     def async_client(
         self, name: str | None = None, *, named: bool = False
@@ -219,6 +225,13 @@ def worker_client(host: Host, options: Mapping[str, Any]) -> AsyncClient:
     elif not host.key_variable:
         key = os.environ.get(KEY_VARIABLE, "")
     return AsyncClient(host, api_key=key, **options)
+
+
+def recording_client(host: Host, options: Mapping[str, Any]) -> AsyncClient:
+    """Make a client on a machine of a cluster; what it is answered goes back too."""
+    from kimikit.replay.tape import Carrier
+
+    return worker_client(host, {**options, "recorder": Carrier()})
 
 
 class Session:

@@ -7,8 +7,8 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -28,6 +28,14 @@ _HEADERS = re.compile(
 """Headers that change what a client does or says."""
 
 PriceAt = Callable[[str, str, float], Price | None]
+
+
+class Kept(NamedTuple):
+    """A question and its answer as a recording holds them, without keys."""
+
+    question: Question
+    answer: Answer
+    host: Host
 
 
 class Source(Protocol):
@@ -161,27 +169,60 @@ class Tape:
 
     def keep(self, asked: Asked, made: Question, answer: Answer) -> None:
         """Write an answer down; whatever happens to the file, it is not lost."""
+        self._add(lambda: [_kept(asked, made, answer)])
+
+    def take(self, kept: Iterable[Kept]) -> None:
+        """Write down what a ``Carrier`` brought."""
+        self._add(lambda: kept)
+
+    def _add(self, kept: Callable[[], Iterable[Kept]]) -> None:
         if self.file is None:
             return
         try:
-            mask = mask_of(*asked.keys)
-            headers, pieces, failed = masked_answer(answer.headers, answer.pieces, mask)
-            kept = msgspec.structs.replace(
-                answer,
-                headers=headers,
-                pieces=pieces,
-                good=answer.good and not failed,
-            )
-            price = self.price and self.price(
-                asked.host.name, model_of(made), answer.created
-            )
-            self.file.add(made, kept, asked.host, price or None)
+            for made, answer, host in kept():
+                about = host.name, model_of(made), answer.created
+                price = self.price and self.price(*about)
+                self.file.add(made, answer, host, price or None)
         except Exception as exc:
             why = exc.what if isinstance(exc, KimiError) else redact(str(exc))
             warn(
                 f"An answer could not be recorded in {self.file.path.name}: {why} "
                 "Free some space or record into another file; the answer is kept."
             )
+
+
+class Carrier:
+    """A recorder on a worker: what it kept goes back to who asked, without keys."""
+
+    offline = False
+    speed = None
+
+    def __init__(self) -> None:
+        self._kept: list[Kept] = []
+
+    def asked(self, asked: Asked) -> Exchange:
+        """Take a request, and keep what comes of it."""
+        return _Recording(self, question(asked), asked)
+
+    def keep(self, asked: Asked, made: Question, answer: Answer) -> None:
+        """Keep an answer until it is taken."""
+        self._kept.append(_kept(asked, made, answer))
+
+    def taken(self) -> list[Kept]:
+        """Return what was kept since this was called last."""
+        kept, self._kept = self._kept, []
+        return kept
+
+
+def _kept(asked: Asked, made: Question, answer: Answer) -> Kept:
+    mask = mask_of(*asked.keys)
+    headers, pieces, failed = masked_answer(answer.headers, answer.pieces, mask)
+    good = answer.good and not failed
+    return Kept(
+        msgspec.structs.replace(made, sent=b""),
+        msgspec.structs.replace(answer, headers=headers, pieces=pieces, good=good),
+        asked.host,
+    )
 
 
 class Found:
@@ -224,7 +265,7 @@ class _Recording:
 
     found: Found | None = None
 
-    def __init__(self, tape: Tape, made: Question, asked: Asked) -> None:
+    def __init__(self, tape: Tape | Carrier, made: Question, asked: Asked) -> None:
         self._tape = tape
         self._made = made
         self._asked = asked

@@ -32,6 +32,8 @@ Make = Callable[[Host, dict[str, Any]], AsyncClient]
 """Makes a client of a host on a worker, with these options."""
 
 Came = tuple[Reply | None, KimiError | None]
+Brought = tuple[Reply | None, KimiError | None, list[Any]]
+"""What came, and what the worker's recorder kept."""
 
 
 class Asker:
@@ -62,19 +64,23 @@ class Asker:
 
     async def ask(
         self, host: Host, options: dict[str, Any], messages: Any, params: dict[str, Any]
-    ) -> Came:
+    ) -> Brought:
         """Ask, and return the answer or the error."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        client = self._client(host, options)
+        reply: Reply | None = None
+        failed: KimiError | None = None
         try:
-            return await self._client(host, options).chat(messages, **params), None
+            reply = await client.chat(messages, **params)
         except KimiError as error:
-            return getattr(error, "reply", None), error
+            reply, failed = getattr(error, "reply", None), error
         except asyncio.CancelledError:
-            return None, ConnectionFailed("It was stopped.", "Ask again.")
+            failed = ConnectionFailed("It was stopped.", "Ask again.")
         finally:
             self._tasks.discard(task)
+        return reply, failed, getattr(client.recorder, "taken", list)()
 
     async def stop(self) -> None:
         """Hang up on all calls under way and close the clients."""
@@ -122,13 +128,16 @@ class Cluster:
     Args:
         dask: The client; its workers need kimikit, and keys in their environment.
         make: Makes a client on a worker; a function of a module.
+        take: Takes what recorders of the workers' clients kept.
 
     Raises:
         MissingDependency: If ``distributed`` is not installed.
         BadInput: If the client is one to be awaited, or has no worker.
     """
 
-    def __init__(self, dask: Any, make: Make) -> None:
+    def __init__(
+        self, dask: Any, make: Make, take: Callable[[list[Any]], None] | None = None
+    ) -> None:
         try:
             import distributed  # noqa: F401 - its absence is said before it is used
         except ImportError as exc:
@@ -138,7 +147,7 @@ class Cluster:
                 "The Dask client is one to be awaited.",
                 "Give one made with Client(..., asynchronous=False).",
             )
-        self._dask, self._loop = dask, dask.loop.asyncio_loop
+        self._dask, self._loop, self._take = dask, dask.loop.asyncio_loop, take
         addresses = list(dask.scheduler_info(n_workers=-1)["workers"])
         if not addresses:
             raise BadInput("The Dask cluster has no worker.", "Start one: scale(2).")
@@ -197,8 +206,8 @@ class Cluster:
         worker = min(self._workers, key=lambda one: one.active)
         worker.active += 1
 
-        async def there() -> Came:
-            came: Came = await worker.asker.ask(*asked)
+        async def there() -> Brought:
+            came: Brought = await worker.asker.ask(*asked)
             return came
 
         call = asyncio.wrap_future(
@@ -208,7 +217,10 @@ class Cluster:
             while not (await asyncio.wait({call}, timeout=LOOK_S))[0]:
                 if worker.lost:
                     raise _lost(worker)
-            return call.result()
+            reply, error, kept = call.result()
+            if self._take is not None:
+                self._take(kept)
+            return reply, error
         except KimiError:
             raise
         except (OSError, RuntimeError) as exc:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.sweeps import ColourHost
 
-from kimikit import BadInput, Kimi
+from kimikit import BadInput, FixedTemperature, Kimi, NotRecorded
 from kimikit.errors import KimiWarning, MissingKey
 from kimikit.runner.cluster import _ClusterClient
 from kimikit.types import Reply
@@ -33,10 +33,9 @@ class Counting(ColourHost):
 
     def _judge(self, body: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
         status, answer, extra = super()._judge(body)
-        asked = body["messages"][-1]["content"]
-        answer["choices"][0]["message"]["content"] = (
-            f"{asked} {body.get('temperature')}"
-        )
+        said = f"{body['messages'][-1]['content']} {body.get('temperature')}"
+        for choice in answer.get("choices", ()):
+            choice["message"]["content"] = said
         return status, answer, extra
 
 
@@ -224,3 +223,46 @@ def test_a_worker_that_dies_costs_its_calls_alone_and_no_cell_is_paid_twice(
     assert rest.texts == [f"{prompt} 0" for prompt in prompts]
     twice = {body for body, count in asked_of(host).items() if count > 1}
     assert all(any(f'"{one}"' in body for one in lost) for body in twice)
+
+
+def test_what_workers_answer_is_recorded_here_and_replayed_without_them(
+    dask: Any, kimi: Kimi, host: Counting, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.kimi"
+    given: dict[str, Any] = {"temperature": [0, 1], "repeats": 3, "progress": False}
+    host.wait_s = 0.02
+    with kimi.record(path):
+        first = kimi.sweep("q", **given, via=dask)
+    assert len(host.requests) == len(first) == 6
+    assert KEY.encode() not in path.read_bytes()
+    host.requests.clear()
+    again = Kimi("replay", path=path, speed=None, show=False)
+    texts = [trial.reply.text for trial in first]
+    assert [t.reply.text for t in again.sweep("q", **given, via=dask)] == texts
+    with pytest.raises(NotRecorded):
+        again.chat("another")
+    assert host.requests == []
+
+
+def test_what_fails_on_a_worker_is_recorded_too(
+    dask: Any, kimi: Kimi, host: Counting, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.kimi"
+    host.kind = "pins"
+    with kimi.record(path), pytest.raises(FixedTemperature) as live:
+        kimi.sweep("q", temperature=[0, 0.5], via=dask, progress=False)
+    again = Kimi("replay", path=path, speed=None, show=False)
+    with pytest.raises(FixedTemperature) as replayed:
+        again.sweep("q", temperature=[0, 0.5], via=dask, progress=False)
+    assert replayed.value.what == live.value.what
+
+
+def test_workers_do_not_answer_from_what_is_recorded_here(
+    dask: Any, host: Counting, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"base_url": host.base_url, "api_key": "", "model": "m"}
+    kimi = Kimi(**given, record=tmp_path / "x.kimi", replay=True, show=False,
+                ledger=tmp_path / "ledger.sqlite3")  # fmt: skip
+    with pytest.raises(BadInput, match=r"Leave via= out, or replay="):
+        kimi.map(["a"], via=dask, progress=False)
+    assert host.requests == []

@@ -86,6 +86,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         quirks: Named differences that the wire works around.
         features: What it has beyond the common API, such as ``prefill``, each with the
             name of its dialect.
+        feature_sources: Where each of these was read.
         builtin_tools: Functions that it runs itself, with the US dollars of a call.
         batch: How it takes batches, ``None`` where it is not known to.
         stand_in: Whether this is the local stand-in.
@@ -111,6 +112,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     temperature_range: tuple[float, float] = (0.0, 2.0)
     quirks: tuple[str, ...] = ()
     features: dict[str, str] = {}
+    feature_sources: dict[str, str] = {}
     builtin_tools: dict[str, Decimal] = {}
     batch: HostBatch | None = None
     stand_in: bool = False

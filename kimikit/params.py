@@ -87,6 +87,7 @@ class _Call(TypedDict, total=False):
     ignore_eos: Annotated[bool | None, "Whether to go on past the end (vLLM)."]
     chat_template_kwargs: Annotated[Mapping[str, Any] | None, "For the chat template."]
     prompt_cache_key: Annotated[str | None, "Which prompt cache to use."]
+    cache_ttl: Annotated[str | None, "How long the prompt is cached: ``5m``, ``1h``."]
     provider: Annotated[Mapping[str, Any] | None, "OpenRouter's choice of upstreams."]
     models: Annotated[Sequence[str] | None, "OpenRouter's models to fall back on."]
     transforms: Annotated[Sequence[str] | None, "OpenRouter's changes of the prompt."]
@@ -179,6 +180,7 @@ class GridParams(TypedDict, total=False):
     ignore_eos: _Axis[bool | None]
     chat_template_kwargs: _Axis[Mapping[str, Any] | None]
     prompt_cache_key: _Axis[str | None]
+    cache_ttl: _Axis[str | None]
     provider: _Axis[Mapping[str, Any] | None]
     models: Any
     transforms: Any

@@ -62,8 +62,10 @@ class Usage(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         mark = "~" if self.estimated else ""
         inside = [f"{self.cached_tokens} cached"] if self.cached_tokens else []
-        if self.cache_write_tokens:
-            inside.append(f"{self.cache_write_tokens} cache write")
+        if written := self.cache_write_tokens:
+            inside.append(f"{written} cache write")
+        if kept := self.cache_write_1h_tokens:
+            inside.append(f"{kept} of it for 1 h")
         if self.reasoning_tokens:
             inside.append(f"{self.reasoning_tokens} reasoning")
         note = f" ({', '.join(inside)})" if inside else ""

@@ -20,6 +20,7 @@ from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
 from kimikit.money.tokens import count_chat, encoder, is_k2
 from kimikit.types import Usage
+from kimikit.wire.cache_writes import asks_for_hour
 from kimikit.wire.requests import as_messages
 
 LIKELY_TOKENS = 300
@@ -95,7 +96,14 @@ def bill(
     each = likely_answer(history, model, body)
     if most.completion_tokens is not None:
         each = min(each, most.completion_tokens / (answers or 1))
-    likely = Usage(tokens, round(each * (answers or 1)))
+    # What is to be kept for an hour costs more, and a first call writes all of it.
+    kept = tokens * asks_for_hour(body)
+    likely = Usage(
+        tokens,
+        round(each * (answers or 1)),
+        cache_write_tokens=kept,
+        cache_write_1h_tokens=kept,
+    )
     return price.cost(likely), most.cost(price)
 
 

@@ -62,11 +62,17 @@ def read_writes(
     written = max(*named, hour + short)
     if written > hour + short:  # no lifetime is told of the rest
         said = [source.get(name) for source in (usage, inside) for name in _TTL]
-        longest = max([*map(seconds_of, said), *map(seconds_of, _asked(asked))])
-        hour += (written - hour - short) * (longest > SHORT_S)
+        longer = max(map(seconds_of, said)) > SHORT_S or asks_for_hour(asked)
+        hour += (written - hour - short) * longer
     return written, hour
 
 
+def asks_for_hour(request: Mapping[str, Any]) -> bool:
+    """Say whether a request asks for the longer lifetime of what it has cached."""
+    return max(map(seconds_of, _asked(request)), default=0.0) > SHORT_S
+
+
+_ASKED = ("cache_ttl", "prompt_cache_ttl", "prompt_cache_retention")
 _TTL = ("ttl", "cache_ttl", "cache_write_ttl")
 
 
@@ -113,7 +119,11 @@ def _asked(request: Mapping[str, Any]) -> Iterator[object]:
             for name, value in part.items():
                 if name == "cache_control":
                     yield as_dict(value).get("ttl")
-                elif name in ("prompt_cache_ttl", "prompt_cache_retention"):
+                elif name in (
+                    "cache_ttl",
+                    "prompt_cache_ttl",
+                    "prompt_cache_retention",
+                ):
                     yield value
                 elif name == "prompt_cache_options":
                     yield as_dict(value).get("ttl")

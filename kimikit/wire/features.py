@@ -80,6 +80,45 @@ def builtin_usd(names: Iterable[str], host: Host) -> Decimal:
     return sum((host.builtin_tools.get(name, Decimal(0)) for name in names), Decimal(0))
 
 
+LIFETIMES = "5m", "1h"
+"""How long Moonshot keeps a prompt cached, as it is asked to; each has its price."""
+
+
+def lifetime(params: Mapping[str, Any], host: Host, model: str) -> dict[str, Any]:
+    """Return parameters with ``cache_ttl`` in the words of the host.
+
+    Moonshot takes ``prompt_cache_options`` for Kimi K3 ("Context caching upgrade", its
+    forum, September 2026).
+
+    Args:
+        params: The parameters, which stay as they are.
+        host: Where they go.
+        model: Which model is asked.
+
+    Raises:
+        BadInput: If there is no such lifetime.
+        NotSupported: If the host, or the model there, is not known to take one.
+    """
+    params = dict(params)
+    asked = params.pop("cache_ttl", None)
+    if asked is None:
+        return params
+    if asked not in LIFETIMES:
+        raise BadInput(f"cache_ttl is {asked!r:.40}.", "Use '5m' or '1h'.")
+    field = dialect("cache_ttl", host)
+    family = model_facts(host, model).family
+    if family and not family.startswith("kimi-k3"):
+        raise NotSupported(
+            f"{model} is not known for cache_ttl=.",
+            "Leave it out: its prompts are cached anyway. Kimi K3 takes it.",
+        )
+    if params.get(field) is not None:
+        raise BadInput(
+            f"cache_ttl and {field} were both given.", "Leave one of the two out."
+        )
+    return {**params, field: {"ttl": asked}}
+
+
 def prefill(
     body: dict[str, Any], begin: object, host: Host, params: dict[str, Any]
 ) -> None:

@@ -320,6 +320,7 @@ def build(
     given = {**params, **(params.get("extra_body") or {}), "extra_body": None}
     params = {name: plain(value, name) for name, value in given.items()}
     params = thinking.mapped(params, host, model)
+    params = features.lifetime(params, host, model)
     check_params(params, host, model)
     if params.get("tool_choice") == "required" and not subject.get("tools"):
         raise BadInput(

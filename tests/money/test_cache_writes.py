@@ -143,3 +143,14 @@ def test_prices_of_ones_own_have_lifetimes():
         assert kimi.chat("Hi").cost == Decimal(40 + 60 * 2 + 1) / 10**6
         kept = kimi.chat("Hi", extra_body={"cache_control": HOUR})
         assert kept.cost == Decimal(40 + 60 * 8 + 1) / 10**6
+
+
+def test_an_hour_is_priced_before_it_is_asked_for(tmp_path):
+    """A first call writes its whole prompt: kimi-k3 takes 6 dollars a million, not 3."""
+    ledger = Ledger(tmp_path / "l.sqlite3")
+    ask = ("moonshot", "kimi-k3", {"max_tokens": 1}, "word " * 1000)
+    short, most = ledger.bill(*ask)
+    hour, _ = ledger.bill(*ask[:2], {"max_tokens": 1, "cache_ttl": "1h"}, ask[3])
+    answer = 15 / Decimal(10**6)
+    assert (hour - answer) / (short - answer) == 2
+    assert hour <= most

@@ -9,6 +9,7 @@ from support.fault_server import FaultServer, plain, sse
 
 from kimikit import errors, local
 from kimikit.wire import Client
+from kimikit.wire.hosts import profiles
 
 GOOD = sse(*text("ok"), chunk("stop"), DONE)
 
@@ -32,6 +33,7 @@ def _whole(content: str, **more: Any) -> bytes:
         ("together", {}, {}),
         ("openrouter", {}, {}),
         ("llamacpp", {}, {}),
+        ("groq", {}, {}),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
@@ -97,9 +99,9 @@ def test_n_answers_each_begin_with_it(server: FaultServer) -> None:
     ("host", "params", "words"),
     [
         (
-            "groq",
+            "novita",
             {},
-            r"Groq is not known for prefill=\. Hosts that take it: together, m",
+            r"Novita AI is not known for prefill=\. Hosts that take it: together, m",
         ),
         (None, {}, r"Kimi\(host, base_url=\.\.\.\)"),
         (
@@ -139,3 +141,46 @@ def test_the_local_model_goes_on_from_a_prefill(
         asked = "What is the capital of Germany?"
         reply = client.chat(asked, prefill="The capital of Germany is", stream=stream)
     assert reply.text == "The capital of Germany is Berlin."
+
+
+@pytest.mark.parametrize("host", ["moonshot", "moonshot-cn"])
+def test_a_lifetime_of_the_cache_in_moonshots_words(
+    host: str, server: FaultServer
+) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1, "cache_write_tokens": 900}
+    server.play(sse(*text("ok"), chunk("stop"), {"choices": [], "usage": usage}, DONE))
+    with Client(host, base_url=server.url, api_key="k", model="kimi-k3") as client:
+        reply = client.chat("hi", cache_ttl="1h")
+    sent = server.requests[-1].json
+    assert sent["prompt_cache_options"] == {"ttl": "1h"}
+    assert "cache_ttl" not in sent
+    assert reply.usage.cache_write_1h_tokens == 900
+    assert "900 cache write, 900 of it for 1 h" in str(reply.usage)
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "params", "words"),
+    [
+        ("together", "moonshotai/Kimi-K3", {"cache_ttl": "1h"}, "Together AI is not known for cache_ttl"),
+        (None, "m", {"cache_ttl": "5m"}, "Hosts that take it: moonshot"),
+        ("moonshot", "kimi-k2.6", {"cache_ttl": "1h"}, "kimi-k2.6 is not known for"),
+        ("moonshot", "kimi-k3", {"cache_ttl": "2h"}, "Use '5m' or '1h'"),
+        ("moonshot", "kimi-k3", {"cache_ttl": 3600}, "Use '5m' or '1h'"),
+        ("moonshot", "kimi-k3",
+         {"cache_ttl": "1h", "extra_body": {"prompt_cache_options": {"ttl": "5m"}}}, "both given"),
+    ],
+)  # fmt: skip
+def test_no_lifetime_is_sent_where_it_does_not_fit(
+    host: Any, model: str, params: Any, words: str, server: FaultServer
+) -> None:
+    with (
+        Client(host, base_url=server.url, api_key="k", model=model) as client,
+        pytest.raises(errors.KimiError, match=words),
+    ):
+        client.chat("hi", **params)
+    assert server.requests == []
+
+
+def test_every_feature_of_a_host_has_its_source() -> None:
+    for name, host in profiles().items():
+        assert host.features.keys() == host.feature_sources.keys(), name

@@ -15,6 +15,16 @@ Z_95 = 1.959963984540054
 TAIL = 0.025
 """The chance that a 95 % interval misses on one side."""
 
+LEAST = 3
+"""Fewer values than this get no interval."""
+
+ALIKE = 1e-5
+"""The share by which figures differ at most that are equal: similarities have single
+precision and many terms."""
+
+NO_INTERVAL = "no interval where there are fewer than 3 values, or all are alike"
+"""What a caption says where a figure stands without one."""
+
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % score interval of a share (Wilson 1927, doi 10.2307/2276774).
@@ -78,6 +88,21 @@ def student(df: float) -> float:
     from scipy import special
 
     return float(special.stdtrit(df, 1 - TAIL))
+
+
+def of_mean(
+    values: Sequence[float], *, positive: bool = False
+) -> tuple[float, float] | tuple[None, None]:
+    """Return Student's interval of a mean, two times ``None`` where there is none.
+
+    Fewer than three values have none, nor do values that are all alike: they tell
+    nothing of how far others may be from them.
+    """
+    n = len(values)
+    if n < LEAST or max(values) - min(values) <= ALIKE * max(map(abs, values)):
+        return None, None
+    error = statistics.stdev(values) / math.sqrt(n)
+    return around(statistics.fmean(values), error, n, positive=positive)
 
 
 def around(

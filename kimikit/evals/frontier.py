@@ -13,6 +13,7 @@ from kimikit.evals import frontier_plot
 from kimikit.evals.settings import Setting, gap, settings_of
 from kimikit.evals.task import Task
 from kimikit.footer import footer
+from kimikit.intervals import NO_INTERVAL
 from kimikit.plain import short
 from kimikit.shown import Renderable, Section, Table
 from kimikit.sweeps.intervals import Estimate
@@ -182,8 +183,14 @@ class Frontier(Renderable, msgspec.Struct, frozen=True, kw_only=True, dict=True)
         told = {r.host for r in self.sweep.replies if r.usage.reasoning_tokens}
         mute = ", ".join(sorted(hosts - told))
         missing = self.sweep.plan.calls - len(self.sweep.trials)
+        shown = [
+            getattr(one, name)
+            for one in self.settings
+            for name in ("right", self.currency, "seconds", "reasoning")
+        ]
         return [
             "per question, 95 % intervals",
+            NO_INTERVAL if any(e and e.low is None for e in shown) else "",
             "votes are asked at once" if max(self.votes) > 1 else "",
             f"{mute}: no tokens of thinking are reported" if mute else "",
             f"{missing} answers missing: {self.sweep.stop_reason}"

@@ -19,7 +19,7 @@ from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
 from kimikit.footer import footer, total_cost, total_usage, total_usd
-from kimikit.intervals import RightPrice, around, right_price, wilson
+from kimikit.intervals import NO_INTERVAL, RightPrice, of_mean, right_price, wilson
 from kimikit.parquet import pandas
 from kimikit.plain import writable
 from kimikit.shown import Renderable, Table
@@ -195,6 +195,9 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         if self.stop_reason != "settled":
             yield not_asked(missing, self.stop_reason)
         yield f"{self.reused} answers paid before" if self.reused else ""
+        points = [point for point in self.summary() if point["n"]]
+        if any(p[f"{name}_low"] is None for p in points for name in self.metrics[1:]):
+            yield NO_INTERVAL
         if any(one.judged for one in self._begun):
             yield f"judging cost {html.money(self.judge_cost)} apart"
 
@@ -342,10 +345,8 @@ def _figure(name: str, values: list[Score]) -> dict[str, Any]:
     is_share = all(isinstance(value, bool) for value in known)
     if is_share:
         low, high = wilson(sum(known), n)
-    elif mean is not None and n > 1:
-        low, high = around(mean, statistics.stdev(known) / n**0.5, n)
     else:
-        low = high = None
+        low, high = of_mean(known)
     found = (mean, low, high)
     named = {f"{name}{end}": part for end, part in zip(ENDS, found, strict=True)}
     return named | {f"{name}_n": n, f"{name}_is_share": is_share}

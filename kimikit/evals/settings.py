@@ -13,7 +13,7 @@ import numpy as np
 
 from kimikit.evals.scorers import answer_of
 from kimikit.evals.task import Task
-from kimikit.intervals import TAIL, around
+from kimikit.intervals import TAIL, of_mean
 from kimikit.sweeps.intervals import Estimate, of_shares
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.values import Trial
@@ -178,11 +178,7 @@ def _setting(
 
 def _positive(values: Sequence[float]) -> Estimate:
     """Return the mean of what cannot be negative."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 3:
-        return Estimate(mean)
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Estimate(mean, *around(mean, error, n, positive=True))
+    return Estimate(float(np.mean(values)), *of_mean(values, positive=True))
 
 
 def gap(one: Setting, other: Setting, tests: int) -> Estimate | None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol
 
 from kimikit.errors import BadInput
 from kimikit.money.estimates import (
-    TEMPLATE_AT_MOST,
     Ceiling,
     ceiling,
     estimate,
@@ -18,7 +17,7 @@ from kimikit.money.estimates import (
 )
 from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
-from kimikit.money.tokens import count_chat, encoder, is_k2
+from kimikit.money.tokens import COUNTED, count_chat, encoder, is_k2
 from kimikit.types import Usage
 from kimikit.wire.cache_writes import asks_for_hour
 from kimikit.wire.requests import as_messages
@@ -84,7 +83,8 @@ def bill(
         return None, None
     extra = params.get("extra_body") or {}
     given = {k: v for k, v in {**params, **extra}.items() if v is not None}
-    given.pop("extra_body", None)
+    for beside in ("extra_body", "extra_headers"):
+        given.pop(beside, None)
     turns = as_messages(prompt, system=given.pop("system", None), image=None)
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)
@@ -126,9 +126,11 @@ def at_most(
     tokens, plain = count_chat(encode, body["messages"], body.get("tools") or ())
     if not plain:
         return most
-    return most._replace(
-        prompt_tokens=min(most.prompt_tokens, tokens + TEMPLATE_AT_MOST)
-    )
+    # What is not counted, such as a schema or thoughts, has no more tokens than bytes.
+    rest = [{k: m[k] for k in m if k not in COUNTED} for m in body["messages"]]
+    rest = [message for message in rest if message]
+    other = ceiling(endpoint, {**body, "messages": rest}, longest).prompt_tokens
+    return most._replace(prompt_tokens=min(most.prompt_tokens, tokens + other))
 
 
 def unbounded(model: str, body: Mapping[str, Any]) -> BadInput:

@@ -18,6 +18,7 @@ from kimikit.wire.weigh import (
     OPENING,
     PER_MESSAGE,
     RATES,
+    READ,
     features,
     kinds,
     pieces,
@@ -49,7 +50,7 @@ PER_MESSAGE_AT_MOST = 16
 """Tokens that a template puts around a message at most, its role not counted."""
 
 PER_TURN = 16
-"""Tokens of a role at most: it is a word."""
+"""Tokens of a role that is a word."""
 
 PER_DECLARATION_AT_MOST = 64
 """The same around a tool or a schema."""
@@ -170,8 +171,10 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
             prompt += 2 * _written(value) + PER_DECLARATION_AT_MOST * count
         elif key == "messages":
             prompt += sum(map(_message_at_most, _listed(value)))
-        elif key != "model" and not isinstance(value, int | float | None):
-            prompt += sum(map(size, pieces(value)))
+        elif isinstance(value, str) or key in READ:
+            prompt += sum(map(size, pieces(value))) if key != "model" else 0
+        elif not isinstance(value, int | float | None):
+            prompt += 2 * _written(value)  # its names may be written out, too
     if endpoint == "complete" and isinstance(asked := body.get("prompt"), list):
         # Several prompts have several answers; a prompt may be written in token ids.
         prompt += sum(len(p) if isinstance(p, list) else 1 for p in asked)
@@ -201,7 +204,8 @@ def _message_at_most(message: Any) -> int:
     """Return the tokens of a message at most, its role and marks included."""
     if not isinstance(message, Mapping):
         return PER_MESSAGE_AT_MOST + size(str(message))
-    most, rest = PER_MESSAGE_AT_MOST + PER_TURN, {}
+    role = size(str(message.get("role")))
+    most, rest = PER_MESSAGE_AT_MOST + max(role, PER_TURN), {}
     for key, value in message.items():
         if key in ("content", "reasoning_content", "reasoning"):
             most += sum(map(size, pieces(value)))

@@ -28,8 +28,9 @@ known is taken for data."""
 def estimate_tokens(text: str) -> int:
     """Return a rough token count: one for every four bytes of UTF-8.
 
-    English comes out some 10 % high for Kimi's tokenizer and Chinese near it; give a
-    ``count`` of your own where that matters.
+    It grows with the text, as cutting one into parts needs. English comes out some
+    10 % high for Kimi's tokenizer and Chinese near it; give a ``count`` of your own
+    where that matters.
     """
     return -(-len(text.encode(errors="replace")) // 4)
 

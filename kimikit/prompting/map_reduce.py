@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 import msgspec
 
@@ -36,6 +36,8 @@ from kimikit.runner import (
 from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage, Watch
 
+T = TypeVar("T")
+
 NOTHING = "NOTHING"
 MERGE = (
     "Put these notes together in at most 300 words. Keep each number such as [2] with "
@@ -46,11 +48,14 @@ NOTE_TOKENS, ANSWER_TOKENS = 500, 2000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a ``map_reduce`` will ask, known before it asks.
+    """What a ``map_reduce`` is likely to ask, estimated before it asks.
+
+    Each note is taken to be as long as it may be. It is no bound: the tokens of the
+    documents are estimated, and nobody knows how well notes can be put together.
 
     Attributes:
-        calls: Requests, that for the final answer included.
-        usage: Tokens if every answer is as long as it may be, estimated.
+        calls: Requests, those that put notes together and the final one included.
+        usage: Tokens.
         cost_usd: Dollars for them, ``None`` when unpriced.
     """
 
@@ -60,7 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         cost = html.money(self.cost_usd, estimated=True)
-        return html.footer_line([f"{self.calls} calls", f"at most {self.usage}", cost])
+        return html.footer_line([f"about {self.calls} calls", str(self.usage), cost])
 
     __repr__ = __str__
 
@@ -145,7 +150,7 @@ def map_reduce(
     Example:
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
         >>> map_reduce(client, *asked, dry_run=True)
-        3 calls · at most ~... tokens · $0.00
+        about 3 calls · ~... tokens · $0.00
         >>> digest = map_reduce(client, *asked, max_tokens=16, progress=False)
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
@@ -203,18 +208,24 @@ class _Work(NamedTuple):
         return request(body, self.question, *orders)
 
     def plan(self) -> Plan:
-        """Return what it will take."""
-        asked = [*map(self.note, self.parts), self.over([], *self.orders)]
-        sent = sum(size(messages, self.count) for messages in asked)
-        notes = len(self.parts) * (self.params.get("max_tokens") or NOTE_TOKENS)
+        """Return what it is likely to take."""
         given = {**self.client.defaults, **self.params}
         answer = given.get("max_tokens") or ANSWER_TOKENS
-        usage = Usage(sent + min(self.window, notes), notes + answer, estimated=True)
+        notes = [self.params.get("max_tokens") or NOTE_TOKENS] * len(self.parts)
+        asked, merges, read, made = [*map(self.note, self.parts)], 0, 0, sum(notes)
+        while len(groups := _groups(notes, self.window, int)) > 1:
+            merges += len(groups)
+            read += sum(notes)
+            notes = [min(sum(some), answer) for some in groups]
+            made += sum(notes)
+        asked += [self.over([], MERGE)] * merges + [self.over([], *self.orders)]
+        sent = sum(size(messages, self.count) for messages in asked)
+        usage = Usage(sent + read + sum(notes), made + answer, estimated=True)
         cost, host = None, self.client.host
         if host is not None and self.client.pricer is not None:
             model = self.params.get("model") or host.model
             cost = self.client.pricer(host.name, model, usage, time.time())
-        return Plan(calls=len(self.parts) + 1, usage=usage, cost_usd=cost)
+        return Plan(calls=len(asked), usage=usage, cost_usd=cost)
 
     async def merge(self, notes: list[str]) -> AsyncIterator[Reply]:
         """Yield the replies that put the notes together, the final answer last."""
@@ -266,9 +277,11 @@ class _Work(NamedTuple):
         return found
 
 
-def _groups(notes: list[str], window: int, count: Count) -> list[list[str]]:
+def _groups(
+    notes: Sequence[T], window: int, count: Callable[[T], int]
+) -> list[list[T]]:
     """Fill groups up to the window; two notes at least, so that each round ends."""
-    groups: list[list[str]] = [[]]
+    groups: list[list[T]] = [[]]
     room = window
     for note in notes:
         room -= count(note)

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from kimikit.intervals import ALIKE, LEAST, around, most_unseen, student, wilson
 from kimikit.intervals import Z_95 as Z
-from kimikit.intervals import around, most_unseen, student, wilson
 
 Array = npt.NDArray[Any]
 
@@ -31,18 +31,11 @@ Limits = tuple[float, float]
 
 SHARE: Limits = (0.0, 1.0)
 
-LEAST = 3
-"""Fewer answers than this get no interval."""
-
 MANY = 10
 """From so many prompts on their differences tell all there is to know."""
 
 FEW = 5
 """Fewer answers than this have too few pairs to resample."""
-
-ALIKE = 1e-5
-"""Figures nearer to each other than this are equal: similarities have single precision
-and many terms."""
 
 DRAWS = 1000
 """Bootstrap replicates."""
@@ -141,7 +134,10 @@ def unseen(value: float, n: int, bounds: Limits) -> Limits | None:
 def of_mean(values: Array, bounds: Limits) -> Limits | None:
     """Return Student's interval of a mean, ``None`` where all values are alike."""
     value, n = float(values.mean()), len(values)
-    if float(np.ptp(values)) <= ALIKE * max(1.0, abs(value)):
+    # Without bounds a figure may be of any size, a probability of 0.000001 too.
+    finite = all(map(math.isfinite, bounds))
+    size = 1.0 if finite else float(np.abs(values).max())
+    if float(np.ptp(values)) <= ALIKE * size:
         return unseen(value, n, bounds)
     error = float(values.std(ddof=1)) / n**0.5
     low, high = around(value, error, n, positive=bounds[0] == 0)

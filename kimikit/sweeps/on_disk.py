@@ -291,10 +291,13 @@ class TrialsOnDisk(Sequence[Trial]):
         points = self.folder.column("_point").to_numpy()
         whole = self.folder.column("_whole").to_numpy(zero_copy_only=False)
         words, costs = self.folder.column("words"), self.folder.column("_cost")
+        unpriced = pc.and_(self.folder.column("_came"), pc.is_null(costs))
         starts = np.flatnonzero(np.diff(points, prepend=points[:1] - 1))
         for start, end in zip(starts, [*starts[1:], len(points)], strict=True):
             some = words.slice(start, end - start).drop_null().to_numpy()
-            cost: Decimal | None = pc.sum(costs.slice(start, end - start)).as_py()
+            cost: Decimal | None = None
+            if not pc.any(unpriced.slice(start, end - start)).as_py():
+                cost = pc.sum(costs.slice(start, end - start)).as_py() or Decimal(0)
             count = int(whole[start:end].sum())
             median = float(np.median(some)) if len(some) else None
             labels = self._point(int(points[start]))

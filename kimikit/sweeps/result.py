@@ -50,7 +50,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
             answers not seen yet may be any number). Figures that depend on the number
             of answers are of as many at every point. ``cost``, and ``NAME_usd`` for a
             right answer by the metric ``NAME``, count all that was paid, also for
-            answers that broke off; ``cost`` is of those that have a price.
+            answers that broke off, and is ``None`` when any of them is unpriced.
         """
         from kimikit.sweeps.summary import summarise
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from kimikit.bars import slowly
 from kimikit.errors import BadInput
-from kimikit.intervals import around, right_price
+from kimikit.footer import total_cost, total_usd
+from kimikit.intervals import LEAST, around, right_price
 from kimikit.sweeps import metrics, settled
 from kimikit.sweeps.answers import Answers, Group, text_of
 from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
-    LEAST,
     SHARE,
     Estimate,
     Limits,
@@ -29,7 +29,7 @@ from kimikit.sweeps.intervals import (
     one_thread,
     pool,
 )
-from kimikit.sweeps.values import Outcome, kept, total_cost
+from kimikit.sweeps.values import Outcome, kept
 
 if TYPE_CHECKING:
     from kimikit.sweeps.on_disk import TrialsOnDisk
@@ -301,13 +301,12 @@ def vectors(sweep: Outcome) -> dict[str, Any]:
 
 def _counts(sweep: Outcome, some: Sequence[Group]) -> dict[str, Any]:
     answers = sum(group.count for group in some)
-    costs = [group.cost for group in some if group.cost is not None]
     asked = sum(len(group.places) for group in some)
     return {
         "n": answers,
         "failed": asked - answers,
         "missing": 0 if sweep.pinned else len(some) * sweep.repeats - asked,
-        "cost": sum(costs, Decimal(0)) if costs else None,
+        "cost": total_usd([group.cost for group in some]),
     }
 
 

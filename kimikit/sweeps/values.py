@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
-from kimikit.footer import footer, origin
+from kimikit.footer import footer, origin, total_cost
 from kimikit.shown import Renderable
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
@@ -238,9 +238,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars of all answers that are priced, ``None`` if none is.
+        """US dollars of all answers, ``None`` when any of them is unpriced.
 
-        Broken ones count. Where some have no price it is a lower bound, as views say.
+        Broken ones count. The footer says what the priced ones cost at least.
         """
         return total_cost(self.spent)
 
@@ -325,12 +325,6 @@ def in_order(
     rank = {one: number for number, one in enumerate(order)}
     trials.sort(key=lambda trial: (rank[id(trial.params)], trial.repeat))
     return tuple(trials)
-
-
-def total_cost(replies: Iterable[Reply | Spent]) -> Decimal | None:
-    """Return the US dollars of all that are priced, ``None`` if none is."""
-    costs = [reply.cost for reply in replies if reply.cost is not None]
-    return sum(costs, Decimal(0)) if costs else None
 
 
 def kept(function: F) -> F:

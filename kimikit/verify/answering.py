@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit.errors import ContextTooLong
-from kimikit.intervals import around
+from kimikit.intervals import LEAST, of_mean
 from kimikit.money.tokens import count_chat
 from kimikit.verify.asking import Asker, Came
 from kimikit.verify.calling import TOOLS, WEATHER
@@ -232,11 +232,11 @@ def speeds(ask: Asker) -> list[Finding]:
 
 
 def _mean(values: Sequence[float], what: str) -> tuple[str, list[float]]:
-    if len(values) < 3:
+    if len(values) < LEAST:
         return f"too few to tell{what}", [*values]
-    mean, n = statistics.fmean(values), len(values)
-    error = statistics.stdev(values) / math.sqrt(n)
-    low, high = around(mean, error, n, positive=True)
+    mean, (low, high) = statistics.fmean(values), of_mean(values, positive=True)
+    if low is None or high is None:
+        return f"{mean:.3g}{what} each time", [mean]
     return f"{mean:.3g} [{low:.3g}, {high:.3g}]{what}", [mean, low, high]
 
 

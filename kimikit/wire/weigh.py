@@ -34,9 +34,10 @@ class Kind(NamedTuple):
 PLAIN = (
     Kind("English letters and code", 0.235, 0.2),
     Kind("other Latin letters", 0.36, 0.3),
-    Kind("up to three digits", 1.0, 0.05),
+    Kind("up to three digits, and control characters", 1.0, 0.05),
     Kind("punctuation", 0.78, 0.25),
     Kind("line ends and indents", 0.6, 0.4),
+    Kind("long runs of one character", 1.0, 1.0),
 )
 """Kinds of ASCII. Single spaces are part of the word after them."""
 
@@ -112,6 +113,10 @@ _HAN, _KANA = (
 )
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _SIGNS = bytes(b for b in range(33, 127) if not chr(b).isalnum())
+_CONTROL = bytes({*range(32), 127} - {*b"\t\n\r"})
+_LONG_RUN = re.compile(rb"([\t\n\r -/:-~])\1{31,}")
+_PER_TOKEN = {b" ": 240, b"\t": 32, b"\n": 16, b"\r": 16}
+"""Characters of a long run that are one token; 8 of a letter, 60 of a sign."""
 _ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _ASCII = bytes(range(128))
 _BREAKS = re.compile(rb"\n\n*|  +\n*")
@@ -129,13 +134,18 @@ def kinds(text: str) -> tuple[float, ...]:
     """Count the units of ``text`` by kind, in the order of ``KINDS``."""
     raw = text.encode("utf-8", "surrogatepass")
     found = [0.0] * len(KINDS)
+    if any(raw[i : i + 16] == raw[i : i + 1] * 16 for i in range(0, len(raw), 16)):
+        for run in _LONG_RUN.finditer(raw):
+            usual = 8 if run[1].isalpha() else 60
+            found[5] += 1 + len(run[0]) / _PER_TOKEN.get(run[1], usual)
+        raw = _LONG_RUN.sub(b" ", raw)
     letters = len(raw) - len(raw.translate(None, _LETTERS))
     signs = len(raw) - len(raw.translate(None, _SIGNS))
     digits = _digits(raw.translate(_ALIKE))
     english = letters and _english(raw, letters, signs + digits)
     found[0], found[1] = letters * english, letters * (1 - english)
     found[2], found[3], found[4] = (
-        digits,
+        digits + len(raw) - len(raw.translate(None, _CONTROL)),
         signs,
         len(_BREAKS.findall(raw.replace(b"\t", b" "))),
     )
@@ -197,7 +207,7 @@ def texts(body: Mapping[str, Any]) -> Iterator[str]:
         if key in DECLARED:
             if value:
                 yield declared(value)
-        elif key in _READ:
+        elif key in READ:
             yield from pieces(value)
 
 
@@ -212,7 +222,7 @@ def schema_of(value: Any) -> Any:
 
 
 DECLARED = frozenset({"tools", "response_format", "functions", "guided_json"})
-_READ = frozenset(
+READ = frozenset(
     {"messages", "prompt", "suffix", "input", "query", "documents", "system"}
 )
 

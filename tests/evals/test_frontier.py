@@ -3,6 +3,7 @@
 import random
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from kimikit.errors import BadInput, BadRequest, NotSupported
 from kimikit.evals import Task
 from kimikit.evals.frontier import frontier
 from kimikit.evals.in_sweeps import for_sweep
+from kimikit.intervals import NO_INTERVAL
 from kimikit.sweeps import sweep
 from kimikit.types import Usage
 
@@ -83,11 +85,31 @@ def test_each_figure_has_its_interval_and_its_price():
         assert row["tokens"] == 20 + size
         assert row["seconds"] == pytest.approx(size / 100)
         assert row["reasoning"] == size - 1
-        for name in ("right", "cost_usd", "tokens", "seconds", "reasoning"):
-            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+        assert row["right_low"] <= row["right"] <= row["right_high"]
+        for name in ("cost_usd", "tokens", "seconds", "reasoning"):
+            assert row[f"{name}_low"] is row[f"{name}_high"] is None, "all are alike"
     page = found._repr_html_()
+    assert NO_INTERVAL in page
     assert "<small>[" in page
     assert "not told" not in page
+
+
+def test_what_varies_has_an_interval_however_small_it_is():
+    fake = client({"low": 0.9, "high": 0.9, "max": 0.9})
+    answer = fake.answer
+
+    def slower(messages, **params):
+        made, times = answer(messages, **params), 1 + len(fake.asked) / 40
+        cost = made.cost * Decimal(times) / 1_000_000
+        seconds = made.duration_s * times
+        return msgspec.structs.replace(made, cost=cost, duration_s=seconds)
+
+    fake.answer = slower
+    found = find(fake)
+    for row in found.summary():
+        assert row["cost_usd_low"] < row["cost_usd"] < row["cost_usd_high"] < 1e-3
+        assert row["seconds_low"] < row["seconds"] < row["seconds_high"]
+    assert NO_INTERVAL in str(found), "of thinking"
 
 
 def test_votes_share_their_answers_and_cost_as_many():

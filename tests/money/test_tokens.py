@@ -15,6 +15,7 @@ from support.tokenizer import FOUND
 
 from kimikit.errors import BadInput, ConnectionFailed, KimiWarning, MissingDependency
 from kimikit.money import tokens
+from kimikit.money.bills import at_most
 from kimikit.money.estimates import ceiling, estimate, kinds
 from kimikit.money.ledger import Ledger
 from kimikit.money.tokens import count_chat, count_tokens, fits
@@ -62,6 +63,10 @@ DATA = {
     "code": Path(__file__).read_text("utf-8")[:4000].encode("ascii", "ignore").decode(),
     "emoji": "😀🎉🚀🔥🥳🤖🧠🦄🍕🌍",
     "digits": "3.14, 15.92, 65.35, 89.79, " * 9,
+    "a rule of signs": f"Title\n{'=' * 400}\n",
+    "padding": f"begin{' ' * 3000}end",
+    "zeros of a binary": f"data {'A' * 2000} end",
+    "control characters": "\0\1\2\x1b\x7f" * 40,
 }
 
 
@@ -184,6 +189,32 @@ class TestExact:
         for text in [*PROSE.values(), *hostile]:
             body = {"messages": [{"role": "user", "content": text}], "max_tokens": 5}
             assert ceiling("chat", body)[0] >= int(count_tokens(text)), text[:40]
+
+    @pytest.mark.parametrize("text", [" " * 10**6, "\n" * 10**6, "\u6f22" * 60_000])
+    def test_a_long_run_is_counted_piece_by_piece(self, exact, text):
+        """A million blanks in one piece end in a panic, which is no exception."""
+        short = text[:25_000]
+        whole = -(-len(text) // len(short)) * len(exact(short))
+        assert len(exact(text)) <= whole + 1
+        assert len(exact(f"{short} {short}")) >= 2 * len(exact(short)) - 1
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"prefill": "word " * 500},
+            {"response_format": {"type": "json_schema", "schema": {"word " * 500: 1}}},
+            {"chat_template_kwargs": {"word " * 500: {"type": "word " * 500}}},
+            {"messages": [{"role": "user", "content": "Hi", "prefix": "word " * 500}]},
+            {"messages": [{"role": "assistant", "reasoning": "word " * 500}]},
+            {"messages": [{"role": "word " * 500, "content": "Hi"}]},
+        ],
+    )
+    def test_what_is_sent_beside_the_words_is_part_of_the_ceiling(self, exact, more):
+        body = {"messages": [{"role": "user", "content": "Hi"}], "model": "kimi-k2"}
+        plain = at_most("chat", body, 0, exact=True)
+        assert plain.prompt_tokens < 100
+        most = at_most("chat", {**body, **more}, 0, exact=True)
+        assert most.prompt_tokens >= 500 + plain.prompt_tokens - 20
 
 
 class TestWithoutTokenizer:
@@ -363,7 +394,8 @@ class TestCeiling:
         letters = sum(c.isascii() and c.isalpha() for c in text)
         assert plain[0] + plain[1] == pytest.approx(letters)
         digits = re.findall("[0-9]{1,3}| (?=[0-9])", text)
-        assert plain[2] == len(digits)
+        control = [c for c in text if c == "\x7f" or (c < " " and c not in "\t\n\r")]
+        assert plain[2] == len(digits) + len(control)
         assert plain[3] == sum(33 <= ord(c) < 127 and not c.isalnum() for c in text)
         assert 0 <= weigh(text) <= 2 * len(text.encode("utf-8", "surrogatepass"))
 
@@ -416,7 +448,7 @@ class TestTheTable:
             count = estimate(body)
             truth, _ = count_chat(exact, body["messages"])
             assert abs(truth / count.tokens - 1) <= count.error, name
-            assert count.error <= 0.55, name
+            assert count.error <= 0.55 or kinds(text)[5], name
 
     def test_after_fitting_to_few_calls_it_still_is(self, exact):
         """Of a script that no call had, nothing is learnt, and that is said."""
@@ -451,6 +483,6 @@ def test_groups_of_digits_and_breaks_are_counted_as_patterns_count_them(text):
     names = [kind.name for kind in KINDS]
     found = dict(zip(names, kinds(text), strict=True))
     digits = re.findall(r"[0-9]{1,3}| (?=[0-9])", text)
-    assert found["up to three digits"] == len(digits)
+    assert found["up to three digits, and control characters"] == len(digits)
     breaks = re.findall(r"[ \t]*\n+|[ \t]{2,}", text)
     assert found["line ends and indents"] == len(breaks)

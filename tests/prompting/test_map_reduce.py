@@ -62,6 +62,10 @@ def test_it_ends_also_when_notes_do_not_shrink():
     made = map_reduce(client, DOCS, "What?", window_tokens=1000, progress=False)
     assert len(client.calls) == 6 + len(made.merged)
     assert len(made.merged) == 3 + 2 + 1, "six notes, three pairs, two, the answer"
+    assert made.plan.calls == 6 + len(made.merged)
+    sent = [m["content"] for call in client.calls for m in call["messages"]]
+    assert sum(map(estimate_tokens, sent)) > 2 * made.plan.usage.prompt_tokens
+    assert "at most" not in str(made.plan), "notes may be longer than they should"
 
 
 def test_the_price_comes_before():
@@ -81,7 +85,7 @@ def test_the_price_comes_before():
     sent = [m["content"] for call in client.calls for m in call["messages"]]
     assert sum(map(estimate_tokens, sent)) <= plan.usage.prompt_tokens
     assert plan == made.plan
-    assert str(plan).startswith("7 calls \u00b7 at most ~")
+    assert str(plan).startswith("about 7 calls \u00b7 ~")
     assert str(plan).endswith(f"~${plan.cost_usd:.4f}")
 
 

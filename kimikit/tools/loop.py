@@ -73,9 +73,10 @@ def run(
 ) -> Run:
     """Let a model work on a goal with tools.
 
-    It ends by itself: when the model answers, at a limit, at the third call that is
-    the same as two before, at a second empty answer, when a call is denied, at Stop. At
-    ``max_steps`` and at a repeated call the model is asked once more, without tools.
+    It ends by itself: when the model answers, at a limit, at a second empty answer, if
+    a call is denied, at Stop, and when the same call comes a third time although no new
+    call and no other result of it came between. At ``max_steps`` and at such a repeated
+    call the model is asked once more, without tools.
 
     Args:
         client: Anything with ``chat``.

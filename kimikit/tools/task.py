@@ -70,7 +70,9 @@ class Task(msgspec.Struct, kw_only=True):
         steps: The answers so far.
         plans: The calls of the last answer that are to be made, by their place in it.
         results: What the model is told of each of its calls as things stand.
-        seen: How often each call was asked for.
+        seen: How often each call was asked for since the run last came on: with a call
+            that is new to it, or a result that is not what the same call gave before.
+        told: What each call last gave.
         notes: What looked odd.
         asked_s: When the last request was sent.
         empty_before: Whether the answer before was empty.
@@ -88,6 +90,7 @@ class Task(msgspec.Struct, kw_only=True):
     plans: dict[int, Plan] = {}
     results: dict[int, ToolResult] = {}
     seen: Counter[tuple[str, bytes]] = msgspec.field(default_factory=Counter)
+    told: dict[tuple[str, bytes], str | None] = {}
     notes: list[str] = []
     asked_s: float = 0.0
     empty_before: bool = False
@@ -149,7 +152,7 @@ class Task(msgspec.Struct, kw_only=True):
                 self._answer(index, call, failed, why)
             elif self._repeated(call):
                 self.closing = "repeated"
-                why_not = "Error: not run, the same call was made twice before."
+                why_not = "Error: not run, it was made twice and nothing changed."
                 self._answer(index, call, "not run", why_not)
             else:
                 self._plan(index, call)
@@ -160,12 +163,17 @@ class Task(msgspec.Struct, kw_only=True):
         self.results[index] = result
 
     def _repeated(self, call: ToolCall) -> bool:
-        try:
-            same = msgspec.json.encode(arguments_of(call), order="sorted")
-        except BadInput:
-            same = call.arguments.encode()
-        self.seen[call.name, same] += 1
-        return self.seen[call.name, same] > REPEATS_ALLOWED
+        """Tell whether a call goes round in circles.
+
+        To run the same tests after each of many patches is no circle, nor is to ask
+        for the state of a job until it is another one.
+        """
+        key = _key(call)
+        if key not in self.told:
+            self.told[key] = None
+            self.seen.clear()
+        self.seen[key] += 1
+        return self.seen[key] > REPEATS_ALLOWED
 
     def _plan(self, index: int, call: ToolCall, told: str = "") -> None:
         """Plan a call, cancelled until it is made; or answer what is wrong with it."""
@@ -218,8 +226,11 @@ class Task(msgspec.Struct, kw_only=True):
         """Answer every call of the last answer once in the conversation."""
         for result in self.results.values():
             call, text = result.call, result.text
-            told = Message("tool", text, tool_call_id=call.id, name=call.name)
-            self.messages.append(told.to_dict())
+            answer = Message("tool", text, tool_call_id=call.id, name=call.name)
+            self.messages.append(answer.to_dict())
+            if self.told.get(key := _key(call)) not in (None, text):
+                self.seen.clear()
+            self.told[key] = text
         if self.results:
             results = tuple(self.results.values())
             last = msgspec.structs.replace(self.steps[-1], results=results)
@@ -240,3 +251,11 @@ class Task(msgspec.Struct, kw_only=True):
             base_url=self.base_url,
             notes=tuple(self.notes),
         )
+
+
+def _key(call: ToolCall) -> tuple[str, bytes]:
+    """Return what two calls that ask for the same have in common."""
+    try:
+        return call.name, msgspec.json.encode(arguments_of(call), order="sorted")
+    except BadInput:
+        return call.name, call.arguments.encode(errors="replace")

@@ -157,6 +157,10 @@ def canvas(ax: Any, width: float, height: float) -> Any:
     return ax
 
 
+LABEL_SHARE = 0.1
+"""What the label of a model turn takes of a timeline's width."""
+
+
 def timeline(run: RunRecord, *, ax: Any = None) -> Any:
     """Draw a run on a time axis: model turns above, tool calls stacked below.
 
@@ -175,13 +179,21 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
         ax.barh(lane, max(length, width / 300), left=start, height=0.6, hatch=hatch,
                 color=html.PALETTE[colour], edgecolor=INK, linewidth=0.6)  # fmt: skip
 
-    for step in run.steps:
+    free = 0.0  # where the next label has room; the trace has what finds none
+    for step, following in zip(run.steps, [*run.steps[1:], None], strict=True):
+        # A replay at once takes less time than the answer says that it took.
+        ends = [following.started_s if following else width]
+        ends += [result.started_s for result in step.results]
+        length = min(step.reply.duration_s, min(ends) - step.started_s)
+        bar(0, step.started_s, length, 0, "")
+        start = min(step.started_s, (1 - LABEL_SHARE) * width)
+        if start < free:
+            continue
         usage, cost = step.reply.usage, step.reply.cost
-        bar(0, step.started_s, step.reply.duration_s, 0, "")
         told = f"{usage.prompt_tokens}→{usage.completion_tokens}"
         told += "" if cost is None else f"\n{html.money(cost)}"
-        note = ax.text(step.started_s, -0.4, told, va="bottom", fontsize=8, color=INK)
-        as_text(note)
+        as_text(ax.text(start, -0.4, told, va="bottom", fontsize=8, color=INK))
+        free = start + LABEL_SHARE * width
     for lane, result in ((i, r) for i, row in enumerate(lanes, 1) for r in row):
         start, end = result.started_s, result.started_s + result.duration_s
         bar(lane, start, result.duration_s, 5 if result.failed else 1,

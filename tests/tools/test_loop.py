@@ -234,8 +234,58 @@ def test_the_same_call_is_run_twice_and_ends_the_run_the_third_time():
     client = Scripted(*same, DONE)
     done = run(client, "go", [look])
     assert (done.stop_reason, done.text, ran) == ("repeated", "All done.", [1, 1])
-    assert "twice before" in results(done)[-1]
+    assert "nothing changed" in results(done)[-1]
     check_history(done.messages)
+
+
+def test_the_same_tests_may_run_after_each_new_patch():
+    @tool
+    def check() -> str:
+        """Run the tests."""
+        return "2 failed"
+
+    moves = []
+    for index in range(5):
+        moves += [
+            calls(call("check", 2 * index)),
+            calls(call("add", 2 * index + 1, a=1, b=index)),
+        ]
+    done = run(
+        Scripted(*moves, calls(call("check", 10)), DONE),
+        "go",
+        [check, add],
+        max_steps=20,
+    )
+    assert (done.stop_reason, done.text) == ("done", "All done.")
+    assert results(done).count("2 failed") == 6
+
+
+def test_a_state_may_be_asked_for_until_it_is_another():
+    states = iter(["queued", "running", "running", "running 40 %", "done"])
+
+    @tool
+    def state() -> str:
+        """Tell how far the job is."""
+        return next(states)
+
+    done = run(
+        Scripted(*[calls(call("state", n)) for n in range(5)], DONE), "go", [state]
+    )
+    assert (done.stop_reason, results(done)[-1]) == ("done", "done")
+
+
+def test_calls_that_take_turns_and_bring_nothing_new_are_stopped():
+    @tool
+    def look() -> str:
+        """Look."""
+        return "nothing"
+
+    moves = [calls(call("look", 2 * n)) for n in range(9)]
+    turns = [calls(call("add", 2 * n + 1, a=1, b=1)) for n in range(9)]
+    answers = [each for pair in zip(moves, turns, strict=True) for each in pair]
+    done = run(Scripted(*answers), "go", [look, add], max_steps=15)
+    assert done.stop_reason == "repeated"
+    assert len(done.steps) <= 7
 
 
 def test_a_last_answer_that_still_calls_leaves_a_legal_history():

@@ -1,6 +1,7 @@
 """A run can be looked at as text, HTML, a figure and a script, and saved so."""
 
 import base64
+import itertools
 import re
 
 import matplotlib as mpl
@@ -9,7 +10,7 @@ import pytest
 from support.scripts import Scripted, call, calls
 
 from kimikit.tools import run, tool, views
-from kimikit.tools.values import ToolResult
+from kimikit.tools.values import Step, ToolResult
 from kimikit.types import Reply, ToolCall, Usage
 
 mpl.use("Agg")
@@ -120,6 +121,45 @@ def test_the_timeline_stacks_parallel_calls_and_names_tokens_and_cost():
     assert "plus unknown" in texts
     assert axes.get_xlabel() == "seconds"
     assert figure.get_facecolor()[3] == 0
+
+
+def quick(turns):
+    """Return a run of turns 0.01 s apart, each said to have taken a whole second."""
+    done = finished()
+    call = msgspec.structs.replace(done.steps[0].results[0], duration_s=0.001)
+    reply = msgspec.structs.replace(done.steps[0].reply, duration_s=1.0)
+    steps = [
+        Step(
+            n,
+            reply,
+            (msgspec.structs.replace(call, started_s=n / 100 + 0.005),),
+            n / 100,
+        )
+        for n in range(turns)
+    ]
+    return msgspec.structs.replace(done, steps=tuple(steps), duration_s=turns / 100)
+
+
+@pytest.mark.parametrize("turns", [2, 9, 60])
+def test_labels_of_a_timeline_do_not_overlap(turns):
+    figure = quick(turns).timeline()
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    boxes = [
+        text.get_window_extent() for text in axes.texts if text.get_position()[1] < 0
+    ]
+    assert boxes
+    assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
+    assert boxes[-1].x1 <= figure.bbox.x1
+
+
+def test_a_turn_of_the_model_ends_before_its_calls_begin():
+    (axes,) = quick(5).timeline().axes
+    turns = [
+        bar for bar in axes.patches if round(bar.get_y() + bar.get_height() / 2) == 0
+    ]
+    ends = [bar.get_x() + bar.get_width() for bar in turns]
+    assert ends == pytest.approx([n / 100 + 0.005 for n in range(5)])
 
 
 def test_a_figure_is_drawn_where_one_is_asked_for():

@@ -13,6 +13,13 @@ _TICKS = {"x": INK, "y": "#808080"}
 # Were the tick labels of both axes as light, Jupyter would put a box behind the figure
 # on pages of the other kind.
 
+_BESIDE = [
+    (x, y, side)
+    for y in (7, -7, 0, 15, -15, 23, -23, 31, -31)
+    for x, side in ((7, "left"), (-7, "right"))
+]
+"""Where a note may stand, in points from what it names, the best first."""
+
 NAME_SHOWN = 40
 """Characters of a name in a plot."""
 
@@ -30,6 +37,7 @@ def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
     from matplotlib.ticker import FixedLocator
 
     axes.patch.set_alpha(0)
+    axes.figure.patch.set_alpha(0)
     for side, grey in _TICKS.items():
         axes.tick_params(axis=side, colors=grey)
     for part in (axes.xaxis, axes.yaxis):
@@ -39,10 +47,43 @@ def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
         if isinstance(part.get_major_locator(), FixedLocator):  # names
             as_text(*part.get_ticklabels())
     axes.title.set_color(INK)
-    if axes.get_legend() is not None:
-        as_text(*axes.get_legend().get_texts())
+    for legend in filter(None, (axes.get_legend(), *axes.figure.legends)):
+        legend.get_frame().set_alpha(0)
+        for text in legend.get_texts():
+            as_text(text)
+            text.set_color(INK)
+    for text in axes.texts:
+        if text.get_color() == "black":  # nobody chose it
+            text.set_color(INK)
     for side, spine in axes.spines.items():
         spine.set(color=INK, visible=side in sides)
+
+
+def apart(axes: Any) -> None:
+    """Move the notes of axes, each beside its point, until none lies on another.
+
+    Args:
+        axes: Of matplotlib, with all that they show.
+    """
+    from matplotlib.transforms import Bbox
+
+    axes.figure.canvas.figure.draw_without_rendering()  # all is in its place then
+    frame, reach = axes.get_window_extent(), 4 * axes.figure.dpi / 72
+    points = [axes.transData.transform(note.xy) for note in axes.texts]
+    taken = [Bbox([point - reach, point + reach]) for point in points]
+    for note in axes.texts:
+        tried = []
+        for x, y, side in _BESIDE:
+            note.set(position=(x, y), ha=side, va="center")
+            note.anncoords = "offset points"
+            box = note.get_window_extent()
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+            tried.append((box.count_overlaps(taken) + (not inside), (x, y), side, box))
+            if not tried[-1][0]:
+                break
+        _, place, side, box = min(tried, key=lambda one: one[0])
+        note.set(position=place, ha=side)
+        taken.append(box)
 
 
 def name(text: str, most: int = NAME_SHOWN) -> str:

@@ -43,7 +43,8 @@ div.kimikit.kimikit tr:nth-child(n){background:transparent}
 div.kimikit.kimikit th,div.kimikit.kimikit td{padding:.15em .7em;text-align:left;
 vertical-align:top;background:transparent;color:inherit;border:0;
 border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.35))}
-div.kimikit.kimikit .n{text-align:right;white-space:nowrap}
+div.kimikit.kimikit .n{text-align:right}
+div.kimikit.kimikit td.n{white-space:nowrap}
 .kimikit caption{caption-side:bottom;text-align:left;padding-top:.3em}
 .kimikit caption span{display:inline-block;position:sticky;left:0;
 max-width:calc(100vw - 130px)}
@@ -239,7 +240,7 @@ def table(
     caption: str = "",
     numeric: Sequence[int] = (),
 ) -> str:
-    """Return a table; rows after the tenth are folded.
+    """Return a table; rows after the tenth are folded, and over none are no heads.
 
     Args:
         columns: The heads, plain text.
@@ -247,6 +248,8 @@ def table(
         caption: A line below, where n and the source belong.
         numeric: Indexes of columns to align right.
     """
+    if not rows:
+        return f'<div class="muted">{esc(caption)}</div>' if caption else ""
     right = set(numeric)
 
     def cell(tag: str, index: int, value: object) -> str:

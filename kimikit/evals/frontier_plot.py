@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, as_text, name, plain
+from kimikit.axes import INK, apart, as_text, name, plain
 from kimikit.evals.settings import Setting
 from kimikit.sweeps.plots import panels_of
 
@@ -31,9 +31,11 @@ def plot(
         axes: Two matplotlib axes to draw on, or ``None``.
     """
     axes, panels = panels_of(axes, (1, 2), (9, 3.6), sharey=True)
+    panels[0].set_ylabel("Right answers (%), 95 % interval")
     for ax, (by, best) in zip(panels, on.items(), strict=True):
         _panel(ax, settings, best, by)
-    panels[0].set_ylabel("Right answers (%), 95 % interval")
+    for ax in panels:
+        apart(ax)
     return axes
 
 
@@ -43,7 +45,7 @@ def _panel(
     names = {one.name for one in on}
     line = [(getattr(one, by).value, 100 * one.right.value) for one in on]
     ax.step(*zip(*line, strict=True), where="post", color=html.PALETTE[0], lw=1)
-    for place, one in enumerate(settings):
+    for one in settings:
         cost = getattr(one, by)
         x, y = cost.value, 100 * one.right.value
         best = one.name in names
@@ -55,12 +57,7 @@ def _panel(
             ax.plot([cost.low, cost.high], [y, y], color=colour, lw=1, alpha=0.5)
         ax.plot(x, y, "o" if best else "x", color=colour, ms=5)
         if best or len(settings) <= NAMED:
-            told = ax.annotate(
-                name(one.name, 28), (x, y), (5, -11 if place % 2 else 5),
-                textcoords="offset points",
-                fontsize="x-small", color=INK,
-            )  # fmt: skip
-            as_text(told)
+            as_text(ax.annotate(name(one.name, 28), (x, y), fontsize="x-small"))
     ax.set_ylim(-2, 102)
     ax.set_xlim(left=0)
     as_text(ax.set_xlabel(_LABELS[by]))

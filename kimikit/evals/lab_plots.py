@@ -80,6 +80,5 @@ def _canvas(ax: Any, height: float) -> Any:
 
     if ax is not None:
         return ax
-    figure, ax = plt.subplots(figsize=(6.4, height), layout="constrained")
-    figure.patch.set_alpha(0)
+    _, ax = plt.subplots(figsize=(6.4, height), layout="constrained")
     return ax

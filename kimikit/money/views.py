@@ -128,8 +128,11 @@ def _totals(names: tuple[str, ...], groups: dict[tuple[str, ...], Total]) -> Tab
         breakable([*(name or "–" for name in key), *total.cells(writes=writes)])
         for key, total in groups.items()
     ]
-    heads = [*names, "calls", *token_heads(writes=writes), "cost", "not in it"]
-    return Table(heads, rows, range(len(names), len(heads) - 1))
+    heads = [*names, "calls", *token_heads(writes=writes), "cost"]
+    numeric = range(len(names), len(heads))
+    if any(row[-1] for row in rows):
+        return Table([*heads, "not in it"], rows, numeric)
+    return Table(heads, [row[:-1] for row in rows], numeric)
 
 
 def _prices(ledger: LedgerViews) -> Table:
@@ -239,10 +242,9 @@ def _stacks(
 def _panels() -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
+    _, axes = plt.subplots(
         3, 1, sharex=True, layout="constrained", figsize=(7, 6), height_ratios=(3, 2, 1)
     )
-    figure.patch.set_alpha(0)
     return axes
 
 

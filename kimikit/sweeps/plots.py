@@ -48,10 +48,7 @@ def panels_of(
     import numpy as np
 
     if axes is None:
-        figure, axes = plt.subplots(
-            *shape, figsize=size, layout="constrained", **options
-        )
-        figure.patch.set_alpha(0.0)
+        _, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
     panels = np.asarray(axes, dtype=object).ravel()
     count = math.prod(shape)
     if len(panels) != count:

@@ -152,7 +152,6 @@ def canvas(ax: Any, width: float, height: float) -> Any:
         import matplotlib.pyplot as plt
 
         figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
-        figure.patch.set_alpha(0)
         plt.close(figure)  # or a notebook would show it a second time
     return ax
 

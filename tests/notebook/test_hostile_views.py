@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-from decimal import Decimal
-from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
-from support.hostile import PAYLOADS, SUBTLE
+from support.hostile import PAYLOADS, SUBTLE, values
 
-from kimikit import errors
 from kimikit.markdown import safe, small_print
 from kimikit.markdown.page import _COPY
-from kimikit.notebook import progress, race_view, stream_view, trace_view
+from kimikit.notebook import progress, stream_view, trace_view
 from kimikit.notebook.blocks import Splitter, preview
 from kimikit.sweeps.views import marked
 from kimikit.tools.values import (
     CallFinished,
     CallStarted,
-    Run,
     RunFinished,
-    Step,
-    ToolResult,
 )
-from kimikit.types import Delta, Host, HostModel, Reply, ToolCall, Usage, Wait
-from kimikit.wire import results
+from kimikit.types import Delta, Wait
 
 EVERY = {**PAYLOADS, **SUBTLE}
 TAGS = (
@@ -71,31 +63,6 @@ def is_harmless(markdown: str) -> None:
     is_inert(render(markdown))
     for formula in re.findall(r"\$[^$]+\$", FENCED.sub("", markdown)):
         assert not TEX.search(formula)
-
-
-def values(text: str) -> dict[str, Any]:
-    """Every kind of value, with ``text`` wherever others may put one."""
-    calls = (ToolCall(text, text, text), ToolCall("a", "f", json.dumps({"x": text})))
-    reply = Reply(
-        text=text, reasoning=text, model=text, host=text, notes=(text,), finish_reason=text,
-        tool_calls=calls, alternatives=(Reply(text=text),), usage=Usage(5, 9), created=1.0,
-        cost=Decimal("0.1"),
-    )  # fmt: skip
-    told = [
-        ToolResult(call=calls[0], text=text, value=value, failed=failed)
-        for value, failed in ((text, ""), ([{text: text}], ""), ({text: text}, ""), (None, text))
-    ]  # fmt: skip
-    return {
-        "reply": reply,
-        "run": Run(reply=reply, steps=(Step(0, reply, tuple(told)),), notes=(text,), base_url=text),
-        "race": race_view.Race({text: (reply, None), "b": (Reply(), ValueError(text))}),
-        "error": errors.KimiError(text, text),
-        "host": Host(name=text, title=text, base_url=text, model=text, models=(HostModel(text, source=text),)),
-        "models": results.Models(ids=[text], raw={text: {}}, reply=reply),
-        "picture": results.Picture(url=text, reply=reply),
-        "transcript": results.Transcript(text=text, reply=reply),
-        "ranking": results.Ranking(results=[results.Ranked(0, 1.0, text)], reply=reply),
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("images", [False, True])

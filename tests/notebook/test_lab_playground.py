@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.contrast import faint
 from support.lab import Cells, Lab
 
 pytestmark = pytest.mark.browser
@@ -184,6 +185,7 @@ def test_history_restores_what_was_asked(app: Cells) -> None:
 def test_it_looks_right_and_survives_saving(app: Cells, lab: Lab) -> None:
     for dark in (False, True):
         app.theme(dark=dark)
+        assert faint(box(app)) == []
         app.picture(f"playground_{'dark' if dark else 'light'}", app.cell(1))
     app.theme(dark=False)
     live, kept = app.save().cells[1].outputs

@@ -6,6 +6,16 @@ leave its output, to pass for our footer, or to change what other cells show.
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+from typing import Any
+
+from kimikit import errors
+from kimikit.notebook import race_view
+from kimikit.tools.values import Run, Step, ToolResult
+from kimikit.types import Host, HostModel, Reply, ToolCall, Usage
+from kimikit.wire import results
+
 CANARY = """
 window.__pwned = [];
 window.pwn = (...a) => window.__pwned.push(a);
@@ -120,3 +130,28 @@ SUBTLE: dict[str, str] = {
     "info": f"```{IMG} html onload=pwn()\nx\n``` {IMG}",
 }  # fmt: skip
 """Payloads that came through 0.3.0, and their kind: for views without a browser."""
+
+
+def values(text: str) -> dict[str, Any]:
+    """Every kind of value, with ``text`` wherever others may put one."""
+    calls = (ToolCall(text, text, text), ToolCall("a", "f", json.dumps({"x": text})))
+    reply = Reply(
+        text=text, reasoning=text, model=text, host=text, notes=(text,), finish_reason=text,
+        tool_calls=calls, alternatives=(Reply(text=text),), usage=Usage(5, 9), created=1.0,
+        cost=Decimal("0.1"),
+    )  # fmt: skip
+    told = [
+        ToolResult(call=calls[0], text=text, value=value, failed=failed)
+        for value, failed in ((text, ""), ([{text: text}], ""), ({text: text}, ""), (None, text))
+    ]  # fmt: skip
+    return {
+        "reply": reply,
+        "run": Run(reply=reply, steps=(Step(0, reply, tuple(told)),), notes=(text,), base_url=text),
+        "race": race_view.Race({text: (reply, None), "b": (Reply(), ValueError(text))}),
+        "error": errors.KimiError(text, text),
+        "host": Host(name=text, title=text, base_url=text, model=text, models=(HostModel(text, source=text),)),
+        "models": results.Models(ids=[text], raw={text: {}}, reply=reply),
+        "picture": results.Picture(url=text, reply=reply),
+        "transcript": results.Transcript(text=text, reply=reply),
+        "ranking": results.Ranking(results=[results.Ranked(0, 1.0, text)], reply=reply),
+    }  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from kimikit.cli import EXTRAS
-from kimikit.extras import pip_install
+from kimikit.errors.extras import pip_install
 
 ROOT = Path(__file__).parent.parent
 UV = [sys.executable, "-m", "uv"]
@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 import kimikit
 from kimikit import Kimi, MissingDependency, brief
-from kimikit.extras import pip_install
+from kimikit.errors.extras import pip_install
 
 assert "site-packages" in kimikit.__file__, kimikit.__file__
 assert Path(kimikit.__file__).with_name("py.typed").exists()

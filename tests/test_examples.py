@@ -20,14 +20,14 @@ PNG = base64.b64decode(
 )
 BALANCE = {"available_balance": 49.58, "voucher_balance": 46.5, "cash_balance": 3.08}
 PLAYED = {
-    "kimikit.endpoints.Endpoints.image": plain(
+    "kimikit.session.endpoints.Endpoints.image": plain(
         {"data": [{"b64_json": base64.b64encode(PNG).decode()}]}
     ),
-    "kimikit.endpoints.Endpoints.speak": plain(b"ID3 sound", kind="audio/mpeg"),
-    "kimikit.endpoints.Endpoints.transcribe": plain(
+    "kimikit.session.endpoints.Endpoints.speak": plain(b"ID3 sound", kind="audio/mpeg"),
+    "kimikit.session.endpoints.Endpoints.transcribe": plain(
         {"text": " Good morning.", "language": "en"}
     ),
-    "kimikit.endpoints.Endpoints.balance": plain(
+    "kimikit.session.endpoints.Endpoints.balance": plain(
         {"code": 0, "status": True, "data": BALANCE}
     ),
     "kimikit.errors.StreamError": sse(

@@ -3,9 +3,9 @@
 import pytest
 
 from kimikit import html
+from kimikit.display.renderable import Table
 from kimikit.prompting.citations import Part, check_citations
 from kimikit.prompting.tree import Branch, Tree, Turn
-from kimikit.shown import Table
 
 
 def test_a_long_cell_opens_to_a_part_that_says_what_is_missing() -> None:
@@ -48,7 +48,7 @@ def test_a_warning_and_a_line_of_json_carry_no_escapes() -> None:
     import warnings
 
     from kimikit import Reply
-    from kimikit.ask_command import as_json
+    from kimikit.cli.ask import as_json
     from kimikit.errors import warn
     from kimikit.notebook.next_cell import cell
     from kimikit.types import ToolCall

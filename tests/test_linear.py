@@ -15,19 +15,20 @@ import pytest
 from support import work
 from support.money import ask
 
-from kimikit import axes, html
+from kimikit import html
+from kimikit.display import plots
+from kimikit.display.renderable import call_text
 from kimikit.errors import KimiError
+from kimikit.json_values import as_json
 from kimikit.money.ledger import Ledger
 from kimikit.notebook.stream_view import TextView
 from kimikit.notebook.trace_view import TextTrace
-from kimikit.plain import as_json
 from kimikit.prompting import answers, extract, numbers
 from kimikit.prompting.citations import Part, check_citations
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import differences, nearest
 from kimikit.replay.script import _HOLE, Script
 from kimikit.secrets import hidden, masked, redact
-from kimikit.shown import call_text
 from kimikit.tools.samples import calculator
 from kimikit.tools.tool import Tool
 from kimikit.types import Delta, Reply, ToolCall
@@ -109,7 +110,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "call_text": lambda text: call_text("f", text),
     "patterns": lambda text: MATCHER.bind({"a": text, "b": text}),
     "calculator": calculator,
-    "plot labels": axes.name,
+    "plot labels": plots.name,
     "redact": redact,
     "hidden": lambda text: hidden({"extra": [text] * 3}),
     "masked": lambda text: masked(json.loads(json.dumps({"a": [text]}))),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
-from kimikit.extras import pip_install
+from kimikit.errors.extras import pip_install
 
 if TYPE_CHECKING:
     from kimikit.types import Reply

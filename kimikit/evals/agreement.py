@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from kimikit.intervals import exact
+from kimikit.sweeps.shares import exact
 
 
 class Agreement(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from kimikit import html
-from kimikit.intervals import RightPrice, wilson
+from kimikit.sweeps.shares import RightPrice, wilson
 
 
 def share(count: int, n: int, ends: tuple[float, float] | None = None) -> html.Cell:

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
 from kimikit.evals import frontier_plot
 from kimikit.evals.settings import Setting, gap, settings_of
 from kimikit.evals.task import Task
-from kimikit.footer import footer
-from kimikit.intervals import NO_INTERVAL
-from kimikit.plain import short
-from kimikit.shown import Renderable, Section, Table
+from kimikit.json_values import short
 from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.shares import NO_INTERVAL
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, apart, as_text, name, plain
+from kimikit.display.plots import INK, apart, as_text, name, plain
 from kimikit.evals.settings import Setting
 from kimikit.sweeps.plots import panels_of
 

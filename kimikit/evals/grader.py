@@ -8,7 +8,7 @@ import msgspec
 
 from kimikit.errors import InvalidAnswer
 from kimikit.evals.scorers import as_text, said
-from kimikit.plain import digest
+from kimikit.json_values import digest
 from kimikit.prompting.structured import structured
 from kimikit.types import ChatClient, Reply
 

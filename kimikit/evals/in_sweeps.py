@@ -7,13 +7,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
+from kimikit.display.footer import total_cost
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.evals.grader import Grader
 from kimikit.evals.named import by_name, scorers_of
 from kimikit.evals.patterns import Meter, terse
 from kimikit.evals.scorers import Embed, Scorer
 from kimikit.evals.task import Task
-from kimikit.footer import total_cost
 from kimikit.money.prices import amount
 from kimikit.runner import WorkOptions, run_jobs, runner_over
 from kimikit.types import AnswerStore, Reply

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from kimikit import html
+from kimikit.display.footer import total_usage
 from kimikit.errors import BadInput
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
-from kimikit.footer import total_usage
-from kimikit.plain import writable
+from kimikit.json_values import writable
 from kimikit.secrets import encoded
 from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import footer, total_cost
+from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.agreement import Agreement, agreement
 from kimikit.evals.cells import not_asked, share, sign_test
-from kimikit.footer import footer, total_cost
-from kimikit.intervals import exact, wilson
-from kimikit.shown import Renderable, Table
 from kimikit.sweeps.data import as_csv
+from kimikit.sweeps.shares import exact, wilson
 from kimikit.types import Reply
 
 MOST_CONTRADICTIONS = 0.2

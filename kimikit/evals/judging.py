@@ -12,8 +12,8 @@ from kimikit.evals.grader import BETTER, RUBRIC, one, two
 from kimikit.evals.judged import Judged, Verdict
 from kimikit.evals.patterns import Meter
 from kimikit.evals.scorers import as_text
+from kimikit.json_values import plain, short
 from kimikit.params import LabParams, takes_chat_params
-from kimikit.plain import plain, short
 from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.runner.prompts import frame_rows
 from kimikit.types import AnswerStore, ChatClient

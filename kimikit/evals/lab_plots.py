@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, as_text, name, plain
+from kimikit.display.plots import INK, as_text, name, plain
 
 NAMED = 25
 """Questions up to which a heat map has a mark in each of its fields."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import as_text, includes
 from kimikit.evals.task import Task, is_number, is_right
-from kimikit.footer import footer
-from kimikit.shown import Renderable, Section, Table
 
 WIDTH = 60
 """Characters of a question or an answer in a row."""

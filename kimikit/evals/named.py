@@ -24,7 +24,7 @@ from kimikit.evals.scorers import (
     similarity,
 )
 from kimikit.evals.task import MOST_LABELS, Task, is_number
-from kimikit.plain import short
+from kimikit.json_values import short
 from kimikit.sweeps.judge import callable_with_both
 from kimikit.tools import checks
 

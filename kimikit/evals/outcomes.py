@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from kimikit.display.footer import total_cost
 from kimikit.evals.scorers import Score
 from kimikit.evals.task import Task
-from kimikit.footer import total_cost
 from kimikit.types import Reply
 
 

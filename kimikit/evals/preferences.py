@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kimikit.intervals import student
+from kimikit.sweeps.shares import student
 
 SURE = 12.0
 """Log odds that count as certain."""

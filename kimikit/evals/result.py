@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 
 from kimikit import errors, html
+from kimikit.display.footer import footer, total_cost, total_usage, total_usd
+from kimikit.display.renderable import Renderable, Table
 from kimikit.evals import lab_plots, lab_views
 from kimikit.evals.cells import each_right, not_asked, share, sign_test
 from kimikit.evals.looking import rounds
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
-from kimikit.footer import footer, total_cost, total_usage, total_usd
-from kimikit.intervals import NO_INTERVAL, RightPrice, of_mean, right_price, wilson
-from kimikit.parquet import pandas
-from kimikit.plain import writable
-from kimikit.shown import Renderable, Table
+from kimikit.files import pandas
+from kimikit.json_values import writable
 from kimikit.sweeps.data import as_csv
 from kimikit.sweeps.settled import Settled, settled
+from kimikit.sweeps.shares import NO_INTERVAL, RightPrice, of_mean, right_price, wilson
 from kimikit.types import Reply
 
 ENDS = ("", "_low", "_high")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, nearest
-from kimikit.plain import plain, short
+from kimikit.json_values import plain, short
 from kimikit.runner.prompts import frame_rows, present, read_prompts
 
 _WORDS = {"True": True, "False": False, "TRUE": True, "FALSE": False}

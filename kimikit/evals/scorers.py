@@ -12,7 +12,7 @@ from typing import Any
 
 from kimikit.evals.rows import question
 from kimikit.evals.task import Task, is_number, is_right, near
-from kimikit.plain import plain
+from kimikit.json_values import plain
 from kimikit.prompting.answers import last_number, one_of
 from kimikit.prompting.extract import find_fitting
 from kimikit.prompting.numbers import numbers

@@ -13,9 +13,9 @@ import numpy as np
 
 from kimikit.evals.scorers import answer_of
 from kimikit.evals.task import Task
-from kimikit.intervals import TAIL, of_mean
 from kimikit.sweeps.intervals import Estimate, of_shares
 from kimikit.sweeps.result import Sweep
+from kimikit.sweeps.shares import TAIL, of_mean
 from kimikit.sweeps.values import Trial
 
 SUBSETS = 120

@@ -16,7 +16,7 @@ import msgspec
 from kimikit import schema
 from kimikit.errors import BadInput
 from kimikit.evals.rows import labelled, question, read_rows
-from kimikit.plain import plain, short
+from kimikit.json_values import plain, short
 from kimikit.prompting.answers import (
     final_answer,
     last_number,

@@ -19,14 +19,14 @@ from typing import Any, Unpack
 import msgspec
 
 from kimikit import html
-from kimikit.axes import INK, name, plain
+from kimikit.display.footer import footer
+from kimikit.display.plots import INK, name, plain
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
-from kimikit.footer import footer
-from kimikit.intervals import wilson
 from kimikit.params import ScoreParams, takes_chat_params
 from kimikit.runner import WorkOptions, run_jobs, runner_over
-from kimikit.shown import Renderable, Table
+from kimikit.sweeps.shares import wilson
 from kimikit.tools import checks
 from kimikit.tools.views import canvas
 from kimikit.types import AnswerStore, ChatClient, Reply, ToolCall, Wait

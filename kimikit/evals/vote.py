@@ -9,14 +9,14 @@ from typing import Any, Unpack
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import footer, total_cost, total_usage
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError, warn
 from kimikit.evals.cells import each_right, not_asked, share
-from kimikit.footer import footer, total_cost, total_usage
-from kimikit.intervals import RightPrice, chosen, right_price
 from kimikit.params import VoteParams, takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
-from kimikit.shown import Renderable, Table
+from kimikit.sweeps.shares import RightPrice, chosen, right_price
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
 Extract = Callable[[str], Any]

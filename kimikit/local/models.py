@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from kimikit.bars import progress_bar
+from kimikit.display.progress import progress_bar
 from kimikit.errors import LocalHostError, MissingDependency
 from kimikit.local import trust
 

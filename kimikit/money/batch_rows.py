@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from kimikit.errors import BudgetExceeded
-from kimikit.host import HostBatch
 from kimikit.money.bills import at_most
 from kimikit.money.budget import Amount, Budget, Budgets, around, hold_all
 from kimikit.money.ledger import Ledger, insert_row
 from kimikit.money.rows import stored
 from kimikit.money.store import pico
 from kimikit.types import Call, Reply, Usage
+from kimikit.types.host import HostBatch
 
 _SOME = 500
 """Rows of one look."""

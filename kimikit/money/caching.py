@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kimikit import html
+from kimikit.display.renderable import Renderable, Section, Table
+from kimikit.json_values import as_json
 from kimikit.money.rows import CallRow
-from kimikit.plain import as_json
-from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Price
 
 REMEMBERED_S = 600.0

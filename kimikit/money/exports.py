@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from kimikit.files import Kind, pandas, writing
 from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import COLUMNS, CallRow
 from kimikit.money.store import COUNTS
-from kimikit.parquet import Kind, pandas, writing
 
 KINDS: dict[str, Kind] = {
     "time": "time",
@@ -96,7 +96,7 @@ class Exports(Queries):
         """
         choice("export()", format, ("csv", "jsonl", "parquet"))
         if format == "parquet":
-            from kimikit.parquet import write_file
+            from kimikit.files import write_file
 
             return write_file(path, self.flat(), KINDS)
         with (

@@ -19,7 +19,6 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput
-from kimikit.handle import Handle
 from kimikit.money import bills
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import ceiling
@@ -31,8 +30,9 @@ from kimikit.money.storable import counts, execute, to_json
 from kimikit.money.store import COUNTS, dollars, pico
 from kimikit.money.views import LedgerViews
 from kimikit.secrets import redact, without
-from kimikit.sent import Again
 from kimikit.types import Call, Reply, Usage
+from kimikit.types.pickling import Handle
+from kimikit.types.sent import Again
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 

@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar, get_type_hints, overload
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import STAND_IN
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, BudgetExceeded, NotRecorded, StatusError
-from kimikit.footer import STAND_IN
 from kimikit.money.store import COUNTS, dollars
 from kimikit.money.stored_calls import StoredCall
-from kimikit.shown import Renderable, Table
 from kimikit.types import Price, Reply, Usage
 
 T = TypeVar("T")

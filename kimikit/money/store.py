@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kimikit.errors import KimiError, warn
+from kimikit.json_values import writable
 from kimikit.money import lifetime, pending
 from kimikit.money.database import (
     FAULTS,
@@ -39,7 +40,6 @@ from kimikit.money.migrations import (
     transaction,
 )
 from kimikit.money.storable import LARGEST
-from kimikit.plain import writable
 
 __all__ = [
     "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",

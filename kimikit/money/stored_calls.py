@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.sent import Again, Sent
 from kimikit.types import Host, Reply
+from kimikit.types.sent import Again, Sent
 from kimikit.wire.hosts import profiles
 from kimikit.wire.keys import address
 

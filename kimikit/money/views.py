@@ -11,15 +11,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from kimikit import footer, html
-from kimikit.axes import INK, as_text, plain
-from kimikit.axes import name as axes_name
+from kimikit import html
+from kimikit.display import footer
+from kimikit.display.plots import INK, as_text, plain
+from kimikit.display.plots import name as axes_name
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.money.caching import CacheReport, report
 from kimikit.money.exports import Exports
 from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
 from kimikit.money.queries import Since
 from kimikit.money.rows import Total, breakable, some, token_heads
-from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Price, Usage
 
 REDRAW_S = 0.25

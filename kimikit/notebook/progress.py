@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from kimikit import html
+from kimikit.display.renderable import call_text
 from kimikit.markdown import density, safe
 from kimikit.notebook.blocks import Splitter, preview
 from kimikit.notebook.screen import Bundle, rich
-from kimikit.shown import call_text
 from kimikit.types import Delta, Reply, ToolCall, Wait
 
 STALLED_S = 3.0

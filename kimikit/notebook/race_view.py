@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
-from kimikit.footer import footer
 from kimikit.markdown import as_html
 from kimikit.notebook.columns import Column, Columns, ended, figures
 from kimikit.notebook.screen import Bundle, Screen, place, rich
 from kimikit.runner import Request
-from kimikit.shown import Renderable, Section, Table
 from kimikit.types import Host, Reply
 from kimikit.wire import AsyncClient
 from kimikit.wire.hosts import profiles as hosts_known

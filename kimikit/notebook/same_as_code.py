@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from kimikit import exporting
+from kimikit.types.as_code import call
 
 TEMPERATURES = (0.0, 0.3, 0.6, 0.9, 1.2)
 """The axis of a sweep where columns differ in nothing."""
@@ -27,14 +27,14 @@ def chats(prompt: str, columns: Columns, samples: int, own: str) -> str:
     if len(columns) == 1:
         [(host, params)] = columns.values()
         kimi = "kimi" if host == own else f"Kimi({host!r})"
-        code = exporting.call(f"{kimi}.chat", prompt, params)
+        code = call(f"{kimi}.chat", prompt, params)
     else:
         shared, apart = _parted(columns)
         labels = {
             name: _host_first(host, own, apart[name])
             for name, (host, _) in columns.items()
         }
-        code = exporting.call("kimi.race", prompt, {"hosts": labels, **shared})
+        code = call("kimi.race", prompt, {"hosts": labels, **shared})
     return code if samples == 1 else f"[{code} for _ in range({samples})]"
 
 
@@ -85,9 +85,7 @@ def grids(columns: Columns, samples: int, own: str) -> dict[str, dict[str, Any]]
 
 def sweeps(prompt: str, made: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the cell that sweeps these grids."""
-    code = {
-        host: exporting.call("kimi.sweep", prompt, grid) for host, grid in made.items()
-    }
+    code = {host: call("kimi.sweep", prompt, grid) for host, grid in made.items()}
     if len(code) == 1:
         return next(iter(code.values()))
     rows = (

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
+from kimikit.display.renderable import Renderable
 from kimikit.markdown import safe
-from kimikit.shown import Renderable
 from kimikit.types import Reply
 
 Bundle = dict[str, str]

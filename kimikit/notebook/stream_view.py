@@ -14,11 +14,11 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.renderable import call_text
 from kimikit.markdown import safe
 from kimikit.notebook import marimo_view
 from kimikit.notebook.progress import Progress, below, thinking
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place
-from kimikit.shown import call_text
 from kimikit.types import Delta, Reply, Wait
 
 BYTES_PER_S = 5_500

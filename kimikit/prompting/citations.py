@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kimikit import html
-from kimikit.shown import Renderable, Table
+from kimikit.display.renderable import Renderable, Table
 
 _ITEM = r"(?:parts?\s{0,2})?\d{1,18}"
 _JOIN = r"\s{0,2}(?:[,;&]|-|\band\b)\s{0,2}"

@@ -10,8 +10,8 @@ from typing import Any, Literal, Unpack
 from msgspec.structs import replace
 
 from kimikit import html
+from kimikit.display.footer import source, spent, total_cost, total_usage
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
-from kimikit.footer import source, spent, total_cost, total_usage
 from kimikit.params import OF_A_VIEW, SayParams, TalkParams, takes_chat_params
 from kimikit.prompting.history import (
     Count,

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.plain import short
+from kimikit.json_values import short
 from kimikit.prompting.citations import Citations, Part, check_citations
 from kimikit.prompting.history import Count, estimate_tokens
 from kimikit.prompting.sources import pieces, texts_of
-from kimikit.shown import Renderable, Table
 from kimikit.types import ChatClient, Reply
 
 LONG = 100_000

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.plain import plain
+from kimikit.json_values import plain
 
 Example = tuple[Any, Any] | Mapping[str, Any]
 """A question with its answer: a pair, or a dict with ``input`` and ``output``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.plain import plain, short
+from kimikit.json_values import plain, short
 from kimikit.types import Message, Reply
 from kimikit.wire import requests
 

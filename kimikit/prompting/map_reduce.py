@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import spent
+from kimikit.display.renderable import Table
 from kimikit.errors import BadInput, KimiError
-from kimikit.footer import spent
+from kimikit.json_values import short
 from kimikit.params import LabParams, takes_chat_params
-from kimikit.plain import short
 from kimikit.prompting.documents import (
     RULES,
     Documents,
@@ -33,7 +34,6 @@ from kimikit.runner import (
     ask_all,
     runner_over,
 )
-from kimikit.shown import Table
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage, Watch
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, MissingDependency
-from kimikit.plain import plain, short
+from kimikit.json_values import plain, short
 from kimikit.prompting.history import Count
 
 _GIVE = (

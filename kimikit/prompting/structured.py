@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kimikit import errors
 from kimikit import schema as schemas
-from kimikit.footer import total_cost, total_usage
+from kimikit.display.footer import total_cost, total_usage
 from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.prompting.extract import find_fitting, json_roots
 from kimikit.prompting.history import as_messages

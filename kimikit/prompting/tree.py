@@ -13,14 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from kimikit import html
+from kimikit.display.footer import spent
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.footer import spent
-from kimikit.handle import Travels
-from kimikit.plain import plain, saved
+from kimikit.json_values import plain, saved
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
-from kimikit.shown import Renderable, Table
 from kimikit.types import Usage
+from kimikit.types.pickling import Travels
 
 State = Literal["whole", "stopped", "cut off", "failed", "edited"]
 

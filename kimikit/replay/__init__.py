@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput
-from kimikit.footer import SCRIPTED
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import PriceBook
 from kimikit.replay.file import RecordingFile

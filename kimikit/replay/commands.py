@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import SCRIPTED, day
 from kimikit.errors import BadInput
-from kimikit.footer import SCRIPTED, day
-from kimikit.plain import digest
+from kimikit.json_values import digest
 from kimikit.replay import opened
 from kimikit.replay.file import Answer, Question, RecordingFile
 from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer

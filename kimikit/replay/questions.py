@@ -11,7 +11,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.errors import NotRecorded
-from kimikit.plain import as_json, digest
+from kimikit.json_values import as_json, digest
 from kimikit.replay.file import Question
 from kimikit.replay.masks import STARS, mask_of
 from kimikit.secrets import masked

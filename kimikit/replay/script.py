@@ -34,8 +34,8 @@ from typing import Any
 
 import msgspec
 
+from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput, NotRecorded, nearest
-from kimikit.footer import SCRIPTED
 from kimikit.replay.file import Answer, Question
 from kimikit.replay.questions import not_recorded
 from kimikit.types import Host, Price

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from kimikit.display.footer import day
 from kimikit.errors import KimiError, NotRecorded, warn
-from kimikit.footer import day
 from kimikit.replay.file import Answer, Question, RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import name_of, not_recorded, question

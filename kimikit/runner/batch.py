@@ -17,7 +17,6 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
-from kimikit.host import HostBatch
 from kimikit.money import batch_rows
 from kimikit.money.batch_rows import Most
 from kimikit.money.budget import Budget, Budgets
@@ -28,6 +27,7 @@ from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.live import IN_A_BATCH, LONGEST_WAIT_S, TRIES, Runner, Stopped
 from kimikit.runner.requests import Request
 from kimikit.types import Call, Reply, Watch
+from kimikit.types.host import HostBatch
 from kimikit.wire import Client, batches
 from kimikit.wire.hosts import model_facts, profiles
 from kimikit.wire.keys import address

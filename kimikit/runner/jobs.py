@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kimikit import errors, html
-from kimikit.bars import ANSWERS, move, progress_bar
+from kimikit.display.footer import STAND_IN
+from kimikit.display.progress import ANSWERS, move, progress_bar
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError
-from kimikit.footer import STAND_IN
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
@@ -21,7 +22,6 @@ from kimikit.runner.batch import Way, failure
 from kimikit.runner.batch_looks import look
 from kimikit.runner.live import LONGEST_WAIT_S
 from kimikit.runner.results import Item, Results
-from kimikit.shown import Renderable, Table
 
 POLL_S = "KIMIKIT_BATCH_POLL_S"
 """Variable with the seconds between two looks at a batch."""

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from kimikit.bars import ANSWERS, move, progress_bar
+from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import KimiError
 from kimikit.runner.background import in_thread
 from kimikit.runner.live import STOP_S, Runner, Stopped

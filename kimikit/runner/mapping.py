@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from kimikit import errors
-from kimikit.bars import ANSWERS, move, progress_bar
+from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import JobRow, new_id

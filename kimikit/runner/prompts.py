@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput, nearest
-from kimikit.plain import short
+from kimikit.json_values import short
 from kimikit.types import Message, Reply
 
 PROMPT = "prompt"

@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any, overload
 
 from kimikit import html
+from kimikit.display.footer import footer, total_cost, total_usage
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import KimiError
-from kimikit.footer import footer, total_cost, total_usage
-from kimikit.parquet import pandas
-from kimikit.plain import writable
-from kimikit.shown import Renderable, Table
+from kimikit.files import pandas
+from kimikit.json_values import writable
 from kimikit.types import Reply, Usage
 
 Item = Reply | KimiError | None

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kimikit.bars import ANSWERS, move, progress_bar
+from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep

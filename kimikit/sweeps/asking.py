@@ -14,12 +14,12 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import BadInput, KimiError
-from kimikit.folders import PART_ROWS
 from kimikit.runner import Request, Runner, Stopped
 from kimikit.runner.background import TELL_S, in_thread
 from kimikit.runner.costs import Estimate
 from kimikit.sweeps import points
 from kimikit.sweeps.cache import SweepCache
+from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import UPSTREAM, oddities

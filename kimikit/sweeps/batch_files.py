@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.parquet import writing
-from kimikit.plain import as_json
+from kimikit.files import writing
+from kimikit.json_values import as_json
 from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.values import Trial

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.footer import footer
-from kimikit.shown import Renderable, Table
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Table
 from kimikit.sweeps.values import Outcome
 
 POINTS_SHOWN = 6

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import msgspec
 
 from kimikit.errors import BadInput, nearest
-from kimikit.parquet import pandas, writing
-from kimikit.plain import writable
+from kimikit.files import pandas, writing
+from kimikit.json_values import writable
 from kimikit.sweeps.values import Outcome, Trial
 
 if TYPE_CHECKING:
-    from kimikit.parquet import SqlTable
+    from kimikit.files import SqlTable
 
 
 class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
@@ -124,7 +124,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
 
     def _columns(self) -> Any:
         """Return all rows as columns, from memory or from the folder."""
-        from kimikit.parquet import dataset
+        from kimikit.files import dataset
 
         if self.on_disk is not None:
             return self.on_disk.folder.data
@@ -153,7 +153,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             >>> sweep.sql(f"{query} order by 1").rows
             [{'temperature': 0, 'n': 2}, {'temperature': 1, 'n': 2}]
         """
-        from kimikit.parquet import sql
+        from kimikit.files import sql
         from kimikit.sweeps.rows import HIDDEN
 
         return sql(query, "trials", self._columns(), HIDDEN)
@@ -169,7 +169,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             >>> sweep.to_polars()["temperature"].to_list()
             [0, 0, 1, 1]
         """
-        from kimikit.parquet import to_polars
+        from kimikit.files import to_polars
 
         return to_polars(self._visible())
 
@@ -223,7 +223,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             >>> sweep.to_parquet("trials.parquet").name
             'trials.parquet'
         """
-        from kimikit.parquet import copy_to
+        from kimikit.files import copy_to
         from kimikit.sweeps.rows import HIDDEN
 
         return copy_to(path, self._columns(), HIDDEN)

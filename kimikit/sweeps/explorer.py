@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.shown import Table
+from kimikit.display.renderable import Table
 from kimikit.sweeps.cells import SHOWN_BYTES, label_texts
 from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.side_by_side import compare

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.plain import as_json, digest, plain, short
+from kimikit.json_values import as_json, digest, plain, short
 from kimikit.secrets import masked
 from kimikit.wire.keys import PATIENCE, each_picture, picture
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from kimikit.intervals import ALIKE, LEAST, around, most_unseen, student, wilson
-from kimikit.intervals import Z_95 as Z
+from kimikit.sweeps.shares import ALIKE, LEAST, around, most_unseen, student, wilson
+from kimikit.sweeps.shares import Z_95 as Z
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kimikit.bars import slowly
+from kimikit.display.progress import slowly
 from kimikit.errors import BadInput
 
 if TYPE_CHECKING:

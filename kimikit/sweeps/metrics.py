@@ -15,7 +15,6 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from kimikit.intervals import chosen, exact, wilson
 from kimikit.sweeps.answers import text_of
 from kimikit.sweeps.intervals import (
     RAREFIED,
@@ -28,6 +27,7 @@ from kimikit.sweeps.intervals import (
     subsets,
 )
 from kimikit.sweeps.segmentation import cut, words
+from kimikit.sweeps.shares import chosen, exact, wilson
 from kimikit.sweeps.similarity import codes, lexical, numbered
 
 __all__ = [

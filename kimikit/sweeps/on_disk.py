@@ -14,11 +14,11 @@ import numpy as np
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.folders import Folder, FolderWriter, Title
+from kimikit.files import arrow_columns
 from kimikit.money.storable import to_json
-from kimikit.parquet import arrow_columns
 from kimikit.sweeps import rows
 from kimikit.sweeps.answers import Answers
+from kimikit.sweeps.folders import Folder, FolderWriter, Title
 from kimikit.sweeps.values import Outcome, Spent, Trial
 from kimikit.types import Reply
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Section
 from kimikit.errors import BadInput
-from kimikit.footer import footer
-from kimikit.shown import Renderable, Section
 from kimikit.sweeps.side_by_side import differing, marked
 from kimikit.types import Reply
 

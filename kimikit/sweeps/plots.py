@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, as_text, name, plain
+from kimikit.display.plots import INK, as_text, name, plain
 from kimikit.errors import BadInput
 from kimikit.sweeps.figures import figure_named
 from kimikit.sweeps.summary import common_answers, summarise

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BudgetExceeded, FixedTemperature
-from kimikit.plain import digest
+from kimikit.json_values import digest
 from kimikit.runner.costs import Bill, Estimate, unpriced
 from kimikit.runner.endpoint import Endpoint
 from kimikit.sweeps.cache import SweepCache

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from kimikit import html
+from kimikit.display.footer import total_usd
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
-from kimikit.footer import total_usd
 from kimikit.money.queries import choice
-from kimikit.shown import Renderable, Section, Table
 from kimikit.sweeps.summary import groups
 from kimikit.sweeps.values import Outcome
 

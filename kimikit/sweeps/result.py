@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.plain import saved
-from kimikit.shown import Renderable, Table
+from kimikit.json_values import saved
 from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.values import Embed, Metric, Outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kimikit.parquet import Kind, kind_of
+from kimikit.files import Kind, kind_of
 from kimikit.sweeps.answers import text_of
 from kimikit.sweeps.segmentation import words
 from kimikit.sweeps.values import Trial

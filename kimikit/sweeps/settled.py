@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from kimikit import html
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
-from kimikit.plain import short
-from kimikit.shown import Renderable, Section, Table
+from kimikit.json_values import short
 from kimikit.sweeps.anytime import (
     Array,
     apart,

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kimikit.bars import slowly
+from kimikit.display.footer import total_cost, total_usd
+from kimikit.display.progress import slowly
 from kimikit.errors import BadInput
-from kimikit.footer import total_cost, total_usd
-from kimikit.intervals import LEAST, around, right_price
 from kimikit.sweeps import metrics, settled
 from kimikit.sweeps.answers import Answers, Group, text_of
 from kimikit.sweeps.figures import SHARES
@@ -29,6 +28,7 @@ from kimikit.sweeps.intervals import (
     one_thread,
     pool,
 )
+from kimikit.sweeps.shares import LEAST, around, right_price
 from kimikit.sweeps.values import Outcome, kept
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
-from kimikit.footer import footer, origin, total_cost
-from kimikit.shown import Renderable
+from kimikit.display.footer import footer, origin, total_cost
+from kimikit.display.renderable import Renderable
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.intervals import LEAST
-from kimikit.shown import Table
+from kimikit.display.renderable import Table
 from kimikit.sweeps import summary
 from kimikit.sweeps.cells import (
     POINTS_SHOWN,
@@ -24,6 +23,7 @@ from kimikit.sweeps.cells import (
 from kimikit.sweeps.explorer import ANY, Explorer, filtered
 from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.settled import of_sweep
+from kimikit.sweeps.shares import LEAST
 from kimikit.sweeps.side_by_side import compare, marked
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from kimikit.handle import Travels
 from kimikit.tools.tool import Tool
 from kimikit.types import Reply, ToolCall
+from kimikit.types.pickling import Travels
 
 StopReason = Literal[
     "done", "max_steps", "max_seconds", "max_cost", "repeated", "interrupted", "empty",

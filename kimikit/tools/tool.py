@@ -15,8 +15,9 @@ from typing import Any, overload
 
 import msgspec
 
-from kimikit import host_schema, schema
+from kimikit import schema
 from kimikit.errors import BadInput, BadTool, nearest
+from kimikit.schema import for_hosts as host_schema
 from kimikit.tools import checks
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

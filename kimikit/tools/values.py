@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import total_cost, total_usage
+from kimikit.display.renderable import Renderable
 from kimikit.errors import BadInput
-from kimikit.footer import total_cost, total_usage
-from kimikit.handle import Travels
-from kimikit.shown import Renderable
 from kimikit.tools import views
 from kimikit.tools.steps import RunRecord, Step, StopReason, ToolResult
 from kimikit.types import Delta, Reply, ToolCall, Usage, Wait
+from kimikit.types.pickling import Travels
 from kimikit.wire.calls import tidy
 
 __all__ = [

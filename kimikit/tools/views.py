@@ -9,8 +9,8 @@ from numbers import Number
 from typing import Any
 
 from kimikit import html
-from kimikit.axes import INK, as_text, name, plain
-from kimikit.footer import footer, how_it_ended
+from kimikit.display.footer import footer, how_it_ended
+from kimikit.display.plots import INK, as_text, name, plain
 from kimikit.tools.results import Content, is_frame, is_picture
 from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.requests import image_kind

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit.errors import ContextTooLong
-from kimikit.intervals import LEAST, of_mean
 from kimikit.money.tokens import count_chat
+from kimikit.sweeps.shares import LEAST, of_mean
 from kimikit.verify.asking import Asker, Came
 from kimikit.verify.calling import TOOLS, WEATHER
 from kimikit.verify.findings import Finding, State

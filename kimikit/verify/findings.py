@@ -11,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
-from kimikit.axes import name, plain
+from kimikit.display.footer import footer, total_cost
+from kimikit.display.plots import name, plain
+from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
-from kimikit.footer import footer, total_cost
-from kimikit.shown import Renderable, Table
 from kimikit.types import Reply
 from kimikit.version import __version__
 from kimikit.wire.coerce import mend

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from kimikit.display.footer import total_usd
 from kimikit.errors import BadInput, KimiError, nearest
 from kimikit.evals.tool_score import cases_of
-from kimikit.footer import total_usd
 from kimikit.runner import RunnerClient, WorkOptions, run_jobs, runner_over
 from kimikit.runner.costs import estimate_of
 from kimikit.types import AnswerStore, ChatClient

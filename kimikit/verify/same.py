@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from kimikit import html, logprobs
+from kimikit import html
+from kimikit.display.footer import footer, total_cost
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError
-from kimikit.footer import footer, total_cost
 from kimikit.runner import WorkOptions, ask_all, runner_over
-from kimikit.shown import Renderable, Table
 from kimikit.sweeps.intervals import Array, one_thread
 from kimikit.sweeps.permutation import holm, permutation_tests
 from kimikit.sweeps.similarity import lexical
-from kimikit.types import ChatClient, Reply
+from kimikit.types import ChatClient, Reply, logprobs
 from kimikit.verify.answering import told
 from kimikit.verify.asking import Came, Facts
 from kimikit.wire.hosts import model_facts

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kimikit import logprobs
+from kimikit.types import logprobs
 from kimikit.verify.asking import Asker, Came
 from kimikit.verify.findings import Finding, State
 

@@ -11,17 +11,17 @@ from typing import Any, Generic, TypeVar, Unpack
 import msgspec
 
 from kimikit import errors, secrets
-from kimikit.handle import Handle
+from kimikit.json_values import plain
 from kimikit.params import (
     NOT_OF_A_TEXT,
     ChatParams,
     CompletionParams,
     takes_chat_params,
 )
-from kimikit.plain import plain
 from kimikit.secrets import Key
-from kimikit.sent import Again, Sent
 from kimikit.types import Call, Host, Observer, Pricer, Reply, Watch
+from kimikit.types.pickling import Handle
+from kimikit.types.sent import Again, Sent
 from kimikit.wire import hosts, options, requests
 from kimikit.wire.answer import Answer, Request
 from kimikit.wire.keys import address

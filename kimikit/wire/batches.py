@@ -15,8 +15,8 @@ import msgspec
 
 from kimikit import errors
 from kimikit.errors import BadInput
-from kimikit.host import HostBatch
 from kimikit.secrets import redact
+from kimikit.types.host import HostBatch
 from kimikit.wire.answer import Answer
 from kimikit.wire.batch_results import (
     OVER,

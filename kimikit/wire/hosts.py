@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kimikit.errors import BadInput, MissingKey, UnknownHost, nearest
-from kimikit.host import HostBatch
-from kimikit.plain import plain
+from kimikit.json_values import plain
 from kimikit.secrets import Key, Secret, hidden, redact
 from kimikit.types import Host, HostModel
+from kimikit.types.host import HostBatch
 from kimikit.wire import running, stored_keys
 
 TABLE = Path(__file__).parent.parent / "data" / "hosts.json"

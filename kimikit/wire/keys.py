@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from kimikit.plain import plain
+from kimikit.json_values import plain
 from kimikit.secrets import Secret
 from kimikit.types import Host
 from kimikit.wire.hosts import profiles

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput
+from kimikit.json_values import plain
 from kimikit.params import refuse_elsewhere
-from kimikit.plain import plain
 from kimikit.secrets import Secret, hidden
 
 

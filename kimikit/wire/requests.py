@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, BadTool
+from kimikit.json_values import plain
 from kimikit.params import COMPLETION, refuse_unknown
-from kimikit.plain import plain
 from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking

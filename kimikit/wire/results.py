@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.footer import day
-from kimikit.handle import Travels
-from kimikit.shown import Renderable, Section, Table
+from kimikit.display.footer import day
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.types import Reply
+from kimikit.types.pickling import Travels
 from kimikit.wire.coerce import as_count, as_dict
 
 AUDIO_SHOWN = 5_000_000

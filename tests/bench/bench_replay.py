@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from kimikit.plain import digest  # noqa: E402
+from kimikit.json_values import digest  # noqa: E402
 from kimikit.replay import Recording, RecordingFile  # noqa: E402
 from kimikit.replay.file import Answer, Question  # noqa: E402
 from kimikit.types import Host  # noqa: E402

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from kimikit import Kimi, Reply  # noqa: E402
-from kimikit.intervals import wilson  # noqa: E402
+from kimikit.sweeps.shares import wilson  # noqa: E402
 from kimikit.verify.same import PROMPTS, compared  # noqa: E402
 
 USED = PROMPTS[:4]

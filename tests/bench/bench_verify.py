@@ -20,7 +20,7 @@ from support.simulated import MODEL, Simulated  # noqa: E402
 from verify.test_verify import CASES, LIES  # noqa: E402
 
 from kimikit import Kimi  # noqa: E402
-from kimikit.intervals import wilson  # noqa: E402
+from kimikit.sweeps.shares import wilson  # noqa: E402
 from kimikit.verify.run import CHECKS  # noqa: E402
 
 HONEST, LYING = 60, 5

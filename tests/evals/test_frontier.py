@@ -16,8 +16,8 @@ from kimikit.errors import BadInput, BadRequest, NotSupported
 from kimikit.evals import Task
 from kimikit.evals.frontier import frontier
 from kimikit.evals.in_sweeps import for_sweep
-from kimikit.intervals import NO_INTERVAL
 from kimikit.sweeps import sweep
+from kimikit.sweeps.shares import NO_INTERVAL
 from kimikit.types import Usage
 
 ROWS = tuple((f"Question {i}?", "yes" if i % 2 else "no") for i in range(40))

@@ -17,8 +17,8 @@ from kimikit.errors import (
     TimedOut,
 )
 from kimikit.evals import vote
-from kimikit.intervals import chosen, wilson
 from kimikit.prompting import last_number
+from kimikit.sweeps.shares import chosen, wilson
 from kimikit.types import Delta, Reply
 
 

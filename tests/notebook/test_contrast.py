@@ -10,10 +10,10 @@ from support.contrast import faint, page_of
 from support.hostile import values
 
 from kimikit import html
-from kimikit.logprobs import Heat, Token
 from kimikit.markdown import as_html
 from kimikit.notebook import progress
 from kimikit.sweeps.views import marked
+from kimikit.types.logprobs import Heat, Token
 
 pytestmark = pytest.mark.browser
 

@@ -146,7 +146,7 @@ def test_a_thread_after_its_cell_changes_only_its_own_displays(kernel: Kernel) -
     [
         "kimi.sweep('q', temperature=[0, 1], repeats=2)",
         "map_reduce(kimi, ['x'], 'q?')",
-        "from kimikit.bars import progress_bar\nwith progress_bar(total=3) as bar: bar.update()",
+        "from kimikit.display.progress import progress_bar\nwith progress_bar(total=3) as bar: bar.update()",
         "try:\n    with progress_bar(total=3) as bar: 1 / 0\nexcept ZeroDivisionError: pass",
         "with progress_bar(total=3, disable=True) as bar: bar.update()",
     ],

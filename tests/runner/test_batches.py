@@ -15,9 +15,9 @@ import pytest
 from support.batch_host import KEY, BatchHost
 
 from kimikit import BadInput, BudgetExceeded, Kimi, NotSupported, errors
-from kimikit.host import HostBatch
 from kimikit.money.ledger import Ledger
 from kimikit.runner import batch_looks
+from kimikit.types.host import HostBatch
 from kimikit.wire import hosts
 
 TEXTS = [f"prompt {n}" for n in range(6)]

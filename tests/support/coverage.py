@@ -20,8 +20,6 @@ from support.sweeps import of_texts
 
 from kimikit.evals.agreement import agreement
 from kimikit.evals.tool_score import F1
-from kimikit.intervals import chosen as chosen_interval
-from kimikit.intervals import right_price
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (
     SHARE,
@@ -34,6 +32,8 @@ from kimikit.sweeps.intervals import (
     pairwise,
     pool,
 )
+from kimikit.sweeps.shares import chosen as chosen_interval
+from kimikit.sweeps.shares import right_price
 
 NS = (3, 5, 8, 20)
 PROMPTS = (1, 2, 5, 20)

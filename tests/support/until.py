@@ -12,11 +12,11 @@ from support.sweeps import of_texts
 
 from kimikit.evals import Frontier, Task
 from kimikit.evals.settings import Setting, settings_of
-from kimikit.intervals import wilson
 from kimikit.sweeps.anytime import ALPHA, Bets, differences, means
 from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.power import questions_needed
 from kimikit.sweeps.settled import Buying, is_settled, settled
+from kimikit.sweeps.shares import wilson
 
 Rng = np.random.Generator
 UNTIL = 0.05

@@ -11,7 +11,7 @@ import pytest
 from support.batch_host import KEY, BatchHost
 
 from kimikit import BadInput, BudgetExceeded, Kimi, Sweep
-from kimikit.host import HostBatch
+from kimikit.types.host import HostBatch
 
 MADE = []
 

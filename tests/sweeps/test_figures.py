@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from support.sweeps import pick
 
-from kimikit.intervals import chosen, exact, most_unseen, student, wilson
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import Part, mean, minus, pairwise, pool
+from kimikit.sweeps.shares import chosen, exact, most_unseen, student, wilson
 from kimikit.sweeps.verdict import permutation_test
 from kimikit.types import Reply, ToolCall
 

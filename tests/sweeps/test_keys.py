@@ -210,7 +210,7 @@ def test_an_old_answer_on_a_file_holds_until_the_file_is_written(tmp_path):
         def answers(self, prefix: str) -> dict[str, Any]:
             from support.sweeps import reply
 
-            from kimikit.plain import digest
+            from kimikit.json_values import digest
             from kimikit.sweeps.grid import make_grid
 
             grid = make_grid("What?", 1, {"image": str(chart)}).fingerprint()

@@ -194,10 +194,10 @@ def test_work_on_a_display_grows_with_the_answers(monkeypatch):
 def test_long_measuring_and_judging_show_a_bar(monkeypatch):
     import contextlib
 
-    from kimikit import bars
+    from kimikit.display import progress
     from kimikit.sweeps import judge, summary
 
-    shown, progress_bar = [], bars.progress_bar
+    shown, progress_bar = [], progress.progress_bar
 
     @contextlib.contextmanager
     def seen(**options):
@@ -205,7 +205,7 @@ def test_long_measuring_and_judging_show_a_bar(monkeypatch):
             yield bar
             shown.append((options["desc"], bar.n == options["total"]))
 
-    monkeypatch.setattr(bars, "progress_bar", seen)
+    monkeypatch.setattr(progress, "progress_bar", seen)
     monkeypatch.setattr(summary, "BAR_AFTER_S", 0)
     monkeypatch.setattr(judge, "BAR_AFTER_S", 0)
     found = Sweep.from_json(ask(temperature=[0, 1]).to_json())

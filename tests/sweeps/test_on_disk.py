@@ -18,8 +18,8 @@ from support.sweeps import FakeClient, MemoryStore, reply
 
 from kimikit import BadInput, MissingDependency, Sweep, html
 from kimikit.errors import FixedTemperature, KimiError
-from kimikit.folders import PART_ROWS
 from kimikit.sweeps import sweep
+from kimikit.sweeps.folders import PART_ROWS
 from kimikit.types import ToolCall
 
 pytest.importorskip("pyarrow")

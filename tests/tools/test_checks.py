@@ -11,7 +11,7 @@ from support.dialects import problems
 from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, BadTool
-from kimikit.host_schema import PARTS, accepted
+from kimikit.schema.for_hosts import PARTS, accepted
 from kimikit.tools import Tool, checks, run
 from kimikit.tools import tool as function_tool
 from kimikit.types import Reply

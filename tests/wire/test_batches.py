@@ -9,8 +9,8 @@ from support.batch_host import KEY, BatchHost
 from support.fault_server import FaultServer, plain
 
 from kimikit import AsyncClient, Client, errors
-from kimikit.host import HostBatch
 from kimikit.types import Call, Host
+from kimikit.types.host import HostBatch
 from kimikit.wire import batches, hosts
 from kimikit.wire.batches import Batch, Line, encode_line, read_reply
 

@@ -1,22 +1,26 @@
-"""What a session evaluates: prompts on labelled sets, and judges."""
+"""What a session evaluates by labelled sets: prompts, judges, and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack
 
-from kimikit.connection import Session
-from kimikit.params import LabParams, takes_chat_params
+from kimikit.params import GridParams, LabParams, takes_chat_params
+from kimikit.session.comparing import Comparing
+from kimikit.sweeps import Progress
+from kimikit.sweeps.grid import NOT_IN_A_GRID
+from kimikit.wire.thinking import check_compared
 
 if TYPE_CHECKING:
     from kimikit import evals
+    from kimikit.evals.frontier import Frontier
     from kimikit.evals.named import Metrics
     from kimikit.evals.patterns import Pattern
     from kimikit.sweeps.values import Embed
 
 
-class Evaluating(Session):
+class Evaluating(Comparing):
     """The verbs that ask labelled sets."""
 
     @takes_chat_params(hidden=("tools", "n"))
@@ -124,13 +128,89 @@ class Evaluating(Session):
             **params,
         )
 
-    def _judged(
-        self, prompt: Any, metrics: Any, embed: Any, name: Any, max_cost: Any
-    ) -> tuple[Any, Any]:
-        """Return prompts and metrics as ``sweeps`` takes them: no set, and no names."""
-        if metrics is None and not hasattr(prompt, "variants"):
-            return prompt, metrics  # most sweeps, which need no import
-        from kimikit.evals.in_sweeps import Purse, for_sweep
+    @takes_chat_params(hidden=NOT_IN_A_GRID)
+    def frontier(
+        self,
+        task: evals.Task,
+        *,
+        votes: int | Sequence[int] = 1,
+        margin: float = 0.05,
+        metrics: Metrics | None = None,
+        host: str | Sequence[str | None] | None = None,
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        dry_run: bool = False,
+        concurrency: int | None = None,
+        progress: bool | Callable[[Progress], None] = True,
+        **grid: Unpack[GridParams],
+    ) -> Frontier:
+        """Weigh right answers against dollars and seconds, at each setting of a grid.
 
-        purse = Purse(self.client, self.ledger, name, max_cost)
-        return for_sweep(prompt, metrics, embed=embed, purse=purse)
+        Any parameter given a list is compared: ``reasoning_effort=["low", "high"]``,
+        ``max_tokens``, ``thinking``, ``model``, ``host``.
+
+        Args:
+            task: The labelled set.
+            votes: How many answers decide by majority: a number, or several of them,
+                which share their answers.
+            margin: How much of the share of right answers may be given away for a
+                lower price.
+            metrics: What judges an answer, as in ``lab``; the first says what is right.
+            host: Other hosts to ask, by their names.
+            name: Makes it resumable: asked again, only what is missing is bought.
+            max_cost: US dollars. What is likely to cost more is refused, and none goes
+                on when the next call would likely pass it.
+            dry_run: Return only the plan: calls, cost and minutes, in ``.sweep.plan``.
+            concurrency: Calls at once per host; 8, or fewer where hosts serve few.
+            progress: One line of progress, or a function that is given it.
+            **grid: One value, or a list of values, which is an axis.
+
+        Returns:
+            The ``Frontier``: a table, ``.plot()``, and in ``.recommended`` the cheapest
+            setting that is sure to lose no more than the margin against the best.
+
+        Raises:
+            BadInput: If an argument is impossible; nothing was sent then.
+            NotSupported: If a host does not know an effort; nothing was sent then.
+            BudgetExceeded: If ``max_cost`` or a budget refuses it.
+
+        Example:
+            >>> from kimikit.evals import Task
+            >>> rows = [("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"),
+            ...         ("Capital of Germany?", "Berlin")]
+            >>> task = Task(instruction="Name the city.", rows=rows)
+            >>> found = kimi.frontier(task, max_tokens=[1, 16], progress=False)
+            >>> found.recommended.best.labels
+            {'max_tokens': 16}
+        """
+        from kimikit.evals.frontier import frontier
+
+        asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
+        self._check_efforts(asked)
+        return frontier(
+            self.sweep,
+            task,
+            votes=votes,
+            margin=margin,
+            metrics=metrics,
+            grid=asked,
+            name=name,
+            max_cost=max_cost,
+            dry_run=dry_run,
+            concurrency=concurrency,
+            progress=progress,
+        )
+
+    def _check_efforts(self, grid: dict[str, Any]) -> None:
+        """Refuse what a host would ignore: all settings would be one."""
+
+        def values(name: str) -> Sequence[Any]:
+            given = grid.get(name)
+            return given if isinstance(given, list | tuple) else [given]
+
+        for host in values("host"):
+            profile = self._connection.client_of(host).host
+            for model in values("model"):
+                for key in ("reasoning_effort", "thinking"):
+                    for value in values(key):
+                        check_compared(key, value, profile, model or profile.model)

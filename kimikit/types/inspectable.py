@@ -11,10 +11,10 @@ from kimikit.errors import BadInput
 from kimikit.params import ChatParams, takes_chat_params
 
 if TYPE_CHECKING:
-    from kimikit.logprobs import Heat, Token
     from kimikit.markdown.fences import Code
-    from kimikit.sent import Sent
     from kimikit.types import Reply, ToolCall
+    from kimikit.types.logprobs import Heat, Token
+    from kimikit.types.sent import Sent
 
 GO_ON = "Go on exactly where you stopped. Repeat nothing and explain nothing."
 """Asks for the rest of an answer where a host cannot begin one with a given text."""
@@ -65,7 +65,7 @@ class Inspectable:
             >>> print(kimi.chat("Name a colour.", temperature=0, max_tokens=8).curl())
             curl -sS --fail-with-body -N http://127.0.0.1:.../v1/chat/completions ...
         """
-        from kimikit.exporting import curl
+        from kimikit.types.as_code import curl
 
         return curl(self.sent)
 
@@ -84,7 +84,7 @@ class Inspectable:
             )
             print(reply)
         """
-        from kimikit.exporting import python
+        from kimikit.types.as_code import python
 
         return python(self.sent)
 
@@ -98,7 +98,7 @@ class Inspectable:
             >>> reply.logprobs[-2].text, reply.logprobs[-2].probability > 0.5
             (' Berlin', True)
         """
-        from kimikit.logprobs import tokens
+        from kimikit.types.logprobs import tokens
 
         return tokens(self.raw)
 
@@ -117,7 +117,7 @@ class Inspectable:
             Traceback (most recent call last):
             kimikit.errors.NotSupported: This answer was asked without log ...
         """
-        from kimikit.logprobs import heat
+        from kimikit.types.logprobs import heat
 
         return heat(self)
 

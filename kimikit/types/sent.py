@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.host import Host
 from kimikit.params import CHAT, COMPLETION, NOT_OF_A_TEXT
+from kimikit.types.host import Host
 
 _OF_PREFILL = ("continue_final_message", "add_generation_prompt")
 _NO_FIELD = {

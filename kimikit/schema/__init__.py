@@ -25,8 +25,8 @@ from typing import (
 
 import msgspec
 
-from kimikit import host_schema
 from kimikit.errors import BadInput
+from kimikit.schema import for_hosts
 
 _SIMPLE = ("Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len")
 _BOUNDS = (
@@ -53,10 +53,10 @@ def of(hint: Any) -> dict[str, Any]:
 
 def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Put a finished schema of parameters into what every host takes."""
-    return host_schema.accepted(schema).schema
+    return for_hosts.accepted(schema).schema
 
 
-def _form(hint: Any) -> host_schema.Rewritten:
+def _form(hint: Any) -> for_hosts.Rewritten:
     try:
         if (adapter := _adapter(hint)) is not None:
             schema = adapter.json_schema()
@@ -72,7 +72,7 @@ def _form(hint: Any) -> host_schema.Rewritten:
             "Use plain types, Literal, list, dict, TypedDict, a dataclass, a Struct or "
             "a pydantic model.",
         ) from exc
-    return host_schema.rewritten(schema)
+    return for_hosts.rewritten(schema)
 
 
 def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
@@ -119,7 +119,7 @@ def _holds_other_names(value: Any) -> bool:
     """Whether a key is one that stands for a name which hosts refuse."""
     if isinstance(value, Mapping):
         return any(
-            (isinstance(key, str) and key.rstrip("_") in host_schema.RESERVED)
+            (isinstance(key, str) and key.rstrip("_") in for_hosts.RESERVED)
             or _holds_other_names(one)
             for key, one in value.items()
         )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from kimikit.connection import Session
 from kimikit.params import CompletionParams
-from kimikit.sent import Sent
+from kimikit.session.connection import Session
 from kimikit.types import Reply
+from kimikit.types.sent import Sent
 
 if TYPE_CHECKING:
     from kimikit.markdown.fences import Code
     from kimikit.notebook.screen import View
 
 
-class Reusing(Session):
+class Answers(Session):
     """The verbs that begin with an answer."""
 
     _images: bool

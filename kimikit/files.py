@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kimikit import html
+from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, MissingDependency
-from kimikit.plain import writable
-from kimikit.shown import Renderable, Table
+from kimikit.json_values import writable
 
 Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
 """What a column holds; ``money`` is exact to a pico-dollar."""

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import NotSupported
-from kimikit.footer import footer
-from kimikit.shown import Renderable, Section, Table
 
 OPENAI = "logprobs=True, top_logprobs=5"
 HOSTS = {

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from kimikit.cli import main, parser
-from kimikit.completion import script
+from kimikit.cli.completion import script
 
 
 def offered(line: str) -> set[str]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kimikit import html
+from kimikit.display.renderable import Renderable
 from kimikit.errors import KimiError
-from kimikit.extras import pip_install
+from kimikit.errors.extras import pip_install
 from kimikit.session import Kimi
-from kimikit.shown import Renderable
 from kimikit.version import __version__
 
 if TYPE_CHECKING:
@@ -219,9 +219,9 @@ def parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     import argparse  # here, since `import kimikit` reads this file for the doctor
 
-    from kimikit.ask_command import add_to as add_ask
-    from kimikit.completion import add_to as add_completion
-    from kimikit.key_command import add_to as add_key
+    from kimikit.cli.ask import add_to as add_ask
+    from kimikit.cli.completion import add_to as add_completion
+    from kimikit.cli.key import add_to as add_key
     from kimikit.replay import commands as recording
 
     whole = argparse.ArgumentParser(prog="kimikit", description=__doc__)

@@ -1,4 +1,9 @@
-"""``Kimi``: the one object of a notebook. It joins the packages and delegates."""
+"""``Kimi``: the one object of a notebook. It joins the packages and delegates.
+
+Enter at ``Kimi``. Its verbs stand by what they do: ``comparing`` (sweep, map, race),
+``evaluating`` (lab, judge, frontier), ``verifying`` (verify, same_model), ``spending``,
+``endpoints`` and ``answers``; ``connection`` is the way to a host.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from kimikit.connection import (
-    Connection,
-    ledger_of,
-    profile_of,
-    recorder_of,
-    why,
-)
-from kimikit.endpoints import Endpoints
 from kimikit.errors import BadInput
-from kimikit.handle import Handle
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
 from kimikit.notebook.screen import arm
@@ -29,14 +25,23 @@ from kimikit.params import (
     TalkParams,
     takes_chat_params,
 )
-from kimikit.reusing import Reusing
 from kimikit.secrets import Key, hidden
-from kimikit.spending import Spending
+from kimikit.session.answers import Answers
+from kimikit.session.connection import (
+    Connection,
+    ledger_of,
+    profile_of,
+    recorder_of,
+    why,
+)
+from kimikit.session.endpoints import Endpoints
+from kimikit.session.evaluating import Evaluating
+from kimikit.session.spending import Spending
+from kimikit.session.verifying import Verifying
 from kimikit.tools import offered
 from kimikit.tools import run as tools_run
-from kimikit.trusting import Trusting
 from kimikit.types import Reply
-from kimikit.weighing import Weighing
+from kimikit.types.pickling import Handle
 from kimikit.wire import Stream
 from kimikit.wire.hosts import hidden_address
 
@@ -52,7 +57,7 @@ KEYLESS = (
 )
 
 
-class Kimi(Weighing, Trusting, Spending, Endpoints, Reusing, Handle):
+class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
     """A client, a ledger and the views, for one host.
 
     Args:

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib_inline import backend_inline
 
-from kimikit.axes import plain
+from kimikit.display.plots import plain
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

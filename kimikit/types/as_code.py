@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.host import Host
-from kimikit.sent import Sent
+from kimikit.types.host import Host
+from kimikit.types.sent import Sent
 
 _UNSEEN = re.compile(
     r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimikit.intervals import wilson
+from kimikit.sweeps.shares import wilson
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from support.fault_server import FaultServer, sse
 
 from kimikit import Kimi
 from kimikit.errors import BadInput
-from kimikit.plain import as_json, digest, plain, short
+from kimikit.json_values import as_json, digest, plain, short
 from kimikit.prompting import Conversation
 from kimikit.sweeps import Sweep
 from kimikit.types import Message

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.exporting import KEY_VARIABLE
 from kimikit.secrets import Key
-from kimikit.sent import Again
 from kimikit.types import Host
+from kimikit.types.as_code import KEY_VARIABLE
+from kimikit.types.sent import Again
 from kimikit.wire import AsyncClient, Client, hosts
 from kimikit.wire.recorder import everywhere
 

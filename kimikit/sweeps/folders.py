@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.parquet import Kind, arrow_table, database, packages
+from kimikit.files import Kind, arrow_table, database, packages
 
 PART_ROWS = 2_048
 PART_BYTES = 16_000_000

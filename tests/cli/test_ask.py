@@ -14,7 +14,7 @@ from support.answers import DONE, chunk, text
 from support.fault_server import FaultServer, plain, sse
 
 from kimikit import BadInput
-from kimikit.ask_command import asked
+from kimikit.cli.ask import asked
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 OK = sse(*text("Blue", " it is."), chunk("stop"), DONE)

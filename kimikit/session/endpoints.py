@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from kimikit.connection import Session
 from kimikit.params import CompletionParams, hides, takes_completion_params
+from kimikit.session.connection import Session
 from kimikit.types import Reply
 from kimikit.wire import results
 

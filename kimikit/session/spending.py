@@ -7,10 +7,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from kimikit.connection import Session
 from kimikit.money import estimates, tokens, views
 from kimikit.money.budget import Budget
 from kimikit.money.ledger import tag
+from kimikit.session.connection import Session
 from kimikit.tools import offered
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kimikit import Kimi
-from kimikit.axes import as_text, name
+from kimikit.display.plots import as_text, name
 from kimikit.sweeps import sweep
 from kimikit.sweeps.plots import Places, distinct
 from kimikit.tools.values import Run, Step, ToolResult

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
-from kimikit.evaluating import Evaluating
 from kimikit.params import ChatParams, GridParams, takes_chat_params
+from kimikit.session.connection import Session
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 from kimikit.wire.options import joined
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kimikit.types import Reply
 
 
-class Comparing(Evaluating):
+class Comparing(Session):
     """The verbs that ask often and compare."""
 
     @takes_chat_params(hidden=NOT_IN_A_GRID)
@@ -106,6 +106,17 @@ class Comparing(Evaluating):
         given |= {"store": self.ledger, "estimate": self._bill}
         way = "live" if dry_run and via == "batch" else via
         return self._swept(prompt, given, asked, poll_s, way)
+
+    def _judged(
+        self, prompt: Any, metrics: Any, embed: Any, name: Any, max_cost: Any
+    ) -> tuple[Any, Any]:
+        """Return prompts and metrics as ``sweeps`` takes them: no set, and no names."""
+        if metrics is None and not hasattr(prompt, "variants"):
+            return prompt, metrics  # most sweeps, which need no import
+        from kimikit.evals.in_sweeps import Purse, for_sweep
+
+        purse = Purse(self.client, self.ledger, name, max_cost)
+        return for_sweep(prompt, metrics, embed=embed, purse=purse)
 
     def _swept(
         self,

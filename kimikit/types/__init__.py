@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import msgspec
 
 from kimikit import html
-from kimikit.footer import footer
-from kimikit.handle import Travels
-from kimikit.host import Host, HostModel
-from kimikit.inspecting import Inspectable
-from kimikit.sent import Sent
-from kimikit.shown import Renderable, call_text
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable, call_text
+from kimikit.types.host import Host, HostModel
+from kimikit.types.inspectable import Inspectable
+from kimikit.types.pickling import Travels
+from kimikit.types.sent import Sent
 from kimikit.usage import Price, Usage
 
 __all__ = [

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from kimikit.connection import Session, with_model
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.html import money
+from kimikit.session.connection import Session, with_model
 
 if TYPE_CHECKING:
     from kimikit.sweeps.values import Embed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kimikit.verify.same import SameModel
 
 
-class Trusting(Session):
+class Verifying(Session):
     """The verbs that judge hosts."""
 
     def verify(

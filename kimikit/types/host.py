@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from kimikit import html
-from kimikit.footer import STAND_IN
-from kimikit.shown import Renderable, Section, Table
+from kimikit.display.footer import STAND_IN
+from kimikit.display.renderable import Renderable, Section, Table
 
 _COLUMNS = ("Kimi model", "state", "as of", "source")
 

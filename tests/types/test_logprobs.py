@@ -10,7 +10,7 @@ from support.answers import DONE, chunk, text
 from support.fault_server import FaultServer, plain, sse
 
 from kimikit import Client, Kimi, NotSupported, Reply, local
-from kimikit.logprobs import HOSTS, TOKENS_SHOWN, Token
+from kimikit.types.logprobs import HOSTS, TOKENS_SHOWN, Token
 from kimikit.wire.hosts import profiles
 
 CONTENT = [

@@ -117,7 +117,7 @@ fuzz: $(VENV)/dev.stamp
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
   --group build
-EXTRAS := local lab pandas tokens prices sandbox documents scale
+EXTRAS := local lab pandas tokens prices sandbox documents scale cluster
 
 lock: $(VENV)/made.stamp
 	@test -x $(BIN)/uv || $(PIP) install --quiet uv

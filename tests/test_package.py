@@ -208,14 +208,14 @@ def test_environment_file_and_pyproject_ask_for_the_same():
     lines = (ROOT / "environment.yml").read_text().splitlines()
     conda = [line for line in lines if re.match(r"  - [a-z_-]+[>=]", line)]
     assert requirements(line.split("#")[0].strip("- ") for line in conda) == wanted
-    assert any("- -e .[local]" in line for line in lines)
+    assert any("- -e .[local,scale,cluster]" in line for line in lines)
     packages = [line for line in lines if re.match(r"\s+- .*[>\[]", line)]
     assert [line for line in packages if "#" not in line] == [], (
         "each line has a reason"
     )
 
 
-LOCKS = {"lab": set(EXTRAS) - {"mcp", "cluster"}, "dev": {*EXTRAS, "dev"}}
+LOCKS = {"lab": set(EXTRAS) - {"mcp"}, "dev": {*EXTRAS, "dev"}}
 """What each file in ``locks/`` holds: these extras, and what builds kimikit."""
 
 

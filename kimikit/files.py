@@ -226,7 +226,13 @@ class SqlTable(Renderable):
     """
 
     def __init__(self, arrow: Any) -> None:
-        self.arrow = arrow
+        names: dict[str, None] = {}
+        for name in arrow.column_names:  # a join has two columns of one name
+            others = (f"{name}_{number}" for number in itertools.count(2))
+            known = itertools.chain([name], others)
+            names[next(each for each in known if each not in names)] = None
+        self.arrow = arrow.rename_columns(list(names))
+        self._first = self._read(arrow.slice(0, SHOWN))
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -239,8 +245,23 @@ class SqlTable(Renderable):
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per row."""
-        found: list[dict[str, Any]] = self.arrow.to_pylist()
-        return found
+        whole = self._read(self.arrow)
+        return [dict(zip(self.columns, row, strict=True)) for row in whole]
+
+    def _read(self, some: Any) -> list[tuple[Any, ...]]:
+        """Return rows as values of Python.
+
+        Raises:
+            BadInput: If Python has no such value, such as a date after the year 9999.
+        """
+        pa, _ = packages("sql()")
+        try:
+            return list(zip(*(c.to_pylist() for c in some.columns), strict=True))
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            raise BadInput(
+                f"A value of the query is none in Python: {exc}.",
+                "Cast its column, such as in: select cast(x as varchar).",
+            ) from exc
 
     def to_pandas(self) -> Any:
         """Return it as a frame of pandas.
@@ -260,7 +281,7 @@ class SqlTable(Renderable):
         return to_polars(self.arrow)
 
     def _parts(self) -> tuple[str, list[Table], str]:
-        rows = [list(row.values()) for row in self.arrow.slice(0, SHOWN).to_pylist()]
+        rows = self._first
         shown = [[_cell(value) for value in row] for row in rows]
         kinds = [kind_of(values) for values in zip(*rows, strict=True)]
         numeric = [n for n, kind in enumerate(kinds) if kind not in ("text", "bool")]
@@ -297,10 +318,10 @@ def sql(query: str, name: str, data: Any, hidden: Collection[str] = ()) -> SqlTa
     with duckdb.connect(config={"python_enable_replacements": "false"}) as db:
         # The folder may be anybody's, and so may the query: they see these rows alone.
         db.register("_stored", data)
-        db.execute(f"CREATE VIEW {name} AS SELECT {quoted} FROM _stored")
         db.execute("SET enable_external_access = false")
         db.execute("SET lock_configuration = true")
         try:
+            db.execute(f"CREATE VIEW {name} AS SELECT {quoted} FROM _stored")
             found = db.sql(query)
             return SqlTable(
                 packages("sql()")[0].table({}) if found is None

@@ -197,17 +197,20 @@ def _sweep_out(folder: Path, keep: Collection[str]) -> None:
 
 
 class Folder:
-    """Rows in a folder, in their order.
+    """Rows in a folder, in their order. The folder may be anybody's.
 
     Args:
         path: The folder.
+        full: The columns in which no row may lack a value.
 
     Raises:
         MissingDependency: If pyarrow is not installed.
         BadInput: If it holds no rows of ours.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], full: Collection[str] = ()
+    ) -> None:
         _, self._pq = packages("results=")
         self.path = Path(path).expanduser()
         title = read_title(self.path)
@@ -216,8 +219,9 @@ class Folder:
                 f"The folder {self.path} holds no results.",
                 "Give the folder that results= named.",
             )
-        self.title = title
+        self.title, self._full = title, full
         self._file: Any = None
+        self._checked: set[str] = set()
 
     @property
     def count(self) -> int:
@@ -233,7 +237,20 @@ class Folder:
         now = read_title(self.path)
         if now is not None and now.ordered:
             self.title.parts, self.title.ordered = now.parts, True
+        expected = arrow_table([], self.title.columns).schema
+        for part in self.title.parts:
+            if part not in self._checked:
+                if not self._pq.read_schema(self.path / part).equals(expected):
+                    raise OSError(f"{part} has other columns than it should")
+                self._checked.add(part)
         return self.title.parts
+
+    def _whole(self, table: Any) -> Any:
+        """Return a table, unless a value is missing where one must be."""
+        for name in self._full:
+            if name in table.column_names and table.column(name).null_count:
+                raise OSError(f"the column {name} lacks values")
+        return table
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -293,14 +310,14 @@ class Folder:
     def read(self, group: int, columns: Sequence[str]) -> Any:
         """Return some columns of a group of rows, as a table of pyarrow."""
         with self._readable():
-            return self.file.read_row_group(group, columns=list(columns))
+            return self._whole(self.file.read_row_group(group, columns=list(columns)))
 
     def column(self, name: str) -> Any:
         """Return a whole column."""
         with self._readable():
             if self.file is None:
                 return arrow_table([], self.title.columns).column(name)
-            return self.file.read(columns=[name]).column(0)
+            return self._whole(self.file.read(columns=[name])).column(name)
 
 
 def _sort_on_disk(files: Sequence[Path], order: Sequence[str], target: Path) -> None:

@@ -23,6 +23,10 @@ from kimikit.sweeps.values import Outcome, Spent, Trial
 from kimikit.types import Reply
 
 Axes = Mapping[str, Sequence[Any]]
+Label = str | int | float | bool | None
+
+FULL = ("_point", "repeat", "_whole", "_came", "_stored")
+"""Columns of a trial that never lack a value."""
 
 
 class Known(msgspec.Struct, kw_only=True):
@@ -187,8 +191,10 @@ class TrialsOnDisk(Sequence[Trial]):
             if folder.title.kind != "sweep":
                 raise ValueError(f"it holds a {folder.title.kind}")
             self.known = msgspec.convert(folder.title.facts, Known, strict=False)
-            self._axes = {n: tuple(v) for n, v in self.known.sweep["axes"].items()}
+            axes = msgspec.convert(self.known.sweep["axes"], dict[str, list[Label]])
+            self._axes = {name: tuple(labels) for name, labels in axes.items()}
             self._fixed = dict(self.known.sweep["fixed"])
+            _check(folder.title.columns, self.known.sweep, self._axes, self._fixed)
         except (msgspec.MsgspecError, ValueError, TypeError, KeyError,
                 AttributeError) as exc:  # fmt: skip
             raise BadInput(
@@ -335,8 +341,28 @@ class TrialsOnDisk(Sequence[Trial]):
         return _opened, (str(self.folder.path), self.judged)
 
 
+def _check(
+    columns: Mapping[str, str],
+    sweep: Mapping[str, Any],
+    axes: Axes,
+    fixed: Mapping[str, Any],
+) -> None:
+    """Refuse a folder whose columns are not those of its sweep.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    metrics = msgspec.convert(sweep["metrics"], list[str])
+    expected = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
+    given = axes.keys() | fixed.keys()  # what JSON made of a label may be another kind
+    wrong = expected.keys() ^ columns.keys()
+    wrong |= {n for n in expected.keys() - given - wrong if expected[n] != columns[n]}
+    if wrong:
+        raise ValueError(f"its columns are others: {', '.join(sorted(wrong))}")
+
+
 def _opened(path: str, judged: bool) -> TrialsOnDisk:  # noqa: FBT001
-    return TrialsOnDisk(Folder(path), judged=judged)
+    return TrialsOnDisk(Folder(path, FULL), judged=judged)
 
 
 def open_sweep(
@@ -347,7 +373,7 @@ def open_sweep(
     Raises:
         BadInput: If it holds no sweep.
     """
-    trials = TrialsOnDisk(Folder(path), judged=judged)
+    trials = _opened(os.fspath(path), judged)
     try:
         known = {**trials.known.sweep, "metrics": {}, "embed": None, "trials": []}
         made = msgspec.convert(known, Outcome, strict=False)

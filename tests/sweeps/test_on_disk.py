@@ -247,6 +247,66 @@ def test_a_strangers_folder_is_refused_where_it_is_odd(tmp_path: Path) -> None:
         len(Sweep.from_results(folder))
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("_point", None),
+        ("_point", [None, 1, 2, 3]),
+        ("_stored", [True, None, True, True]),
+        ("_reply", [[1, 2]] * 4),
+        ("_reply", [b"[" * 5000] * 4),
+        ("seconds", ["<b>"] * 4),
+        ("_came", [1, 2, 3, 4]),
+        ("right", None),
+    ],
+)
+def test_a_strangers_rows_are_refused_where_they_are_not_a_sweeps(
+    tmp_path: Path, column: str, values: list[Any] | None
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metrics = {"right": lambda reply: True}
+    run(results=tmp_path / "x", temperature=0, repeats=2, metrics=metrics)
+    (file,) = (tmp_path / "x").glob("*.parquet")
+    table = pq.read_table(file)
+    place = table.column_names.index(column)
+    table = table.remove_column(place)
+    if values is not None:
+        table = table.add_column(place, column, pa.array(values))
+    pq.write_table(table, file)
+    with pytest.raises(BadInput, match=r"cannot be read|holds no sweep"):
+        list(Sweep.from_results(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"axes": {"temperature": [{"a": 1}]}}, {"axes": {}}, {"metrics": [5]}]
+)
+def test_a_strangers_sweep_has_the_columns_of_its_grid(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    run(results=tmp_path, temperature=[0, 1], repeats=2)
+    title = json.loads((tmp_path / "kimikit.json").read_text())
+    title["facts"]["sweep"] |= change
+    (tmp_path / "kimikit.json").write_text(json.dumps(title))
+    with pytest.raises(BadInput, match="holds no sweep"):
+        Sweep.from_results(tmp_path)
+
+
+def test_a_query_with_odd_names_and_values_is_answered_or_refused() -> None:
+    sweep = run(temperature=0, repeats=1, metrics={'a"; drop view trials': len})
+    joined = sweep.sql("select a.*, b.* from trials a join trials b using (repeat)")
+    assert len({*joined.columns}) == len(joined.columns) == len(joined.rows[0])
+    two = sweep.sql("select 1 as a, 2 as a, 3 as a_2")
+    assert two.rows == [{"a": 1, "a_2": 2, "a_2_2": 3}]
+    for value in ("date '5000000-01-01'", "'infinity'::timestamp"):
+        with pytest.raises(BadInput, match="Cast its column"):
+            sweep.sql(f"select {value} as day")
+        assert len(sweep.sql(f"select cast({value} as varchar) as day")) == 1
+    clash = run(temperature=0, repeats=1, metrics={"Words": lambda reply: 1.0})
+    assert len(clash.sql("select * from trials")) == 2
+
+
 def test_a_disk_that_fails_ends_the_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
     store = MemoryStore()
 

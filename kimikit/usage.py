@@ -7,6 +7,16 @@ from decimal import Decimal
 import msgspec
 
 
+def check_usd(amount: Decimal | None) -> None:
+    """Refuse what is no amount of money, as a file of somebody else may hold it.
+
+    Raises:
+        ValueError: If it is negative, infinite or not a number.
+    """
+    if amount is not None and not (amount.is_finite() and amount >= 0):
+        raise ValueError(f"{amount} is no amount of US dollars")
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one call or, added up, of many.
 

@@ -110,6 +110,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
             {'short': (('Capital of France?', 'Paris'),),
              'kind': (('Dear, France?', 'Paris'),)}
         """
+        for option, value, least in (("limit", limit, 1), ("shots", shots, 0)):
+            if value is None and option == "limit":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise BadInput(
+                    f"{option} is {short(value)}.", f"Give a whole number from {least}."
+                )
+        if not isinstance(seed, int):
+            raise BadInput(f"seed is {short(seed)}.", "Give a whole number.")
         rows = read_rows(source, answer)
         random.Random(seed).shuffle(rows)
         path = isinstance(source, str | Path)

@@ -21,6 +21,7 @@ from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
 from kimikit.types import Usage
 from kimikit.types.pickling import Travels
+from kimikit.usage import check_usd
 
 State = Literal["whole", "stopped", "cut off", "failed", "edited"]
 
@@ -55,6 +56,9 @@ class Turn(Travels, msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     left_out: int = 0
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        check_usd(self.cost)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -133,6 +137,12 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             links += [(head, len(tree.turns)) for head in tree.heads.values()]
             if any(link is not None and not 0 <= link < end for link, end in links):
                 raise ValueError("its turns do not follow from each other")
+            for place, turn in enumerate(tree.turns):
+                none = not turn.answer and turn.state == "failed"
+                said = [*turn.asked, *([] if none else [turn.answer])]
+                msgspec.convert(said, list[_Message])
+                if turn.id != place or not turn.asked:
+                    raise ValueError(f"its turn {place} is none")
         except (OSError, ValueError, RecursionError) as exc:
             raise BadInput(
                 f"{path} holds no conversation: {exc}.",
@@ -173,6 +183,25 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             mark = "\u2514" if parted[-1:] == [True] else "\u00a0" * any(parted)
             place = "\u00a0\u00a0" * sum(parted) + f"{mark}{way[-1] + 1}"
             yield place, self.turns[way[-1]]
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct):
+    id: str
+    function: _Function
+
+
+class _Message(msgspec.Struct):
+    """What every message of a file must be, whatever else it has."""
+
+    role: str
+    content: str | list[Any] | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
 
 
 def _saved(params: dict[str, Any]) -> dict[str, Any]:

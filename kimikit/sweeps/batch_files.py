@@ -17,7 +17,7 @@ from kimikit.sweeps.values import Trial
 from kimikit.types import Call, Host
 from kimikit.wire.batch_results import Line, as_object, line_of, read_reply
 from kimikit.wire.batches import encode_line
-from kimikit.wire.coerce import as_dict, as_str
+from kimikit.wire.coerce import as_count, as_dict, as_str
 
 if TYPE_CHECKING:
     from kimikit.sweeps.points import HostPoints
@@ -143,6 +143,8 @@ def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
                 "twice.",
                 "Give the file that sweep.to_batch_file() wrote.",
             )
+        if "n" in body:
+            body["n"] = as_count(body["n"]) or 1
         seen.add(name)
         yield name, body
 

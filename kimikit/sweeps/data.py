@@ -263,7 +263,8 @@ def as_csv(
         BadInput: If the file cannot be written.
     """
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, rows[0] if rows else heads)
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(out, names if rows else heads)
     writer.writeheader()
     writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
     text: str = writable(out.getvalue())

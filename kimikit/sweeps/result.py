@@ -215,11 +215,17 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         """
         try:
             data = msgspec.json.decode(text)
-            scores = data.pop("scores")
+            kinds = dict[str, list[bool | float | None]]
+            scores = msgspec.convert(data.pop("scores"), kinds)
             data["metrics"] = dict.fromkeys(data["metrics"])
             for trial in data["trials"]:
                 trial["params"] = {**data["fixed"], **trial["params"]}
             sweep = msgspec.convert({**data, "embed": None}, cls, strict=False)
+            if any(len(some) != len(sweep.trials) for some in scores.values()):
+                raise TypeError("scores are of other trials")
+            for one in sweep.trials:
+                hash(tuple(one.params.get(axis) for axis in sweep.axes))
+            hash(tuple(sweep.axes.values()))
         except (
             msgspec.MsgspecError,
             KeyError,

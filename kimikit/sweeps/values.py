@@ -16,6 +16,7 @@ from kimikit.display.renderable import Renderable
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
 from kimikit.types import Reply, Usage
+from kimikit.usage import check_usd
 
 if TYPE_CHECKING:
     from kimikit.sweeps.on_disk import TrialsOnDisk
@@ -98,6 +99,9 @@ class Spent(msgspec.Struct):
     finish_reason: ClassVar[str | None] = None
     first_token_s: ClassVar[float | None] = None
     tokens_per_s: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        check_usd(self.cost)
 
     def add(self, reply: Reply) -> None:
         """Count an answer too."""
@@ -225,6 +229,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     metrics: dict[str, Metric | None] = {}
     embed: Embed | None = None
     until: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.until is not None and not 0 < self.until < 0.5:  # of a stranger's file
+            raise ValueError(f"until is {self.until}")
 
     @property
     def replies(self) -> list[Reply]:

@@ -20,7 +20,7 @@ from kimikit.types.host import Host, HostModel
 from kimikit.types.inspectable import Inspectable
 from kimikit.types.pickling import Travels
 from kimikit.types.sent import Sent
-from kimikit.usage import Price, Usage
+from kimikit.usage import Price, Usage, check_usd
 
 __all__ = [
     "AnswerStore", "AsyncChatClient", "Call", "CallPart", "ChatClient", "Delta", "Host",
@@ -206,6 +206,9 @@ class Reply(
     raw: dict[str, Any] = {}
     replayed: str = ""
     sent: Sent = msgspec.field(default_factory=Sent)
+
+    def __post_init__(self) -> None:
+        check_usd(self.cost)
 
     @property
     def tokens_per_s(self) -> float | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
-from kimikit.wire.coerce import as_dict, as_list, as_str, mend, read_json
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend, read_json
 from kimikit.wire.content import text_of, thought
 from kimikit.wire.extras import Extras
 from kimikit.wire.features import begins
@@ -151,8 +151,9 @@ class Folder:
         self.call = call
         self._tools = tools_in(call.body)
         self.offered = frozenset(self._tools)
-        self._many = (call.body.get("n") or 1) > 1
-        last = (call.body.get("messages") or [{}])[-1]
+        # A body may come from a file of somebody else.
+        self._many = (as_count(call.body.get("n")) or 1) > 1
+        last = as_dict((as_list(call.body.get("messages")) or [{}])[-1])
         # Blanks before a chat's answer are no part of it, unless it goes on with one.
         self._lead = call.endpoint == "chat" and last.get("role") != "assistant"
         self.head: dict[str, Any] = {}

@@ -34,11 +34,11 @@ def tools_in(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     K3 also takes tools inside a system message (K2 vendor verifier).
     """
-    tools = list(body.get("tools") or [])
-    for message in body.get("messages") or []:
-        tools += message.get("tools") or []
+    around = [body, *map(as_dict, as_list(body.get("messages")))]
+    tools = [tool for one in around for tool in as_list(one.get("tools"))]
     functions = [as_dict(as_dict(tool).get("function")) for tool in tools]
-    return {f["name"]: as_dict(f.get("parameters")) for f in functions if "name" in f}
+    named = [(as_str(f.get("name")), as_dict(f.get("parameters"))) for f in functions]
+    return {name: parameters for name, parameters in named if name}
 
 
 def calls_in(

@@ -12,7 +12,7 @@ from kimikit.types import Call, Pricer, Reply
 from kimikit.wire import features
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
-from kimikit.wire.coerce import mend
+from kimikit.wire.coerce import as_dict, as_list, mend
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.leaks import name_in
 
@@ -53,8 +53,8 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
     if choice.content.unopened:
         notes.append("Thinking had come as text, with no opening tag, and was moved.")
     before = sum(
-        len(message.get("tool_calls") or [])
-        for message in call.body.get("messages") or []
+        len(as_list(as_dict(message).get("tool_calls")))
+        for message in as_list(call.body.get("messages"))
     )
     kimi = wants_kimi_ids(call.host, call.model)
     return Reply(

@@ -335,6 +335,25 @@ def test_our_sets_load(name, rows, kind):
     assert some == Task.load(DATA / f"{name}.jsonl", "Do it.", limit=5, shots=2, seed=1)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"shots": -1}, {"shots": True}, {"shots": "2"}, {"limit": 0}, {"limit": 2.5},
+     {"seed": None}, {"seed": [1]}],
+)  # fmt: skip
+def test_a_set_is_not_cut_by_what_is_no_number(given):
+    (name,) = given
+    with pytest.raises(BadInput, match=f"{name} is"):
+        Task.load(DATA / "sentiment.jsonl", "Do it.", **given)
+
+
+def test_rows_with_other_columns_are_written_with_all_of_them(tmp_path):
+    rows = [{"input": "2?", "answer": 2}, {"input": "3?", "answer": 3, "hard": "yes"}]
+    found = lab(FakeClient(lambda m, p: "2"), Task.load(rows, shots=0), progress=False)
+    lines = found.to_csv(tmp_path / "rows.csv").splitlines()
+    assert lines[0].endswith(",hard")
+    assert sum(line.endswith(",yes") for line in lines) == len(found.patterns)
+
+
 def test_the_arithmetic_answers_are_what_their_expressions_give():
     lines = (DATA / "arithmetic_words.jsonl").read_text(encoding="utf-8").splitlines()
     for row in map(json.loads, lines):

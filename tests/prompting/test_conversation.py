@@ -341,6 +341,31 @@ def test_a_file_that_holds_no_conversation_is_refused(tmp_path, content):
         Conversation.load(path, FakeClient(echo))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"asked": []},
+        {"asked": [{"content": "no role"}]},
+        {"asked": [{"role": "user", "content": 5}]},
+        {"answer": {}},
+        {"answer": {"role": "assistant", "tool_calls": [{"id": [], "function": {}}]}},
+        {"id": 7},
+        {"cost": "NaN"},
+        {"cost": "-1"},
+        {"parent": 0},
+    ],
+)
+def test_a_strangers_turns_are_turns(tmp_path, change):
+    talk, path = Conversation(FakeClient(echo)), tmp_path / "talk.json"
+    talk.say("Hello")
+    talk.save(path)
+    book = json.loads(path.read_text())
+    book["turns"][0] |= change
+    path.write_text(json.dumps(book))
+    with pytest.raises(BadInput, match="no conversation"):
+        Conversation.load(path, FakeClient(echo))
+
+
 @pytest.mark.parametrize("question", ["", [], None, 3, [{"content": "no role"}]])
 def test_nothing_is_sent_for_bad_input(question):
     client = FakeClient(echo)

@@ -111,6 +111,22 @@ def test_files_that_do_not_belong_together_are_refused(kimi, files, tmp_path):
         kimi.sweep("q", repeats=1, dry_run=True).to_batch_file(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"messages": ["hi"]}, {"messages": [5, None]}, {"n": "x"}, {"tools": 5},
+     {"tools": [{"function": {"name": ["x"]}}]}, {"model": []},
+     {"messages": [{"tools": 5, "tool_calls": 7}]}],
+)  # fmt: skip
+def test_a_strangers_requests_are_read_as_far_as_they_can_be(files, change):
+    body = {"messages": [{"role": "user", "content": "q"}], **change}
+    files[0].write_text(json.dumps({"custom_id": "z", "body": body}))
+    files[1].write_text(json.dumps({"custom_id": "z", "response": completion("x")}))
+    found = Sweep.from_batch_file(*files)
+    assert found[0].reply.text == "x"
+    assert found.summary()[0]["n"] == 1
+    assert "1 answers" in str(found)
+
+
 def test_a_finished_sweep_knows_its_requests_and_a_loaded_one_does_not(files):
     with ColourHost("obeys").running() as host:
         made = {"base_url": host.base_url, "api_key": "k12345678", "model": "m"}

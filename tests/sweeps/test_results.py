@@ -523,6 +523,28 @@ def test_json_keeps_all_but_the_functions():
     assert json.loads(text)["trials"][0]["params"].keys() == {"temperature"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": {"calm": ["<b>", None]}},
+        {"scores": {"calm": [True]}},
+        {"axes": {"temperature": [{"a": 1}, 1]}},
+        {"until": 0},
+        {"until": -5},
+    ],
+)
+def test_a_strangers_sweep_is_one(change):
+    found = ask(lambda prompt, **p: "blue", temperature=[0, 1], metrics={"calm": len})
+    data = json.loads(found.to_json()) | change
+    with pytest.raises(BadInput, match="not a saved sweep"):
+        Sweep.from_json(json.dumps(data))
+    data = json.loads(found.to_json())
+    for trial in data["trials"]:
+        trial["reply"]["cost"] = "Infinity"
+    with pytest.raises(BadInput, match="no amount of US dollars"):
+        Sweep.from_json(json.dumps(data))
+
+
 def test_what_is_no_saved_sweep_is_refused():
     for text in ("", "[]", "{}", '{"trials": 3, "scores": {}, "metrics": []}'):
         with pytest.raises(BadInput, match="not a saved sweep"):

@@ -90,7 +90,7 @@ def _without_seconds(lines: list[str]) -> Iterator[str]:
             columns = [
                 (start, end)
                 for start, end in spans
-                if re.search(r"second|\btime\b", head[start:end])
+                if re.search(r"second|\btime\b|first token|tokens/s", head[start:end])
             ]
         elif not line.strip():
             columns = []

@@ -135,7 +135,7 @@ def migrate(db: sqlite3.Connection) -> None:
         if version > newest:
             raise sqlite3.DatabaseError(
                 f"a newer kimikit wrote it, schema {version} where this one knows "
-                f"{newest}; upgrade with: pip install -U kimikit"
+                f"{newest}; use that kimikit, or another file: KIMIKIT_LEDGER"
             )
         for step in MIGRATIONS[max(version, 0) :]:
             step(db)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit.errors import ContextTooLong
+from kimikit.errors.extras import pip_install
 from kimikit.money.tokens import count_chat
 from kimikit.sweeps.shares import LEAST, of_mean
 from kimikit.verify.asking import Asker, Came
@@ -100,7 +101,8 @@ def counts(ask: Asker) -> list[Finding]:
         why = f"{ask.facts.model or 'the model'} is no Kimi by its name"
         return [finding(ask, check, "unclear", why)]
     if encode is None and not ask.planning:
-        why = "Kimi's tokenizer is not to be had: pip install 'kimikit[tokens]'"
+        how = pip_install("tiktoken", "tokens")
+        why = f"Kimi's tokenizer is not to be had; {how}, or set KIMIKIT_TOKENIZER"
         return [finding(ask, check, "unclear", why)]
     texts = ["Hello.", f"Hello. {PARAGRAPH}"]
     came = [ask(text, max_tokens=16) for text in texts]

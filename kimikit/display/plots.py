@@ -65,8 +65,11 @@ def apart(axes: Any) -> None:
     Args:
         axes: Of matplotlib, with all that they show.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
+    for note in axes.texts:
+        note.set_in_layout(False)  # they stay inside, and nothing moves for them
     axes.figure.canvas.figure.draw_without_rendering()  # all is in its place then
     frame, reach = axes.get_window_extent(), 4 * axes.figure.dpi / 72
     points = [axes.transData.transform(note.xy) for note in axes.texts]
@@ -76,8 +79,9 @@ def apart(axes: Any) -> None:
         for x, y, side in _BESIDE:
             note.set(position=(x, y), ha=side, va="center")
             note.anncoords = "offset points"
-            box = note.get_window_extent()
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+            note.get_window_extent()  # which moves it there, and counts its line too
+            box = Text.get_window_extent(note)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0
             tried.append((box.count_overlaps(taken) + (not inside), (x, y), side, box))
             if not tried[-1][0]:
                 break

@@ -57,7 +57,11 @@ def _panel(
             ax.plot([cost.low, cost.high], [y, y], color=colour, lw=1, alpha=0.5)
         ax.plot(x, y, "o" if best else "x", color=colour, ms=5)
         if best or len(settings) <= NAMED:
-            as_text(ax.annotate(name(one.name, 28), (x, y), fontsize="x-small"))
+            line_to = {"arrowstyle": "-", "color": INK, "lw": 0.5, "shrinkA": 0}
+            note = ax.annotate(
+                name(one.name), (x, y), fontsize="x-small", arrowprops=line_to
+            )
+            as_text(note)
     ax.set_ylim(-2, 102)
     ax.set_xlim(left=0)
     as_text(ax.set_xlabel(_LABELS[by]))

@@ -131,7 +131,7 @@ def _totals(names: tuple[str, ...], groups: dict[tuple[str, ...], Total]) -> Tab
     ]
     heads = [*names, "calls", *token_heads(writes=writes), "cost"]
     numeric = range(len(names), len(heads))
-    if any(row[-1] for row in rows):
+    if any(str(row[-1]) for row in rows):
         return Table([*heads, "not in it"], rows, numeric)
     return Table(heads, [row[:-1] for row in rows], numeric)
 

@@ -122,6 +122,8 @@ def caption(sweep: Outcome) -> str:
         if prompts >= LEAST
         else "Intervals are for these prompts; the compression ratio has none"
     )
+    length = summary.common_length(sweep)
+    words = "word" if length == 1 else f"{length} words"
     looks = ""
     if sweep.until is not None:
         metric = next(iter(sweep.metrics))
@@ -133,8 +135,7 @@ def caption(sweep: Outcome) -> str:
         "distinct-1 and -2 and compression depend on the number of answers, and are of "
         f"{size} answers{fewer}; entropy of so many is at most "
         f"{math.log(size or 1):.2f}, of all it has no upper limit. Wording is measured "
-        "on the first "
-        f"{summary.common_length(sweep)} words of each answer. Seed {sweep.seed}."
+        f"on the first {words} of each answer. Seed {sweep.seed}."
     )
 
 

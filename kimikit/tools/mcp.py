@@ -175,7 +175,7 @@ def mcp_tools(
     try:
         from mcp import StdioServerParameters
     except ImportError as exc:
-        raise MissingDependency.of("mcp", "Tools from an MCP server", "mcp") from exc
+        raise MissingDependency.of("mcp", "A tool from an MCP server", "mcp") from exc
     if not server:
         raise BadInput("There is no server to connect to.", "Give a command or a URL.")
     label = server if isinstance(server, str) else type(server).__name__

@@ -1,4 +1,4 @@
-"""The ``kimikit`` command and its commands, from ask to completion."""
+"""Ask Kimi, see what works and what was spent, serve and record: one command."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Literal, NamedTuple, Unpack
 
 from kimikit import errors
 from kimikit.evals.grader import Grader
@@ -19,6 +19,7 @@ from kimikit.evals.scorers import Embed, Score, Scorer, answer_of
 from kimikit.evals.task import Task
 from kimikit.params import LabParams, takes_chat_params
 from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
+from kimikit.runner.rounds import done_by
 from kimikit.sweeps.judge import as_score
 from kimikit.types import AnswerStore, ChatClient, Reply
 
@@ -102,7 +103,7 @@ class _Asking:
             reply = way.pattern(meter, way.task, question, **asked)
         except errors.InvalidAnswer as exc:
             # Nothing of the type is wrong; what else is asked of the text can be told.
-            first, *others = self.scorers
+            first, *others = self.scorers or [""]
             told = {name: self.of_text(name, exc.reply, truth) for name in others}
             scores = {first: False, **told}
             return made(right=False, reply=exc.reply, scores=scores)
@@ -127,7 +128,7 @@ class _Asking:
             return self.score(name, scorer, reply, truth)
 
         scores = {name: score(name) for name in self.scorers}
-        said = next(iter(scores.values()))
+        said = next(iter(scores.values()), None)
         return made(
             answer=answer_of(reply, way.task),
             right=said if isinstance(said, bool) else None,
@@ -173,9 +174,11 @@ def lab(
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
     until: float | None = None,
+    via: Literal["live", "batch"] = "live",
+    poll_s: float | None = None,
     progress: bool = True,
     **params: Unpack[LabParams],
-) -> Lab:
+) -> Any:
     """Ask every question of a labelled set in several ways.
 
     Args:
@@ -196,12 +199,18 @@ def lab(
             known so well of each way to ask, or every two are told apart, or the task
             or ``max_cost`` ends. The intervals hold however often one looks, for
             questions like these; ``.settled`` has them.
+        via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a lower
+            price, a ``Job`` at once. What answers lead to, such as a judge's question,
+            is asked in further batches.
+        poll_s: Seconds between two looks at a batch; 30 to 60 unless
+            ``KIMIKIT_BATCH_POLL_S`` says otherwise.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes, the same for every pattern.
 
     Returns:
         One table. An answer not of the task's type is wrong; where a host failed the
-        question is left out and said so. Stop keeps what was finished.
+        question is left out and said so. Stop keeps what was finished. By batch the
+        ``Job``, whose ``wait()`` and ``collect()`` return it.
 
     Raises:
         BadInput: If there is nothing to ask.
@@ -221,9 +230,33 @@ def lab(
     graders = {n: one for n, one in scorers.items() if isinstance(one, Grader)}
     asked: dict[str | None, ChatClient] = {None: client}
     asked |= {n: one.client for n, one in graders.items() if one.client is not None}
+    if until is not None and via == "batch":
+        raise errors.BadInput(
+            "until= looks at answers as they come, and a batch has none for hours.",
+            "Leave one of them out.",
+        )
+    bar = task.name if progress else None
+    run = partial(_asked, asked, task, ways, scorers, {**params}, until, bar)
+    return done_by(via, poll_s, asked, "lab", options, run)
+
+
+def _asked(
+    asked: Mapping[str | None, ChatClient],
+    task: Task,
+    ways: Mapping[str, Way],
+    scorers: Mapping[str, Scorer | Grader],
+    params: dict[str, Any],
+    until: float | None,
+    bar: str | None,
+    options: WorkOptions,
+) -> Lab:
+    """Ask every question in every way, by such a runner as the options have."""
+    concurrency = options.concurrency
     runner, clients = runner_over(asked, "lab", options)
+    graders = [name for name, one in scorers.items() if isinstance(one, Grader)]
     judges = {name: clients.get(name, clients[None]) for name in graders}
-    asking = _Asking(clients[None], {**params}, scorers, judges)
+    judged = scorers if runner.judges else {name: scorers[name] for name in graders}
+    asking = _Asking(clients[None], params, judged, judges)
     rows = range(len(next(iter(ways.values())).task.rows))
     pairs = [(way, row) for way in ways.values() for row in rows]
     looking = None
@@ -234,7 +267,7 @@ def lab(
         runner,
         [partial(asking.ask, way, row) for way, row in pairs],
         concurrency=concurrency,
-        progress=task.name if progress else None,
+        progress=bar,
         next_end=looking,
     )
     ended = looking is not None and looking.settled and not runner.stopping

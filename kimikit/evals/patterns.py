@@ -9,6 +9,7 @@ from kimikit.evals.task import Task
 from kimikit.evals.vote import counted
 from kimikit.prompting.few_shot import few_shot
 from kimikit.prompting.structured import structured, together
+from kimikit.runner import Stopped
 from kimikit.types import ChatClient, Reply
 
 VOTES = 5
@@ -44,10 +45,17 @@ def voted(client: ChatClient, task: Task, question: str, **params: Any) -> Reply
     """Take the majority of five answers made step by step."""
     params = {"system": _steps(task), **params}
     replies: list[Reply] = []
-    while len(replies) < VOTES:
-        replies.append(client.chat(question, **params))
+    stopped = None
+    for _ in range(VOTES):
+        try:
+            replies.append(client.chat(question, **params))
+        except Stopped as exc:  # a batch asks all at once
+            stopped = exc
+            continue
         if replies[-1].partial:
             return Reply(partial=True)
+    if stopped is not None:
+        raise stopped
     won = counted(replies, task.extract)
     return together(replies, text=str(won.answer), parsed=won.answer)
 

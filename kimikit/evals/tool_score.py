@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import msgspec
 
@@ -26,6 +26,7 @@ from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
 from kimikit.params import ScoreParams, takes_chat_params
 from kimikit.runner import WorkOptions, run_jobs, runner_over
+from kimikit.runner.rounds import done_by
 from kimikit.sweeps.shares import wilson
 from kimikit.tools import checks
 from kimikit.tools.views import canvas
@@ -185,9 +186,11 @@ def score_tool_calls(
     store: AnswerStore | None = None,
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
+    via: Literal["live", "batch"] = "live",
+    poll_s: float | None = None,
     progress: bool = True,
     **params: Unpack[ScoreParams],
-) -> ToolScores:
+) -> Any:
     """Ask every host the same cases and count what it does with tools.
 
     Stop (the kernel's interrupt) ends the calls under way at their next token and keeps
@@ -202,8 +205,16 @@ def score_tool_calls(
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed, by all hosts together: no more is
             asked then.
+        via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a lower
+            price, a ``Job`` at once.
+        poll_s: Seconds between two looks at a batch; 30 to 60 unless
+            ``KIMIKIT_BATCH_POLL_S`` says otherwise.
         progress: Whether to show a progress bar.
         **params: Goes with every request, such as ``temperature=0.6``.
+
+    Returns:
+        The ``ToolScores``. By batch the ``Job``, whose ``wait()`` and ``collect()``
+        return them.
 
     Raises:
         BadInput: If there are no clients, a case lacks something, or ``concurrency`` is
@@ -225,14 +236,27 @@ def score_tool_calls(
     """
     asked = _checked(clients, cases)
     options = WorkOptions(concurrency, name, store, max_cost)
+    bar = "tool calls" if progress else None
+    run = partial(_scored, clients, asked, {**params}, bar)
+    return done_by(via, poll_s, clients, "score", options, run)
+
+
+def _scored(
+    clients: Mapping[str, ChatClient],
+    asked: list[Mapping[str, Any]],
+    params: dict[str, Any],
+    bar: str | None,
+    options: WorkOptions,
+) -> ToolScores:
+    """Ask every case of every host, by such a runner as the options have."""
     runner, asking = runner_over(clients, "score", options)
     work = [(host, case) for case in asked for host in clients]
     came = run_jobs(
         runner,
-        [partial(_ask, host, asking[host], case, {**params}) for host, case in work],
-        concurrency=concurrency,
+        [partial(_ask, host, asking[host], case, params) for host, case in work],
+        concurrency=options.concurrency,
         groups=[host for host, _ in work],
-        progress="tool calls" if progress else None,
+        progress=bar,
     )
     found = ToolScores(
         tuple(outcome for outcome in came if outcome is not None),

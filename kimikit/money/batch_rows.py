@@ -57,13 +57,21 @@ def batch_cost(
     return None if price is None else price.cost(usage) * about.price_factor
 
 
-def hold(budgets: Budgets, id: str, calls: Sequence[Most]) -> tuple[Budget, ...]:
+def hold(
+    budgets: Budgets, id: str, calls: Sequence[Most], more: Sequence[Budget] = ()
+) -> tuple[Budget, ...]:
     """Hold what a batch takes at most in all budgets in force, or in none.
+
+    Args:
+        budgets: Those of the client; the ``with`` blocks around hold as well.
+        id: What it is held under.
+        calls: What is asked.
+        more: Others that hold.
 
     Raises:
         BudgetExceeded: If it does not fit, or is not known.
     """
-    held = tuple(dict.fromkeys((*budgets.always, *around())))
+    held = tuple(dict.fromkeys((*budgets.always, *around(), *more)))
     if not held:
         return ()
     unpriced = any(each.usd is None for each in calls)

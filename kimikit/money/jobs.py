@@ -288,13 +288,12 @@ class JobStore:
         if fields:
             self.note(shard, **fields)
 
-    def errors(self, job: str) -> dict[str, str]:
-        """Return why requests of a job failed, by their keys."""
-        rows = self._read(
-            "select key, error from lines where state = 'failed' and shard in "
+    def ends(self, job: str) -> list[tuple[str, str, str]]:
+        """Return the keys of a job's requests, their states and why they failed."""
+        return self._read(
+            "select key, state, coalesce(error, '') from lines where shard in "
             "(select id from shards where job = ?)", job,
         )  # fmt: skip
-        return {key: error or "" for key, error in rows}
 
 
 def _insert(

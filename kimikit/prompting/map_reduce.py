@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar, Unpack
+from typing import Any, Literal, NamedTuple, TypeVar, Unpack
 
 import msgspec
 
 from kimikit import html
 from kimikit.display.footer import spent
 from kimikit.display.renderable import Table
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.json_values import short
 from kimikit.params import LabParams, takes_chat_params
 from kimikit.prompting.documents import (
@@ -30,10 +30,13 @@ from kimikit.runner import (
     Request,
     Runner,
     RunnerClient,
+    Stopped,
     WorkOptions,
     ask_all,
     runner_over,
 )
+from kimikit.runner.costs import dollars
+from kimikit.runner.rounds import done_by
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage, Watch
 
 T = TypeVar("T")
@@ -115,10 +118,12 @@ def map_reduce(
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
     dry_run: bool = False,
+    via: Literal["live", "batch"] = "live",
+    poll_s: float | None = None,
     progress: bool = True,
     count: Count = estimate_tokens,
     **params: Unpack[LabParams],
-) -> Digest | Plan:
+) -> Any:
     """Note what each part says on a question, then answer it from the notes.
 
     Args:
@@ -135,12 +140,19 @@ def map_reduce(
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
         dry_run: Return the ``Plan`` and ask nothing.
+        via: ``live``, or ``batch`` for the host's batch API: each round within a day,
+            at a lower price, a ``Job`` at once. The notes are one round, each putting
+            together another, and the answer the last.
+        poll_s: Seconds between two looks at a batch; 30 to 60 unless
+            ``KIMIKIT_BATCH_POLL_S`` says otherwise.
         progress: Whether to show a bar with the plan.
         count: Counts tokens; without it they are estimated.
         **params: What else ``chat`` takes.
 
     Returns:
-        The answer with its notes; Stop keeps the notes that were complete.
+        The ``Digest``: the answer with its notes; Stop keeps the notes that were
+        complete. By batch the ``Job``, whose ``wait()`` and ``collect()`` return it.
+        With ``dry_run`` the ``Plan``.
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.
@@ -156,20 +168,30 @@ def map_reduce(
         (2, 1)
     """
     _check(question, window_tokens)
+    parts = split(documents, part_tokens=part_tokens, count=count)
+    watch, given = params.pop("watch", None), {**params}
+
+    def work(options: WorkOptions) -> _Work:
+        runner, clients = runner_over({None: client}, "map_reduce", options)
+        return _Work(
+            runner=runner,
+            client=clients[None],
+            parts=parts,
+            question=question,
+            orders=(instructions, RULES),
+            window=window_tokens,
+            count=count,
+            watch=watch,
+            params=given,
+        )
+
     options = WorkOptions(concurrency, name, store, max_cost)
-    runner, clients = runner_over({None: client}, "map_reduce", options)
-    work = _Work(
-        runner=runner,
-        client=clients[None],
-        parts=split(documents, part_tokens=part_tokens, count=count),
-        question=question,
-        orders=(instructions, RULES),
-        window=window_tokens,
-        count=count,
-        watch=params.pop("watch", None),
-        params={**params},
-    )
-    return work.plan() if dry_run else work.digest(progress=progress)
+    if dry_run:
+        return work(options).plan()
+    if via == "batch":
+        work(options).affordable(max_cost)
+    run = lambda options: work(options).digest(progress=progress)  # noqa: E731
+    return done_by(via, poll_s, {None: client}, "map_reduce", options, run)
 
 
 def _check(question: str, window_tokens: int) -> None:
@@ -227,16 +249,39 @@ class _Work(NamedTuple):
             cost = self.client.pricer(host.name, model, usage, time.time())
         return Plan(calls=len(asked), usage=usage, cost_usd=cost)
 
+    def affordable(self, max_cost: Any) -> None:
+        """Refuse what is likely to pass ``max_cost`` before its first round.
+
+        Raises:
+            BudgetExceeded: If it is.
+        """
+        limit, plan = dollars(max_cost), self.plan()
+        batch = getattr(self.client.host, "batch", None)
+        if limit is None or plan.cost_usd is None or batch is None:
+            return
+        if (cost := plan.cost_usd * batch.price_most) > limit:
+            raise BudgetExceeded(
+                f"This may cost {html.money(cost, estimated=True)} in batches, above "
+                f"max_cost ${limit}.",
+                "Lower max_tokens, or raise max_cost.",
+            )
+
     async def merge(self, notes: list[str]) -> AsyncIterator[Reply]:
         """Yield the replies that put the notes together, the final answer last."""
         notes = [note for note in notes if note.strip(" .\n*") != NOTHING]
         while len(groups := _groups(notes, self.window, self.count)) > 1:
-            notes = []
+            notes, stopped = [], None
             for group in groups:
                 asked = self.request(self.over(group, MERGE))
-                reply = await self.runner.ask(asked, self.watch)
+                try:
+                    reply = await self.runner.ask(asked, self.watch)
+                except Stopped as exc:  # a batch asks all groups at once
+                    stopped = exc
+                    continue
                 notes.append(reply.text)
                 yield reply
+            if stopped is not None:
+                raise stopped
         final = self.over(notes or ["No part bears on it."], *self.orders)
         yield await self.runner.ask(self.request(final), self.watch)
 

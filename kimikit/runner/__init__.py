@@ -3,7 +3,8 @@
 Enter at ``Runner``, which asks ``Request`` values on an event loop in a thread of its
 own: paced per host (``limits``), paid once (``cache``), within a limit of money, until
 Stop. ``ask_all`` asks a list of them over clients that block (``runner_over``), and
-``run_jobs`` runs ordinary blocking functions whose calls go through it.
+``run_jobs`` runs ordinary blocking functions whose calls go through it;
+``rounds.done_by`` does either live or by batches.
 """
 
 from kimikit.runner.cache import RequestCache

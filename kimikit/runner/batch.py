@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -23,10 +23,9 @@ from kimikit.money.budget import Budget, Budgets
 from kimikit.money.jobs import JobRow, LineRow, ShardRow, new_id, this_process
 from kimikit.money.ledger import Ledger
 from kimikit.money.store import pico
-from kimikit.runner.endpoint import ClientFor
-from kimikit.runner.live import IN_A_BATCH, LONGEST_WAIT_S, TRIES, Runner, Stopped
+from kimikit.runner.live import LONGEST_WAIT_S, TRIES
 from kimikit.runner.requests import Request
-from kimikit.types import Call, Reply, Watch
+from kimikit.types import Call, Reply
 from kimikit.types.host import HostBatch
 from kimikit.wire import Client, batches
 from kimikit.wire.hosts import model_facts, profiles
@@ -36,57 +35,6 @@ LEASE_S = 1200.0
 """Seconds that a step of a batch's beginning may take, an upload of 100 MB included."""
 
 _HOURS = re.compile(r"(\d{1,4})h")
-
-
-Failures = Mapping[str, str]
-"""Why requests failed in a batch, by their keys."""
-
-
-class Planner(Runner):
-    """Asks nothing: it answers from the cache and keeps what else was to be asked.
-
-    Args:
-        client_for: As for ``Runner``, as are the options.
-        failures: Why requests failed in a batch, by their keys; those are not planned.
-
-    Attributes:
-        planned: The requests that have no answer yet.
-    """
-
-    def __init__(
-        self, client_for: ClientFor, *, failures: Failures | None = None, **options: Any
-    ) -> None:
-        super().__init__(client_for, **options)
-        self.planned: list[Request] = []
-        self._seen: set[str] = set()
-        self._failures = failures or {}
-
-    async def ask(
-        self,
-        request: Request,
-        watch: Watch | None = None,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> Reply:
-        """Return an answer that is paid for, or note what to buy."""
-        if (paid := self.cache.get(request.key)) is not None:
-            self.reused += 1
-            return paid
-        if request.key in self._failures:
-            raise failure(self._failures[request.key])
-        if request.key not in self._seen:  # a sweep may come to a cell twice
-            if request.key in self.cache.claimed:
-                self.notes[IN_A_BATCH] += 1
-            else:
-                self.planned.append(request)
-        self._seen.add(request.key)
-        raise Stopped
-
-
-def failure(said: str) -> KimiError:
-    """Return the error of a request that failed in a batch."""
-    remedy = "Ask again by the same name: only what is missing is bought."
-    what = said.removesuffix(remedy).strip() or "It failed in its batch."
-    return errors.StatusError(what, remedy)
 
 
 class Way(NamedTuple):
@@ -103,7 +51,7 @@ class Way(NamedTuple):
     budgets: Budgets | None = None
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A request as the host will get it, and what it takes at most."""
 
     call: Call
@@ -124,13 +72,22 @@ def submit(
     way: Way,
     client: Client,
     planned: Sequence[Request],
+    rows: list[JobRow],
     *,
-    kind: str,
-    name: str,
-    prefix: str,
+    about: tuple[str, str, str],
     max_cost: Decimal | None = None,
-) -> tuple[JobRow, tuple[Budget, ...]]:
-    """Begin batches for requests; return the job and the budgets that hold for it.
+    budgets: Sequence[Budget] = (),
+) -> tuple[Budget, ...]:
+    """Begin batches for requests; return the budgets that hold for them.
+
+    Args:
+        way: How batches are asked and paid for.
+        client: Asks.
+        planned: The requests.
+        rows: Gets the new job as its first as soon as that is noted.
+        about: The kind of the work, its name, and what its keys begin with.
+        max_cost: US dollars that are not passed.
+        budgets: Limits that hold beside those in force now.
 
     Raises:
         BadInput: If the host does not take one of them in a batch; nothing is sent.
@@ -138,9 +95,24 @@ def submit(
         HostError: If the host does not take a batch; what was begun is the error's
             ``job``, and is not bought again under the name.
     """
-    about = batches.facts(client.host)
-    asked = [_asked(client, way.ledger, about, each) for each in planned]
+    facts = batches.facts(client.host)
+    asked = [_asked(client, way.ledger, facts, each) for each in planned]
     _hold_to(asked, max_cost)
+    return begin(way, client, asked, rows, about=about, budgets=budgets)
+
+
+def begin(
+    way: Way,
+    client: Client,
+    asked: Sequence[Asked],
+    rows: list[JobRow],
+    *,
+    about: tuple[str, str, str],
+    budgets: Sequence[Budget] = (),
+) -> tuple[Budget, ...]:
+    """Begin batches for requests that are made; as ``submit``."""
+    facts = batches.facts(client.host)
+    kind, name, prefix = about
     job = JobRow(
         id=new_id("job"),
         kind=kind,
@@ -149,23 +121,25 @@ def submit(
         host=client.host.name,
         address=address(client.host),
         created=time.time(),
-        window_s=_window_s(about),
+        window_s=_window_s(facts),
     )
     shards = [
         (_shard(job, number, some), some)
-        for number, some in enumerate(_cut(asked, about))
+        for number, some in enumerate(_cut(asked, facts))
     ]
     held: tuple[Budget, ...] = ()
     if way.budgets is not None:
-        held = batch_rows.hold(way.budgets, job.id, [each.most for each in asked])
+        most = [each.most for each in asked]
+        held = batch_rows.hold(way.budgets, job.id, most, budgets)
     try:
         way.ledger.jobs.begin(job, [(shard, _rows(some)) for shard, some in shards])
     except BaseException:
         batch_rows.settle(held, job.id, [])
         raise
+    rows.insert(0, job)
     try:
-        rows = [(each.call, each.most) for each in asked]
-        batch_rows.open_all(way.ledger, way.budgets, rows)
+        calls = [(each.call, each.most) for each in asked]
+        batch_rows.open_all(way.ledger, way.budgets, calls)
         for shard, some in shards:
             _begin(way, client, shard, some)
     except BaseException as exc:
@@ -175,12 +149,10 @@ def submit(
         if isinstance(exc, KimiError):
             exc.job = job.id  # type: ignore[attr-defined]
         raise
-    return job, held
+    return held
 
 
-def _asked(
-    client: Client, ledger: Ledger, about: HostBatch, request: Request
-) -> _Asked:
+def _asked(client: Client, ledger: Ledger, about: HostBatch, request: Request) -> Asked:
     """Return a request as it goes into a batch, checked."""
     params = {**request.params, "stream": False}
     if params.pop("extra_headers", None):
@@ -198,7 +170,7 @@ def _asked(
     _refuse(client, about, call, body)
     name = custom_id(request.key)
     line = batches.encode_line(name, body)
-    return _Asked(call, body, name, line, batch_rows.most(ledger, call, about))
+    return Asked(call, body, name, line, batch_rows.most(ledger, call, about))
 
 
 def _refuse(client: Client, about: HostBatch, call: Call, body: dict[str, Any]) -> None:
@@ -227,7 +199,7 @@ def _refuse(client: Client, about: HostBatch, call: Call, body: dict[str, Any]) 
         )
 
 
-def _hold_to(asked: Sequence[_Asked], limit: Decimal | None) -> None:
+def _hold_to(asked: Sequence[Asked], limit: Decimal | None) -> None:
     """Refuse what may pass ``max_cost``: a batch cannot be stopped between two calls.
 
     Raises:
@@ -249,11 +221,11 @@ def _hold_to(asked: Sequence[_Asked], limit: Decimal | None) -> None:
         )
 
 
-def _cut(asked: Sequence[_Asked], about: HostBatch) -> Iterator[list[_Asked]]:
+def _cut(asked: Sequence[Asked], about: HostBatch) -> Iterator[list[Asked]]:
     """Yield what goes into one batch each: one model, no more than the host takes."""
     models = dict.fromkeys(each.call.model for each in asked)
     for model in models:
-        some: list[_Asked] = []
+        some: list[Asked] = []
         size = 0
         for each in (one for one in asked if one.call.model == model):
             if some and (
@@ -266,7 +238,7 @@ def _cut(asked: Sequence[_Asked], about: HostBatch) -> Iterator[list[_Asked]]:
         yield some
 
 
-def _shard(job: JobRow, number: int, some: Sequence[_Asked]) -> ShardRow:
+def _shard(job: JobRow, number: int, some: Sequence[Asked]) -> ShardRow:
     return ShardRow(
         id=f"{job.id}-{number}",
         job=job.id,
@@ -279,7 +251,7 @@ def _shard(job: JobRow, number: int, some: Sequence[_Asked]) -> ShardRow:
     )
 
 
-def _rows(some: Sequence[_Asked]) -> list[LineRow]:
+def _rows(some: Sequence[Asked]) -> list[LineRow]:
     return [
         LineRow(n, a.custom_id, a.call.meta["key"], a.call.id, held=pico(a.most.usd))
         for n, a in enumerate(some)
@@ -291,7 +263,7 @@ def _window_s(about: HostBatch) -> float:
     return 3600.0 * int(hours[1]) if hours else 86400.0
 
 
-def _begin(way: Way, client: Client, shard: ShardRow, some: Sequence[_Asked]) -> None:
+def _begin(way: Way, client: Client, shard: ShardRow, some: Sequence[Asked]) -> None:
     """Upload a shard and begin its batch, noting each step."""
     jobs, file = way.ledger.jobs, ""
     inline = batches.facts(client.host).dialect == "inline"

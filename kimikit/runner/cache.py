@@ -46,9 +46,9 @@ class RequestCache:
         """
         if name is None:
             return cls()
-        if store is None or not isinstance(name, str) or not name.strip():
+        if store is None:
             raise BadInput(
-                f"name={name!r} needs a store to find paid answers in, and a text.",
+                f"name={name!r} needs a store to find paid answers in.",
                 "Give store=, for instance a ledger, or leave name out.",
             )
         return cls(store, prefix_of(kind, name))
@@ -60,7 +60,16 @@ class RequestCache:
 
 
 def prefix_of(kind: str, name: str) -> str:
-    """Return what all keys of a named piece of work begin with."""
+    """Return what all keys of a named piece of work begin with.
+
+    Raises:
+        BadInput: If the name is no text, or blank.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise BadInput(
+            f"name={name!r} is no name to find paid answers by.",
+            "Give a text, or leave name out.",
+        )
     return f"{kind}/{quote(name, safe='', errors='surrogatepass')}/"
 
 

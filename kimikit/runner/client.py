@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -191,12 +191,14 @@ class WorkOptions(NamedTuple):
         name: What the work is called; the same name finds its answers again.
         store: Where paid answers are found; a client's ledger if left out.
         max_cost: US dollars that are not passed.
+        runner: Makes what asks.
     """
 
     concurrency: int
     name: str | None = None
     store: AnswerStore | None = None
     max_cost: Decimal | float | str | None = None
+    runner: Callable[..., Runner] = Runner
 
 
 def runner_over(
@@ -213,7 +215,7 @@ def runner_over(
         BadInput: If ``concurrency`` or ``max_cost`` is not positive, or there is a
             name and no store.
     """
-    concurrency, name, store, max_cost = options
+    concurrency, name, store, max_cost, kind_of_runner = options
     if isinstance(concurrency, bool) or not concurrency >= 1:
         raise BadInput(
             f"concurrency={concurrency} runs nothing.", "Give a number of 1 or more."
@@ -222,7 +224,7 @@ def runner_over(
     for client in clients.values():
         store = getattr(client, "ledger", None) if store is None else store
     wires = {key: wire_of(client) for key, client in clients.items()}
-    runner = Runner(
+    runner = kind_of_runner(
         lambda key: _Threaded(wires[cast(_Name, key)]),
         cache=RequestCache.named(kind, name, store),
         concurrency=concurrency,

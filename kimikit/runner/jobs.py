@@ -5,23 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kimikit import errors, html
 from kimikit.display.footer import STAND_IN
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.display.renderable import Renderable, Table
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
 from kimikit.money.store import dollars
-from kimikit.runner.batch import Way, failure
+from kimikit.runner.batch import Way
 from kimikit.runner.batch_looks import look
 from kimikit.runner.live import LONGEST_WAIT_S
-from kimikit.runner.results import Item, Results
+from kimikit.runner.results import Results
+from kimikit.runner.stored_jobs import (
+    CALLED,
+    ends,
+    spent_on,
+    stored_results,
+    submit_again,
+)
 
 POLL_S = "KIMIKIT_BATCH_POLL_S"
 """Variable with the seconds between two looks at a batch."""
@@ -33,6 +40,21 @@ LONGEST_POLL_S = 60.0
 STAND_IN_POLL_S = 1.0
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Finish(Protocol[T_co]):
+    """Makes of the answers to some jobs what their work returns."""
+
+    def __call__(self, rows: Sequence[JobRow], stop_reason: str) -> T_co:
+        """Return it, given why nothing more is bought."""
+
+
+class Buy(Protocol):
+    """Buys what is to be asked next, or again; adds its job to those so far."""
+
+    def __call__(self, rows: list[JobRow], *, retry: bool) -> tuple[Budget, ...]:
+        """Return the budgets that hold what it may cost."""
 
 
 class Job(Renderable, Generic[T]):
@@ -42,8 +64,10 @@ class Job(Renderable, Generic[T]):
         way: How batches are reached.
         rows: The job, and those of the same work that are not over yet.
         finish: Makes of the answers what the work returns.
+        buy: Buys what answers lead to, and what failed.
         poll_s: Seconds between two looks.
         held: Budgets that hold what it may cost.
+        restored: Whether only its requests are known, and not what they are for.
 
     Attributes:
         id: Our id of it.
@@ -61,14 +85,17 @@ class Job(Renderable, Generic[T]):
         self,
         way: Way,
         rows: Sequence[JobRow],
-        finish: Callable[[], T],
+        finish: Finish[T],
         *,
+        buy: Buy,
         poll_s: float | None = None,
         held: Sequence[Budget] = (),
+        restored: bool = False,
     ) -> None:
         self.id, self.name, self.kind = rows[0].id, rows[0].name, rows[0].kind
-        self._way, self._rows, self._finish = way, tuple(rows), finish
+        self._way, self._rows, self._made, self._buy = way, [*rows], finish, buy
         self._poll_s, self._held = seconds(poll_s), tuple(held)
+        self._restored, self._ended = restored, ""
 
     @property
     def shards(self) -> list[ShardRow]:
@@ -84,7 +111,8 @@ class Job(Renderable, Generic[T]):
     @property
     def failed(self) -> dict[str, str]:
         """Why requests failed, by their keys."""
-        return failures(self._way, self._rows)
+        found = ends(self._way, self._rows)
+        return {key: why for key, why in found.items() if why is not None}
 
     def refresh(self) -> None:
         """Look at its batches once, and take in what is over.
@@ -104,8 +132,32 @@ class Job(Renderable, Generic[T]):
         self.refresh()
         return self._finish()
 
+    def retry(self) -> Self:
+        """Buy in a new batch what failed, expired or was cancelled; return the job.
+
+        What is paid for, or in a batch that is under way, is not bought again.
+
+        Raises:
+            BadInput: If a request is not kept; asked again by its name, the work
+                buys it.
+            BudgetExceeded: If ``max_cost`` or a budget refuses it.
+
+        Example:
+            >>> job = kimi.map(["Name a sea."], via="batch", max_tokens=8, poll_s=0.1)
+            >>> replies = job.wait()
+            >>> job.retry().done  # nothing has failed
+            True
+        """
+        self.refresh()
+        self._ended = ""
+        self._held += self._buy(self._rows, retry=True)
+        return self
+
     def wait(self, timeout_s: float | None = None) -> T:
         """Wait for the end, and return what came; Stop returns what is there.
+
+        Where answers lead to more questions, as notes do to what is made of them, it
+        goes on in another batch, until nothing is left to ask.
 
         Args:
             timeout_s: Seconds after which what is there is returned too.
@@ -123,9 +175,11 @@ class Job(Renderable, Generic[T]):
                 before = self.shards
                 wait_s = self._refreshed(pause_s)
                 shards = self.shards
-                move(bar, sum(each.done + each.failed for each in shards))
+                over = sum(each.done + each.failed for each in shards)
+                move(bar, over, total=sum(each.total for each in shards))
                 passed = time.monotonic() - began
-                if self.done or (timeout_s is not None and passed >= timeout_s):
+                late = timeout_s is not None and passed >= timeout_s
+                if late or (self.done and not self._goes_on()):
                     break
                 if shards == before and self._poll_s is None:
                     pause_s = min(1.2 * pause_s, LONGEST_POLL_S)
@@ -133,6 +187,21 @@ class Job(Renderable, Generic[T]):
                 left_s = wait_s if timeout_s is None else timeout_s - passed
                 time.sleep(max(min(wait_s, left_s), 0.0))
         return self._finish()
+
+    def _finish(self) -> T:
+        return self._made(self._rows, self._ended or "done")
+
+    def _goes_on(self) -> bool:
+        """Buy what the answers lead to; return whether there is anything."""
+        if self._ended:
+            return False
+        before = len(self._rows)
+        try:
+            self._held += self._buy(self._rows, retry=False)
+        except BudgetExceeded as exc:
+            self._ended = "max_cost"
+            errors.warn(f"The next batch was not begun. {exc.what} {exc.remedy}")
+        return len(self._rows) > before
 
     def _refreshed(self, pause_s: float) -> float:
         """Look once; return the seconds until the next look, as the host wants it."""
@@ -160,9 +229,12 @@ class Job(Renderable, Generic[T]):
     def cancel(self) -> T:
         """End its batches; return what came. What was answered by then is paid for.
 
+        Nothing more is asked then, unless ``retry`` does.
+
         Raises:
             NotSupported: If the host has no way to.
         """
+        self._ended = "done"
         for row in self._rows:
             client = self._way.client(row.host)
             for shard in self._way.ledger.jobs.shards(row.id):
@@ -177,13 +249,8 @@ class Job(Renderable, Generic[T]):
 
     def _settle(self) -> None:
         """Turn what budgets hold into what came of it."""
-        store = self._way.ledger.jobs
         for row in self._rows:
-            answers = self._way.ledger.answers(row.prefix)
-            lines = [x for shard in store.shards(row.id) for x in store.lines(shard.id)]
-            done = [line.key for line in lines if line.state == "done"]
-            spent = [answers[key] for key in done if key in answers]
-            batch_rows.settle(self._held, row.id, spent)
+            batch_rows.settle(self._held, row.id, spent_on(self._way, row))
         self._held = ()
 
     def _parts(self) -> tuple[str, list[Table], str]:
@@ -203,6 +270,9 @@ class Job(Renderable, Generic[T]):
         row = self._rows[0]
         yield f"{self.kind} {self.name}"
         yield row.host
+        if self._restored and self.kind != "map":
+            verb = CALLED.get(self.kind, self.kind)
+            yield f"for its result call {verb} again with name={self.name!r}"
         if self.done:
             yield "done: .collect() returns the answers"
         else:
@@ -239,14 +309,6 @@ def _summary(job: Job[Any]) -> list[object]:
     return [job.name, job.kind, job._rows[0].host, begun, state, *sums]
 
 
-def failures(way: Way, rows: Sequence[JobRow]) -> dict[str, str]:
-    """Return why requests of jobs failed, by their keys, as the newest job says."""
-    store, found = way.ledger.jobs, dict[str, str]()
-    for row in sorted(rows, key=lambda row: row.created):
-        found |= store.errors(row.id)
-    return found
-
-
 def catch_up(way: Way, prefix: str) -> list[JobRow]:
     """Take in what is over of the work of a prefix; return its jobs that are not.
 
@@ -255,7 +317,7 @@ def catch_up(way: Way, prefix: str) -> list[JobRow]:
     """
     store, rows = way.ledger.jobs, list[JobRow]()
     for row in store.jobs(prefix=prefix):
-        job = Job(way, [row], lambda: None)
+        job = _stored(way, row)
         if not job.done:
             with contextlib.suppress(KimiError):
                 job.refresh()
@@ -266,10 +328,13 @@ def catch_up(way: Way, prefix: str) -> list[JobRow]:
 
 def all_jobs(way: Way, poll_s: float | None = None) -> Jobs:
     """Return all jobs of a ledger, of this kernel and of others."""
-    return Jobs(
-        Job(way, [row], partial(stored_results, way, [row]), poll_s=poll_s)
-        for row in way.ledger.jobs.jobs()
-    )
+    return Jobs(_stored(way, row, poll_s=poll_s) for row in way.ledger.jobs.jobs())
+
+
+def _stored(way: Way, row: JobRow, poll_s: float | None = None) -> Job[Results]:
+    """Return a job as the ledger has it: what its requests are for is not known."""
+    finish, buy = partial(stored_results, way), partial(submit_again, way)
+    return Job(way, [row], finish, buy=buy, poll_s=poll_s, restored=True)
 
 
 def seconds(poll_s: Any) -> float | None:
@@ -288,25 +353,3 @@ def seconds(poll_s: Any) -> float | None:
     if not 0 < number < 1e6:
         raise BadInput(f"poll_s is {given!r}.", "Give seconds above 0, such as 30.")
     return number
-
-
-def stored_results(way: Way, rows: Sequence[JobRow]) -> Results:
-    """Return what is known of a job's requests, in their order, from the ledger."""
-    store = way.ledger.jobs
-    lines = [
-        line
-        for row in rows
-        for shard in store.shards(row.id)
-        for line in store.lines(shard.id)
-    ]
-    answers = way.ledger.answers(rows[0].prefix)
-    asked = batch_rows.requests(way.ledger, [line.call for line in lines])
-    prompts = [asked.get(line.call, (0.0, {}))[1].get("messages", []) for line in lines]
-    items: list[Item] = []
-    for line in lines:
-        items.append(answers.get(line.key))
-        if items[-1] is None and line.state == "failed":
-            items[-1] = failure(line.error or "")
-    shown = [{"prompt": prompt} for prompt in prompts]
-    stand_in = rows[0].host == "local"
-    return Results(items, prompts, shown, name=rows[0].name, stand_in=stand_in)

@@ -78,7 +78,11 @@ class Runner(Background):
         reused: How many answers came from the cache.
         notes: What looked odd, with how often.
         asking: Tasks of calls that jobs in threads wait for.
+        asks: Whether it asks anybody, and does not only plan.
+        judges: Whether answers are to be judged; a judge that asks always is.
     """
+
+    asks, judges = True, True
 
     def __init__(
         self,

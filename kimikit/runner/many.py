@@ -149,7 +149,7 @@ def _bar(
 ) -> Iterator[Callable[[], None]]:
     """Give what moves a progress bar to the number of results that are there."""
     total = len(results)
-    silent = label is None
+    silent = label is None or not runner.asks
     with progress_bar(total=total, desc=label, disable=silent, **ANSWERS) as bar:
 
         def tell() -> None:

@@ -6,27 +6,28 @@ import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from kimikit import errors
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
-from kimikit.money.budget import Budget
-from kimikit.money.jobs import JobRow, new_id
-from kimikit.runner.batch import Planner, Way, submit
+from kimikit.money.jobs import new_id
+from kimikit.runner.batch import Way
 from kimikit.runner.cache import RequestCache, prefix_of
 from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
-from kimikit.runner.jobs import Job, catch_up, failures, seconds
+from kimikit.runner.jobs import Job, catch_up
 from kimikit.runner.limits import AT_ONCE
 from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
 from kimikit.runner.many import run_jobs
+from kimikit.runner.planning import Planner
 from kimikit.runner.prompts import Prompts, read_prompts
 from kimikit.runner.requests import Request
 from kimikit.runner.results import Item, Results
+from kimikit.runner.rounds import Rounds
 from kimikit.types import Reply
 from kimikit.wire.options import joined
 from kimikit.wire.requests import as_messages, check_params
@@ -111,35 +112,28 @@ def batch_prompts(
         BudgetExceeded: If ``max_cost`` or a budget refuses it; nothing was sent.
         HostError: If the host takes no batch.
     """
-    pause_s = seconds(poll_s)
-    name = how.name or new_id("map")
+    name = new_id("map") if how.name is None else how.name
     limit = how.max_cost
     how = msgspec.structs.replace(how, name=name, progress=False, max_cost=None)
     prompts = read_prompts(given, template)
-    prefix = RequestCache.named("map", name, how.store).prefix
-    rows = catch_up(way, prefix)
-    work = _work(how, Planner, prompts, params)
-    work.runner.raise_for_error(None, "results")
-    held: tuple[Budget, ...] = ()
-    if planned := cast(Planner, work.runner).planned:
-        row, held = submit(
-            way,
-            how.client,
-            planned,
-            kind="map",
-            name=name,
-            prefix=prefix,
-            max_cost=limit,
-        )
-        rows = [row, *rows]
-    elif not rows:
-        rows = [JobRow.nothing("map", name, prefix, how.client.host)]
 
-    def finish() -> Results:
-        known = partial(Planner, failures=failures(way, rows))
-        return _work(how, known, prompts, params).found()
+    def run(make: Callable[..., Runner], **_: bool) -> Results:
+        work = _work(how, make, prompts, params)
+        found = work.found()
+        work.runner.raise_for_error(found, "results")
+        return found
 
-    return Job(way, rows, finish, poll_s=pause_s, held=held)
+    rounds = Rounds(
+        way,
+        kind="map",
+        name=name,
+        run=run,
+        client_of=way.client,
+        max_cost=limit,
+        once=how.ask is None,
+        in_order=how.ask is None,
+    )
+    return rounds.job(how.client.host, poll_s)
 
 
 def _work(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from kimikit.params import GridParams, LabParams, takes_chat_params
 from kimikit.session.comparing import Comparing
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kimikit.evals.named import Metrics
     from kimikit.evals.patterns import Pattern
     from kimikit.sweeps.values import Embed
+    from kimikit.types import ChatClient
 
 
 class Evaluating(Comparing):
@@ -34,10 +35,12 @@ class Evaluating(Comparing):
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
         until: float | None = None,
+        via: Literal["live", "batch"] = "live",
+        poll_s: float | None = None,
         concurrency: int = 4,
         progress: bool = True,
         **params: Unpack[LabParams],
-    ) -> evals.Lab:
+    ) -> Any:
         """Ask one labelled set in several ways and compare; see ``evals.lab``.
 
         Args:
@@ -54,9 +57,18 @@ class Evaluating(Comparing):
             until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
                 asked in rounds until the share of right ones is known so well of each
                 pattern, or every two are told apart; ``.settled`` has the intervals.
+            via: ``live``, or ``batch`` for the host's batch API: within a day, at a
+                lower price, a ``Job`` at once. What answers lead to, such as a judge's
+                question, is asked in further batches.
+            poll_s: Seconds between two looks at a batch; 30 to 60 unless
+                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
             concurrency: How many questions are asked at once.
             progress: Whether to show a bar.
             **params: The same for every pattern.
+
+        Returns:
+            The ``Lab``. By batch the ``Job``, whose ``wait()`` and ``collect()`` return
+            it; tomorrow the same call with the same ``name`` finds it again.
 
         Example:
             >>> from kimikit.evals import PATTERNS, Task
@@ -69,7 +81,7 @@ class Evaluating(Comparing):
         from kimikit import evals
 
         return evals.lab(
-            self.client,
+            cast("ChatClient", self),
             task,
             patterns,
             metrics=metrics,
@@ -78,6 +90,8 @@ class Evaluating(Comparing):
             name=name,
             max_cost=max_cost,
             until=until,
+            via=via,
+            poll_s=poll_s,
             concurrency=concurrency,
             progress=progress,
             **params,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput
-from kimikit.money.jobs import JobRow, new_id
-from kimikit.money.store import dollars
-from kimikit.runner.batch import Planner, Way, submit
-from kimikit.runner.cache import prefix_of
-from kimikit.runner.costs import dollars as limit_of
-from kimikit.runner.jobs import Job, catch_up, failures, seconds
+from kimikit.money.jobs import new_id
+from kimikit.runner import Runner
+from kimikit.runner.batch import Way
+from kimikit.runner.costs import dollars
+from kimikit.runner.jobs import Job
+from kimikit.runner.rounds import Rounds
 from kimikit.sweeps import ask_grid
 from kimikit.sweeps.result import Sweep
 
 if TYPE_CHECKING:
-    from kimikit.money.budget import Budget
     from kimikit.runner.endpoint import ClientFor
 
 
@@ -36,7 +33,7 @@ def batch_sweep(
         BadInput: If a host does not take one of the requests; nothing is sent to it.
         BudgetExceeded: If ``max_cost`` or a budget refuses it.
     """
-    pause_s, limit = seconds(poll_s), limit_of(given["max_cost"])
+    limit = dollars(given["max_cost"])
     if given["fresh"]:
         raise BadInput(
             "fresh=True and a batch do not go together.", "Give the sweep another name."
@@ -48,34 +45,20 @@ def batch_sweep(
         )
     name = given["name"] or new_id("sweep")
     given = {**given, "name": name, "max_cost": None, "progress": False}
-    rows = catch_up(way, prefix_of("sweep", name))
-    # Metrics judge what came, and that is not here yet.
+    # Metrics judge what came, and while one plans that is not here.
     plan = {**given, "metrics": None, "results": None}
-    _, runner = ask_grid(Planner, make_client, prompt, plan, grid)
-    assert isinstance(runner, Planner)
-    held: list[Budget] = []
-    # A batch answers in an order of its own; in this one a replay finds the same file.
-    planned = sorted(runner.planned, key=lambda request: request.key)
-    for host in dict.fromkeys(request.host for request in planned):
-        row, budgets = submit(
-            way,
-            way.client(host),
-            [request for request in planned if request.host == host],
-            kind="sweep",
-            name=name,
-            prefix=runner.cache.prefix,
-            max_cost=limit,
-        )
-        if limit is not None:
-            limit = max(limit - dollars(way.ledger.jobs.held(row.id)[0]), Decimal(0))
-        held += budgets
-        rows.insert(0, row)
-    if not rows:
-        client = way.client(None)
-        rows = [JobRow.nothing("sweep", name, runner.cache.prefix, client.host)]
 
-    def finish() -> Sweep:
-        known = partial(Planner, failures=failures(way, rows))
-        return ask_grid(known, make_client, prompt, given, grid)[0]
+    def run(make: Callable[..., Runner], *, judges: bool) -> Sweep:
+        asked = given if judges else plan
+        return ask_grid(make, make_client, prompt, asked, grid)[0]
 
-    return Job(way, rows, finish, poll_s=pause_s, held=held)
+    rounds = Rounds(
+        way,
+        kind="sweep",
+        name=name,
+        run=run,
+        client_of=way.client,
+        max_cost=limit,
+        once=True,
+    )
+    return rounds.job(way.client(None).host, poll_s)

@@ -227,7 +227,7 @@ def test_at_most_so_many_are_asked_at_once():
         ({"question": " "}, "question=' '"),
         ({"window_tokens": 100}, "window_tokens=100"),
         ({"name": "x"}, "needs a store"),
-        ({"name": " ", "store": FakeStore()}, "needs a store"),
+        ({"name": " ", "store": FakeStore()}, "is no name"),
         ({"concurrency": 0}, "concurrency=0"),
         ({"documents": []}, "no text"),
     ],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -379,8 +380,10 @@ def test_what_a_host_refuses_is_refused_before_the_upload(host, monkeypatch):
 
 
 def test_answers_of_a_type_come_by_batch(host):
-    host.answer = lambda text: '{"answer": 7}' if text != "prompt 1" else "seven"
-    replies = ask(session(host), into=int).wait()
-    assert replies.parsed[0] == 7
-    assert replies.parsed[1] is None
-    assert host.bought == ONCE
+    host.answer = lambda text: '{"answer": 7}' if text in TEXTS[1:] else "seven"
+    replies = ask(session(host), into=int, retries=1).wait()
+    assert replies.parsed == [None, *[7] * 5]
+    assert isinstance(replies[0], errors.InvalidAnswer)
+    told = host.bought - Counter(ONCE)  # what did not fit went back in a batch, once
+    assert (host.bought & Counter(ONCE), told.total()) == (ONCE, 1)
+    assert host.calls("POST", "/batches") == 2

@@ -1,0 +1,71 @@
+"""A runner that asks nothing: it finds out what is to be bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kimikit import errors
+from kimikit.errors import KimiError
+from kimikit.runner.endpoint import ClientFor
+from kimikit.runner.live import IN_A_BATCH, Runner, Stopped
+from kimikit.runner.requests import Request
+from kimikit.types import Reply, Watch
+
+
+class Planner(Runner):
+    """Answers from the cache, and keeps what else was to be asked.
+
+    Args:
+        client_for: As for ``Runner``, as are the options.
+        failures: Why requests failed in a batch, by their keys; those are not planned.
+        judges: Whether what comes is judged: nothing need be while one only plans.
+        stop_reason: Why nothing more is bought.
+
+    Attributes:
+        planned: The requests that have no answer yet.
+    """
+
+    asks = False
+
+    def __init__(
+        self,
+        client_for: ClientFor,
+        *,
+        failures: Mapping[str, str] | None = None,
+        judges: bool = False,
+        stop_reason: str = "done",
+        **options: Any,
+    ) -> None:
+        super().__init__(client_for, **options)
+        self.planned: list[Request] = []
+        self.judges, self.stop_reason = judges, stop_reason
+        self._seen: set[str] = set()
+        self._failures = failures or {}
+
+    async def ask(
+        self,
+        request: Request,
+        watch: Watch | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Reply:
+        """Return an answer that is paid for, or note what to buy."""
+        if (paid := self.cache.get(request.key)) is not None:
+            self.reused += 1
+            return paid
+        if request.key in self._failures:
+            raise failure(self._failures[request.key])
+        if request.key not in self._seen:  # a sweep may come to a cell twice
+            if request.key in self.cache.claimed:
+                self.notes[IN_A_BATCH] += 1
+            else:
+                self.planned.append(request)
+        self._seen.add(request.key)
+        raise Stopped
+
+
+def failure(said: str) -> KimiError:
+    """Return the error of a request that failed in a batch."""
+    remedy = "Ask again by the same name: only what is missing is bought."
+    what = said.removesuffix(remedy).strip() or "It failed in its batch."
+    return errors.StatusError(what, remedy)

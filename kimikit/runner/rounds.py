@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.money.budget import Budget, Budgets, around
-from kimikit.money.jobs import JobRow, new_id
+from kimikit.money.jobs import Claimed, JobRow, new_id
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import amount
 from kimikit.money.store import dollars
@@ -23,11 +23,15 @@ from kimikit.runner.batch import Way, submit
 from kimikit.runner.cache import prefix_of
 from kimikit.runner.client import WorkOptions, wire_of
 from kimikit.runner.jobs import Job, catch_up, seconds
+from kimikit.runner.live import IN_A_BATCH
 from kimikit.runner.planning import Planner
 from kimikit.runner.requests import Request
 from kimikit.runner.stored_jobs import ends, spent_on
 from kimikit.types import ChatClient, Host
 from kimikit.wire import Client, batches
+
+RACES = 5
+"""Times that another kernel may be quicker to begin the same batch, or to end it."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -68,6 +72,7 @@ class Rounds(Generic[T]):
     ) -> None:
         self._way, self._kind, self._name = way, kind, name
         self._run, self._client_of, self._limit = run, client_of, max_cost
+        self._prefix = prefix_of(kind, name)
         self._once, self._in_order = once, in_order
         self._around = around()  # they hold for later rounds too
         self._mine: list[JobRow] = []
@@ -83,10 +88,10 @@ class Rounds(Generic[T]):
             BadInput: If the work, or a host, cannot be asked so; nothing was sent.
             BudgetExceeded: If ``max_cost`` or a budget refuses it; nothing was sent.
         """
-        pause_s, prefix = seconds(poll_s), prefix_of(self._kind, self._name)
-        rows = catch_up(self._way, prefix)
-        held = self._begin(self._planned({}), rows)
-        rows = rows or [JobRow.nothing(self._kind, self._name, prefix, host)]
+        pause_s = seconds(poll_s)
+        rows = catch_up(self._way, self._prefix)
+        held = self._bought(rows, {})
+        rows = rows or [JobRow.nothing(self._kind, self._name, self._prefix, host)]
         return Job(
             self._way, rows, self.finish, buy=self.buy, poll_s=pause_s, held=held
         )
@@ -105,16 +110,33 @@ class Rounds(Generic[T]):
         if self._once and not retry:
             return ()
         known = ends(self._way, rows)
-        failed = {} if retry else _failed(known)
-        try:
-            planned = self._planned(failed)
-        except KimiError:
-            if retry:
-                raise
-            return ()  # what failed ends the work, and its end will say so
-        # What was answered is never bought again, even where nothing can be kept.
-        over = {key for key, why in known.items() if why is None or not retry}
-        return self._begin([each for each in planned if each.key not in over], rows)
+        if retry:
+            known = {key: why for key, why in known.items() if why is None}
+        return self._bought(rows, known)
+
+    def _bought(
+        self, rows: list[JobRow], known: Mapping[str, str | None]
+    ) -> tuple[Budget, ...]:
+        """Buy what is missing, but for what is known to be over.
+
+        What another kernel has begun meanwhile is waited for as if it were ours.
+        """
+        held: tuple[Budget, ...] = ()
+        for _ in range(RACES):
+            planned, open_ = self._planned(_failed(known))
+            # What was answered is never bought again, even where nothing can be kept.
+            planned = [each for each in planned if each.key not in known]
+            before = len(rows)
+            try:
+                held += self._begin(planned, rows)
+            except Claimed:
+                open_ = True
+            ours = {row.id for row in rows}
+            more = catch_up(self._way, self._prefix) if open_ else []
+            rows[:0] = [row for row in more if row.id not in ours]
+            if not open_ or more or len(rows) > before:
+                break
+        return held
 
     def finish(self, rows: Sequence[JobRow], stop_reason: str) -> T:
         """Return what the work makes of the answers that are there."""
@@ -122,17 +144,26 @@ class Rounds(Generic[T]):
         options: dict[str, Any] = {"failures": failed, "stop_reason": stop_reason}
         return self._run(partial(Planner, judges=True, **options), judges=True)
 
-    def _planned(self, failed: Mapping[str, str]) -> list[Request]:
+    def _planned(self, failed: Mapping[str, str]) -> tuple[list[Request], bool]:
+        """Return what is to be bought, and whether anything is in a batch already."""
         made: list[Planner] = []
 
         def make(*args: Any, **options: Any) -> Planner:
             made.append(Planner(*args, failures=failed, **options))
             return made[-1]
 
-        self._run(make, judges=False)
+        try:
+            self._run(make, judges=False)
+        except KimiError:
+            if not failed:
+                raise
+            return [], False  # what failed ends the work, and its end will say so
         found = [request for planner in made for request in planner.planned]
+        open_ = any(planner.notes[IN_A_BATCH] for planner in made)
         # A batch answers in an order of its own; a replay must find the same file.
-        return found if self._in_order else sorted(found, key=lambda one: one.key)
+        if not self._in_order:
+            found.sort(key=lambda one: one.key)
+        return found, open_
 
     def _begin(
         self, planned: Sequence[Request], rows: list[JobRow]
@@ -147,7 +178,7 @@ class Rounds(Generic[T]):
                     self._client_of(host),
                     [request for request in planned if request.host == host],
                     rows,
-                    about=(self._kind, self._name, prefix_of(self._kind, self._name)),
+                    about=(self._kind, self._name, self._prefix),
                     max_cost=self._left(),
                     budgets=self._around,
                 )

@@ -17,7 +17,7 @@ from support.fault_server import chunk as http_chunk
 from kimikit import BudgetExceeded, Kimi, NotRecorded
 from kimikit.errors import BadInput
 from kimikit.money.ledger import Ledger
-from kimikit.prompting import PATTERNS, Task, vote
+from kimikit.prompting import PATTERNS, Task, map_reduce, vote
 
 pytestmark = pytest.mark.usefixtures("local_host")
 
@@ -86,6 +86,24 @@ DOES = {
         .wait()
         .trials
     ),
+    "lab by batch": lambda kimi: [
+        {name: row[name] for name in ("accuracy", "tokens", "cost")}
+        for row in kimi.lab(TASK, QUICK, name="l", progress=False, via="batch")
+        .wait()
+        .summary()
+    ],
+    "map_reduce by batch": lambda kimi: [
+        reply.text
+        for reply in map_reduce(
+            kimi,
+            ["It rained.", "A pump failed."],
+            "What failed?",
+            name="d",
+            via="batch",
+        )
+        .wait()
+        .merged
+    ],
     "race": lambda kimi: {
         name: reply.text
         for name, reply in kimi.race(

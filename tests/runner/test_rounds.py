@@ -16,9 +16,9 @@ from support.batch_host import KEY, BatchHost
 
 from kimikit import BadInput, BudgetExceeded, Kimi, NotSupported, errors
 from kimikit.evals import PATTERNS, Task, score_tool_calls
-from kimikit.host import HostBatch
 from kimikit.prompting import map_reduce
 from kimikit.runner import batch_looks
+from kimikit.types.host import HostBatch
 from kimikit.wire import Client, hosts
 
 ROWS = tuple((f"What is {n} + {n}?", 2 * n) for n in range(4))

@@ -20,16 +20,15 @@ import msgspec
 
 from kimikit import html
 from kimikit.display.footer import footer
-from kimikit.display.plots import INK, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, HostError
 from kimikit.evals.cells import not_asked
+from kimikit.evals.tool_score_plot import figure
 from kimikit.params import ScoreParams, takes_chat_params
 from kimikit.runner import WorkOptions, run_jobs, runner_over
 from kimikit.runner.rounds import done_by
 from kimikit.sweeps.shares import wilson
 from kimikit.tools import checks
-from kimikit.tools.views import canvas
 from kimikit.types import AnswerStore, ChatClient, Reply, ToolCall, Wait
 
 CASES = Path(__file__).parent.parent / "data" / "tool_cases.jsonl"
@@ -171,7 +170,7 @@ class ToolScores(Renderable, msgspec.Struct, frozen=True):
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw each rate of each host with its interval and return the figure."""
-        return _figure(self.rates(), self._cases(), ax=ax)
+        return figure(self.rates(), self._cases(), ax=ax)
 
     def _cases(self) -> int:
         return max(map(len, self._by_host().values()), default=0)
@@ -392,26 +391,3 @@ def _percent(rate: Rate) -> object:
         return "none"
     low, high = rate.interval
     return html.interval(*(f"{100 * share:.0f}" for share in (rate.value, low, high)))
-
-
-def _figure(rates: Mapping[str, Mapping[str, Rate]], n: int, *, ax: Any) -> Any:
-    """Draw each rate of each host as a point with its interval; return the figure."""
-    names = list(next(iter(rates.values()), {}))
-    ax = canvas(ax, 7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))
-    for place, (host, row) in enumerate(rates.items()):
-        shift = (place - (len(rates) - 1) / 2) * 0.8 / len(rates)
-        known = [(i + shift, r) for i, r in enumerate(row.values()) if r.n]
-        heights = [height for height, _ in known]
-        low, high = ([100 * rate.interval[end] for _, rate in known] for end in (0, 1))
-        colour = html.PALETTE[place % 6]
-        ax.hlines(heights, low, high, linewidth=1.5, color=colour)
-        shares = [100 * (rate.value or 0) for _, rate in known]
-        marker = "osD^vP"[place % 6]
-        ax.plot(shares, heights, marker, color=colour, label=name(host))
-    ax.set_yticks(range(len(names)), [name(each) for each in names])
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlim(-2, 102)
-    ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} per host")
-    ax.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
-    plain(ax)
-    return ax.figure

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit import html
 from kimikit.display.plots import INK, name, plain
 from kimikit.tools.views import canvas
 
-if TYPE_CHECKING:
-    from kimikit.evals.tool_score import Rate
 
-
-def figure(rates: Mapping[str, Mapping[str, Rate]], n: int, *, ax: Any) -> Any:
+def figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:
     """Draw each rate of each host as a point with its interval; return the figure."""
     names = list(next(iter(rates.values()), {}))
     ax = canvas(ax, 7, 1 + 0.3 * len(names) * max(1, len(rates) / 2))

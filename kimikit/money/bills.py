@@ -12,8 +12,9 @@ from kimikit.money.estimates import (
     Ceiling,
     ceiling,
     estimate,
+    open_ended,
     pictures,
-    runs_at_host,
+    pictures_in,
 )
 from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
@@ -91,7 +92,7 @@ def bill(
     body = {**given, "model": model, "messages": turns}
     most = at_most("chat", body, prices.longest(host, model), exact=True)
     most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
-    tokens = _prompt(body) + LIKELY_PICTURE * shown
+    tokens = _prompt(body) + LIKELY_PICTURE * (shown + pictures_in(turns))
     answers = body.get("n") if isinstance(body.get("n"), int) else 1
     each = likely_answer(history, model, body)
     if most.completion_tokens is not None:
@@ -135,9 +136,9 @@ def at_most(
 
 def unbounded(model: str, body: Mapping[str, Any]) -> BadInput:
     """Return the refusal of a request that may cost any amount."""
-    if runs_at_host(body):
+    if what := open_ended(body):
         return BadInput(
-            "What a host's own function finds is read and paid for, and nobody knows "
+            f"{what[:1].upper()}{what[1:]} is read and paid for, and nobody knows "
             "before how much it is, so a budget cannot hold it.",
             "Ask outside of the budget: run(max_cost=...) looks after each answer.",
         )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.money.bills import at_most, unbounded
-from kimikit.money.estimates import Ceiling, runs_at_host, size
+from kimikit.money.estimates import Ceiling, open_ended, size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
 from kimikit.money.rows import outcome, some
@@ -288,7 +288,7 @@ class Budgets:
             answer = 0
         elif call.body.get("stream") and not _bounded(call):
             answer = min(longest or ALLOWANCE, ALLOWANCE) * int(call.body.get("n") or 1)
-        if answer is None or runs_at_host(call.body):
+        if answer is None or open_ended(call.body):
             raise unbounded(call.model, call.body)
         return Usage(prompt, answer)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from kimikit.types import Price
 from kimikit.wire.features import is_builtin
+from kimikit.wire.media import UNKNOWN_LENGTH
 from kimikit.wire.weigh import (
     DECLARED,
     ERRORS,
@@ -181,17 +182,38 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
         answers *= max(len(asked), 1)
     if endpoint in ("embed", "rerank"):
         return Ceiling(prompt, 0)
-    if runs_at_host(body):
-        return Ceiling(prompt, None)  # what a search finds is read and paid for, too
+    if open_ended(body):
+        return Ceiling(prompt, None)
     given = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
     limit = max((int(n) for n in given if n), default=longest)
     return Ceiling(prompt, limit * answers if limit else None)
 
 
-def runs_at_host(body: Mapping[str, Any]) -> bool:
-    """Say whether a request offers functions that the host runs itself."""
+def open_ended(body: Mapping[str, Any]) -> str:
+    """Return what makes the prompt of a request of a length that nobody knows before.
+
+    It is a function that the host runs itself, of which what it finds is read and paid
+    for, or a video or a sound; empty if there is none.
+    """
     tools = [tool for tool in _listed(body.get("tools")) if isinstance(tool, Mapping)]
-    return any(map(is_builtin, tools))
+    if any(map(is_builtin, tools)):
+        return "what a host's own function finds"
+    parts = [
+        part
+        for message in _listed(body.get("messages"))
+        if isinstance(message, Mapping)
+        for part in _listed(message.get("content"))
+        if isinstance(part, Mapping)
+    ]
+    kinds = {str(part.get("type")) for part in parts}
+    return "a video or a sound" if kinds & UNKNOWN_LENGTH else ""
+
+
+def pictures_in(messages: Sequence[Any]) -> int:
+    """Return how many pictures are among the parts of messages."""
+    return sum(
+        map(_is_picture, (p for m in messages for p in _listed(m.get("content"))))
+    )
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:

@@ -10,7 +10,6 @@ from kimikit.errors import BadInput, KimiError
 from kimikit.notebook.asked import Asked
 from kimikit.notebook.controls import dial, noted
 from kimikit.notebook.dials import Dials, Wrong, wrong
-from kimikit.notebook.uploads import texts_and_pictures, with_texts
 from kimikit.types import Host
 
 LETTERS = "ABCD"
@@ -44,8 +43,8 @@ class Form:
         self.prompt.placeholder = "Ask something; Ctrl+Enter runs, Escape stops"
         self.files = w.FileUpload(
             multiple=True,
-            description="Pictures, texts",
-            tooltip="Pictures and texts that go with the prompt",
+            description="Files",
+            tooltip="Pictures, texts, PDF and more that go with the prompt",
             layout=w.Layout(width="auto"),
         )
         fill = {"width": "160px"}
@@ -93,7 +92,7 @@ class Form:
         return Wrong()
 
     def question(self) -> tuple[str, dict[str, dict[str, Any]], dict[str, bytes]]:
-        """Return the text, the parameters of each column, and the pictures.
+        """Return the text, the parameters of each column, and the files by name.
 
         Raises:
             Wrong: If a field holds what it cannot take.
@@ -104,12 +103,13 @@ class Form:
         if self.blind.value and len(self.columns) < 2:
             few = BadInput("There is one column.", "Set two or more to vote on.")
             raise self._say("blind", few)
-        try:
-            texts, pictures = texts_and_pictures(self.files.value)
-        except BadInput as error:
-            raise self._say("files", error) from error
         params = {each.name: each.params() for each in self.columns}
-        return with_texts(self.prompt.value, texts), params, pictures
+        files = {f["name"]: bytes(f["content"]) for f in self.files.value}
+        return self.prompt.value, params, files
+
+    def refuse_files(self, error: KimiError) -> Wrong:
+        """Say beside the files why a host does not take them."""
+        return self._say("files", error)
 
     def asked(self) -> Asked:
         """Return what is asked as the fields stand, without answers yet."""

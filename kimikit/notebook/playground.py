@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import ipywidgets as w
 
 from kimikit import html
+from kimikit.errors import KimiError
 from kimikit.markdown import as_html
 from kimikit.notebook import page, same_as_code
 from kimikit.notebook.asked import Asked
@@ -55,6 +56,9 @@ class KimiLike(Protocol):
     @property
     def sweep(self) -> Callable[..., Any]:
         """Price a sweep; only called with ``dry_run=True``."""
+
+    def _with_files(self, prompt: Any, file: Any, model: Any, host: str) -> Any:
+        """Put files before a prompt, for a model of a host."""
 
 
 class Playground:
@@ -153,17 +157,22 @@ class Playground:
         if not self._over.is_set():
             return
         form = self.form
-        text, params, pictures = form.question()
-        shown = {"image": [*pictures.values()]} if pictures else {}
-        requests = {
-            each.name: Request(
-                messages=text,
-                params={**params[each.name], **shown},
+        text, params, files = form.question()
+        requests = {}
+        for each in form.columns:
+            model = str(params[each.name].get("model", ""))
+            try:
+                turns = self._kimi._with_files(
+                    text, files or None, model, each.host.value
+                )
+            except KimiError as error:
+                raise form.refuse_files(error) from error
+            requests[each.name] = Request(
+                messages=turns,
+                params=params[each.name],
                 host=each.host.value,
-                model=str(params[each.name].get("model", "")),
+                model=model,
             )
-            for each in form.columns
-        }
         asked = form.asked()
         asked.begin(requests, self._client_for, partial(self._guarded, self._reveal))
         self._over.clear()
@@ -304,8 +313,8 @@ class Playground:
     # As code.
 
     def _columns(self) -> tuple[str, same_as_code.Columns]:
-        text, params, pictures = self.form.question()
-        shown = {"image": [*pictures]} if pictures else {}
+        text, params, files = self.form.question()
+        shown = {"file": [*files]} if files else {}
         return text, {
             each.name: (each.host.value, {**params[each.name], **shown})
             for each in self.form.columns
@@ -325,6 +334,11 @@ class Playground:
         """Show the cell that sweeps what differs, and what it would cost."""
         text, columns = self._columns()
         own = self._kimi.host.name
+        # In a sweep a list of files is an axis; here all go together.
+        columns = {
+            letter: (host, {**p, "file": [p["file"]]} if "file" in p else p)
+            for letter, (host, p) in columns.items()
+        }
         grids = same_as_code.grids(columns, self.form.samples.value, own)
         shown = [_code(same_as_code.sweeps(text, grids))]
         if [*grids] == [own] and not self.form.files.value:

@@ -85,7 +85,9 @@ class Conversation:
         self._book = Tree(turns=[], branches={"main": Branch(system, {**params})})
 
     @takes_chat_params(also=OF_A_VIEW)
-    def say(self, messages: Any, **params: Unpack[SayParams]) -> Reply:
+    def say(
+        self, messages: Any, *, file: Any = None, **params: Unpack[SayParams]
+    ) -> Reply:
         """Ask the next question and return its answer.
 
         A stopped answer with text becomes part of the history. One that failed does
@@ -94,12 +96,21 @@ class Conversation:
 
         Args:
             messages: A text, or messages such as the results of tool calls.
+            file: Files to ask about, as for ``Kimi.chat``; they stay in the history.
             **params: For this question alone; pictures given as ``image`` stay in the
                 history.
 
         Returns:
             The answer; its notes tell what was left out to fit the window.
         """
+        if file is not None:
+            attach = getattr(self._client, "_with_files", None)
+            if attach is None:
+                raise BadInput(
+                    f"A {type(self._client).__name__} takes no file=.",
+                    "Begin the conversation with kimi.conversation().",
+                )
+            messages = attach(messages, file, params.get("model"))
         return self._ask(as_messages(messages), self._branch.head, {**params})
 
     @takes_chat_params(also=OF_A_VIEW)

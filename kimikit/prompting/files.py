@@ -1,18 +1,22 @@
-"""Files beside a question: their text goes before it, read here or by the host."""
+"""Files beside a question: read here or by the host, or shown to the model."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput, MissingDependency, NotSupported
 from kimikit.money.tokens import count_tokens
+from kimikit.prompting.uploads import Upload, Uploads
 from kimikit.types import Host
 from kimikit.wire import features
 from kimikit.wire.hosts import model_facts
-from kimikit.wire.requests import as_messages, file_bytes, image_kind
+from kimikit.wire.keys import Files
+from kimikit.wire.media import sound_format, sound_part, video_kind, video_part
+from kimikit.wire.requests import file_bytes, image_kind, image_url
 
 MOST_BYTES = 100_000_000
 """Bytes of a file at most, as Moonshot's page "Upload File" says."""
@@ -23,63 +27,84 @@ MOST_CHARACTERS = 20_000_000
 SURELY = 0.6
 """Share of an estimate of tokens that a text has at least."""
 
-Extract = Callable[[str, bytes], str]
-"""From a file's name and bytes to its text, by the host."""
+
+class Read(NamedTuple):
+    """A file as it is when the work begins."""
+
+    name: str
+    data: bytes
 
 
-def with_files(
-    messages: Any, file: Any, *, host: Host, model: str, extract: Extract
-) -> list[dict[str, Any]]:
-    """Return messages with the text of files before the last question.
+class Where(NamedTuple):
+    """Who is shown a file.
 
-    Text in UTF-8 is read as it is. All else goes to the host where it reads files, as
-    Moonshot does, whose copy is deleted then; elsewhere pypdf reads PDF files.
+    Attributes:
+        host: The host.
+        model: The model.
+        uploads: What was uploaded to it.
+    """
+
+    host: Host
+    model: str
+    uploads: Uploads
+
+
+def read(file: Any) -> list[Read]:
+    """Return files of any accepted form.
 
     Args:
-        messages: The question.
-        file: A path, bytes, or a list of them.
-        host: Who is asked.
-        model: The model.
-        extract: Has the host read a file.
+        file: A path, bytes, a list of them, or a dict of named ones.
 
     Raises:
-        BadInput: If a file cannot be read, holds no text, or is too long for the model.
-        NotSupported: If it is of a kind that nobody reads here.
-        MissingDependency: If it is a PDF file and pypdf is not installed.
+        BadInput: If one cannot be read, or is too large.
     """
-    chat = [dict(each) for each in as_messages(messages, system=None, image=None)]
-    asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
-    if asked is None:
-        raise BadInput(
-            "file= was given and no user message to put it before.",
-            "Pass a question as text, or as the last message.",
-        )
+    if isinstance(file, Mapping):
+        return [Read(_named(n), _bytes(each, 1).data) for n, each in file.items()]
     some = list(file) if isinstance(file, list | tuple) else [file]
-    # All are looked at before the first is sent anywhere.
-    read = [_bytes(each, place) for place, each in enumerate(some, 1)]
-    reads = features.has("files", host) == "file-extract"
-    kinds = [_kind(name, data, host, reads=reads) for name, data in read]
-    parts = []
-    for (name, data), kind in zip(read, kinds, strict=True):
-        text = _TEXTS[kind](name, data, extract).strip()
-        if not text:
-            raise BadInput(
-                f"{name} holds no text: it may be scanned.",
-                "Pass its pages as image=, or ask a host that reads such files.",
-            )
-        shown = f'<file name="{name}">\n{text}\n</file>'
-        parts.append({"type": "text", "text": shown})
-    before = asked.get("content") or ""
-    after = before if isinstance(before, list) else [{"type": "text", "text": before}]
-    if all(part.get("type") == "text" for part in after):
-        asked["content"] = "\n\n".join(part["text"] for part in [*parts, *after])
-    else:
-        asked["content"] = [*parts, *after]
-    _check_length(chat, host, model)
-    return chat
+    return [_bytes(each, place) for place, each in enumerate(some, 1)]
 
 
-def _bytes(file: Any, place: int) -> tuple[str, bytes]:
+def files(some: Sequence[Read], where: Iterable[Where]) -> Files:
+    """Return files as each host is shown them.
+
+    All are looked at for every host before the first is sent anywhere.
+
+    Args:
+        some: What ``read`` returned.
+        where: Who is shown them.
+
+    Raises:
+        BadInput: If one holds no text, or is too long for the model.
+        NotSupported: If it is of a kind that a host, or its model, does not take.
+        MissingDependency: If it is a PDF file and pypdf is not installed.
+        HostError: If a host does not take it.
+    """
+    where = list(where)
+    kinds = [[_kind(each, at) for each in some] for at in where]
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for at, ways in zip(where, kinds, strict=True):
+        if at.host.name not in parts:
+            made = [_PARTS[way](e, at) for way, e in zip(ways, some, strict=True)]
+            parts[at.host.name] = made
+        _check_length(parts[at.host.name], at.host, at.model)
+    digests = [hashlib.sha256(each.data).digest() for each in some]
+    content = "#" + hashlib.sha256(b"".join(digests)).hexdigest()[:24]
+    return Files(", ".join(each.name for each in some), content, parts)
+
+
+def upload(file: Any, at: Where) -> Upload:
+    """Upload a picture or a video for questions to come; see ``Kimi.upload``."""
+    features.dialect("uploads", at.host, "uploads")
+    name, data = _bytes(file, 1)
+    kind = "image" if image_kind(data) else "video" if video_kind(data) else ""
+    if not kind:
+        raise BadInput(
+            f"{name} is neither a picture nor a video.", "Ask about it with file=."
+        )
+    return at.uploads.put(name, data, kind)
+
+
+def _bytes(file: Any, place: int) -> Read:
     if isinstance(file, bytes | bytearray | memoryview):
         name, data = f"file {place}", bytes(file)
     elif isinstance(file, str | Path):
@@ -88,17 +113,22 @@ def _bytes(file: Any, place: int) -> tuple[str, bytes]:
             size = path.expanduser().stat().st_size
         except (OSError, ValueError, RuntimeError):
             size = 0  # which reading tells better
-        name = path.name.replace('"', "'")
+        name = _named(path.name)
         data = b"" if size > MOST_BYTES else file_bytes(file, "file")
         if size > MOST_BYTES:
             raise _too_large(name, size)
     else:
         raise BadInput(
-            f"file is of type {type(file).__name__}.", "Pass a path, bytes, or a list."
+            f"file is of type {type(file).__name__}.",
+            "Pass a path, bytes, a list, or a dict of names.",
         )
     if len(data) > MOST_BYTES:
         raise _too_large(name, len(data))
-    return name, data
+    return Read(name, data)
+
+
+def _named(name: object) -> str:
+    return str(name).replace('"', "'")
 
 
 def _too_large(name: str, size: int) -> BadInput:
@@ -107,37 +137,80 @@ def _too_large(name: str, size: int) -> BadInput:
     )
 
 
-def _kind(name: str, data: bytes, host: Host, *, reads: bool) -> str:
-    """Return how a file is read: ``text``, ``host`` or ``pdf``."""
-    if image_kind(data) and not reads:
-        raise BadInput(f"{name} is a picture.", "Pass it as image=.")
+def _kind(file: Read, at: Where) -> str:
+    """Return what is done with a file at a host; what it does not take is refused."""
+    name, data = file
+    what = f"{name}, which is {{}}, in file="
+    if image_kind(data):
+        return "picture"
+    if video_kind(data):
+        how = features.dialect("video", at.host, what.format("a video"), at.model)
+        return "video at the host" if how == "ms" else "video"
+    if sound_format(data):
+        _check_hears(name, at)
+        features.dialect("audio", at.host, what.format("a sound"), at.model)
+        return "sound"
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" not in text and data[:5] != b"%PDF-":
         return "text"
-    if reads:
-        return "host"
+    if features.has("files", at.host) == "file-extract":
+        return "text by the host"
     if data[:5] == b"%PDF-":
         return "pdf"
     raise NotSupported(
-        f"{host.title or host.name} reads no such file as {name}, and kimikit reads "
-        "text in UTF-8 and PDF.",
-        "Save it as one of them; Moonshot reads Office documents and more. What is "
-        "said in a recording, kimi.transcribe writes down.",
+        f"{at.host.title or at.host.name} reads no such file as {name}, and kimikit "
+        "reads text in UTF-8, PDF and pictures.",
+        "Save it as one of them; Moonshot reads Office documents and more.",
     )
 
 
-def _text(name: str, data: bytes, extract: Extract) -> str:
-    return data.decode("utf-8-sig")
+def _check_hears(name: str, at: Where) -> None:
+    family = model_facts(at.host, at.model).family
+    if family.startswith(("kimi", "moonshot")) or "kimi" in at.model.lower():
+        raise NotSupported(
+            f"{name} is a sound, and no Kimi hears.",
+            "Have it written down with kimi.transcribe, where a host does that.",
+        )
 
 
-def _by_host(name: str, data: bytes, extract: Extract) -> str:
-    return extract(name, data)
+def _as_text(text: str, name: str) -> dict[str, Any]:
+    text = text.strip()
+    if not text:
+        raise BadInput(
+            f"{name} holds no text: it may be scanned.",
+            "Pass its pages as image=, or ask a host that reads such files.",
+        )
+    return {"type": "text", "text": f'<file name="{name}">\n{text}\n</file>'}
 
 
-def _by_pypdf(name: str, data: bytes, extract: Extract) -> str:
+def _text(file: Read, at: Where) -> dict[str, Any]:
+    return _as_text(file.data.decode("utf-8-sig"), file.name)
+
+
+def _by_host(file: Read, at: Where) -> dict[str, Any]:
+    return _as_text(at.uploads.read(*file), file.name)
+
+
+def _picture(file: Read, at: Where) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": image_url(file.data)}}
+
+
+def _video(file: Read, at: Where) -> dict[str, Any]:
+    return video_part(file.data)
+
+
+def _video_by_id(file: Read, at: Where) -> dict[str, Any]:
+    return video_part(file.data, at.uploads.put(*file, purpose="video").id)
+
+
+def _sound(file: Read, at: Where) -> dict[str, Any]:
+    return sound_part(file.data)
+
+
+def _by_pypdf(file: Read, at: Where) -> dict[str, Any]:
     try:
         import pypdf
     except ImportError as exc:
@@ -145,28 +218,32 @@ def _by_pypdf(name: str, data: bytes, extract: Extract) -> str:
     pages: list[str] = []
     size = 0
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
+        reader = pypdf.PdfReader(io.BytesIO(file.data))
         for page in reader.pages[:MOST_PAGES]:
             pages.append(page.extract_text())
             if (size := size + len(pages[-1])) > MOST_CHARACTERS:
                 break
     except Exception as exc:  # a file is hostile: pypdf raises of many kinds
         raise BadInput(
-            f"{name} cannot be read as PDF: {type(exc).__name__}.",
+            f"{file.name} cannot be read as PDF: {type(exc).__name__}.",
             "Open it in a viewer and save it again, or pass its text.",
         ) from exc
-    return "\n\n".join(pages)
+    return _as_text("\n\n".join(pages), file.name)
 
 
-_TEXTS = {"text": _text, "host": _by_host, "pdf": _by_pypdf}
+_PARTS: dict[str, Callable[[Read, Where], dict[str, Any]]] = {
+    "text": _text, "text by the host": _by_host, "pdf": _by_pypdf, "picture": _picture,
+    "video": _video, "video at the host": _video_by_id, "sound": _sound,
+}  # fmt: skip
 
 
-def _check_length(chat: list[dict[str, Any]], host: Host, model: str) -> None:
+def _check_length(parts: list[dict[str, Any]], host: Host, model: str) -> None:
     """Refuse what surely does not fit into the model's window."""
     window = model_facts(host, model).context
-    if not window:
+    texts = [part for part in parts if part["type"] == "text"]
+    if not window or not texts:
         return
-    count = count_tokens(chat, model=model)
+    count = count_tokens([{"role": "user", "content": texts}], model=model)
     sure = count.tokens if count.exact else int(SURELY * count.tokens)
     if sure > window:
         raise BadInput(

@@ -52,6 +52,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         client: One that blocks, which tells host and defaults.
         store: Where paid answers are found again: the ledger.
         price: What one call costs.
+        attach: Puts before a prompt what goes with each of them.
         ask: How a prompt is asked, where one call may not do.
         name: Makes it resumable.
         concurrency: Calls at once.
@@ -64,6 +65,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     client: Any
     store: Any = None
     price: Price | None = None
+    attach: Callable[[Any], Any] | None = None
     ask: Ask | None = None
     name: str | None = None
     concurrency: int | None = None
@@ -88,7 +90,7 @@ def map_prompts(
         BudgetExceeded: If ``max_cost`` is likely to be passed.
         KimiError: What every prompt would meet; what was finished is its ``results``.
     """
-    prompts = read_prompts(given, template)
+    prompts = _prompts(how, given, template)
     if way is not None and how.name and isinstance(how.name, str):
         catch_up(way, prefix_of("map", how.name))
     work = _work(how, Runner, prompts, params)
@@ -115,7 +117,7 @@ def batch_prompts(
     name = new_id("map") if how.name is None else how.name
     limit = how.max_cost
     how = msgspec.structs.replace(how, name=name, progress=False, max_cost=None)
-    prompts = read_prompts(given, template)
+    prompts = _prompts(how, given, template)
 
     def run(make: Callable[..., Runner], **_: bool) -> Results:
         work = _work(how, make, prompts, params)
@@ -134,6 +136,14 @@ def batch_prompts(
         in_order=how.ask is None,
     )
     return rounds.job(how.client.host, poll_s)
+
+
+def _prompts(how: Mapping, given: Any, template: str | None) -> Prompts:
+    """Return the prompts, each with what goes before it."""
+    prompts = read_prompts(given, template)
+    if how.attach is None:
+        return prompts
+    return prompts._replace(asked=list(map(how.attach, prompts.asked)))
 
 
 def _work(

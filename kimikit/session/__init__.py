@@ -38,7 +38,7 @@ from kimikit.session.endpoints import Endpoints
 from kimikit.session.evaluating import Evaluating
 from kimikit.session.spending import Spending
 from kimikit.session.verifying import Verifying
-from kimikit.tools import offered
+from kimikit.tools import Run, offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Reply
 from kimikit.types.pickling import Handle
@@ -48,7 +48,7 @@ from kimikit.wire.hosts import hidden_address
 if TYPE_CHECKING:
     import httpx
 
-    from kimikit import prompting, tools
+    from kimikit import prompting
     from kimikit.tools.task import Approve, Ask
 
 KEYLESS = (
@@ -233,7 +233,8 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
 
         Args:
             messages: A string, a dict, a ``Message``, or a list of them.
-            file: The path or bytes of a text or PDF, or a list of them, to ask about.
+            file: What to ask about: the path or bytes of a text, a PDF, a picture or
+                a video, or a list of them.
             into: A type (dataclass, TypedDict, msgspec Struct, pydantic model, or a
                 hint such as ``list[str]``) that the answer must fit: ``reply.parsed``.
             retries: How often an answer that does not fit ``into`` goes back.
@@ -257,8 +258,7 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
             True
         """
         _refuse_many(messages)
-        if file is not None:
-            messages = self._with_files(messages, file, params.get("model"))
+        messages = self._with_files(messages, file, params.get("model"))
         if into is not None:
             from kimikit import prompting
 
@@ -279,13 +279,16 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         return reply
 
     @takes_chat_params()
-    def stream(self, messages: Any, **params: Unpack[ChatParams]) -> Stream:
+    def stream(
+        self, messages: Any, *, file: Any = None, **params: Unpack[ChatParams]
+    ) -> Stream:
         """Ask, and take the answer step by step; see ``Client.stream``.
 
         The steps are yours to show: ``for delta in stream: print(delta, end="")``.
 
         Args:
             messages: As for ``chat``.
+            file: As for ``chat``.
             **params: For this call.
 
         Example:
@@ -295,7 +298,8 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         """
         if "tools" in params:
             params["tools"] = offered(params["tools"])
-        return self.client.stream(messages, **params)
+        asked = self._with_files(messages, file, params.get("model"))
+        return self.client.stream(asked, **params)
 
     @takes_chat_params(hidden=("system",), also=OF_A_VIEW)
     def conversation(
@@ -335,6 +339,7 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         goal: Any,
         tools: Any,
         *,
+        file: Any = None,
         max_steps: int = 10,
         max_seconds: float = 300,
         max_cost: Decimal | float | None = None,
@@ -343,12 +348,13 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         tool_timeout_s: float = 60,
         show: bool | None = None,
         **params: Unpack[RunParams],
-    ) -> tools.Run:
+    ) -> Run:
         """Let the model work on a goal with tools until it answers or a limit ends it.
 
         Args:
             goal: A question, messages, or an earlier ``Run`` to go on from.
             tools: Functions, tools, or collections of them.
+            file: Files to work on, as for ``chat``; with an earlier ``Run`` none.
             max_steps: Answers with calls before the last one is asked for.
             max_seconds: Wall time, looked at between steps; also bounds each tool.
             max_cost: US dollars, looked at after each answer.
@@ -373,6 +379,12 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         from kimikit.notebook.approval import ask as by_buttons
         from kimikit.notebook.trace_view import trace_view
 
+        if file is not None and isinstance(goal, Run):
+            raise BadInput(
+                "file= was given and a Run to go on from.",
+                "Pass files with its first goal.",
+            )
+        goal = self._with_files(goal, file, params.get("model"))
         with trace_view(self._show if show is None else show) as view:
             return tools_run(
                 self.client,

@@ -47,19 +47,6 @@ class Answers(Session):
             view.finish(reply)
         return reply
 
-    def _with_files(self, messages: Any, file: Any, model: str | None) -> Any:
-        """Return messages with the text of files before the question."""
-        from kimikit.prompting.files import with_files
-
-        client = self.client
-        return with_files(
-            messages,
-            file,
-            host=client.host,
-            model=str(model or client.host.model),
-            extract=client.batches.extract,
-        )
-
     def to_cell(self, answer: Reply | Code | str) -> None:
         r"""Put the code of an answer into the next cell, to be read and then run.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from kimikit import sweeps
 from kimikit.params import ChatParams, GridParams, takes_chat_params
-from kimikit.session.connection import Session
+from kimikit.session.filing import Filing
 from kimikit.sweeps.grid import NOT_IN_A_GRID
 from kimikit.tools import offered
 from kimikit.wire.options import joined
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kimikit.types import Reply
 
 
-class Comparing(Session):
+class Comparing(Filing):
     """The verbs that ask often and compare."""
 
     @takes_chat_params(hidden=NOT_IN_A_GRID)
@@ -36,6 +36,7 @@ class Comparing(Session):
         prompt: Any,
         *,
         repeats: int = 5,
+        file: Any = None,
         host: str | Sequence[str | None] | None = None,
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
@@ -62,6 +63,8 @@ class Comparing(Session):
             prompt: A text or a conversation; a list or a dict of named ones is an axis,
                 and so are the rows of a ``Task``.
             repeats: Answers per point, each asked by itself.
+            file: Files to ask about, as for ``chat``; a list is an axis, and several
+                at once are a list in it, or a dict of named ones.
             host: Other hosts to ask, by their names.
             name: Makes it resumable: asked again, only what is missing is bought.
             max_cost: US dollars. A sweep likely to cost more is refused, and none goes
@@ -102,6 +105,10 @@ class Comparing(Session):
         embed = embed or self._own_embed
         prompt, metrics = self._judged(prompt, metrics, embed, name, max_cost)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
+        if file is not None:
+            each = partial(self._files, host=host, model=grid.get("model"))
+            several = isinstance(file, list | tuple)
+            asked["file"] = [*map(each, file)] if several else each(file)
         given |= {"metrics": metrics, "embed": embed}
         given |= {"store": self.ledger, "estimate": self._bill}
         way = "live" if dry_run and via == "batch" else via
@@ -150,6 +157,7 @@ class Comparing(Session):
         prompts: Any,
         *,
         template: str | None = None,
+        file: Any = None,
         into: Any = None,
         retries: int = 2,
         schema: Literal["auto", "host", "prompt"] = "auto",
@@ -172,6 +180,7 @@ class Comparing(Session):
                 frame, or a list of dicts.
             template: What to ask of each row, columns in braces: ``"Translate {text}
                 into {language}."``
+            file: Files that go before each prompt, as for ``chat``.
             into: A type that each answer must fit, as in ``chat``: ``.parsed``.
             retries: How often an answer that does not fit ``into`` goes back.
             schema: Whether the host, the prompt or both hold answers to ``into``.
@@ -212,6 +221,7 @@ class Comparing(Session):
             client=self.client,
             store=self.ledger,
             price=self._bill,
+            attach=self._attach(file, params.get("model")),
             ask=self._structured(into, retries=retries, schema=schema),
             name=name,
             concurrency=concurrency,
@@ -260,6 +270,7 @@ class Comparing(Session):
         prompt: Any,
         hosts: Any = None,
         *,
+        file: Any = None,
         show: bool | None = None,
         **params: Unpack[ChatParams],
     ) -> Race:
@@ -271,6 +282,7 @@ class Comparing(Session):
                 ``model`` and parameters of each column:
                 ``{"cold": {"temperature": 0}, "warm": {...}}``. ``models=[...]`` asks
                 these models, of this host or of each of the hosts.
+            file: Files to ask about, as for ``chat``.
             show: ``True`` or ``False`` forces or forbids the display.
             **params: Parameters of every call.
 
@@ -290,7 +302,10 @@ class Comparing(Session):
             asked: dict[str, Any] = {**params, **own}
             host, model = asked.pop("host", None), str(asked.get("model") or "")
             requests[label] = Request(
-                messages=prompt, params=asked, host=host, model=model
+                messages=self._with_files(prompt, file, model, host),
+                params=asked,
+                host=host,
+                model=model,
             )
         show = self._show if show is None else show
         named = _named([each.model for each in requests.values()])

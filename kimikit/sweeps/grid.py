@@ -118,13 +118,17 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
         if name == "prompt":
             value, axis = _prompts(given)
         else:
-            value = _pictures(given) if name == "image" else plain(given, name)
+            value = _pictures(given) if name == "image" else _plain(name, given)
             axis = _values(name, value)
         if axis is None:
             fixed[name] = value
         else:
             axes[name] = axis
     return Grid(axes, fixed, repeats)
+
+
+def _plain(name: str, given: Any) -> Any:
+    return given if name == "file" else plain(given, name)  # files were read before
 
 
 def label(name: str, value: Any) -> Label:

@@ -88,6 +88,8 @@ class HostPoints:
         Raises:
             BadInput: If the host takes no such parameter.
         """
+        if (files := params.pop("file", None)) is not None:
+            params["prompt"] = files.before(params["prompt"], self.endpoint.title)
         if self.endpoint.host is not None:
             model = params.get("model") or self.endpoint.host.model
             with contextlib.suppress(FixedTemperature):  # on_fixed says what then

@@ -87,6 +87,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         features: What it has beyond the common API, such as ``prefill``, each with the
             name of its dialect.
         feature_sources: Where each of these was read.
+        feature_families: The only families of models that take one, where not all do.
         builtin_tools: Functions that it runs itself, with the US dollars of a call.
         batch: How it takes batches, ``None`` where it is not known to.
         stand_in: Whether this is the local stand-in.
@@ -113,6 +114,7 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     quirks: tuple[str, ...] = ()
     features: dict[str, str] = {}
     feature_sources: dict[str, str] = {}
+    feature_families: dict[str, tuple[str, ...]] = {}
     builtin_tools: dict[str, Decimal] = {}
     batch: HostBatch | None = None
     stand_in: bool = False

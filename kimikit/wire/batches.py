@@ -6,7 +6,6 @@ inline as OpenRouter takes them. Each step is a coroutine, as in ``endpoints``.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -14,10 +13,8 @@ from typing import Any
 import msgspec
 
 from kimikit import errors
-from kimikit.errors import BadInput
 from kimikit.secrets import redact
 from kimikit.types.host import HostBatch
-from kimikit.wire.answer import Answer
 from kimikit.wire.batch_results import (
     OVER,
     WORDS,
@@ -28,7 +25,8 @@ from kimikit.wire.batch_results import (
     read_reply,
     words_of,
 )
-from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend, read_json
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_str
+from kimikit.wire.files import AsyncFiles, safe
 from kimikit.wire.streams import at_once
 
 ENDPOINT = "/v1/chat/completions"
@@ -71,15 +69,12 @@ def encode_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(entry) + b"\n"
 
 
-class AsyncBatches:
+class AsyncBatches(AsyncFiles):
     """The batches of the host of a client.
 
     Args:
         wire: The client.
     """
-
-    def __init__(self, wire: Any) -> None:
-        self._wire = wire
 
     async def upload(self, lines: Sequence[bytes], name: str) -> str:
         """Upload the requests of a batch; return the id of their file.
@@ -91,38 +86,7 @@ class AsyncBatches:
         content = b"".join(lines)
         if facts(self._wire.host).dialect == "together":
             return await self._upload_in_steps(content, name)
-        form: dict[str, Any] = {
-            "data": {"purpose": "batch"},
-            "files": {"file": (name, content, "application/jsonl")},
-        }
-        made = await self._json("files", "POST", **form)
-        return self._id(made)
-
-    async def extract(self, name: str, content: bytes) -> str:
-        """Have Moonshot read a file; return its text. The host's copy is deleted.
-
-        Its guide "File-based Q&A": upload with the purpose ``file-extract``, then read
-        the content.
-
-        Args:
-            name: What the file is called, which says its kind.
-            content: Its bytes.
-        """
-        kind = "application/octet-stream"
-        made = await self._json(
-            "files",
-            "POST",
-            data={"purpose": "file-extract"},
-            files={"file": (name, content, kind)},
-        )
-        below = f"/{self._id(made)}"
-        try:
-            said = await self._bytes("files", "GET", f"{below}/content")
-        finally:
-            with contextlib.suppress(errors.KimiError):  # the text is there
-                await self._json("files", "DELETE", below)
-        found = as_object(said).get("content")
-        return found if isinstance(found, str) else said.decode("utf-8", "replace")
+        return await self.put(name, content, "batch", "application/jsonl")
 
     async def _upload_in_steps(self, content: bytes, name: str) -> str:
         """Announce a file, put its content where it is wanted, say that it came."""
@@ -145,8 +109,8 @@ class AsyncBatches:
             else:
                 raise answer.no_answer(b"")
         await self._wire.putting(place, content)
-        made = await self._json("files", "POST", f"/{_safe(file)}/preprocess")
-        return self._id(made) if made.get("id") else _safe(file)
+        made = await self._json("files", "POST", f"/{safe(file)}/preprocess")
+        return self._id(made) if made.get("id") else safe(file)
 
     async def create(
         self,
@@ -194,14 +158,14 @@ class AsyncBatches:
 
     async def get(self, batch_id: str) -> Batch:
         """Return how a batch is now."""
-        return self._batch(await self._json("batches", "GET", f"/{_safe(batch_id)}"))
+        return self._batch(await self._json("batches", "GET", f"/{safe(batch_id)}"))
 
     async def list(self, most: int = 1000) -> list[Batch]:
         """Return the newest batches of the account, as far as the host lists them."""
         found: list[Batch] = []
         after = ""
         while len(found) < most:
-            more = f"&after={_safe(after)}" if after else ""
+            more = f"&after={safe(after)}" if after else ""
             said = await self._json("batches", "GET", f"?limit={PAGE}{more}")
             page = as_list(said.get("data", said.get("batches")))
             batches = [self._batch(each) for each in page if isinstance(each, dict)]
@@ -218,7 +182,7 @@ class AsyncBatches:
                 f"{self._wire.host.title} has no way to cancel a batch.",
                 "Wait for its end, and collect what came.",
             )
-        said = await self._json("batches", "POST", f"/{_safe(batch_id)}/cancel")
+        said = await self._json("batches", "POST", f"/{safe(batch_id)}/cancel")
         return self._batch(said)
 
     async def lines(self, batch: Batch) -> AsyncIterator[Line]:
@@ -230,7 +194,7 @@ class AsyncBatches:
         for file in (batch.output_file_id, batch.error_file_id):
             if not file:
                 continue
-            content = await self._bytes("files", "GET", f"/{_safe(file)}/content")
+            content = await self._bytes("files", "GET", f"/{safe(file)}/content")
             for text in content.split(b"\n"):
                 if text.strip() and (found := line_of(as_object(text))) is not None:
                     yield found
@@ -239,8 +203,8 @@ class AsyncBatches:
         seen, cursor = set[str](), ""
         while cursor not in seen:
             seen.add(cursor)
-            more = f"?cursor={_safe(cursor)}" if cursor else ""
-            place = f"/{_safe(batch.id)}/results{more}"
+            more = f"?cursor={safe(cursor)}" if cursor else ""
+            place = f"/{safe(batch.id)}/results{more}"
             try:
                 said = await self._json("batches", "GET", place)
             except errors.StatusError as exc:
@@ -254,40 +218,6 @@ class AsyncBatches:
             if following in (None, ""):
                 return
             cursor = str(following)
-
-    # One call.
-
-    async def _json(
-        self, endpoint: str, method: str, below: str = "", **content: Any
-    ) -> dict[str, Any]:
-        answer = self._wire.answer(endpoint, {})
-        return await self._read(answer, method=method, below=below, **content)
-
-    async def _read(self, answer: Answer, **content: Any) -> dict[str, Any]:
-        with answer:
-            said = await self._wire.whole(answer, **content)
-            found = as_object(said)
-            if not found and said.strip()[:1] == b"[":
-                found = {"data": mend(read_json(said))}  # Together lists bare
-            if not found or ("error" in found and "id" not in found):
-                raise answer.no_answer(said)
-        return found
-
-    async def _bytes(self, endpoint: str, method: str, below: str) -> bytes:
-        answer = self._wire.answer(endpoint, {})
-        with answer:
-            found: bytes = await self._wire.whole(answer, method=method, below=below)
-        return found
-
-    def _id(self, said: Mapping[str, Any]) -> str:
-        name = as_str(said.get("id"))
-        if not name:
-            raise errors.ConnectionFailed(
-                f"{self._wire.host.name} took a file and gave no id for it.",
-                "Try again, or ask live.",
-                host=self._wire.host.name,
-            )
-        return _safe(name)
 
     def _batch(self, said: Mapping[str, Any]) -> Batch:
         """Return a batch of whatever form the host gives it."""
@@ -326,10 +256,6 @@ class Batches:
         """Upload the requests of a batch; return the id of their file."""
         return at_once(self._awaited.upload(lines, name))
 
-    def extract(self, name: str, content: bytes) -> str:
-        """Have Moonshot read a file; return its text. The host's copy is deleted."""
-        return at_once(self._awaited.extract(name, content))
-
     def create(self, model: str, **options: Any) -> Batch:
         """Begin a batch; see ``AsyncBatches.create``."""
         return at_once(self._awaited.create(model, **options))
@@ -353,15 +279,6 @@ class Batches:
             return [line async for line in self._awaited.lines(batch)]
 
         return at_once(whole())
-
-
-def _safe(name: str) -> str:
-    """Return a host's id as a part of a path, or refuse one that is none."""
-    from urllib.parse import quote
-
-    if not 0 < len(name) <= 200:
-        raise BadInput(f"The id {name[:40]!r} is none.", "Give the host's id.")
-    return quote(name, safe="")
 
 
 def _without_model(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
 from kimikit.wire.batches import AsyncBatches, Batches
+from kimikit.wire.files import AsyncFiles, Files
 from kimikit.wire.recorder import Recorder, Seam
 from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
 from kimikit.wire.tries import Tries
@@ -258,6 +259,7 @@ class Client(_Wire[Stream]):
     balance = _blocking(endpoints.balance)
     count_tokens = _blocking(endpoints.count_tokens)
     fetch = _blocking(_Wire.fetching)
+    files = property(Files, doc="Its files; see ``kimi.uploads()``.")
     batches = property(Batches, doc="Its batches; see ``kimi.map(via='batch')``.")
 
     async def _send(
@@ -375,6 +377,7 @@ class AsyncClient(_Wire[AsyncStream]):
     balance = endpoints.balance
     count_tokens = endpoints.count_tokens
     fetch = _Wire.fetching
+    files = property(AsyncFiles, doc="Its files.")
     batches = property(AsyncBatches, doc="Its batches.")
 
     async def _send(

@@ -19,16 +19,17 @@ def has(feature: str, host: Host) -> str:
     return host.features.get(feature, "")
 
 
-def dialect(feature: str, host: Host, called: str = "") -> str:
+def dialect(feature: str, host: Host, called: str = "", model: str = "") -> str:
     """Return how ``host`` takes a feature.
 
     Args:
         feature: Its name in ``features``.
         host: The host.
         called: What the user asks for it by, ``feature=`` if left out.
+        model: Who shall take it; one whose family is not known may.
 
     Raises:
-        NotSupported: If it is not known to have it.
+        NotSupported: If it is not known to have it, or the model is known not to.
     """
     if feature not in host.features:
         having = [n for n, known in profiles().items() if feature in known.features]
@@ -36,6 +37,13 @@ def dialect(feature: str, host: Host, called: str = "") -> str:
             f"{host.title or host.name} is not known for {called or feature + '='}.",
             f"Hosts that take it: {', '.join(having)}. If one of them serves this "
             "address, name it: Kimi(host, base_url=...).",
+        )
+    taking = host.feature_families.get(feature, ())
+    family = model_facts(host, model).family
+    if taking and family and not family.startswith(taking):
+        raise NotSupported(
+            f"{model} is not known for {called or feature + '='}.",
+            f"Leave it out, or ask one of {', '.join(taking)}.",
         )
     return host.features[feature]
 
@@ -105,13 +113,7 @@ def lifetime(params: Mapping[str, Any], host: Host, model: str) -> dict[str, Any
         return params
     if asked not in LIFETIMES:
         raise BadInput(f"cache_ttl is {asked!r:.40}.", "Use '5m' or '1h'.")
-    field = dialect("cache_ttl", host)
-    family = model_facts(host, model).family
-    if family and not family.startswith("kimi-k3"):
-        raise NotSupported(
-            f"{model} is not known for cache_ttl=.",
-            "Leave it out: its prompts are cached anyway. Kimi K3 takes it.",
-        )
+    field = dialect("cache_ttl", host, model=model)
     if params.get(field) is not None:
         raise BadInput(
             f"cache_ttl and {field} were both given.", "Leave one of the two out."

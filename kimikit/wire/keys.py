@@ -18,7 +18,7 @@ from kimikit.json_values import plain
 from kimikit.secrets import Secret
 from kimikit.types import Host
 from kimikit.wire.hosts import profiles
-from kimikit.wire.requests import image_url
+from kimikit.wire.requests import image_url, with_parts
 
 PATIENCE = frozenset({"timeout", "max_retries"})
 """What changes how long an answer is waited for, and not the answer."""
@@ -41,6 +41,24 @@ class Picture(msgspec.Struct, frozen=True):
     def content(self) -> str:
         """The picture in short, equal for equal bytes."""
         return "#" + hashlib.sha256(self.url.encode()).hexdigest()[:24]
+
+
+class Files(msgspec.Struct, frozen=True):
+    """Files that go before a question, as they were when the work began.
+
+    Attributes:
+        name: What tables show.
+        content: All of them in short, equal for equal bytes.
+        parts: By the name of a host, the parts of a message that it is shown.
+    """
+
+    name: str
+    content: str
+    parts: dict[str, list[dict[str, Any]]]
+
+    def before(self, prompt: Any, host: str) -> list[dict[str, Any]]:
+        """Return a prompt with the files before it."""
+        return with_parts(prompt, self.parts[host])
 
 
 def picture(image: Any) -> Any:
@@ -71,7 +89,7 @@ def each_picture(image: Any, attribute: str) -> Any:
     """Return what ``picture`` returned with an attribute in place of each picture."""
     if isinstance(image, list):
         return [each_picture(each, attribute) for each in image]
-    return getattr(image, attribute) if isinstance(image, Picture) else image
+    return getattr(image, attribute) if isinstance(image, Picture | Files) else image
 
 
 def address(host: Host | None) -> str:

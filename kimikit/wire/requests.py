@@ -28,7 +28,8 @@ _IMAGES = {
 _OTHERS = {
     rb"%PDF-": "a PDF document", rb"BM": "a BMP picture",
     rb"II\*\0|MM\0\*": "a TIFF picture", rb".{4}ftypavif": "an AVIF picture",
-    rb".{4}ftyp(?:heic|heix|mif1)": "a HEIC picture", rb".{4}ftyp": "a video",
+    rb".{4}ftyp(?:heic|heix|mif1)": "a HEIC picture",
+    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ": "a video",
     rb"PK\x03\x04": "a ZIP archive or Office document",
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg": "an SVG drawing",
     rb"\s*<": "HTML or XML", rb"\s*[{\[]": "JSON", rb"\Z": "empty",
@@ -149,6 +150,27 @@ def _attach(messages: list[dict[str, Any]], image: Any) -> None:
     asked[-1]["content"] = [*parts, *urls]
 
 
+def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with parts before the last question, as text where all are.
+
+    Raises:
+        BadInput: If there is no question.
+    """
+    chat = [dict(each) for each in as_messages(messages, system=None, image=None)]
+    asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
+    if asked is None:
+        raise BadInput(
+            "file= was given and no user message to put it before.",
+            "Pass a question as text, or as the last message.",
+        )
+    before = asked.get("content") or ""
+    after = before if isinstance(before, list) else [{"type": "text", "text": before}]
+    asked["content"] = every = [*parts, *after]
+    if all(part.get("type") == "text" for part in every):
+        asked["content"] = "\n\n".join(part["text"] for part in every)
+    return chat
+
+
 def as_text(name: str, value: Any) -> str:
     """Return the argument ``name``, which must be text that is not blank."""
     if not isinstance(value, str) or not value.strip():
@@ -185,7 +207,7 @@ def image_url(image: str | bytes | Path) -> str:
         others = (w for p, w in _OTHERS.items() if re.match(p, start, re.S))
         raise BadInput(
             f"The picture is no PNG, JPEG, GIF or WebP but {next(others, 'unknown')}.",
-            "Convert it to one of them.",
+            "Convert it to one of them; other files go in by file=.",
         )
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
 

@@ -233,7 +233,7 @@ def pieces(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if key not in ("role", "type", "image_url", "video_url"):
+            if key not in ("role", "type", "image_url", "video_url", "input_audio"):
                 yield from pieces(item)
     elif isinstance(value, list | tuple):
         for item in value:

@@ -17,9 +17,10 @@ from functools import partial
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
 from support.fault_server import HOLD, FaultServer, Pause, chunk, event, head, plain
+from support.files import TakesFiles
 from support.streamed import piece, played
 
-class Session:
+class Session(TakesFiles):
     host = hosts.resolve("together")
     def sweep(self, prompt, **grid):
         assert grid.pop("dry_run")
@@ -147,7 +148,7 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
     note = tmp_path / "notes.txt"
     note.write_text("Waggle.")
     with app.page.expect_file_chooser() as chooser:
-        box(app).get_by_role("button", name="texts (0)").click()
+        box(app).get_by_role("button", name="Files (0)").click()
     chooser.value.set_files(note)
     box(app).get_by_label("Columns").fill("2")
     box(app).get_by_label("Columns").press("Tab")
@@ -156,7 +157,7 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
     second.get_by_label("System").fill("Sing.")
     second.get_by_label("System").press("Tab")
     box(app).get_by_label("Blind vote").check()
-    box(app).get_by_text("texts (1)").wait_for()
+    box(app).get_by_text("Files (1)").wait_for()
     press(app, "Run")
     asked(app, 5)
     assert "Kimi-K3 ·" not in box(app).inner_text(), "nobody is named before the vote"
@@ -165,7 +166,7 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
     assert "Kimi-K3 ·" in box(app).inner_text()
     app.run(3)
     text = eval(app.text(3))["messages"][-1]["content"]
-    assert text == "How do bees tell?\n\n--- notes.txt ---\nWaggle."
+    assert text == '<file name="notes.txt">\nWaggle.\n</file>\n\nHow do bees tell?'
     press(app, "As code")
     box(app).get_by_text("kimi.race").wait_for()
     press(app, "As sweep")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.fault_server import DONE, HOLD, FaultServer, chunk, event, head, plain, sse
+from support.files import TakesFiles
 from support.streamed import piece
 
 from kimikit.notebook.ballot import scores
@@ -20,7 +21,7 @@ from kimikit.wire import AsyncClient, hosts
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 
 
-class Session:
+class Session(TakesFiles):
     """As much of a session as the playground asks for."""
 
     host = hosts.resolve("together")
@@ -82,11 +83,10 @@ def test_fields_are_the_request(app: Playground, server: FaultServer) -> None:
     ask(app)
     sent = server.requests[-1].json
     assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
-    picture, text = sorted(
-        sent["messages"][1]["content"], key=lambda part: part["type"]
-    )
+    picture, notes, text = sent["messages"][1]["content"]
     assert picture["image_url"]["url"].startswith("data:image/png;base64,")
-    assert text["text"] == "How do bees tell?\n\n--- notes.txt ---\nWaggle."
+    assert notes["text"] == '<file name="notes.txt">\nWaggle.\n</file>'
+    assert text["text"] == "How do bees tell?"
     assert (sent["temperature"], sent["top_p"]) == (0.3, 0.9)
     assert (sent["max_tokens"], sent["seed"]) == (64, 7)
     assert (sent["stop"], sent["presence_penalty"]) == (["END", "!"], 0.5)
@@ -96,7 +96,9 @@ def test_fields_are_the_request(app: Playground, server: FaultServer) -> None:
     assert "done" in app.status.value
     assert "They **dance**." in app._said.value
     assert (app.run_button.disabled, app.stop_button.disabled) == (False, True)
-    assert "image=['bees.png']" in app.code()
+    assert "file=['bees.png', 'notes.txt']" in app.code()
+    app.sweep_button.click()
+    assert "file=[['bees.png', 'notes.txt']]" in shown(app)
 
 
 def test_columns_ask_each_their_own(app: Playground, server: FaultServer) -> None:
@@ -210,8 +212,10 @@ def test_an_empty_prompt_files_and_a_lone_blind_column_are_refused(
     form.blind.value = False
     add(app, "x.bin", b"\x80\x81")
     ask(app)
-    assert "x.bin is neither" in form._notes["files"].value
+    assert "reads no such file as x.bin" in form._notes["files"].value
     assert server.requests == []
+    assert "file=['x.bin']" in app.code()
+    form.prompt.value = ""
     with pytest.raises(Wrong):
         app.code()
 

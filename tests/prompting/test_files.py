@@ -2,58 +2,17 @@
 
 import pytest
 from support.fault_server import FaultServer, plain
+from support.files import ANSWER, DOCX, MP4, PNG, WAV, kimi_at, pdf
 
-from kimikit import BadInput, Kimi, NotSupported, StatusError
-
-ANSWER = plain(
-    {
-        "id": "x",
-        "model": "m",
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}
-        ],
-    }
-)  # fmt: skip
-DOCX = b"PK\x03\x04\x00\x00\xff\xfe word/document.xml"
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-
-def pdf(text: str) -> bytes:
-    """Return a PDF file of one page with a line of text."""
-    stream = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET".encode() if text else b""
-    parts = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%b\nendstream" % (len(stream), stream),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    out, places = b"%PDF-1.4\n", []
-    for number, part in enumerate(parts, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%b\nendobj\n" % (number, part)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    start = len(out)
-    out += b"xref\n0 6\n0000000000 65535 f \n" + table
-    return out + b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % start
+from kimikit import BadInput, NotSupported, StatusError
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch, tmp_path):
+    # A ledger of its own, in whose folder uploads are remembered.
+    monkeypatch.setenv("KIMIKIT_LEDGER", str(tmp_path / "ledger.sqlite3"))
     with FaultServer() as made:
         yield made
-
-
-def kimi_at(server, host="together", model="moonshotai/Kimi-K3"):
-    return Kimi(
-        host,
-        base_url=server.url,
-        api_key="k" * 20,
-        model=model,
-        show=False,
-        max_retries=0,
-    )
 
 
 def asked(server, **params):
@@ -87,7 +46,7 @@ def test_beside_a_picture_the_text_is_a_part_of_its_own(server):
     assert "What is it?" in second["text"]
 
 
-@pytest.mark.parametrize("data", [DOCX, pdf("not read here"), PNG])
+@pytest.mark.parametrize("data", [DOCX, pdf("not read here")])
 def test_moonshot_reads_what_is_no_text_and_keeps_no_copy(data, server):
     server.play(plain({"id": "f1", "object": "file", "status": "ok"}))
     server.play(plain({"content": "Seven ships.", "type": "file"}))
@@ -120,8 +79,9 @@ def test_a_copy_is_deleted_also_where_it_could_not_be_read(server):
     ("file", "error", "words"),
     [
         (DOCX, NotSupported, "Moonshot reads Office documents"),
-        (b"\xff\xfb\x90 sound", NotSupported, "kimi.transcribe"),
-        (PNG, BadInput, "Pass it as image="),
+        (b"\xff\xfb\x90 sound", NotSupported, "no Kimi hears"),
+        (MP4, NotSupported, "Together AI is not known for file 1, which is a video"),
+        ([b"text", MP4], NotSupported, "moonshot"),
         (pdf(""), BadInput, "may be scanned"),
         (b"%PDF-1.4 broken \xff", BadInput, "cannot be read as PDF"),
         (b"  \n", BadInput, "holds no text"),
@@ -147,5 +107,139 @@ def test_a_large_file_is_not_even_read(server, tmp_path):
     kimi = kimi_at(server, "moonshot", "kimi-k3")
     with pytest.raises(BadInput, match="at most 100,000,000"):
         kimi.chat("What is it?", file=large)
+    kimi.close()
+    assert server.requests == []
+
+
+def test_a_picture_is_shown_and_stands_among_texts_in_its_place(server, tmp_path):
+    path = tmp_path / "fox.png"
+    path.write_bytes(PNG)
+    server.play(ANSWER)
+    (message,) = asked(
+        server, file={"a.txt": b"A fox.", "b": path, "c.txt": b"No fox."}
+    )
+    kinds = [part["type"] for part in message["content"]]
+    assert kinds == ["text", "image_url", "text", "text"]
+    assert message["content"][0]["text"].startswith('<file name="a.txt">')
+    assert message["content"][1]["image_url"]["url"].startswith(
+        "data:image/png;base64,"
+    )
+    assert message["content"][3]["text"] == "What is it?"
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (MP4, {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,"}}),
+        (b"\x1aE\xdf\xa3" + bytes(20), {"type": "video_url", "video_url": {"url": "data:video/webm;base64,"}}),
+        (WAV, {"type": "input_audio", "input_audio": {"format": "wav"}}),
+        (b"ID3\x04" + bytes(20), {"type": "input_audio", "input_audio": {"format": "mp3"}}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("host", ["openrouter", "vllm"])
+def test_videos_and_sounds_where_a_host_takes_them(host, data, part, server):
+    server.play(ANSWER)
+    with_kimi = kimi_at(server, host, "qwen/omni")
+    with_kimi.chat("What is it?", file=data, stream=False)
+    with_kimi.close()
+    sent = server.requests[-1].json["messages"][0]["content"][0]
+    assert sent["type"] == part["type"]
+    if part["type"] == "video_url":
+        assert sent["video_url"]["url"].startswith(part["video_url"]["url"])
+    else:
+        assert sent["input_audio"]["format"] == part["input_audio"]["format"]
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "data", "words"),
+    [
+        ("openrouter", "moonshotai/kimi-k3", WAV, "no Kimi hears"),
+        ("vllm", "my-kimi", WAV, "no Kimi hears"),
+        ("moonshot", "kimi-k2-0905-preview", MP4, "kimi-k2-0905-preview is not known for"),
+        ("moonshot", "kimi-k2.7-code", MP4, "Leave it out, or ask one of kimi-k2.5"),
+    ],
+)  # fmt: skip
+def test_a_model_that_neither_sees_nor_hears_it_is_not_asked(
+    host, model, data, words, server
+):
+    kimi = kimi_at(server, host, model)
+    with pytest.raises(NotSupported, match=words):
+        kimi.chat("What is it?", file=data)
+    kimi.close()
+    assert server.requests == []
+
+
+def test_a_budget_does_not_hold_a_video_whose_tokens_nobody_knows(server):
+    kimi = kimi_at(server, "openrouter", "moonshotai/kimi-k3")
+    with (
+        kimi.budget(usd=5),
+        pytest.raises(BadInput, match="A video or a sound is read"),
+    ):
+        kimi.chat("What is it?", file=MP4, max_tokens=5)
+    kimi.close()
+    assert server.requests == []
+
+
+# Every verb.
+
+
+def test_a_conversation_keeps_files_in_its_history(server):
+    server.play(ANSWER)
+    kimi = kimi_at(server)
+    talk = kimi.conversation()
+    talk.say("What is it?", file=b"A fox.", stream=False)
+    talk.say("And now?", stream=False)
+    kimi.close()
+    first, *_, last = server.requests[-1].json["messages"]
+    assert "A fox." in first["content"]
+    assert last["content"] == "And now?"
+
+
+def test_map_run_stream_and_race_take_files(server):
+    server.play(ANSWER)
+    kimi = kimi_at(server)
+    kimi.map(["One?", "Two?"], file=b"A fox.", stream=False, progress=False)
+    for sent in server.requests:
+        assert "A fox." in sent.json["messages"][0]["content"]
+    run = kimi.run("Three?", [], file={"f.txt": b"A hen."}, stream=False)
+    assert "A hen." in server.requests[-1].json["messages"][0]["content"]
+    with pytest.raises(BadInput, match="with its first goal"):
+        kimi.run(run, [], file=b"A cow.")
+    for _ in kimi.stream("Four?", file=b"A cow.", stream=False):
+        pass
+    assert "A cow." in server.requests[-1].json["messages"][0]["content"]
+    kimi.race("Five?", {"a": {"stream": False}}, file=b"A dog.", show=False)
+    assert "A dog." in server.requests[-1].json["messages"][0]["content"]
+    kimi.close()
+
+
+def test_files_of_a_sweep_are_an_axis_or_a_constant(server, tmp_path):
+    server.play(ANSWER)
+    kimi = kimi_at(server)
+    once = {"repeats": 1, "stream": False, "progress": False}
+    fox, hen = tmp_path / "fox.txt", tmp_path / "hen.txt"
+    fox.write_text("A fox."), hen.write_text("A hen.")
+    found = kimi.sweep("What?", file=[fox, [fox, hen]], **once)
+    assert [p["file"] for p in found.summary()] == ["fox.txt", "fox.txt, hen.txt"]
+    sent = [r.json["messages"][0]["content"].count("<file") for r in server.requests]
+    assert sorted(sent) == [1, 2]
+    kimi.sweep("What?", file=fox, temperature=[0, 1], name="same", **once)
+    asked_before = len(server.requests)
+    kimi.sweep("What?", file=fox, temperature=[0, 1], name="same", **once)
+    assert len(server.requests) == asked_before, "it was paid once"
+    fox.write_text("Another fox.")
+    kimi.sweep("What?", file=fox, temperature=[0, 1], name="same", **once)
+    assert len(server.requests) == asked_before + 2, (
+        "another content is another question"
+    )
+    kimi.close()
+
+
+def test_hosts_of_a_sweep_read_files_each_in_its_way(server, monkeypatch):
+    """Together is sent the text that pypdf reads, Moonshot the text that it reads."""
+    monkeypatch.setenv("MOONSHOT_API_KEY", "m" * 20)
+    kimi = kimi_at(server)
+    with pytest.raises(NotSupported, match="Together AI reads no such file"):
+        kimi.sweep("What?", file=DOCX, host=[None, "moonshot"], repeats=1)
     kimi.close()
     assert server.requests == []

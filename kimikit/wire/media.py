@@ -1,0 +1,59 @@
+"""Videos and sounds among files: what they are by their first bytes, and as parts."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+_VIDEOS = {
+    rb".{4}ftypqt": "video/quicktime",
+    rb".{4}ftyp3g": "video/3gpp",
+    rb".{4}ftyp(?!M4[AB] |avif|hei[cx]|mif1|msf1)": "video/mp4",
+    rb"\x1aE\xdf\xa3": "video/webm",
+    rb"RIFF.{4}AVI ": "video/x-msvideo",
+    rb"FLV\x01": "video/x-flv",
+    rb"\0\0\x01[\xba\xb3]": "video/mpeg",
+    rb"0&\xb2u\x8ef\xcf\x11": "video/x-ms-wmv",
+}
+"""What Moonshot's guide "Use the Kimi Vision Model" lists."""
+
+_SOUNDS = {
+    rb"RIFF.{4}WAVE": "wav", rb"ID3|\xff[\xfb\xf3\xf2]": "mp3", rb"fLaC": "flac",
+    rb"OggS": "ogg", rb".{4}ftypM4[AB] ": "m4a",
+}  # fmt: skip
+
+UNKNOWN_LENGTH = frozenset({"video_url", "input_audio"})
+"""Types of parts whose tokens nobody knows before."""
+
+
+def video_kind(data: bytes) -> str:
+    """Return the media type of a video, empty for what is none."""
+    return _found(_VIDEOS, data)
+
+
+def sound_format(data: bytes) -> str:
+    """Return the format of a sound as ``input_audio`` names it, empty for none."""
+    return _found(_SOUNDS, data)
+
+
+def _found(kinds: dict[bytes, str], data: bytes) -> str:
+    found = (kind for start, kind in kinds.items() if re.match(start, data[:16], re.S))
+    return next(found, "")
+
+
+def video_part(data: bytes, file_id: str = "") -> dict[str, Any]:
+    """Return a video as a part of a message: by its id at Moonshot, or its bytes."""
+    kind = video_kind(data)
+    url = f"ms://{file_id}" if file_id else f"data:{kind};base64,{_text(data)}"
+    return {"type": "video_url", "video_url": {"url": url}}
+
+
+def sound_part(data: bytes) -> dict[str, Any]:
+    """Return a sound as a part of a message."""
+    sound = {"data": _text(data), "format": sound_format(data)}
+    return {"type": "input_audio", "input_audio": sound}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

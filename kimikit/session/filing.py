@@ -36,7 +36,7 @@ class Filing(Session):
         Example:
             >>> kimi.upload("fox.png")
             Traceback (most recent call last):
-            kimikit.errors.NotSupported: the local stand-in ... is not known for ...
+            kimikit.errors.NotSupported: the local stand-in is not known for upload...
         """
         from kimikit.prompting import files
 

@@ -334,11 +334,6 @@ class Playground:
         """Show the cell that sweeps what differs, and what it would cost."""
         text, columns = self._columns()
         own = self._kimi.host.name
-        # In a sweep a list of files is an axis; here all go together.
-        columns = {
-            letter: (host, {**p, "file": [p["file"]]} if "file" in p else p)
-            for letter, (host, p) in columns.items()
-        }
         grids = same_as_code.grids(columns, self.form.samples.value, own)
         shown = [_code(same_as_code.sweeps(text, grids))]
         if [*grids] == [own] and not self.form.files.value:

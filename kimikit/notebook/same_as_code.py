@@ -79,6 +79,8 @@ def grids(columns: Columns, samples: int, own: str) -> dict[str, dict[str, Any]]
         if not axes and len(by_host) == 1:
             axes = {"temperature": [*TEMPERATURES]}
         grid = {**shared, **axes, "repeats": max(5, samples)}
+        if "file" in grid:  # all go together, and a list is an axis
+            grid["file"] = [grid["file"]]
         made[host] = grid if host == own else {"host": host, **grid}
     return made
 

@@ -38,7 +38,7 @@ from kimikit.session.endpoints import Endpoints
 from kimikit.session.evaluating import Evaluating
 from kimikit.session.spending import Spending
 from kimikit.session.verifying import Verifying
-from kimikit.tools import Run, offered
+from kimikit.tools import offered
 from kimikit.tools import run as tools_run
 from kimikit.types import Reply
 from kimikit.types.pickling import Handle
@@ -48,7 +48,7 @@ from kimikit.wire.hosts import hidden_address
 if TYPE_CHECKING:
     import httpx
 
-    from kimikit import prompting
+    from kimikit import prompting, tools
     from kimikit.tools.task import Approve, Ask
 
 KEYLESS = (
@@ -348,7 +348,7 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         tool_timeout_s: float = 60,
         show: bool | None = None,
         **params: Unpack[RunParams],
-    ) -> Run:
+    ) -> tools.Run:
         """Let the model work on a goal with tools until it answers or a limit ends it.
 
         Args:
@@ -379,11 +379,6 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         from kimikit.notebook.approval import ask as by_buttons
         from kimikit.notebook.trace_view import trace_view
 
-        if file is not None and isinstance(goal, Run):
-            raise BadInput(
-                "file= was given and a Run to go on from.",
-                "Pass files with its first goal.",
-            )
         goal = self._with_files(goal, file, params.get("model"))
         with trace_view(self._show if show is None else show) as view:
             return tools_run(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kimikit.errors import BadInput
 from kimikit.session.connection import Session
+from kimikit.types import Message
 
 if TYPE_CHECKING:
     from kimikit.prompting.files import Where
@@ -88,6 +90,11 @@ class Filing(Session):
         self, prompt: Any, file: Any, model: Any = None, host: str | None = None
     ) -> Any:
         """Return a prompt with files before its last question."""
+        if file is not None and not isinstance(prompt, str | Mapping | Message | list):
+            raise BadInput(
+                f"file= was given with a {type(prompt).__name__} to go on from.",
+                "Pass files with the first question.",
+            )
         attach = self._attach(file, model, host)
         return prompt if attach is None else attach(prompt)
 

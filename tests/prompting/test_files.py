@@ -203,7 +203,7 @@ def test_map_run_stream_and_race_take_files(server):
         assert "A fox." in sent.json["messages"][0]["content"]
     run = kimi.run("Three?", [], file={"f.txt": b"A hen."}, stream=False)
     assert "A hen." in server.requests[-1].json["messages"][0]["content"]
-    with pytest.raises(BadInput, match="with its first goal"):
+    with pytest.raises(BadInput, match="with the first question"):
         kimi.run(run, [], file=b"A cow.")
     for _ in kimi.stream("Four?", file=b"A cow.", stream=False):
         pass

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput
 from kimikit.session.connection import Session
-from kimikit.types import Message
+from kimikit.types import Message, Reply
 
 if TYPE_CHECKING:
     from kimikit.prompting.files import Where
     from kimikit.prompting.uploads import Upload, Uploads
     from kimikit.wire.keys import Files
+
+_QUESTIONS = (str, Mapping, Message, Reply, list, tuple)
 
 
 class Filing(Session):
@@ -90,7 +92,7 @@ class Filing(Session):
         self, prompt: Any, file: Any, model: Any = None, host: str | None = None
     ) -> Any:
         """Return a prompt with files before its last question."""
-        if file is not None and not isinstance(prompt, str | Mapping | Message | list):
+        if file is not None and not isinstance(prompt, _QUESTIONS):
             raise BadInput(
                 f"file= was given with a {type(prompt).__name__} to go on from.",
                 "Pass files with the first question.",

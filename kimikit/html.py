@@ -13,6 +13,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kimikit.key_shapes import hide
+
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7",
     "#56B4E9", "#D55E00", "#F0E442", "#000000",
@@ -163,7 +165,7 @@ def footer_line(parts: Sequence[str]) -> str:
 
     A host or a server chose some of them: none is longer than a line.
     """
-    short = (" ".join(clean(part).split()) for part in parts if part)
+    short = (hide(" ".join(clean(part).split())) for part in parts if part)
     return " · ".join(
         part if len(part) <= PART_SHOWN or " · " in part else part[:PART_SHOWN] + "…"
         for part in short

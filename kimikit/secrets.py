@@ -18,6 +18,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
+from kimikit.key_shapes import hide
 
 SHORTEST = 8
 """Characters below which a key is a dummy, such as ``EMPTY``, and no secret."""
@@ -26,23 +27,6 @@ _LONGEST = 2_000
 _CERTAIN = 16
 """Characters from which a key with digits is no word of anybody's."""
 
-# Compiled at their first use: most sessions never need them.
-_BEGINNINGS = (
-    r"sk-|tgp_v\d_|hf_|gsk_|nvapi-|fw_|r8_|xai-|pplx-|ghp_|github_pat_|AIza|AKIA|csk-"
-)
-_KEYS = (
-    rf"(?<![\w-])(?:{_BEGINNINGS})(?=[\w-]*\d)[\w-]{{16,}}"
-    r"|(?<![\w-])sk-[\w.-]{0,40}\*{2,}[\w.*-]{0,40}"
-    r"|(?i:\b(Bearer|Basic)[ \t]+(?:(?=[^\s\"']{0,200}\d)[\w.~+/=*-]{6,}"
-    r"|[\w.~+/=*-]{16,}))"
-    # A user in an address.
-    r"|(?<=://)(?:[^\s/@:\"'<>\\]{0,200}:[^\s/@\"'<>\\]{1,200}|[\w.~+=-]{16,300})(?=@)"
-)
-MARKS = (
-    "sk-", "tgp_v", "hf_", "gsk_", "nvapi-", "fw_", "r8_", "xai-", "pplx-", "ghp_",
-    "github_pat_", "AIza", "AKIA", "csk-", "earer ", "asic ", "://",
-)  # fmt: skip
-"""Texts of which one is in whatever the patterns of keys find."""
 _NAMES = re.compile(
     r"(?i)authorization|cookie|secret|password|passwd|passphrase|credential"
     r"|\A(?:auth|bearer|key|pat|pwd)\Z"
@@ -144,16 +128,7 @@ def redact(text: str, *keys: str, fill: Callable[[str], str] = _three) -> str:
         *keys: Keys in use.
         fill: Returns what stands for a key, if not three stars.
     """
-    text = without(text, keys, fill=fill)
-    if not any(mark in text for mark in MARKS) and "EARER" not in text:
-        return text
-
-    def hide(match: re.Match[str]) -> str:
-        if not match[1]:
-            return fill(match[0])
-        return f"{match[1]} {fill(match[0][len(match[1]) + 1 :])}"
-
-    return re.sub(_KEYS, hide, text)
+    return hide(without(text, keys, fill=fill), fill)
 
 
 def without(

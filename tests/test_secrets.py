@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from support.fault_server import CLOSE, FaultServer, sse
 from support.work import seconds
 
 from kimikit import Conversation, Kimi, errors
+from kimikit.errors import BadInput, KimiError
+from kimikit.key_shapes import is_key
 from kimikit.prompting import vote
 from kimikit.secrets import (
     Key,
@@ -81,6 +84,49 @@ def test_bytes_and_addresses_and_shapes_hide() -> None:
 )  # fmt: skip
 def test_names(name: str, is_one: bool) -> None:
     assert names_secret(name) is is_one
+
+
+ASTRAY = {
+    "openai": "sk-proj-" + "Ab3" * 14, "novita": "sk_" + "aZ9" * 14,
+    "together": "8f" * 32, "new together": "tgp_v1_" + "aB3-" * 10,
+    "a token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLXRoaXM",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ASTRAY.values(), ids=ASTRAY)
+def test_a_key_in_the_place_of_something_else_is_told_nowhere(key: str) -> None:
+    """People paste it as a model, a host, a temperature: nothing is sent or shown."""
+    wrong: list[Callable[[Kimi], Any]] = [
+        lambda k: k.chat("q", model=key),
+        lambda k: k.sweep("q", model=[key, "b"], repeats=1, progress=False),
+        lambda k: k.map(["q"], model=key, progress=False),
+        lambda k: k.race("q", models=[key, "b"]),
+        lambda k: k.chat("q", temperature=key),
+        lambda k: k.chat("q", timeout=key),
+        lambda k: k.chat("q", image=key),
+        lambda k: k.chat("q", **{key: 1}),
+        lambda k: k.budget(usd=key),
+        lambda k: k.verify(checks=[key]),
+        lambda k: k.frontier(key, temperature=[0.5]),
+        lambda k: Kimi(key),
+        lambda k: Kimi(f"together/{key}"),
+        lambda k: Kimi("together", api_key="k" * 20, model=key),
+    ]
+    with FaultServer() as server:
+        kimi = Kimi(base_url=server.url, api_key="k" * 20, model="m", show=False)
+        for act in wrong:
+            with pytest.raises(KimiError) as caught:
+                act(kimi)
+            assert key not in f"{caught.value!r} {caught.value} {caught.value.args}"
+        assert not server.requests
+        kimi.close()
+
+
+def test_sums_of_files_and_names_of_models_are_no_keys() -> None:
+    digest = "9c" * 32
+    assert digest in str(BadInput(f"The file has the sum {digest}.", "Fetch it again."))
+    for name in ("moonshotai/Kimi-K2-Instruct", "sk-learn", "accounts/fireworks/k2p6"):
+        assert not is_key(name)
 
 
 def test_a_tools_parameter_is_no_secret() -> None:

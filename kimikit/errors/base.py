@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit import html
 from kimikit.errors.extras import pip_install
+from kimikit.key_shapes import hide_quoted
 
 if TYPE_CHECKING:
     from kimikit.types import Reply
@@ -44,9 +45,10 @@ class KimiError(Exception):
             cls.__module__ = "kimikit.errors"
 
     def __init__(self, what: str, remedy: str) -> None:
-        # A host's words and a model's reach every terminal by these two.
-        self.what = html.clean(what)
-        self.remedy = html.clean(remedy)
+        # A host's words and a model's reach every terminal by these two, and keys that
+        # were passed as something else.
+        self.what = hide_quoted(html.clean(what))
+        self.remedy = hide_quoted(html.clean(remedy))
         super().__init__(self.what, self.remedy)
         self.run: Any = None
 

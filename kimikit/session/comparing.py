@@ -296,11 +296,13 @@ class Comparing(Filing):
         """
         from kimikit.notebook.race_view import columns, race
         from kimikit.runner import Request
+        from kimikit.wire.requests import refuse_key
 
         requests, models = {}, params.pop("models", None)
         for label, own in columns(hosts, models, own=self.host).items():
             asked: dict[str, Any] = {**params, **own}
             host, model = asked.pop("host", None), str(asked.get("model") or "")
+            refuse_key(model)
             requests[label] = Request(
                 messages=self._with_files(prompt, file, model, host),
                 params=asked,

@@ -11,6 +11,7 @@ from typing import Any
 
 from kimikit.errors import BadInput, BadTool
 from kimikit.json_values import plain
+from kimikit.key_shapes import is_key
 from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
@@ -281,6 +282,19 @@ def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:
     return schemas
 
 
+def refuse_key(model: str) -> None:
+    """Refuse a key in a model's place, which hosts and footers would tell.
+
+    Raises:
+        BadInput: If it looks like one.
+    """
+    if is_key(model):
+        raise BadInput(
+            "The model is named by what looks like a key.",
+            "Pass a key as api_key=, and the name of a model as model=.",
+        )
+
+
 def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
     """Check the sampling parameters against what the host and model take.
 
@@ -289,6 +303,7 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
         NotSupported: If the host is known not to take it.
         FixedTemperature: If the host is known to pin it to another value.
     """
+    refuse_key(model)
     facts = model_facts(host, model)
     spans = {"temperature": host.temperature_range, "top_p": (0.0, 1.0)}
     for name, (low, high) in spans.items():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
+
 from kimikit.errors import BudgetExceeded
 from kimikit.money.bills import at_most
 from kimikit.money.budget import Amount, Budget, Budgets, around, hold_all
@@ -153,18 +155,30 @@ def close_all(
     ledger._tell()
 
 
-def requests(
-    ledger: Ledger, ids: Sequence[str]
-) -> dict[str, tuple[float, dict[str, Any]]]:
-    """Return when calls were asked, and their requests as they were stored."""
+class Kept(msgspec.Struct, frozen=True):
+    """What the ledger keeps of a request.
+
+    Attributes:
+        endpoint: What was asked.
+        created: Unix time.
+        body: Its JSON, empty where texts are not kept.
+    """
+
+    endpoint: str = "chat"
+    created: float = 0.0
+    body: dict[str, Any] = {}
+
+
+def requests(ledger: Ledger, ids: Sequence[str]) -> dict[str, Kept]:
+    """Return what is kept of calls."""
     found = {}
     for start in range(0, len(ids), _SOME):
         some = ids[start : start + _SOME]
         marks = ", ".join("?" * len(some))
-        for id_, created, body in ledger._store.read(
-            "SELECT id, created, body FROM calls LEFT JOIN requests USING (seq)"
-            f" WHERE id IN ({marks})",
+        for id_, endpoint, created, body in ledger._store.read(
+            "SELECT id, endpoint, created, body FROM calls LEFT JOIN requests"
+            f" USING (seq) WHERE id IN ({marks})",
             some,
         ):
-            found[id_] = created, stored(body) or {}
+            found[id_] = Kept(endpoint, created, stored(body) or {})
     return found

@@ -28,6 +28,7 @@ from kimikit.runner.requests import Request
 from kimikit.types import Call, Reply
 from kimikit.types.host import HostBatch
 from kimikit.wire import Client, batches
+from kimikit.wire.endpoints import embedding
 from kimikit.wire.hosts import model_facts, profiles
 from kimikit.wire.keys import address
 
@@ -154,14 +155,19 @@ def begin(
 
 def _asked(client: Client, ledger: Ledger, about: HostBatch, request: Request) -> Asked:
     """Return a request as it goes into a batch, checked."""
-    params = {**request.params, "stream": False}
+    params = {**request.params}
     if params.pop("extra_headers", None):
         raise BadInput(
             "extra_headers cannot go with the requests of a batch.",
             "Pass it to Kimi(...), or ask live.",
         )
     meta = {**request.meta, "key": request.key}
-    answer = client.prepared(request.messages, meta=meta, **params)
+    if request.endpoint == "embed":
+        made = embedding(client, [request.messages], **params)
+        answer = client.answer("embed", made.body, meta=meta, own=made.own)
+    else:
+        params["stream"] = False
+        answer = client.prepared(request.messages, meta=meta, **params)
     call, body = answer.call, answer.sent.body
     if call.prefill:
         raise BadInput(
@@ -169,7 +175,7 @@ def _asked(client: Client, ledger: Ledger, about: HostBatch, request: Request) -
         )
     _refuse(client, about, call, body)
     name = custom_id(request.key)
-    line = batches.encode_line(name, body)
+    line = batches.encode_line(name, body, call.endpoint)
     return Asked(call, body, name, line, batch_rows.most(ledger, call, about))
 
 
@@ -276,7 +282,7 @@ def _begin(way: Way, client: Client, shard: ShardRow, some: Sequence[Asked]) -> 
     jobs.note(shard.id, state="creating", sent=time.time(), lease=lease)
     bodies = [(each.custom_id, each.body) for each in some] if inline else ()
     try:
-        made = _created(client, shard, file, bodies)
+        made = _created(client, shard, file, bodies, some[0].call.endpoint)
     except BaseException as exc:
         status = getattr(exc, "status", None)
         if isinstance(exc, errors.StatusError) and status and 400 <= status < 500:
@@ -288,12 +294,18 @@ def _begin(way: Way, client: Client, shard: ShardRow, some: Sequence[Asked]) -> 
     jobs.note(shard.id, state="submitted", batch_id=made.id, status=made.status)
 
 
-def _created(client: Client, shard: ShardRow, file: str, bodies: Any) -> batches.Batch:
+def _created(
+    client: Client, shard: ShardRow, file: str, bodies: Any, endpoint: str
+) -> batches.Batch:
     """Begin a batch, again where the host says that it was too soon."""
     for attempt in range(TRIES):
         try:
             made: batches.Batch = client.batches.create(
-                shard.model, file=file, requests=bodies, label=shard.id
+                shard.model,
+                file=file,
+                requests=bodies,
+                label=shard.id,
+                endpoint=endpoint,
             )
             return made
         except errors.RateLimited as exc:
@@ -327,7 +339,7 @@ def close(way: Way, shard: ShardRow, ends: Sequence[End]) -> None:
     rows = []
     for line, reply, error in ends:
         if line.call in stored:
-            call = call_of(line, shard, host, *stored[line.call])
+            call = call_of(line, shard, host, stored[line.call])
             rows.append((call, reply, error))
     batch_rows.close_all(way.ledger, rows)
     said = [
@@ -341,17 +353,15 @@ def _host_of(way: Way, shard: ShardRow) -> str:
     return way.ledger.jobs.jobs(shard.job)[0].host
 
 
-def call_of(
-    line: LineRow, shard: ShardRow, host: Any, created: float, body: dict[str, Any]
-) -> Call:
+def call_of(line: LineRow, shard: ShardRow, host: Any, kept: batch_rows.Kept) -> Call:
     """Return the call of a request as it was written down."""
     return Call(
         id=line.call,
-        endpoint="chat",
+        endpoint=kept.endpoint,
         host=host,
         model=shard.model,
-        body=body,
-        created=created,
+        body=kept.body,
+        created=kept.created,
         meta={"key": line.key},
         prefill="",
     )

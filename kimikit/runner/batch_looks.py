@@ -108,8 +108,8 @@ def _harvest(way: Way, client: Client, shard: ShardRow, batch: batches.Batch) ->
         line = waiting.pop(said.custom_id, None)
         if line is None:
             continue  # a line that came before, or that is not ours
-        created, body = stored.get(line.call, (time.time(), {}))
-        call = call_of(line, shard, host, created, body)
+        kept = stored.get(line.call) or batch_rows.Kept(created=time.time())
+        call = call_of(line, shard, host, kept)
         reply, error = None, None
         try:
             reply = _priced(way, about, shard, batches.read_reply(call, said, None))

@@ -20,6 +20,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         key: What a paid answer is found again by, empty where it is not.
         meta: What the ledger shall remember with the call.
         bill: What it will cost, likely and at most, for ``max_cost``.
+        endpoint: What is asked; only a batch asks others than ``chat``.
     """
 
     messages: Any
@@ -29,3 +30,4 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     meta: dict[str, Any] = {}
     bill: Bill = (None, None)
+    endpoint: str = "chat"

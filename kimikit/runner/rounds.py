@@ -234,7 +234,7 @@ def done_by(
     way = way_over(clients, options.store)
     asked = {name: wire_of(client) for name, client in clients.items()}
     for wire in asked.values():
-        batches.facts(wire.host)
+        batches.facts(wire.host, "embed" if kind == "embed" else "chat")
     limit = options.max_cost
     limit = None if limit is None else amount("max_cost", limit, limit=True)
     name = new_id(kind) if options.name is None else options.name

@@ -77,18 +77,18 @@ def submit_again(way: Way, rows: list[JobRow], *, retry: bool) -> tuple[Budget, 
     stored = batch_rows.requests(way.ledger, [each.call for each, _ in found.values()])
     asked = []
     for line, shard in found.values():
-        created, body = stored.get(line.call, (0.0, {}))
-        whole = batches.encode_line(line.custom_id, body)
-        if not body or b"***" in whole:
+        kept = stored.get(line.call, batch_rows.Kept())
+        whole = batches.encode_line(line.custom_id, kept.body, kept.endpoint)
+        if not kept.body or b"***" in whole:
             raise BadInput(
                 "A request that failed is not kept whole.",
                 f"Call {CALLED.get(row.kind, row.kind)} again with name={row.name!r}: "
                 "it buys what is missing.",
             )
-        call = call_of(line, shard, client.host, created, body)
+        call = call_of(line, shard, client.host, kept)
         call = msgspec.structs.replace(call, id=uuid.uuid4().hex)
         most = batch_rows.most(way.ledger, call, about)
-        asked.append(Asked(call, body, line.custom_id, whole, most))
+        asked.append(Asked(call, kept.body, line.custom_id, whole, most))
     return begin(way, client, asked, rows, about=(row.kind, row.name, row.prefix))
 
 
@@ -108,7 +108,8 @@ def stored_results(way: Way, rows: Sequence[JobRow], _: str = "") -> Results:
     lines = [line for line, _ in _lines(way, rows).values()]
     answers = way.ledger.answers(rows[0].prefix)
     asked = batch_rows.requests(way.ledger, [line.call for line in lines])
-    prompts = [asked.get(line.call, (0.0, {}))[1].get("messages", []) for line in lines]
+    bodies = [asked.get(line.call, batch_rows.Kept()).body for line in lines]
+    prompts = [body.get("messages") or body.get("input") or [] for body in bodies]
     items: list[Item] = []
     for line in lines:
         items.append(answers.get(line.key))

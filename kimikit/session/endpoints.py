@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
+from kimikit.errors import BadInput
 from kimikit.params import CompletionParams, hides, takes_completion_params
 from kimikit.session.connection import Session
 from kimikit.types import Reply
@@ -29,14 +31,51 @@ class Endpoints(Session):
         return self.client.complete(prompt, **params)
 
     @hides
-    def embed(self, texts: Any, **params: Any) -> results.Embeddings:
+    def embed(
+        self,
+        texts: Any,
+        *,
+        via: Literal["live", "batch"] = "live",
+        name: str | None = None,
+        max_cost: Decimal | float | str | None = None,
+        poll_s: float | None = None,
+        **params: Any,
+    ) -> Any:
         """Return a vector for each text.
+
+        Args:
+            texts: A text, or a list of them.
+            via: ``live``, or ``batch`` for the host's batch API: within a day, at a
+                lower price, a ``Job`` at once.
+            name: Makes a batch resumable: asked again, only what is missing is bought.
+            max_cost: US dollars. A batch that may cost more is refused.
+            poll_s: Seconds between two looks at a batch; 30 to 60 unless
+                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+            **params: ``model``, and what else the host takes, such as ``dimensions``.
+
+        Returns:
+            The ``Embeddings``: a list of vectors. By batch the ``Job``, whose
+            ``wait()`` and ``collect()`` return them; a text that has no vector is in
+            ``.missing`` then, and its vector is empty.
 
         Example:
             >>> vectors = kimi.embed(["dog", "puppy", "oak"])
             >>> len(vectors), len(vectors[0])
             (3, 256)
+            >>> job = kimi.embed(["dog", "oak"], via="batch", poll_s=0.1)
+            >>> len(job.wait())
+            2
         """
+        if via == "batch":
+            from kimikit.runner.embedding import batch_embeddings
+
+            more: dict[str, Any] = {"name": name, "max_cost": max_cost}
+            return batch_embeddings(self, texts, params, poll_s=poll_s, **more)
+        if via != "live" or name is not None or max_cost is not None:
+            raise BadInput(
+                f"via is {via!r}, and name= and max_cost= are for batches.",
+                "Give via='batch', or leave them out.",
+            )
         return self.client.embed(texts, **params)
 
     @hides

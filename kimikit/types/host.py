@@ -43,6 +43,7 @@ class HostBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         dialect: OpenAI's ``files``, ``together``'s, or ``inline`` as at OpenRouter.
+        endpoints: What they may ask, as far as it is known.
         requests: Requests of a batch at most.
         bytes: Bytes of a batch at most.
         window: The completion window that is asked for.
@@ -57,6 +58,7 @@ class HostBatch(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dialect: Literal["files", "together", "inline"] = "files"
+    endpoints: tuple[str, ...] = ("chat",)
     requests: int = 50_000
     bytes: int = 100_000_000
     window: str = "24h"

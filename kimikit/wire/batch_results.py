@@ -12,6 +12,7 @@ from kimikit.secrets import redact
 from kimikit.types import Call, Pricer, Reply
 from kimikit.wire.answer import Answer
 from kimikit.wire.coerce import as_count, as_dict, as_str, mend, read_json
+from kimikit.wire.endpoints import UNFIT, packed, vectors_of
 
 OVER = ("completed", "failed", "expired", "cancelled")
 """The statuses in which a batch stays."""
@@ -87,11 +88,27 @@ def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
         if line.status != 200:
             raise answer.refused(line.status, line.body)
         answer.begin({})
-        answer.feed(msgspec.json.encode(line.body))
-        answer.finish()
-        answer.check()
+        if call.endpoint == "embed":
+            kept = _vector_in(answer, line.body)
+        else:
+            answer.feed(msgspec.json.encode(line.body))
+            answer.finish()
+            answer.check()
+            kept = {}
     # How long it took in the host's queue says nothing of the model.
-    return msgspec.structs.replace(answer.reply, duration_s=0.0)
+    reply, kept = answer.reply, {"duration_s": 0.0, **kept}
+    return msgspec.structs.replace(reply, **kept)
+
+
+def _vector_in(answer: Answer, body: dict[str, Any]) -> dict[str, Any]:
+    """Take the one vector of an answer; return what is kept of it in the reply."""
+    try:
+        (vector,) = vectors_of(body, 1)
+    except UNFIT as exc:
+        raise answer.no_answer(msgspec.json.encode(body)) from exc
+    answer.take(body)
+    row = {"object": "embedding", "index": 0, "embedding": packed(vector)}
+    return {"raw": {**answer.reply.raw, "data": [row]}}
 
 
 def _unasked(call: Call, line: Line) -> errors.StatusError:
@@ -123,17 +140,23 @@ def line_of(entry: dict[str, Any]) -> Line | None:
     if not name:
         return None
     response = as_dict(entry.get("response"))
-    body: Any = response.get("body", response if "choices" in response else None)
+    body: Any = response.get("body", response if _answers(response) else None)
     if isinstance(body, str):
         body = as_object(body.encode("utf-8", "replace"))
     status = as_count(response.get("status_code"), 599)
-    if isinstance(body, dict) and "choices" in body:
+    if _answers(body):
         return Line(name, status or 200, body)
     error = entry.get("error") or as_dict(body).get("error") or response.get("error")
     if isinstance(error, str):
         error = {"message": error}
     said = {"error": error} if error else as_dict(body)
     return Line(name, status if status and status >= 400 else 0, said)
+
+
+def _answers(body: Any) -> bool:
+    """Whether a body has what an answer has, vectors or choices."""
+    found = isinstance(body, dict) and not body.get("error")
+    return found and ("choices" in body or "data" in body)
 
 
 def words_of(said: Mapping[str, Any]) -> str:

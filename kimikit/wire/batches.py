@@ -29,8 +29,8 @@ from kimikit.wire.coerce import as_count, as_dict, as_list, as_str
 from kimikit.wire.files import AsyncFiles, safe
 from kimikit.wire.streams import at_once
 
-ENDPOINT = "/v1/chat/completions"
-"""What all our batches ask, whatever the host's own prefix is."""
+URLS = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
+"""What our batches ask, whatever the host's own prefix is."""
 
 LONGEST_ID = 64
 """Characters of a ``custom_id``."""
@@ -44,18 +44,23 @@ __all__ = [
 ]  # fmt: skip
 
 
-def facts(host: Any) -> HostBatch:
-    """Return how a host takes batches.
+def facts(host: Any, endpoint: str = "chat") -> HostBatch:
+    """Return how a host takes batches of an endpoint.
 
     Raises:
         NotSupported: If it is not known for any.
     """
-    if host.batch is None:
+    if host.batch is None or endpoint not in host.batch.endpoints:
         from kimikit.wire.hosts import profiles
 
-        known = [name for name, each in profiles().items() if each.batch is not None]
+        known = [
+            name
+            for name, each in profiles().items()
+            if each.batch is not None and endpoint in each.batch.endpoints
+        ]
+        what = "batches" if endpoint == "chat" else "embeddings in batches"
         raise errors.NotSupported(
-            f"{host.title or host.name} is not known for batches.",
+            f"{host.title or host.name} is not known for {what}.",
             f"Hosts that are: {', '.join(known)}. For a server of your own, 'kimikit "
             "serve --upstream URL' offers them in front of it.",
         )
@@ -63,9 +68,12 @@ def facts(host: Any) -> HostBatch:
     return found
 
 
-def encode_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
+def encode_line(
+    custom_id: str, body: Mapping[str, Any], endpoint: str = "chat"
+) -> bytes:
     """Return the line of a batch's file that asks one request."""
-    entry = {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body}
+    url = URLS[endpoint]
+    entry = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
     return msgspec.json.encode(entry) + b"\n"
 
 
@@ -119,6 +127,7 @@ class AsyncBatches(AsyncFiles):
         file: str = "",
         requests: Sequence[tuple[str, Mapping[str, Any]]] = (),
         label: str = "",
+        endpoint: str = "chat",
     ) -> Batch:
         """Begin a batch. It is never sent twice: a lost answer may be a batch begun.
 
@@ -127,6 +136,7 @@ class AsyncBatches(AsyncFiles):
             file: The id of its requests' file; or else
             requests: the ids and bodies of its requests themselves.
             label: What to know it by, where the host keeps a note with it.
+            endpoint: What they ask, by our name for it.
         """
         about = facts(self._wire.host)
         body: dict[str, Any]
@@ -140,14 +150,14 @@ class AsyncBatches(AsyncFiles):
             ]
             # In this order: the host reads the body as it streams.
             body = {
-                "endpoint": ENDPOINT,
+                "endpoint": URLS[endpoint],
                 "model": model + about.suffix,
                 "requests": listed,
             }
         else:
             body = {
                 "input_file_id": file,
-                "endpoint": ENDPOINT,
+                "endpoint": URLS[endpoint],
                 "completion_window": about.window,
             }
             if about.dialect == "files" and label:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import math
 import mimetypes
 import struct
@@ -23,7 +24,7 @@ from kimikit.wire.coerce import as_count, as_decimal, as_list, as_str, mend, rea
 _T = TypeVar("_T")
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A request and what its call says of its way."""
 
     body: dict[str, Any]
@@ -33,7 +34,7 @@ class _Asked(NamedTuple):
 async def _asked(
     wire: Any,
     endpoint: str,
-    asked: _Asked,
+    asked: Asked,
     read: Callable[[Any], _T],
     **content: Any,
 ) -> tuple[_T, Reply]:
@@ -44,7 +45,7 @@ async def _asked(
     return value, answer.reply
 
 
-_UNFIT = (
+UNFIT = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
 """What reading an answer raises that is none."""
@@ -54,13 +55,13 @@ def _made(answer: Any, said: bytes, read: Callable[[Any], _T]) -> _T:
     try:
         found = mend(read_json(said))
         value = read(found)
-    except _UNFIT as exc:
+    except UNFIT as exc:
         raise answer.no_answer(said) from exc
     answer.take(found)
     return value
 
 
-def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:
+def _body(wire: Any, model: str | None, /, **given: Any) -> Asked:
     """Return a request; only the stand-in, which has one of each, needs no model."""
     own, fields = options.options(given)
     if model is None and not wire.host.stand_in:
@@ -69,7 +70,7 @@ def _body(wire: Any, model: str | None, /, **given: Any) -> _Asked:
             "Pass model=, one of the ids that kimi.models() lists.",
         )
     fields |= fields.pop("extra_body", None) or {}
-    return _Asked(options.fields(**{**fields, "model": model}), own)
+    return Asked(options.fields(**{**fields, "model": model}), own)
 
 
 def _texts(name: str, values: Any) -> list[str]:
@@ -85,18 +86,45 @@ async def embed(
     wire: Any, /, texts: str | Sequence[str], *, model: str | None = None, **params: Any
 ) -> results.Embeddings:
     """Return a vector for each text."""
-    listed = _texts("texts", [texts] if isinstance(texts, str) else texts)
-    body = _body(wire, model, input=listed, **params)
-
-    def read(found: Any) -> list[list[float]]:
-        rows = sorted(found["data"], key=lambda row: row["index"])
-        vectors = [_vector(row["embedding"]) for row in rows]
-        if len(vectors) != len(listed):
-            raise ValueError
-        return vectors
-
-    vectors, reply = await _asked(wire, "embed", body, read)
+    listed = texts_of([texts] if isinstance(texts, str) else texts)
+    asked = embedding(wire, listed, model=model, **params)
+    read = functools.partial(vectors_of, count=len(listed))
+    vectors, reply = await _asked(wire, "embed", asked, read)
     return results.Embeddings(vectors=vectors, reply=reply)
+
+
+def embedding(
+    wire: Any, texts: Sequence[str], *, model: str | None = None, **params: Any
+) -> Asked:
+    """Return the request for vectors of texts, checked and not sent."""
+    return _body(wire, model, input=[*texts], **params)
+
+
+def texts_of(texts: Any) -> list[str]:
+    """Return texts to be embedded.
+
+    Raises:
+        BadInput: If there are none, or one is no text.
+    """
+    return _texts("texts", texts)
+
+
+def vectors_of(found: Any, count: int) -> list[list[float]]:
+    """Return so many vectors in the JSON of an answer.
+
+    Raises:
+        ValueError: If it has others; what is odd raises ``UNFIT``.
+    """
+    rows = sorted(found["data"], key=lambda row: row["index"])
+    vectors = [_vector(row["embedding"]) for row in rows]
+    if len(vectors) != count:
+        raise ValueError
+    return vectors
+
+
+def packed(vector: Sequence[float]) -> str:
+    """Return a vector as base64 of 32-bit floats, as hosts pack it."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _vector(found: Any) -> list[float]:
@@ -274,7 +302,7 @@ async def transcribe(
 
 async def models(wire: Any, /) -> results.Models:
     """List the models that the host serves now."""
-    found, reply = await _asked(wire, "models", _Asked({}), _by_id)
+    found, reply = await _asked(wire, "models", Asked({}), _by_id)
     raw = {redact(name, wire.key)[:300]: entry for name, entry in found.items()}
     kimi = list(filter(_is_kimi, raw))
     first = set(kimi)
@@ -308,7 +336,7 @@ async def balance(wire: Any, /) -> results.Balance:
         kinds = ("available", "cash", "voucher")
         return {k: _amount(found["data"][f"{k}_balance"]) for k in kinds}
 
-    found, reply = await _asked(wire, "balance", _Asked({}), read)
+    found, reply = await _asked(wire, "balance", Asked({}), read)
     currency = "CNY" if wire.host.name == "moonshot-cn" else "USD"
     return results.Balance(**found, currency=currency, reply=reply)
 
@@ -316,7 +344,7 @@ async def balance(wire: Any, /) -> results.Balance:
 async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None) -> int:
     """Return how many tokens a chat has, as Moonshot's own estimate (it is free)."""
     turns = requests.as_messages(messages, system=None, image=None)
-    body = _Asked(options.fields(model=model or wire.host.model, messages=turns))
+    body = Asked(options.fields(model=model or wire.host.model, messages=turns))
 
     def read(found: Mapping[str, Any]) -> int:
         tokens = as_count(found["data"]["total_tokens"])

@@ -90,7 +90,7 @@ def resolve(
             name=urlsplit(base_url).netloc,
             base_url=base_url,
             endpoints=PLAIN_ENDPOINTS,
-            batch=HostBatch(),
+            batch=HostBatch(endpoints=("chat", "embed")),
         )
         host = msgspec.structs.replace(twin, name=own or twin.name)
     elif host is None and own:

@@ -62,12 +62,18 @@ class Embeddings(Result, frozen=True, kw_only=True):
     def __iter__(self) -> Iterator[list[float]]:
         return iter(self.vectors)
 
+    @property
+    def missing(self) -> list[int]:
+        """Places of texts that have no vector: a batch failed them, or goes on."""
+        return [place for place, vector in enumerate(self.vectors) if not vector]
+
     def __getitem__(self, index: int) -> list[float]:
         return self.vectors[index]
 
     def _words(self) -> str:
-        size = len(self.vectors[0]) if self.vectors else 0
-        return f"{len(self)} vectors of {size} numbers"
+        size, missing = max(map(len, self.vectors), default=0), len(self.missing)
+        more = f", {missing} missing" if missing else ""
+        return f"{len(self) - missing} vectors of {size} numbers{more}"
 
 
 class Ranked(msgspec.Struct, frozen=True):

@@ -113,6 +113,9 @@ DOES = {
     },
     "conversation": lambda kimi: _talk(kimi),
     "embed": lambda kimi: [list(v) for v in kimi.embed(["dog", "oak"])],
+    "embed by batch": lambda kimi: [
+        list(v) for v in kimi.embed(["dog", "oak"], name="e", via="batch").wait()
+    ],
     "rerank": lambda kimi: [hit.text for hit in kimi.rerank("a pet", ["oak", "dog"])],
     "models": lambda kimi: list(kimi.models()),
     "complete": lambda kimi: kimi.complete("The capital of France is").text,

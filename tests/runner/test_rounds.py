@@ -24,7 +24,9 @@ from kimikit.wire import Client, hosts
 ROWS = tuple((f"What is {n} + {n}?", 2 * n) for n in range(4))
 TASK = Task(instruction="Compute.", rows=ROWS)
 PARTS = [f"Pump {n} failed." for n in range(5)]
-BATCH = HostBatch(price_factor=Decimal("0.5"), price_most=Decimal("0.5"))
+BATCH = HostBatch(
+    endpoints=("chat", "embed"), price_factor=Decimal("0.5"), price_most=Decimal("0.5")
+)
 MADE = []
 
 
@@ -436,3 +438,73 @@ def test_a_host_that_fails_between_two_rounds_is_asked_again(host):
     assert job.wait().stop_reason == "done"
     assert bought_once(host)
     assert host.calls("POST", "/batches") == 2
+
+
+def test_embeddings_come_by_batch(host, monkeypatch):
+    kimi, texts = session(host), ["tree", "sea", "tree", "bee"]
+    kimi.set_price(input=1000, output=0)
+    live = kimi.embed(texts, model="m")
+    host.bought.clear()
+    host.live.clear()
+    options = {"model": "m", "via": "batch", "poll_s": 0.05, "name": "e"}
+    host.gate.clear()
+    job = kimi.embed(texts, **options)
+    assert job.collect().missing == [0, 1, 2, 3]
+    host.gate.set()
+    found = job.wait()
+    assert [[round(x, 5) for x in each] for each in found] == live.vectors
+    assert found.missing == []
+    assert found.reply.cost == 3 * Decimal("0.003") / 2
+    bought = Decimal("0.012") + 3 * Decimal("0.0015")  # live, and each text once
+    assert kimi.ledger.total().cost == bought
+    assert host.bought == {"tree": 1, "sea": 1, "bee": 1}
+    assert host.live == []
+    again = session(host).embed([*texts, "new"], **options).wait()
+    assert again.vectors[:4] == found.vectors
+    assert host.bought == {"tree": 1, "sea": 1, "bee": 1, "new": 1}
+    assert [each.kind for each in kimi.jobs()] == ["embed", "embed"]
+    assert kimi.jobs()[1].collect().prompts[0] in (["tree"], ["sea"], ["bee"])
+
+
+def test_a_text_without_a_vector_is_missing_and_bought_anew(host):
+    fails = [True]
+    refusal = 400, {"error": {"message": "no bees"}}
+    host.answer = lambda text: refusal if fails and text == "bee" else text
+    options = {"model": "m", "via": "batch", "poll_s": 0.05, "name": "e"}
+    job = session(host).embed(["tree", "bee"], **options)
+    found = job.wait()
+    assert (found.missing, found.vectors[1]) == ([1], [])
+    assert "1 missing" in repr(found)
+    assert "no bees" in found.reply.notes[0]
+    fails.clear()
+    (job,) = session(host).jobs()
+    job.retry().wait()
+    assert session(host).embed(["tree", "bee"], **options).wait().missing == []
+    assert host.bought == {"tree": 1, "bee": 1}
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "says"),
+    [
+        ([], {"via": "batch"}, "list of texts"),
+        (["a", 1], {"via": "batch"}, r"texts\[1\]"),
+        (["a"], {"via": "batch", "model": None}, "No model is named"),
+        (["a"], {"via": "bach"}, "via is 'bach'"),
+        (["a"], {"name": "n"}, "for batches"),
+        (["a"], {"via": "batch", "max_cost": 1}, "max_cost cannot be held"),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused_before_it_is_sent(
+    host, texts, options, says
+):
+    with pytest.raises((BadInput, BudgetExceeded), match=says):
+        session(host).embed(texts, **{"model": "m", **options})
+    assert host.requests == []
+
+
+def test_a_host_that_embeds_in_no_batch_names_those_that_do(host):
+    kimi = session(host)
+    kimi.client.host = msgspec.structs.replace(kimi.host, batch=HostBatch())
+    with pytest.raises(NotSupported, match=r"embeddings in batches.*local"):
+        kimi.embed(["a"], model="m", via="batch")
+    assert host.requests == []

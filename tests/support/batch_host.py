@@ -27,7 +27,7 @@ from kimikit.local.checks import Refused
 from kimikit.local.routes import error_answer
 from kimikit.local.server import Guard
 
-CHAT = "/v1/chat/completions"
+CHAT, EMBED = "/v1/chat/completions", "/v1/embeddings"
 KEY = "k12345678"
 
 
@@ -59,9 +59,13 @@ class BatchHost:
 
     def __enter__(self) -> Self:
         self.worker = BatchWorker(BatchStore(self.folder), self._line, 4)
-        batches = Batches(self.worker, lambda text: f"signed-{text}", (CHAT,))
+        batches = Batches(self.worker, lambda text: f"signed-{text}", (CHAT, EMBED))
         app = Starlette(
-            routes=[Route(CHAT, self._chat, methods=["POST"]), *batches.routes()],
+            routes=[
+                Route(CHAT, self._chat, methods=["POST"]),
+                Route(EMBED, self._chat, methods=["POST"]),
+                *batches.routes(),
+            ],
             exception_handlers={Refused: error_answer},
             lifespan=self.worker.lifespan,
         )
@@ -108,8 +112,10 @@ class BatchHost:
         return sum(m == method and p.endswith(end) for m, p in self.requests)
 
     def _said(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        text = body["messages"][-1]["content"]
         self.bodies.append(body)
+        if "input" in body:
+            return self._vectors(body)
+        text = body["messages"][-1]["content"]
         said = self.answer(text)
         if not isinstance(said, str):
             return said
@@ -120,6 +126,19 @@ class BatchHost:
         answer = {"id": "x", "object": "chat.completion", "model": body["model"]}
         return 200, {**answer, "choices": [choice], "usage": used}
 
+    def _vectors(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return the number of characters and of letters e, or what is no text."""
+        for text in body["input"]:
+            if not isinstance(said := self.answer(text), str):
+                return said
+        self.bought.update(body["input"])
+        data = [
+            {"index": n, "embedding": [len(text), text.count("e") + 0.1]}
+            for n, text in enumerate(body["input"])
+        ]
+        used = {"prompt_tokens": 3 * len(data), "total_tokens": 3 * len(data)}
+        return 200, {"object": "list", "model": "m", "data": data, "usage": used}
+
     async def _line(self, _: str, raw: bytes) -> tuple[int, bytes]:
         while not self.gate.is_set():  # noqa: ASYNC110 - a test's thread opens it
             await asyncio.sleep(0.01)
@@ -129,7 +148,7 @@ class BatchHost:
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
         status, answer = self._said(body)
-        self.live.append(body["messages"][-1]["content"])
+        self.live.append(str(body.get("input") or body["messages"][-1]["content"]))
         return Response(json.dumps(answer), status, media_type="application/json")
 
 

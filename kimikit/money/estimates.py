@@ -234,6 +234,7 @@ def _message_at_most(message: Any) -> int:
             most += pictures(sum(map(_is_picture, _listed(value))))
         elif key != "role" and value:
             rest[key] = value
+    most += PER_DECLARATION_AT_MOST * len(_listed(rest.get("tools")))
     return most + (2 * _written(rest) if rest else 0)
 
 

@@ -2,7 +2,17 @@
 
 from kimikit.tools.builtin import builtin
 from kimikit.tools.loop import run
-from kimikit.tools.tool import Tool, offered, tool
+from kimikit.tools.tool import Tool, declare, offered, tool
 from kimikit.tools.values import Run, Step, ToolResult
 
-__all__ = ["Run", "Step", "Tool", "ToolResult", "builtin", "offered", "run", "tool"]
+__all__ = [
+    "Run",
+    "Step",
+    "Tool",
+    "ToolResult",
+    "builtin",
+    "declare",
+    "offered",
+    "run",
+    "tool",
+]

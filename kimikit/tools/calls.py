@@ -12,6 +12,7 @@ from typing import Any
 from kimikit.runner.background import background_loop, in_thread
 from kimikit.tools.results import text_of
 from kimikit.tools.task import Plan
+from kimikit.tools.tool import brought
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
 
 _POLL_S = 0.2
@@ -64,7 +65,8 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
                 value = await in_thread(function, **arguments)
                 if inspect.isawaitable(value):
                     value = await value
-        text = text_of(value)
+        names = ", ".join(each.name for each in brought(value))
+        text = f"These tools are there now: {names}." if names else text_of(value)
     # Whatever a tool does wrong, the model is told and the run goes on.
     except BaseException as exc:
         if limit.expired():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from kimikit.tools.values import (
     exact,
 )
 from kimikit.types import ChatClient, ToolCall
+from kimikit.wire import features
 from kimikit.wire.requests import as_messages
 
 
@@ -101,12 +103,17 @@ def run(
         KimiError: What the client raised; ``error.run`` holds the run up to there.
     """
     limits = {"max_steps": max_steps, "max_seconds": max_seconds, "max_cost": max_cost}
+    host = getattr(client, "host", None)
+    known = _declared(goal)
     task = Task(
         messages=_messages(goal, system),
-        tools=as_tools(tools),
+        tools={**as_tools(tools), **known},
+        declared=set(known),
+        declares=host is not None
+        and features.takes("dynamic_tools", host, params.get("model") or host.model),
         limits=limits,
         params=params,
-        base_url=getattr(getattr(client, "host", None), "base_url", ""),
+        base_url=getattr(host, "base_url", ""),
     )
     return _Loop(client, task, watch, approve, ask, tool_timeout_s).run()
 
@@ -172,6 +179,21 @@ class _Loop(NamedTuple):
                 self._tell(CallAsked(index, call))
                 asked = approve(call) if callable(approve) else self.ask(call, tool)
                 self.task.approved(index, asked)
+
+
+def _declared(goal: Any) -> dict[str, Tool]:
+    """Return the tools that the messages of a goal declare, by name."""
+    if isinstance(goal, Run):
+        own = {tool.name: tool for tool in goal.tools}
+        told = [t for m in goal.messages for t in m.get("tools") or ()]
+        names = [each["function"]["name"] for each in told]
+        return {name: own[name] for name in names if name in own}
+    some = goal if isinstance(goal, list | tuple) else [goal]
+    messages = [each for each in some if isinstance(each, Mapping)]
+    tools = [
+        t for m in messages for t in m.get("tools") or () if not isinstance(t, dict)
+    ]
+    return as_tools(tools)
 
 
 def _messages(goal: Any, system: str | None) -> list[dict[str, Any]]:

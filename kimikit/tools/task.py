@@ -12,7 +12,7 @@ import msgspec
 
 from kimikit.errors import BadInput, nearest
 from kimikit.secrets import masked
-from kimikit.tools.tool import Tool
+from kimikit.tools.tool import Tool, brought
 from kimikit.tools.values import (
     Run,
     RunWatch,
@@ -65,6 +65,8 @@ class Task(msgspec.Struct, kw_only=True):
         tools: The tools by name.
         limits: ``max_steps``, ``max_seconds`` and ``max_cost``, as ``run`` takes them.
         params: What else goes with each request.
+        declared: The tools that messages declare; the others go with each request.
+        declares: Whether a message may declare those that a tool brings.
         base_url: The host's URL, where the client told.
         origin: When the run began.
         steps: The answers so far.
@@ -84,6 +86,8 @@ class Task(msgspec.Struct, kw_only=True):
     tools: dict[str, Tool]
     limits: dict[str, Any]
     params: dict[str, Any]
+    declared: set[str] = set()
+    declares: bool = False
     base_url: str
     origin: float = msgspec.field(default_factory=time.monotonic)
     steps: list[Step] = []
@@ -124,7 +128,8 @@ class Task(msgspec.Struct, kw_only=True):
         if self.closing:
             out.pop("tool_choice", None)
         elif self.tools:
-            out["tools"] = [tool.schema for tool in self.tools.values()]
+            some = (t for t in self.tools.values() if t.name not in self.declared)
+            out["tools"] = [tool.schema for tool in some]
         self.asked_s = self.now_s()
         return out
 
@@ -231,11 +236,22 @@ class Task(msgspec.Struct, kw_only=True):
             if self.told.get(key := _key(call)) not in (None, text):
                 self.seen.clear()
             self.told[key] = text
+        self._bring([result.value for result in self.results.values()])
         if self.results:
             results = tuple(self.results.values())
             last = msgspec.structs.replace(self.steps[-1], results=results)
             self.steps[-1] = last
         self.plans, self.results = {}, {}
+
+    def _bring(self, values: list[Any]) -> None:
+        """Give the model the tools that tools have returned."""
+        every = {tool.name: tool for value in values for tool in brought(value)}
+        new = {n: tool for n, tool in every.items() if n not in self.tools}
+        self.tools |= new
+        if new and self.declares:
+            schemas = [tool.schema for tool in new.values()]
+            self.messages.append({"role": "system", "tools": schemas})
+            self.declared |= new.keys()
 
     def result(self) -> Run:
         """Return the run as far as it came."""

@@ -39,13 +39,36 @@ def dialect(feature: str, host: Host, called: str = "", model: str = "") -> str:
             "address, name it: Kimi(host, base_url=...).",
         )
     taking = host.feature_families.get(feature, ())
-    family = model_facts(host, model).family
-    if taking and family and not family.startswith(taking):
+    if model_facts(host, model).family and taking and not takes(feature, host, model):
         raise NotSupported(
             f"{model} is not known for {called or feature + '='}.",
             f"Leave it out, or ask one of {', '.join(taking)}.",
         )
     return host.features[feature]
+
+
+def takes(feature: str, host: Host, model: str) -> bool:
+    """Say whether a host is known to take a feature for a model of a known family."""
+    family = model_facts(host, model).family
+    families = host.feature_families.get(feature, ("",))
+    return feature in host.features and bool(family) and family.startswith(families)
+
+
+def declared(
+    messages: Iterable[Mapping[str, Any]], host: Host, model: str
+) -> list[dict[str, Any]]:
+    """Return the tools that messages declare, which Kimi K3 takes from there on.
+
+    Moonshot's guide "Use Dynamic Tool Loading": a system message with ``tools`` and no
+    content, anywhere; what stands before it in the cache stays there.
+
+    Raises:
+        NotSupported: If the host, or the model there, is not known to take them.
+    """
+    found = [tool for each in messages for tool in each.get("tools") or ()]
+    if found:
+        dialect("dynamic_tools", host, "tools that a message declares", model)
+    return found
 
 
 def is_builtin(schema: Mapping[str, Any]) -> bool:

@@ -98,6 +98,8 @@ def _as_dict(given: Any) -> dict[str, Any]:
         raise BadInput(
             f"A message has the role {role!r}.", f"Use one of {', '.join(ROLES)}."
         )
+    if "tools" in message:
+        return _declaration(message)
     if role == "tool" and not isinstance(content, str | list):
         # Hosts want the text of a result, and want the field to be there.
         message["content"] = (
@@ -106,6 +108,17 @@ def _as_dict(given: Any) -> dict[str, Any]:
     elif content is not None and not isinstance(content, str | list):
         raise BadInput(f"A {role} message holds {type(content).__name__}.", _ASK)
     return message
+
+
+def _declaration(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message that declares tools; it holds nothing else."""
+    tools = tool_schemas(message["tools"])
+    if message["role"] != "system" or message.get("content") or not tools:
+        raise BadInput(
+            "A message declares tools, and is no system message of nothing but tools.",
+            "Make it with kimikit.tools.declare(...).",
+        )
+    return {"role": "system", "tools": tools}
 
 
 def _check_calls(messages: list[dict[str, Any]]) -> None:
@@ -359,7 +372,9 @@ def build(
     params = thinking.mapped(params, host, model)
     params = features.lifetime(params, host, model)
     check_params(params, host, model)
-    if params.get("tool_choice") == "required" and not subject.get("tools"):
+    declared = features.declared(subject.get("messages") or (), host, model)
+    every = tool_schemas([*(subject.get("tools") or ()), *declared])
+    if params.get("tool_choice") == "required" and not every:
         raise BadInput(
             "tool_choice is 'required' and no tool is offered.", "Pass tools=."
         )
@@ -367,7 +382,7 @@ def build(
     body |= {name: plain(value, name) for name, value in subject.items() if value}
     if "messages" in body:
         features.prefill(body, params.pop("prefill", None), host, params)
-    features.check_builtins(body.get("tools") or (), host, model, params)
+    features.check_builtins(every, host, model, params)
     facts = model_facts(host, model)
     if "temperature" not in params and facts.temperature is not None:
         body["temperature"] = facts.temperature

@@ -4,12 +4,16 @@ Run: ``python tests/bench/run.py same_model``. The local host answers a few prom
 times at some temperatures; each run of the test draws its answers from these without
 putting any back, so that no answer is on both sides. It fails where the model is told from
 itself in more than one of twenty runs, by more than chance.
+
+GGUF files that are named after it, such as ``requantise.py`` makes, are other sides.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -49,21 +53,34 @@ def rate(mine: Pool, yours: Pool, n: int) -> tuple[int, float, float]:
     return hits, *wilson(hits, RUNS)
 
 
+def other_model(path: str) -> Pool:
+    """Return answers of another GGUF file, by a local host of its own."""
+    runtime = tempfile.mkdtemp(prefix="same-model-")
+    os.environ |= {"KIMIKIT_LOCAL_MODEL": path, "KIMIKIT_RUNTIME": runtime}
+    kimi = Kimi("local", show=False)
+    try:
+        return pool(kimi, BASE)
+    finally:
+        kimi.close()
+
+
 def main() -> int:
     """Print a table."""
     with_bad = 0
     kimi = Kimi("local", show=False)
-    pools = {heat: pool(kimi, heat) for heat in (BASE, 0.2, 1.2)}
+    heats = {heat: pool(kimi, heat) for heat in (BASE, 0.2, 1.2)}
     kimi.close()
+    pools = {f"temperature {h:g} for {BASE:g}": each for h, each in heats.items()}
+    pools = {"the same": heats[BASE], **dict(list(pools.items())[1:])}
+    pools |= {Path(path).stem: other_model(path) for path in sys.argv[1:]}
     print(f"| other side | answers per prompt and host | told apart, % of {RUNS} |")
     print("|---|--:|--:|")
-    for heat, other in pools.items():
+    for what, other in pools.items():
         for n in (4, 8):
-            hits, low, high = rate(pools[BASE], other, n)
-            what = "the same" if heat == BASE else f"temperature {heat:g} for {BASE:g}"
+            hits, low, high = rate(heats[BASE], other, n)
             shown = f"{hits / RUNS:.1%} [{low:.1%}, {high:.1%}]"
             print(f"| {what} | {n} | {shown} |", flush=True)
-            with_bad += heat == BASE and low > 0.05
+            with_bad += other is heats[BASE] and low > 0.05
     return int(with_bad > 0)
 
 

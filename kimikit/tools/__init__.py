@@ -1,8 +1,9 @@
 """Tools: Python functions that a model may call, and the loop in which it does."""
 
 from kimikit.tools.builtin import builtin
+from kimikit.tools.declared import declare
 from kimikit.tools.loop import run
-from kimikit.tools.tool import Tool, declare, offered, tool
+from kimikit.tools.tool import Tool, offered, tool
 from kimikit.tools.values import Run, Step, ToolResult
 
 __all__ = [

@@ -10,9 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from kimikit.runner.background import background_loop, in_thread
+from kimikit.tools.declared import brought
 from kimikit.tools.results import text_of
 from kimikit.tools.task import Plan
-from kimikit.tools.tool import brought
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
 
 _POLL_S = 0.2

@@ -12,7 +12,8 @@ import msgspec
 
 from kimikit.errors import BadInput, nearest
 from kimikit.secrets import masked
-from kimikit.tools.tool import Tool, brought
+from kimikit.tools.declared import brought
+from kimikit.tools.tool import Tool
 from kimikit.tools.values import (
     Run,
     RunWatch,

@@ -273,42 +273,6 @@ def offered(some: Any) -> list[Any] | None:
     return [one if isinstance(one, dict) else tool(one) for one in many]
 
 
-def declare(*some: Any) -> dict[str, Any]:
-    """Return a message that gives the model tools from its place on.
-
-    Kimi K3 takes it at Moonshot, and what stands before it stays in the cache. In a run
-    the tools are called; elsewhere it is refused by name before anything is sent. A
-    tool that returns tools gives them to the model in a run, at any host.
-
-    Args:
-        some: Functions and ``Tool``s.
-
-    Raises:
-        BadTool: If there is none, or one is none.
-
-    Example:
-        >>> def weather(city: str) -> str:
-        ...     "Current weather of a city."
-        ...     return f"Sunny in {city}."
-        >>> message = declare(weather)
-        >>> message["role"], [each.name for each in message["tools"]]
-        ('system', ['weather'])
-        >>> kimi.run(["Is it sunny in Lagos?", message], [])
-        Traceback (most recent call last):
-        kimikit.errors.NotSupported: the local stand-in is not known for tools that...
-    """
-    tools = [*as_tools(some).values()]
-    if not tools:
-        raise BadTool("No tool is declared.", "Pass functions.")
-    return {"role": "system", "tools": tools}
-
-
-def brought(value: Any) -> list[Tool]:
-    """Return the tools that a value is, if it is nothing else."""
-    some = value if isinstance(value, list | tuple) else [value]
-    return [*some] if all(isinstance(each, Tool) for each in some) else []
-
-
 def as_tools(tools: Any) -> dict[str, Tool]:
     """Return tools by name from tools, functions, and collections of them.
 

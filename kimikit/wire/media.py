@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from typing import Any
+
+from kimikit.errors import BadInput
+from kimikit.wire.requests import as_messages
 
 _VIDEOS = {
     rb".{4}ftypqt": "video/quicktime",
@@ -53,6 +57,27 @@ def sound_part(data: bytes) -> dict[str, Any]:
     """Return a sound as a part of a message."""
     sound = {"data": _text(data), "format": sound_format(data)}
     return {"type": "input_audio", "input_audio": sound}
+
+
+def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with parts before the last question, as text where all are.
+
+    Raises:
+        BadInput: If there is no question.
+    """
+    chat = [dict(each) for each in as_messages(messages, system=None, image=None)]
+    asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
+    if asked is None:
+        raise BadInput(
+            "file= was given and no user message to put it before.",
+            "Pass a question as text, or as the last message.",
+        )
+    before = asked.get("content") or ""
+    after = before if isinstance(before, list) else [{"type": "text", "text": before}]
+    asked["content"] = every = [*parts, *after]
+    if all(part.get("type") == "text" for part in every):
+        asked["content"] = "\n\n".join(part["text"] for part in every)
+    return chat
 
 
 def _text(data: bytes) -> str:

@@ -164,27 +164,6 @@ def _attach(messages: list[dict[str, Any]], image: Any) -> None:
     asked[-1]["content"] = [*parts, *urls]
 
 
-def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with parts before the last question, as text where all are.
-
-    Raises:
-        BadInput: If there is no question.
-    """
-    chat = [dict(each) for each in as_messages(messages, system=None, image=None)]
-    asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
-    if asked is None:
-        raise BadInput(
-            "file= was given and no user message to put it before.",
-            "Pass a question as text, or as the last message.",
-        )
-    before = asked.get("content") or ""
-    after = before if isinstance(before, list) else [{"type": "text", "text": before}]
-    asked["content"] = every = [*parts, *after]
-    if all(part.get("type") == "text" for part in every):
-        asked["content"] = "\n\n".join(part["text"] for part in every)
-    return chat
-
-
 def as_text(name: str, value: Any) -> str:
     """Return the argument ``name``, which must be text that is not blank."""
     if not isinstance(value, str) or not value.strip():

@@ -407,8 +407,9 @@ def test_1c_k3_takes_tools_in_a_system_message(server: FaultServer, both: Both) 
     leak = "<|tool_call_begin|>functions.add:0<|tool_call_argument_begin|>{}"
     leak += "<|tool_call_end|>"
     server.play(sse(*text(leak), chunk("stop"), DONE))
-    system = {"role": "system", "content": "Use tools.", "tools": [ADD]}
-    reply = both.chat(server.url, [system, {"role": "user", "content": "hi"}])
+    system = {"role": "system", "tools": [ADD]}
+    talk = [system, {"role": "user", "content": "hi"}]
+    reply = both.chat(server.url, talk, client={"host": "sglang"})
     assert [c.name for c in reply.tool_calls] == ["add"]
 
 

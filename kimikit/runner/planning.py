@@ -18,7 +18,8 @@ class Planner(Runner):
 
     Args:
         client_for: As for ``Runner``, as are the options.
-        failures: Why requests failed in a batch, by their keys; those are not planned.
+        known: Requests that are over in batches of this work, by their keys, with why
+            they failed, as far as they did; those are not planned.
         judges: Whether what comes is judged: nothing need be while one only plans.
         stop_reason: Why nothing more is bought.
 
@@ -32,7 +33,7 @@ class Planner(Runner):
         self,
         client_for: ClientFor,
         *,
-        failures: Mapping[str, str] | None = None,
+        known: Mapping[str, str | None] | None = None,
         judges: bool = False,
         stop_reason: str = "done",
         **options: Any,
@@ -41,7 +42,7 @@ class Planner(Runner):
         self.planned: list[Request] = []
         self.judges, self.stop_reason = judges, stop_reason
         self._seen: set[str] = set()
-        self._failures = failures or {}
+        self._known = known or {}
 
     async def ask(
         self,
@@ -51,10 +52,10 @@ class Planner(Runner):
     ) -> Reply:
         """Return an answer that is paid for, or note what to buy."""
         if (paid := self.cache.get(request.key)) is not None:
-            self.reused += 1
+            self.reused += request.key not in self._known  # else it is ours
             return paid
-        if request.key in self._failures:
-            raise failure(self._failures[request.key])
+        if (why := self._known.get(request.key)) is not None:
+            raise failure(why)
         if request.key not in self._seen:  # a sweep may come to a cell twice
             if request.key in self.cache.claimed:
                 self.notes[IN_A_BATCH] += 1

@@ -123,7 +123,7 @@ class Rounds(Generic[T]):
         """
         held: tuple[Budget, ...] = ()
         for _ in range(RACES):
-            planned, open_ = self._planned(_failed(known))
+            planned, open_ = self._planned(known)
             # What was answered is never bought again, even where nothing can be kept.
             planned = [each for each in planned if each.key not in known]
             before = len(rows)
@@ -140,22 +140,22 @@ class Rounds(Generic[T]):
 
     def finish(self, rows: Sequence[JobRow], stop_reason: str) -> T:
         """Return what the work makes of the answers that are there."""
-        failed = _failed(ends(self._way, rows))
-        options: dict[str, Any] = {"failures": failed, "stop_reason": stop_reason}
+        known = ends(self._way, rows)
+        options: dict[str, Any] = {"known": known, "stop_reason": stop_reason}
         return self._run(partial(Planner, judges=True, **options), judges=True)
 
-    def _planned(self, failed: Mapping[str, str]) -> tuple[list[Request], bool]:
+    def _planned(self, known: Mapping[str, str | None]) -> tuple[list[Request], bool]:
         """Return what is to be bought, and whether anything is in a batch already."""
         made: list[Planner] = []
 
         def make(*args: Any, **options: Any) -> Planner:
-            made.append(Planner(*args, failures=failed, **options))
+            made.append(Planner(*args, known=known, **options))
             return made[-1]
 
         try:
             self._run(make, judges=False)
         except KimiError:
-            if not failed:
+            if not any(why is not None for why in known.values()):
                 raise
             return [], False  # what failed ends the work, and its end will say so
         found = [request for planner in made for request in planner.planned]
@@ -194,10 +194,6 @@ class Rounds(Generic[T]):
             taken = [reply.cost or Decimal(0) for reply in spent_on(self._way, row)]
             left -= sum(taken, dollars(self._way.ledger.jobs.held(row.id)[0]))
         return max(left, Decimal(0))
-
-
-def _failed(known: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: why for key, why in known.items() if why is not None}
 
 
 def done_by(

@@ -112,6 +112,7 @@ def test_a_batch_returns_what_the_live_call_does(host, kind):
     found = job.wait()
     assert (job.kind, type(found), found.stop_reason) == (kind, type(live), "done")
     assert figures(found) == figures(live)
+    assert found.reused == 0  # it is paid for by this very work
     assert host.live == []
     assert bought_once(host)
     assert host.calls("POST", "/batches") == ROUNDS[kind]

@@ -1,6 +1,7 @@
 """Work in several rounds of batches, by the host's own count; and what is bought anew."""
 
 import contextlib
+import inspect
 import json
 import os
 import subprocess
@@ -509,3 +510,18 @@ def test_a_host_that_embeds_in_no_batch_names_those_that_do(host):
     with pytest.raises(NotSupported, match=r"embeddings in batches.*local"):
         kimi.embed(["a"], model="m", via="batch")
     assert host.requests == []
+
+
+VERBS = [Kimi.map, Kimi.sweep, Kimi.lab, Kimi.embed, score_tool_calls, map_reduce]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_tab_finds_the_way_to_a_batch(verb):
+    """Tab and Shift+Tab read the signature and the docstring."""
+    asked = inspect.signature(verb).parameters
+    assert "Literal['live', 'batch']" in str(asked["via"].annotation).replace('"', "'")
+    assert {"via", "poll_s", "name", "max_cost"} <= asked.keys()
+    said = " ".join(verb.__doc__.split())
+    assert "via: ``live``" in said
+    assert "``batch`` for the host" in said
+    assert "By batch the ``Job``, whose ``wait()`` and ``collect()`` return" in said

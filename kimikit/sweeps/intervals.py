@@ -164,14 +164,16 @@ def of_shares(values: Array, most: float = math.inf) -> Limits:
 
 
 @functools.lru_cache(maxsize=16)
-def resamples(n: int) -> Array:
-    """Return how often each of ``n`` answers is drawn, one row a replicate.
+def resamples(n: int) -> tuple[Array, Array]:
+    """Return how often each of ``n`` answers is drawn, one row per replicate.
 
-    The seed is fixed, so that a summary shown twice is the same.
+    With it come the pairs of different answers in each. The seed is fixed, so that a summary shown twice is the same.
     """
     drawn = np.random.default_rng(n).integers(0, n, (DRAWS, n))
     drawn += np.arange(DRAWS)[:, None] * n
-    return np.bincount(drawn.ravel(), minlength=DRAWS * n).reshape(DRAWS, n)
+    counts = np.bincount(drawn.ravel(), minlength=DRAWS * n).reshape(DRAWS, n)
+    weights = counts.astype(np.float32)
+    return weights, n * n - (weights**2).sum(axis=1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -212,8 +214,7 @@ def pairwise(alike: Array) -> Part:
     value = float(off.sum(dtype=np.float64) / (n * (n - 1)))
 
     def find(_: Limits) -> Limits:
-        weights = resamples(n).astype(np.float32)
-        pairs = n * n - (weights**2).sum(axis=1)
+        weights, pairs = resamples(n)
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = ((weights @ off) * weights).sum(axis=1) / pairs
         low, high = np.nanpercentile(draws, [2.5, 97.5])

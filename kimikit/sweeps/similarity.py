@@ -94,9 +94,10 @@ def lexical(texts: Sequence[str]) -> Array:
         rare = sparse.csr_array(table, shape=(n, len(texts_of)))
         shared += (rare @ rare.T).toarray()
     column, row = _counted(numbers[often > most]), row[often > most]
-    for first in range(0, int(column.max(initial=-1)) + 1, COLUMNS):
+    count = int(column.max(initial=-1)) + 1
+    for first in range(0, count, COLUMNS):
         own = slice(*np.searchsorted(column, (first, first + COLUMNS)))
-        block = np.zeros((n, COLUMNS), dtype=np.float32)
+        block = np.zeros((n, min(COLUMNS, count - first)), dtype=np.float32)
         block[row[own], column[own] - first] = 1
         shared += block @ block.T
     np.fill_diagonal(shared, sizes)

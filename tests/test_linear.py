@@ -46,7 +46,7 @@ HOSTILE: dict[str, str] = {
     "resets": "\x1bc", "keys": "sk-a1", "bearers": "Bearer a", "addresses": "http://a:",
     "holes": "{{a", "holes of paths": "{{a.b", "dots": ".", "times": "try again in 1", "points": "1.1.",
     "tabs": "\t", "lines": "a\n", "returns": "\r", "parens": "(", "terms": "1+", "stars": "**",
-    "dollars": "$a_", "bars": "|",
+    "dollars": "$a_", "bars": "|", "tokens": ".eyJaaaaaaaa", "more keys": "sk_a ", "sums": "'ab12",
 }  # fmt: skip
 
 

@@ -167,7 +167,8 @@ def of_shares(values: Array, most: float = math.inf) -> Limits:
 def resamples(n: int) -> tuple[Array, Array]:
     """Return how often each of ``n`` answers is drawn, one row per replicate.
 
-    With it come the pairs of different answers in each. The seed is fixed, so that a summary shown twice is the same.
+    With it come the pairs of different answers in each. The seed is fixed, so that a
+    summary shown twice is the same.
     """
     drawn = np.random.default_rng(n).integers(0, n, (DRAWS, n))
     drawn += np.arange(DRAWS)[:, None] * n

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from kimikit import html
+from kimikit.display.marimo import replace
 from kimikit.markdown import as_html
 from kimikit.notebook.screen import BYTES_PER_S, REDRAWS_PER_S, View
 from kimikit.types import Delta, Reply, Wait
-
-
-def running() -> bool:
-    """Tell whether this code runs in a cell of marimo."""
-    marimo = sys.modules.get("marimo")
-    return marimo is not None and bool(marimo.running_in_notebook())
 
 
 class MarimoView(View):
@@ -35,7 +29,7 @@ class MarimoView(View):
         put: Callable[[str], object] | None = None,
     ) -> None:
         self._footer = footer
-        self._put = put or _replace
+        self._put = put or replace
         self._text: list[str] = []
         self._size = 0
         self._next = 0.0
@@ -72,9 +66,3 @@ class MarimoView(View):
         """Show the text alone, as the view failed."""
         note = f"Shown as plain text, as its view failed: {type(fault).__name__}."
         self._put(html.wrap(html.pre(value.text), html.footer(note)))
-
-
-def _replace(shown: str) -> None:
-    import marimo
-
-    marimo.output.replace(marimo.Html(shown))

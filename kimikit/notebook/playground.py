@@ -102,7 +102,7 @@ class Playground:
         self.app = self._arrange()
 
     def _buttons(self) -> None:
-        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "success")
+        self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "primary")
         self.run_button.add_class("kimikit-run")
         stop = "Stop; keeps what arrived (Escape)"
         self.stop_button = self._button("Stop", stop, self.stop)

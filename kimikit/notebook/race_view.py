@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from kimikit import html
 from kimikit.display.footer import footer
+from kimikit.display.marimo import in_marimo, replace
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
 from kimikit.markdown import as_html
@@ -94,8 +95,11 @@ def race(
     shell, stream = place(show, out)
     screen = None if shell is None else Screen(shell)
     asked = Columns(requests, client_for)
+    beside = out is None and show is not False and in_marimo()
 
     def draw() -> float:
+        if beside:
+            replace(_live(asked.by_name)["text/html"])
         if screen is None or not screen.live:
             return 1.0
         return screen.draw([], [_live(asked.by_name)])
@@ -113,6 +117,8 @@ def race(
         if screen is not None:
             screen.settle([result._repr_mimebundle_()])
             screen.shown_already(result)
+        elif beside:
+            replace(result._repr_html_())
         elif stream is not None:
             print(result, file=stream)
     return result

@@ -14,9 +14,10 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.marimo import in_marimo
 from kimikit.display.renderable import call_text
 from kimikit.markdown import safe
-from kimikit.notebook import marimo_view
+from kimikit.notebook.marimo_view import MarimoView
 from kimikit.notebook.progress import Progress, below, thinking
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place
 from kimikit.types import Delta, Reply, Wait
@@ -55,8 +56,8 @@ def answer_view(
             at_most_usd=at_most(reply) if at_most and reply.partial else None,
         )
 
-    if out is None and show is not False and marimo_view.running():
-        return Guarded(marimo_view.MarimoView(footer))
+    if out is None and show is not False and in_marimo():
+        return Guarded(MarimoView(footer))
     shell, stream = place(show, out)
     if shell is not None:
         return Guarded(NotebookView(shell, footer, images=images))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.marimo import in_marimo, replace
 from kimikit.markdown import safe, small_print
 from kimikit.notebook.progress import Progress, calls_so_far
 from kimikit.notebook.screen import Bundle, Guarded, LiveView, View, place, rich
@@ -43,6 +44,8 @@ def trace_view(
     shell, stream = place(show, out)
     if shell is not None:
         return Guarded(NotebookTrace(shell))
+    if out is None and show is not False and in_marimo():
+        return Guarded(MarimoTrace())
     return View() if stream is None else Guarded(TextTrace(stream))
 
 
@@ -63,6 +66,27 @@ class TextTrace(View):
             self._open = False
             self._out.write(html.clean(f"{start}{_line(event)}\n"))
         self._out.flush()
+
+
+class MarimoTrace(View):
+    """A line for each call, result and wait in marimo's cell, then the whole run."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def __call__(self, event: RunEvent) -> None:
+        """Add the line of an event; the last one brings the run in their place."""
+        if isinstance(event, RunFinished):
+            replace(event.run._repr_html_())
+        elif not isinstance(event, Delta | StepEvent):
+            self._lines.append(_line(event))
+            replace(html.wrap(html.pre("\n".join(self._lines))))
+
+    def fail(self, error: BaseException) -> None:
+        """Leave how far it came."""
+        run = getattr(error, "run", None)
+        if isinstance(run, Run):
+            replace(run._repr_html_())
 
 
 class NotebookTrace(LiveView):

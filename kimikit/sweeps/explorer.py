@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
+from kimikit.display.marimo import in_marimo
 from kimikit.display.renderable import Table
 from kimikit.sweeps.cells import SHOWN_BYTES, label_texts
 from kimikit.sweeps.metrics import text_of
@@ -109,7 +110,7 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         still = {"text/html": self._still._repr_html_(), "text/plain": repr(self)}
-        return {**self.widget._repr_mimebundle_(), **still}
+        return still if in_marimo() else {**self.widget._repr_mimebundle_(), **still}
 
 
 def _options(labels: Sequence[Any]) -> list[tuple[str, Any]]:

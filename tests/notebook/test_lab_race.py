@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from support.contrast import faint
 from support.lab import Cells, Lab
 from support.races import SETUP
 
@@ -52,6 +53,7 @@ def test_the_table_reads_well_in_light_and_dark(book: Cells) -> None:
     clear = "rgba(0, 0, 0, 0)"
     for dark in (False, True):
         book.theme(dark=dark)
+        assert faint(book.outputs(1)) == []
         book.picture(f"race_{'dark' if dark else 'light'}", book.cell(1))
         cells = book.cell(1).locator("td")
         assert cells.nth(0).evaluate(LOOK) == ["left", clear, clear]

@@ -47,12 +47,18 @@ def _(kimi):
 
 @app.cell
 def _(kimi):
-    kimi.race("Hi", {"cold": {"temperature": 0}, "warm": {"temperature": 1}})
+    colours = kimi.sweep("Name a colour.", temperature=[0, 1], progress=False)
+    colours.explore()
     return
 
 @app.cell
 def _(kimi):
-    kimi.run("Hi", [])
+    race = kimi.race("Hi", {"cold": {"temperature": 0}, "warm": {"temperature": 1}})
+    return
+
+@app.cell
+def _(kimi):
+    run = kimi.run("Hi", [])
     return
 
 @app.cell
@@ -92,12 +98,13 @@ def test_every_view_shows_in_an_exported_notebook(tmp_path: Path) -> None:
     cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
     shown = ["".join("".join(o.get("data", {}).get("text/html", "")) for o in c["outputs"])
              for c in cells]  # fmt: skip
-    _, streamed, value, sweep, race, run, playground, ledger = shown
+    _, streamed, value, sweep, explored, race, run, playground, ledger = shown
     for answer in (streamed, value):
         assert "<strong>Hello</strong> &lt;b&gt;there&lt;/b&gt; friend." in answer
         assert answer.count("vllm") == 1  # one footer
     assert "diversity" in sweep
-    assert "cold" in race
+    assert "Equal answers" in explored
+    assert "cold" in race  # also where it is no cell's value, as the run below
     assert "<strong>Hello</strong>" in run
     assert "Jupyter" in playground
     assert "<strong>Hello</strong>" in playground

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.contrast import faint
 from support.lab import Cells, Lab
 
 pytestmark = pytest.mark.browser
@@ -141,6 +142,7 @@ def test_it_can_be_read_in_light_and_dark(cells: Cells) -> None:
     for dark in (False, True):
         cells.theme(dark=dark)
         cells.page.locator("#jupyterlab-splash").wait_for(state="detached")
+        assert faint(question) == []
         cells.picture(f"approval_{'dark' if dark else 'light'}", cells.cell(7))
     cells.theme(dark=False)
     press(question, "Refuse")

@@ -24,6 +24,19 @@ SIZE = (320, 180)
 COLOURS = 48
 """Of a picture's palette: text stays readable, and a picture takes a few KB."""
 
+GROUPS = {
+    "Start": ("Ask, and see who can answer.", "00 01"),
+    "Explore": ("What an answer is, and what it could have been.", "02 03 10 18"),
+    "Compare": (
+        "Models, prompts and ways to ask, on questions of yours.",
+        "04 08 14 16",
+    ),
+    "Build": ("Tools, values, long texts and whole tasks.", "06 09 11 12 13 15"),
+    "Trust": ("Whether a host does what it says.", "07"),
+    "Scale": ("What it costs, and how to ask thousands of times.", "05 17"),
+}
+"""What one may want: in a line, and the numbers of the notebooks for it."""
+
 _PAGE = """<meta charset="utf-8"><style>
 body {{ margin: 0; width: 640px; height: 360px; overflow: hidden; background: white;
   box-sizing: border-box; border: 2px solid #ccc; font: 15px system-ui, sans-serif; }}
@@ -56,14 +69,27 @@ def opening(book: Any) -> tuple[str, str]:
 
 
 def table() -> str:
-    """Return the index's table: cards of a picture, a title and a line, two a row."""
-    cards = []
-    for path in lessons():
-        title, after = opening(nbformat.read(path, as_version=4))
-        picture = f"[![{path.stem}](images/{path.stem}.png)]({path.name})"
-        link = f"[**{path.stem[:2]} · {title}**]({path.name})"
-        cards.append(f"{picture}<br>{link}<br>After it you {after}.")
-    cards += [""] * (len(cards) % 2)
+    """Return the index: for each group a table of cards, two per row."""
+    cards = {path.stem[:2]: _card(path) for path in lessons()}
+    groups = {name: numbers.split() for name, (_, numbers) in GROUPS.items()}
+    listed = sorted(n for numbers in groups.values() for n in numbers)
+    assert listed == [*cards], "each notebook is in one group"
+    return "\n\n".join(
+        f"## {name}\n\n{GROUPS[name][0]}\n\n{_rows([cards[n] for n in numbers])}"
+        for name, numbers in groups.items()
+    )
+
+
+def _card(path: Path) -> str:
+    """Return a notebook's picture, title and what its reader knows after it."""
+    title, after = opening(nbformat.read(path, as_version=4))
+    picture = f"[![{path.stem}](images/{path.stem}.png)]({path.name})"
+    link = f"[**{path.stem[:2]} · {title}**]({path.name})"
+    return f"{picture}<br>{link}<br>After it you {after}."
+
+
+def _rows(cards: list[str]) -> str:
+    cards = cards + [""] * (len(cards) % 2)
     rows = zip(cards[::2], cards[1::2], strict=True)
     return "\n".join(["| | |", "|:---|:---|", *(f"| {a} | {b} |" for a, b in rows)])
 

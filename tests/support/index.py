@@ -111,7 +111,7 @@ def _outputs(book: Any) -> Iterator[tuple[int, int, str]]:
                 surprise = "surprise" in heading.lower()
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            page = data.get("text/html", "")
+            page = re.sub(r"(?s)<details.*?</details>", "", data.get("text/html", ""))
             if "image/png" in data:
                 source = f"data:image/png;base64,{data['image/png'].strip()}"
                 yield 3 + surprise, 0, f'<img src="{source}">'

@@ -39,3 +39,9 @@ NAME_AGAIN = (
     'setTimeout(() => window.kimikitNames?.(), 300)">'
 )
 """Comes with fields that are added later, and lets them be named too."""
+
+NO_WIDGETS = (
+    "The playground is made of Jupyter's widgets, which are not shown here. "
+    "kimi.race(prompt, models=[...]) has answers side by side."
+)
+"""What stands in its place where there are none."""

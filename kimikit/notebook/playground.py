@@ -61,12 +61,6 @@ class KimiLike(Protocol):
         """Put files before a prompt, for a model of a host."""
 
 
-_NO_WIDGETS = (
-    "The playground is made of Jupyter's widgets, which are not shown here. "
-    "kimi.race(prompt, models=[...]) has answers side by side."
-)
-
-
 class Playground:
     """The app; show it as a cell's last value.
 
@@ -385,12 +379,11 @@ class Playground:
             )
 
     def __repr__(self) -> str:
-        shown = self._static()["text/plain"] if self._asked else ""
-        return f"{_NO_WIDGETS}\n\n{shown}".strip()
+        return page.NO_WIDGETS
 
     def _repr_html_(self) -> str:
         shown = self._static()["text/html"] if self._asked else ""
-        return html.wrap(html.footer(_NO_WIDGETS)) + shown
+        return html.wrap(html.footer(page.NO_WIDGETS)) + shown
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

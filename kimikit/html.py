@@ -209,7 +209,7 @@ class Cell(NamedTuple):
 
 def interval(value: str, low: str, high: str) -> Cell:
     """Return a value followed by its interval, which is in smaller type."""
-    rich = f"{esc(value)} <small>[{esc(low)}, {esc(high)}]</small>"
+    rich = f"{esc(value)} <small>[{esc(low)},\u00a0{esc(high)}]</small>"
     return Cell(f"{value} [{low}, {high}]", rich)
 
 

@@ -66,7 +66,7 @@ def test_the_table_is_text_and_html():
     assert "sums: On 10 questions few-shot beats zero-shot (p = 0.0078)" in text
     assert "fake \u00b7 fake-1" in text
     page = result._repr_html_()
-    assert "100% <small>[72%, 100%]</small>" in page
+    assert "100% <small>[72%,\u00a0100%]</small>" in page
     assert repr(result) == text
 
 

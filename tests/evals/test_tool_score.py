@@ -219,7 +219,7 @@ def test_scores_show_as_table_and_plot():
     assert "none" in text
     page = scores._repr_html_()
     assert "&lt;b&gt;one" in page
-    assert "<small>[9, 91]</small>" in page
+    assert "<small>[9,\u00a091]</small>" in page
     figure = scores.plot()
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == [

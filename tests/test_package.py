@@ -132,7 +132,7 @@ def lines_of_code(function):
     return lines
 
 
-BUDGET = 35_762
+BUDGET = 35_782
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the

@@ -25,6 +25,7 @@ class Planner(Runner):
 
     Attributes:
         planned: The requests that have no answer yet.
+        asked: The keys of those that are known and were asked again.
     """
 
     asks = False
@@ -40,6 +41,7 @@ class Planner(Runner):
     ) -> None:
         super().__init__(client_for, **options)
         self.planned: list[Request] = []
+        self.asked: set[str] = set()
         self.judges, self.stop_reason = judges, stop_reason
         self._seen: set[str] = set()
         self._known = known or {}
@@ -51,6 +53,8 @@ class Planner(Runner):
         wanted: Callable[[], bool] = lambda: True,
     ) -> Reply:
         """Return an answer that is paid for, or note what to buy."""
+        if request.key in self._known:
+            self.asked.add(request.key)
         if (paid := self.cache.get(request.key)) is not None:
             self.reused += request.key not in self._known  # else it is ours
             return paid

@@ -90,6 +90,8 @@ class Rounds(Generic[T]):
         """
         pause_s = seconds(poll_s)
         rows = catch_up(self._way, self._prefix)
+        if not self._once:
+            self._check_twice()
         held = self._bought(rows, {})
         rows = rows or [JobRow.nothing(self._kind, self._name, self._prefix, host)]
         return Job(
@@ -144,6 +146,18 @@ class Rounds(Generic[T]):
         options: dict[str, Any] = {"known": known, "stop_reason": stop_reason}
         return self._run(partial(Planner, judges=True, **options), judges=True)
 
+    def _check_twice(self) -> None:
+        """Refuse a work that would buy another question in each round, for ever.
+
+        Raises:
+            BadInput: If it asks something else each time it is run.
+        """
+        first, second = (
+            {request.key for request in self._planned({})[0]} for _ in range(2)
+        )
+        if first != second:
+            raise _other_questions("Make it the same each time, or ask live.")
+
     def _planned(self, known: Mapping[str, str | None]) -> tuple[list[Request], bool]:
         """Return what is to be bought, and whether anything is in a batch already."""
         made: list[Planner] = []
@@ -158,6 +172,10 @@ class Rounds(Generic[T]):
             if not any(why is not None for why in known.values()):
                 raise
             return [], False  # what failed ends the work, and its end will say so
+        asked = {key for planner in made for key in planner.asked}
+        mine = ends(self._way, self._mine)
+        if any(why is None and key not in asked for key, why in mine.items()):
+            raise _other_questions("What came is there: .collect() returns it.")
         found = [request for planner in made for request in planner.planned]
         open_ = any(planner.notes[IN_A_BATCH] for planner in made)
         # A batch answers in an order of its own; a replay must find the same file.
@@ -194,6 +212,14 @@ class Rounds(Generic[T]):
             taken = [reply.cost or Decimal(0) for reply in spent_on(self._way, row)]
             left -= sum(taken, dollars(self._way.ledger.jobs.held(row.id)[0]))
         return max(left, Decimal(0))
+
+
+def _other_questions(remedy: str) -> BadInput:
+    return BadInput(
+        "This asks something else each time it is run, such as by chance or by the "
+        "clock, so that answers of a batch would not be found again.",
+        remedy,
+    )
 
 
 def done_by(

@@ -525,3 +525,25 @@ def test_tab_finds_the_way_to_a_batch(verb):
     assert "via: ``live``" in said
     assert "``batch`` for the host" in said
     assert "By batch the ``Job``, whose ``wait()`` and ``collect()`` return" in said
+
+
+def test_what_is_asked_by_chance_is_refused_before_it_is_paid_for(host):
+    tries = iter(range(10_000))
+    by_chance = lambda c, t, q, **p: c.chat(f"{q} {next(tries)}", **p)  # noqa: E731
+    with pytest.raises(BadInput, match="asks something else each time"):
+        session(host).lab(TASK, {"odd": by_chance}, progress=False, **BY_BATCH)
+    assert host.requests == []
+
+
+def test_what_is_asked_otherwise_later_is_bought_no_more(host):
+    """A prompt with the hour in it changes while its batch is answered."""
+    hour = ["noon"]
+    timely = lambda c, t, q, **p: c.chat(f"{q} at {hour[0]}", **p)  # noqa: E731
+    host.answer = str
+    job = session(host).lab(TASK, {"timely": timely}, progress=False, **BY_BATCH)
+    hour[0] = "one"
+    with pytest.raises(BadInput, match=r"asks something else.*collect"):
+        job.wait()
+    assert host.calls("POST", "/batches") == 1
+    hour[0] = "noon"
+    assert len(job.collect().outcomes) == 4

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from kimikit.prompting import Conversation, brief
     from kimikit.prompting.few_shot import few_shot
     from kimikit.prompting.map_reduce import map_reduce
-    from kimikit.sweeps.pair import diff
+    from kimikit.sweeps.side_by_side import diff
 
 __all__ = [
     "AsyncClient",
@@ -113,7 +113,7 @@ _LATER = {
     "kimikit.cli": ("doctor",),
     "kimikit.evals": ("score_tool_calls", "vote"),
     "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce"),
-    "kimikit.sweeps.pair": ("diff",),
+    "kimikit.sweeps.side_by_side": ("diff",),
 }
 """Rooms that a chat needs nothing of: each is loaded when one of its names is used."""
 

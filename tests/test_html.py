@@ -4,7 +4,7 @@ import pytest
 
 from kimikit import html
 from kimikit.display.renderable import Table
-from kimikit.prompting.citations import Part, check_citations
+from kimikit.prompting.documents import Part, check_citations
 from kimikit.prompting.tree import Branch, Tree, Turn
 
 

@@ -24,7 +24,7 @@ from kimikit.money.ledger import Ledger
 from kimikit.notebook.stream_view import TextView
 from kimikit.notebook.trace_view import TextTrace
 from kimikit.prompting import answers, extract, numbers
-from kimikit.prompting.citations import Part, check_citations
+from kimikit.prompting.documents import Part, check_citations
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import differences, nearest
 from kimikit.replay.script import _HOLE, Script

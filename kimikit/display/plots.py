@@ -27,6 +27,25 @@ _WIDELY_SPREAD = ("CJK", "Han", "Hei", "Gothic", "PingFang", "YaHei", "Noto", "U
 """Parts of the names of fonts that have many letters: these are asked first."""
 
 
+def canvas(ax: Any, width: float, height: float, *, shown: bool = False) -> Any:
+    """Return the axes to draw on: those given, or the ones of a new figure.
+
+    Args:
+        ax: What the user gave.
+        width: Of a new figure, in inches.
+        height: The same.
+        shown: Whether a notebook is to show the new figure by itself. Where a function
+            returns the figure it would show it twice.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
+        if not shown:
+            plt.close(figure)
+    return ax
+
+
 def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
     """Make axes legible on any page, once they have their labels.
 

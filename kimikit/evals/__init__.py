@@ -6,9 +6,8 @@ are in ``scorers``, their names in ``named``.
 """
 
 from kimikit.evals.frontier import Frontier
-from kimikit.evals.grader import Grader
 from kimikit.evals.judged import Judged
-from kimikit.evals.judging import judge
+from kimikit.evals.judging import Grader, judge
 from kimikit.evals.lab import lab
 from kimikit.evals.patterns import PATTERNS, as_written
 from kimikit.evals.result import Lab

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kimikit.display.footer import total_cost
 from kimikit.errors import BadInput, BudgetExceeded
-from kimikit.evals.grader import Grader
+from kimikit.evals.judging import Grader
 from kimikit.evals.named import by_name, scorers_of
 from kimikit.evals.patterns import Meter, terse
 from kimikit.evals.scorers import Embed, Scorer

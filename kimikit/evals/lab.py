@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, Unpack
 
 from kimikit import errors
-from kimikit.evals.grader import Grader
-from kimikit.evals.looking import Looking
+from kimikit.evals.judging import Grader
 from kimikit.evals.named import Metrics, scorers_of
-from kimikit.evals.outcomes import Outcome
+from kimikit.evals.outcomes import Looking, Outcome
 from kimikit.evals.patterns import PATTERNS, Meter, Pattern, as_written
 from kimikit.evals.result import Lab
 from kimikit.evals.scorers import Embed, Score, Scorer, answer_of

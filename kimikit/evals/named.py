@@ -8,7 +8,7 @@ from typing import Any
 
 from kimikit import schema as types
 from kimikit.errors import BadInput, nearest
-from kimikit.evals.grader import Grader
+from kimikit.evals.judging import Grader
 from kimikit.evals.scorers import (
     Embed,
     Scorer,

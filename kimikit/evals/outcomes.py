@@ -1,15 +1,21 @@
-"""What came of one question of a lab."""
+"""What came of the questions of a lab, and how many are asked until it is settled."""
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from kimikit.display.footer import total_cost
 from kimikit.evals.scorers import Score
 from kimikit.evals.task import Task
+from kimikit.sweeps.anytime import Array
+from kimikit.sweeps.settled import Buying, is_settled
 from kimikit.types import Reply
 
 
@@ -56,3 +62,70 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def asked(task: Task, outcome: Outcome) -> tuple[str, Any]:
     """Return what was asked, and the right answer."""
     return task.variants.get(outcome.variant, task).rows[outcome.row]
+
+
+def order(rows: int) -> list[int]:
+    """Return rows in an order of chance, the same each time.
+
+    A set may be sorted by difficulty; what is asked first has to be like the rest.
+    """
+    places = list(range(rows))
+    random.Random(0).shuffle(places)
+    return places
+
+
+def rounds(
+    came: Iterable[Outcome | None], patterns: Sequence[str], rows: int
+) -> dict[str, Array]:
+    """Return what each pattern got right, up to the first question not asked in all.
+
+    Args:
+        came: What came of the questions; right is ``None`` where a host failed.
+        patterns: Their names.
+        rows: How many questions there are.
+    """
+    marks = {(o.pattern, o.row): o.right for o in came if o is not None}
+
+    def everywhere(row: int) -> bool:
+        return all((pattern, row) in marks for pattern in patterns)
+
+    asked = list(itertools.takewhile(everywhere, order(rows)))
+    return {
+        pattern: np.array(
+            [marks[pattern, row] for row in asked],
+            dtype=float,  # None becomes NaN
+        ).reshape(-1, 1)
+        for pattern in patterns
+    }
+
+
+class Looking:
+    """Says how many jobs there are to be, given what came of the others.
+
+    Args:
+        until: Half the width of an interval that is asked for.
+        patterns: Their names.
+        rows: How many questions there are.
+        at_once: Jobs that run at once.
+
+    Attributes:
+        order: The rows in the order in which they are asked, by all patterns each.
+        settled: Whether it was, at the last look.
+    """
+
+    def __init__(
+        self, until: float, patterns: Sequence[str], rows: int, at_once: int
+    ) -> None:
+        self.order, self.settled = order(rows), False
+        self._patterns, self._at_once = patterns, at_once / len(patterns)
+        self._buying = Buying.planned(
+            "right", until, settings=len(patterns), questions=1, most=rows
+        )
+
+    def __call__(self, came: Iterable[Outcome | None]) -> int:
+        """Return up to which job to go on."""
+        found = rounds(came, self._patterns, len(self.order))
+        done = len(found[self._patterns[0]])
+        self.settled = done > 0 and is_settled(self._buying.until, found)
+        end = done if self.settled else self._buying.end(done, self._at_once)
+        return end * len(self._patterns)

@@ -14,10 +14,9 @@ import msgspec
 from kimikit import errors, html
 from kimikit.display.footer import footer, total_cost, total_usage, total_usd
 from kimikit.display.renderable import Renderable, Table
-from kimikit.evals import lab_plots, lab_views
+from kimikit.evals import lab_views
 from kimikit.evals.cells import each_right, not_asked, share, sign_test
-from kimikit.evals.looking import rounds
-from kimikit.evals.outcomes import Outcome, asked
+from kimikit.evals.outcomes import Outcome, asked, rounds
 from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
 from kimikit.files import pandas
@@ -302,7 +301,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         Returns:
             The axes.
         """
-        return lab_plots.shares(self.summary(), self.task.name, ax)
+        return lab_views.shares(self.summary(), self.task.name, ax)
 
     def heatmap(self, ax: Any = None) -> Any:
         """Draw which question was right in which way, the hardest question on top.
@@ -316,7 +315,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         marks = {(o.row, o.pattern): o.right for o in self.outcomes}
         asked = sorted({row for row, _ in marks})
         grid = [[marks.get((row, name)) for name in self.patterns] for row in asked]
-        return lab_plots.heatmap(grid, self.patterns, self.task.name, ax)
+        return lab_views.heatmap(grid, self.patterns, self.task.name, ax)
 
 
 def _judgeable(task: Task, a: Outcome, b: Outcome, *, pair: bool) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimikit import html
-from kimikit.display.plots import INK, name, plain
-from kimikit.tools.views import canvas
+from kimikit.display.plots import INK, canvas, name, plain
 
 
 def figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:

@@ -22,7 +22,7 @@ from kimikit.runner.costs import CostLimit, unpriced
 from kimikit.runner.endpoint import ClientFor, Endpoint, Gate
 from kimikit.runner.requests import Request
 from kimikit.types import Delta, Reply, Wait, Watch
-from kimikit.wire.quota import is_used_up
+from kimikit.wire.faults import is_used_up
 
 __all__ = ["FATAL", "OF_THE_HOST", "STOP_S", "Runner", "Stopped"]
 

@@ -130,8 +130,7 @@ def ask_grid(
     """
     from kimikit.runner.costs import dollars
     from kimikit.sweeps.asking import PINNED, Asking
-    from kimikit.sweeps.cache import SweepCache
-    from kimikit.sweeps.points import check_limit
+    from kimikit.sweeps.points import SweepCache, check_limit
 
     rpm, metrics, dry_run = given["rpm"], given["metrics"], given["dry_run"]
     asked = make_grid(prompt, given["repeats"], grid)

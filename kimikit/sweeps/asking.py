@@ -18,12 +18,11 @@ from kimikit.runner import Request, Runner, Stopped
 from kimikit.runner.background import TELL_S, in_thread
 from kimikit.runner.costs import Estimate
 from kimikit.sweeps import points
-from kimikit.sweeps.cache import SweepCache
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import UPSTREAM, oddities
-from kimikit.sweeps.points import HostPoints, Point, complete
+from kimikit.sweeps.points import HostPoints, Point, SweepCache, complete
 from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
 from kimikit.sweeps.values import Metric, Plan, Progress, Trial, in_order
 from kimikit.types import Reply

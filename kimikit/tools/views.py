@@ -10,7 +10,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.display.footer import footer, how_it_ended
-from kimikit.display.plots import INK, as_text, name, plain
+from kimikit.display.plots import INK, as_text, canvas, name, plain
 from kimikit.tools.results import Content, is_frame, is_picture
 from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.requests import image_kind
@@ -144,16 +144,6 @@ def _png(value: Any) -> bytes:
     target = io.BytesIO()
     value.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()
-
-
-def canvas(ax: Any, width: float, height: float) -> Any:
-    """Return the axes to draw on: those given, or the ones of a new figure."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
-        plt.close(figure)  # or a notebook would show it a second time
-    return ax
 
 
 LABEL_SHARE = 0.1

@@ -12,7 +12,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.display.footer import footer, total_cost
-from kimikit.display.plots import name, plain
+from kimikit.display.plots import canvas, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
 from kimikit.types import Reply
@@ -240,8 +240,6 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         Args:
             ax: Where to draw; a figure of its own unless given.
         """
-        from kimikit.tools.views import canvas
-
         hosts, checks = list(self.models), self._ordered()
         ax = canvas(ax, 2.5 + 1.3 * len(hosts), 1 + 0.24 * len(checks))
         for state, (marker, colour) in _MARKS.items():

@@ -14,7 +14,6 @@ from typing import Any
 from kimikit import errors, html
 from kimikit.secrets import redact
 from kimikit.types import Call
-from kimikit.wire.quota import is_used_up
 from kimikit.wire.reports import WORDS_LIMIT, Report, read_report
 from kimikit.wire.rules import matching
 
@@ -326,3 +325,22 @@ def pause(
     if asked is not None:
         return min(asked, LONGEST_WAIT_S) + random.uniform(0, 0.25)
     return min(FIRST_WAIT_S * 2.0**attempt, 8.0) * random.uniform(0.75, 1.25)
+
+
+_LONG_QUOTA = re.compile(
+    r"\b[TR]PD\b|per[ _-]?(?:day|week|month)|\b(?:daily|weekly|monthly)\b|for today"
+    r"|每日|每天|每月|当日|当天|今日",
+    re.IGNORECASE,
+)
+_SHORT_QUOTA = re.compile(
+    r"\b[TR]PM\b|per[ _-]?(?:second|min(?:ute)?|hour)\b|concurrency|每分钟|并发",
+    re.IGNORECASE,
+)
+
+
+def is_used_up(words: str) -> bool:
+    """Tell whether a host's refusal names a quota of a day or longer, and no shorter.
+
+    Hosts write "TPD rate limit", "requests per day", "free-models-per-day".
+    """
+    return bool(_LONG_QUOTA.search(words)) and not _SHORT_QUOTA.search(words)

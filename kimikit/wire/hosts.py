@@ -20,7 +20,7 @@ from kimikit.json_values import plain
 from kimikit.secrets import Key, Secret, hidden, redact
 from kimikit.types import Host, HostModel
 from kimikit.types.host import HostBatch
-from kimikit.wire import running, stored_keys
+from kimikit.wire import stored_keys
 
 TABLE = Path(__file__).parent.parent / "data" / "hosts.json"
 LOCAL = "local"
@@ -103,7 +103,7 @@ def resolve(
     if isinstance(chosen, Host) and host.base_url and not base_url:
         base_url = _checked(hidden_address(host.base_url))
     if base_url is None and not isinstance(chosen, Host):
-        base_url = running.address(host.name)
+        base_url = _running_address(host.name)
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
 
@@ -231,3 +231,35 @@ def _shown(base_url: object) -> str:
     if re.fullmatch(r"[\w-]{16,}", text) and re.search(r"\d", text):
         text = "***"
     return repr(redact(text)[:80])
+
+
+_OLLAMA = re.compile(r"(?:(https?)://)?([\w.-]+)(?::(\d{1,5}))?/*")
+
+
+def _running_address(host: str) -> str | None:
+    """Return the address of a server on this machine, ``None`` where nothing is set.
+
+    Ollama reads ``OLLAMA_HOST`` (its FAQ), llama.cpp ``LLAMA_ARG_HOST`` and
+    ``LLAMA_ARG_PORT`` (its server's README).
+
+    Args:
+        host: A host's name.
+    """
+    if host == "ollama" and (given := os.environ.get("OLLAMA_HOST", "").strip()):
+        found = _OLLAMA.fullmatch(given)
+        if found is None:
+            return None
+        usual = {"http": "80", "https": "443", None: "11434"}[found[1]]
+        where = _reachable(found[2])
+        return f"{found[1] or 'http'}://{where}:{found[3] or usual}/v1"
+    if host == "llamacpp":
+        port = os.environ.get("LLAMA_ARG_PORT", "").strip()
+        where = os.environ.get("LLAMA_ARG_HOST", "").strip()
+        if (port or where) and re.fullmatch(r"\d{0,5}", port):
+            return f"http://{_reachable(where or 'localhost')}:{port or 8080}/v1"
+    return None
+
+
+def _reachable(name: str) -> str:
+    """Return the name of a machine; a server that listens everywhere is here."""
+    return "127.0.0.1" if name == "0.0.0.0" else name

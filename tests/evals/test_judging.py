@@ -12,7 +12,7 @@ from support.prompting import FakeClient, FakeStore, last, press_stop
 from kimikit import Kimi
 from kimikit.errors import AuthenticationFailed, BadInput, TimedOut
 from kimikit.evals import Grader, Task, judge, lab
-from kimikit.evals.agreement import agreement
+from kimikit.evals.judged import agreement
 
 PAIRS = [
     {"question": f"{i} + 1?", "a": str(i + 1), "b": f"{i}, I think", "label": "a"}

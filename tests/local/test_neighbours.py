@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from kimikit import Kimi, local
 from kimikit.errors import LocalHostError
-from kimikit.local import connections, models, process, server, trust
+from kimikit.local import models, process, server, trust
 
 KEY = "local-test-key"
 FILES = Path("/proc/self/fd")
@@ -204,11 +204,11 @@ def is_closed(connection: socket.socket, timeout_s: float = 10) -> bool:
 def test_half_requests_keep_nobody_out(local_host: local.Running) -> None:
     port = port_of(local_host)
     files = Path(f"/proc/{local_host.pid}/fd")
-    halves = [half(port) for _ in range(3 * connections.WAITING_PER_PEER)]
+    halves = [half(port) for _ in range(3 * server.WAITING_PER_PEER)]
     try:
         assert trust.is_known(local_host.base_url, local_host.api_key, local_host.pid)
         assert is_closed(halves[0])
-        assert len([*files.iterdir()]) < connections.WAITING_PER_PEER + 100
+        assert len([*files.iterdir()]) < server.WAITING_PER_PEER + 100
     finally:
         for each in halves:
             each.close()
@@ -223,7 +223,7 @@ class Own:
     def __enter__(self) -> int:
         config = server.uvicorn.Config(
             server.Guard(self.app, KEY),
-            http=connections.BoundedProtocol,
+            http=server.BoundedProtocol,
             lifespan="off",
             log_level="critical",
         )
@@ -265,7 +265,7 @@ ASKED = f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".enco
 def test_a_request_that_does_not_come_is_hung_up_on(
     begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEADERS_S", 0.3)
+    monkeypatch.setattr(server, "HEADERS_S", 0.3)
     with Own(hello) as port, half(port, begin) as connection:
         connection.settimeout(10)
         seen = b""
@@ -276,8 +276,8 @@ def test_a_request_that_does_not_come_is_hung_up_on(
 
 
 def test_a_slow_answer_is_no_silent_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEADERS_S", 0.05)
-    monkeypatch.setattr(connections, "WAITING_PER_PEER", 1)
+    monkeypatch.setattr(server, "HEADERS_S", 0.05)
+    monkeypatch.setattr(server, "WAITING_PER_PEER", 1)
     begun = threading.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -295,7 +295,7 @@ def test_a_slow_answer_is_no_silent_request(monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_more_than_may_wait_ends_the_oldest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "WAITING_PER_PEER", 3)
+    monkeypatch.setattr(server, "WAITING_PER_PEER", 3)
     with Own(hello) as port:
         halves = [half(port) for _ in range(4)]
         assert is_closed(halves[0])

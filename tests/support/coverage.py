@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from support.sweeps import of_texts
 
-from kimikit.evals.agreement import agreement
+from kimikit.evals.judged import agreement
 from kimikit.evals.tool_score import F1
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import (

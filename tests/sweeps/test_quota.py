@@ -6,7 +6,7 @@ from support.sweeps import FakeClient
 from kimikit.errors import RateLimited
 from kimikit.sweeps import sweep
 from kimikit.types import Host
-from kimikit.wire.quota import is_used_up
+from kimikit.wire.faults import is_used_up
 
 USED_UP = [
     "Your account reached organization TPD rate limit, current: 1500000, limit: 1500000",

@@ -128,7 +128,7 @@ def judge(
         answers: Rows, a frame or a list of dicts, with ``question`` and ``answer``, or
             with ``question``, ``a`` and ``b`` for which is better. ``truth`` is a
             reference that the judge is shown. ``label`` is what people say:
-            ``right`` or ``wrong`` (or true, false); of two ``a``, ``b`` or ``tie``.
+            ``right`` or ``wrong``; of two ``a``, ``b`` or ``tie``.
         rubric: What makes an answer right, or better.
         concurrency: How many are asked at once.
         store: Where paid answers are found again under ``name``.
@@ -143,8 +143,7 @@ def judge(
 
     Raises:
         BadInput: If rows lack a column or a label is unknown; nothing was sent.
-        StatusError: If the key, the balance or the model's name is no good. What was
-            finished is the error's ``judged``.
+        StatusError: If the host refuses all; its ``judged`` has what was finished.
 
     Example:
         >>> rows = [{"question": "2 + 2?", "answer": "4", "label": "right"}]
@@ -174,8 +173,7 @@ def judge(
         reused=runner.reused,
         stop_reason=runner.stop_reason,
     )
-    runner.raise_for_error(found, "judged")
-    return found
+    return runner.finished(found, "judged")
 
 
 def _ask(

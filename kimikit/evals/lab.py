@@ -17,7 +17,7 @@ from kimikit.evals.result import Lab
 from kimikit.evals.scorers import Embed, Score, Scorer, answer_of
 from kimikit.evals.task import Task
 from kimikit.params import LabParams, takes_chat_params
-from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
+from kimikit.runner import Runner, Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.runner.rounds import done_by
 from kimikit.sweeps.judge import as_score
 from kimikit.types import AnswerStore, ChatClient, Reply
@@ -160,6 +160,36 @@ class _Asking:
             return None
 
 
+def _over(
+    clients: Mapping[str | None, ChatClient],
+    scorers: Mapping[str, Scorer | Grader],
+    options: WorkOptions,
+    params: dict[str, Any],
+) -> tuple[Runner, _Asking]:
+    """Return what asks the questions, and the judges of the answers, by one runner."""
+    runner, asking = runner_over(clients, "lab", options)
+    graders = [name for name, one in scorers.items() if isinstance(one, Grader)]
+    judges = {name: asking.get(name, asking[None]) for name in graders}
+    judged = scorers if runner.judges else {name: scorers[name] for name in graders}
+    return runner, _Asking(asking[None], params, judged, judges)
+
+
+def _order(
+    ways: Mapping[str, Way], until: float | None, concurrency: int
+) -> tuple[Looking | None, list[tuple[str, int]]]:
+    """Return what is asked in which order, and what says how far to go on."""
+    rows = len(next(iter(ways.values())).task.rows)
+    if until is None:
+        return None, [(way, row) for way in ways for row in range(rows)]
+    looking = Looking(until, tuple(ways), rows, concurrency)
+    return looking, [(way, row) for row in looking.order for way in ways]
+
+
+def _stop_reason(runner: Runner, looking: Looking | None) -> str:
+    settled = looking is not None and looking.settled and not runner.stopping
+    return "settled" if settled else runner.stop_reason
+
+
 @takes_chat_params(hidden=("tools", "n"), also=("watch", "meta"))
 def lab(
     client: ChatClient,
@@ -183,38 +213,26 @@ def lab(
     Args:
         client: Anything with ``chat``.
         task: The labelled set.
-        patterns: Ways to ask by name, the baseline first; ``PATTERNS`` if left out, or
-            the prompts as they are where the task has its own. Each variant of the
-            task is asked in each.
-        metrics: What judges an answer: names of scorers, or functions ``fn(reply,
-            truth)`` by name. The first says what is right.
+        patterns: Ways to ask by name, the baseline first; ``PATTERNS`` by default.
+        metrics: Names of scorers, or functions by name; the first says what is right.
         embed: From texts to vectors, for ``similarity``.
         concurrency: How many questions are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
-        until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
-            asked in rounds, in an order of chance, until the share of right ones is
-            known so well of each way to ask, or every two are told apart, or the task
-            or ``max_cost`` ends. The intervals hold however often one looks, for
-            questions like these; ``.settled`` has them.
-        via: ``live``, or ``batch`` for the hosts' batch APIs: within a day, at a lower
-            price, a ``Job`` at once. What answers lead to, such as a judge's question,
-            is asked in further batches.
-        poll_s: Seconds between two looks at a batch; 30 to 60 unless
-            ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+        until: Ask in rounds until each share is known so well; see ``Kimi.lab``.
+        via: ``live``, or ``batch`` for the hosts' batch APIs: a ``Job`` at once.
+        poll_s: Seconds between two looks at a batch, instead of 30 to 60.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes, the same for every pattern.
 
     Returns:
-        One table. An answer not of the task's type is wrong; where a host failed the
-        question is left out and said so. Stop keeps what was finished. By batch the
-        ``Job``, whose ``wait()`` and ``collect()`` return it.
+        One table: answers of no type are wrong, and what a host failed is left out. By
+        batch the ``Job`` that collects it.
 
     Raises:
         BadInput: If there is nothing to ask.
-        StatusError: If the key, the balance or the model's name is no good. What was
-            finished is the error's ``lab``.
+        StatusError: If the host refuses all; its ``lab`` has what was finished.
 
     Example:
         >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
@@ -226,21 +244,21 @@ def lab(
     ways = _ways(task, patterns)
     scorers = scorers_of(metrics, task, embed=embed)
     options = WorkOptions(concurrency, name, store, max_cost)
-    graders = {n: one for n, one in scorers.items() if isinstance(one, Grader)}
-    asked: dict[str | None, ChatClient] = {None: client}
-    asked |= {n: one.client for n, one in graders.items() if one.client is not None}
     if until is not None and via == "batch":
         raise errors.BadInput(
             "until= looks at answers as they come, and a batch has none for hours.",
             "Leave one of them out.",
         )
+    asked: dict[str | None, ChatClient] = {None: client}
+    graders = {n: one for n, one in scorers.items() if isinstance(one, Grader)}
+    asked |= {n: one.client for n, one in graders.items() if one.client is not None}
     bar = task.name if progress else None
     run = partial(_asked, asked, task, ways, scorers, {**params}, until, bar)
     return done_by(via, poll_s, asked, "lab", options, run)
 
 
 def _asked(
-    asked: Mapping[str | None, ChatClient],
+    clients: Mapping[str | None, ChatClient],
     task: Task,
     ways: Mapping[str, Way],
     scorers: Mapping[str, Scorer | Grader],
@@ -250,36 +268,25 @@ def _asked(
     options: WorkOptions,
 ) -> Lab:
     """Ask every question in every way, by such a runner as the options have."""
+    runner, asking = _over(clients, scorers, options, params)
     concurrency = options.concurrency
-    runner, clients = runner_over(asked, "lab", options)
-    graders = [name for name, one in scorers.items() if isinstance(one, Grader)]
-    judges = {name: clients.get(name, clients[None]) for name in graders}
-    judged = scorers if runner.judges else {name: scorers[name] for name in graders}
-    asking = _Asking(clients[None], params, judged, judges)
-    rows = range(len(next(iter(ways.values())).task.rows))
-    pairs = [(way, row) for way in ways.values() for row in rows]
-    looking = None
-    if until is not None:
-        looking = Looking(until, tuple(ways), len(rows), concurrency)
-        pairs = [(way, row) for row in looking.order for way in ways.values()]
+    looking, asked = _order(ways, until, concurrency)
     came = run_jobs(
         runner,
-        [partial(asking.ask, way, row) for way, row in pairs],
+        [partial(asking.ask, ways[way], row) for way, row in asked],
         concurrency=concurrency,
         progress=bar,
         next_end=looking,
     )
-    ended = looking is not None and looking.settled and not runner.stopping
     found = Lab(
         task=task,
         patterns=tuple(ways),
         outcomes=tuple(one for one in came if one is not None),
         reused=runner.reused,
-        stop_reason="settled" if ended else runner.stop_reason,
+        stop_reason=_stop_reason(runner, looking),
         stopped=tuple(asking.stopped),
         metrics=tuple(scorers),
         metric_errors=asking.errors,
         until=until,
     )
-    runner.raise_for_error(found, "lab")
-    return found
+    return runner.finished(found, "lab")

@@ -263,8 +263,7 @@ def _scored(
         reused=runner.reused,
         stop_reason=runner.stop_reason,
     )
-    runner.raise_for_error(found, "scores")
-    return found
+    return runner.finished(found, "scores")
 
 
 def _checked(

@@ -182,8 +182,7 @@ def vote(
         reused=runner.reused,
         stop_reason=runner.stop_reason,
     )
-    runner.raise_for_error(found, "vote")
-    return found
+    return runner.finished(found, "vote")
 
 
 def _requests(

@@ -318,8 +318,7 @@ class _Work(NamedTuple):
             reused=self.runner.reused,
             stop_reason=self.runner.stop_reason,
         )
-        self.runner.raise_for_error(found, "digest")
-        return found
+        return self.runner.finished(found, "digest")
 
 
 def _groups(

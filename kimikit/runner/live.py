@@ -341,15 +341,15 @@ class Runner(Background):
             error.add_note("Ask for the rest by the same name when its quota is back.")
             self.notes[f"{endpoint.title or 'the host'} has no quota left for now"] = 1
 
-    def raise_for_error(self, found: object, kind: str) -> None:
-        """Raise what ended the work, with what was finished as an attribute of it.
+    def finished(self, found: _T, kind: str) -> _T:
+        """Return what was finished, or raise what ended the work, which then holds it.
 
         Args:
             found: What was finished.
             kind: The attribute that holds it, such as ``lab``.
         """
         if self.error is None or self.stop_reason == "interrupted":
-            return
+            return found
         setattr(self.error, kind, found)
         self.error.add_note(f"What was finished is in this error's .{kind}.")
         raise self.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from kimikit.display.progress import ANSWERS, move, progress_bar
@@ -40,7 +40,7 @@ def ask_all(
 
     Returns:
         The results; ``None`` for what an error, Stop or ``max_cost`` prevented. What
-        ended the work is the runner's ``error``, for ``raise_for_error``.
+        ended the work is the runner's ``error``, for ``finished``.
     """
     came: list[Reply | KimiError | None] = [None] * len(requests)
 
@@ -87,9 +87,8 @@ def run_jobs(
             where that is no further. All jobs are run without it.
 
     Returns:
-        The results; ``None`` for the jobs that raised, or that Stop or ``max_cost``
-        prevented. The first error sends no more and is the runner's ``error``, for
-        ``raise_for_error``: the results are paid for.
+        The results; ``None`` where a job raised, or Stop or ``max_cost`` prevented it.
+        The first error sends no more and is the runner's ``error``.
     """
     results: list[_T | None] = [None] * len(jobs)
     running: set[asyncio.Future[None]] = set()
@@ -109,18 +108,11 @@ def run_jobs(
         run.add_done_callback(running.discard)
         await asyncio.shield(run)
 
-    async def run(span: range) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for some in _by_group(groups[span.start : span.stop] or [None] * len(span)):
-                at_once = min(concurrency, len(some))
-                places = [span[place] for place in some]
-                tasks.create_task(runner.each(places, do, at_once=at_once))
-
     async def work() -> None:
         done, end = 0, len(jobs) if next_end is None else next_end(results)
         try:
             while done < end and not runner.stopping:
-                await run(range(done, end))
+                await _grouped(runner, do, range(done, end), groups, concurrency)
                 done, end = end, end if next_end is None else next_end(results)
         except asyncio.CancelledError:
             # Stop: calls hang up, and jobs take what had arrived for an answer.
@@ -135,12 +127,21 @@ def run_jobs(
     return results
 
 
-def _by_group(groups: Sequence[object]) -> Iterable[list[int]]:
-    """Return the positions of each group's members."""
-    found: dict[object, list[int]] = {}
-    for index, group in enumerate(groups):
-        found.setdefault(group, []).append(index)
-    return found.values()
+async def _grouped(
+    runner: Runner,
+    do: Callable[[int], Awaitable[None]],
+    span: range,
+    groups: Sequence[object],
+    concurrency: int,
+) -> None:
+    """Do a span of jobs, so many at once of each group."""
+    members: dict[object, list[int]] = {}
+    for index in span:
+        members.setdefault(groups[index] if groups else None, []).append(index)
+    async with asyncio.TaskGroup() as tasks:
+        for some in members.values():
+            at_once = min(concurrency, len(some))
+            tasks.create_task(runner.each(some, do, at_once=at_once))
 
 
 @contextlib.contextmanager

@@ -95,8 +95,7 @@ def map_prompts(
         catch_up(way, prefix_of("map", how.name))
     work = _work(how, Runner, prompts, params)
     found = work.found()
-    work.runner.raise_for_error(found, "results")
-    return found
+    return work.runner.finished(found, "results")
 
 
 def batch_prompts(
@@ -121,9 +120,7 @@ def batch_prompts(
 
     def run(make: Callable[..., Runner], **_: bool) -> Results:
         work = _work(how, make, prompts, params)
-        found = work.found()
-        work.runner.raise_for_error(found, "results")
-        return found
+        return work.runner.finished(work.found(), "results")
 
     rounds = Rounds(
         way,

@@ -57,44 +57,35 @@ class Comparing(Filing):
     ) -> Any:
         """Ask at every point of a grid, several times, and measure how answers differ.
 
-        Any parameter given a list is an axis, ``host`` too.
-
         Args:
-            prompt: A text or a conversation; a list or a dict of named ones is an axis,
-                and so are the rows of a ``Task``.
+            prompt: A text or messages; a list, a named dict or a ``Task`` is an axis.
             repeats: Answers per point, each asked by itself.
             file: Files to ask about, as for ``chat``; a list is an axis, and several
                 at once are a list in it, or a dict of named ones.
             host: Other hosts to ask, by their names.
             name: Makes it resumable: asked again, only what is missing is bought.
-            max_cost: US dollars. A sweep likely to cost more is refused, and none goes
-                on when the next call would likely pass it.
+            max_cost: US dollars; what likely costs more is refused, or ends before.
             dry_run: Return only the plan: calls, cost and minutes.
-            metrics: Judgements by name, ``fn(reply)`` or ``fn(reply, params)``, true or
-                false or a number; with a ``Task`` also names of ``lab``'s scorers.
+            metrics: Judgements by name, ``fn(reply)`` or ``fn(reply, params)``; with a
+                ``Task`` also names of ``lab``'s scorers.
             embed: From texts to vectors; the local host uses its own.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
             rpm: Requests per minute and host; a host that says its limit is believed.
-            on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
-                makes one point of many.
+            on_fixed: Where a host pins a parameter: ``raise``, or ``omit`` it.
             progress: One line of progress, or a function that is given it.
             fresh: Start a named sweep over.
             order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
             until: Half the width of an interval, such as 0.05 for ± 0.05: repeats are
                 bought in rounds until the first metric, from 0 to 1, is known so well
-                at every setting, or every two are told apart, or at ``repeats`` or
-                ``max_cost``. ``.settled`` has the intervals, which hold at every look.
+                at each setting, or every two are told apart; see ``.settled``.
             via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
                 hosts' batch APIs: within a day, at a lower price, a ``Job`` at once.
-            poll_s: Seconds between two looks at a batch; 30 to 60 unless
-                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
-            results: A folder that answers are written into as Parquet while they come,
-                so that memory stays flat; ``Sweep.from_results`` opens it again.
-            **grid: One value, or a list of values, which is an axis.
+            poll_s: Seconds between two looks at a batch, instead of 30 to 60.
+            results: A folder for answers as Parquet, so that memory stays flat.
+            **grid: One value, or a list of values, which is an axis, as of ``host``.
 
         Returns:
-            The ``Sweep``; a cell shows its table. By batch the ``Job``, whose
-            ``wait()`` and ``collect()`` return it.
+            The ``Sweep``, which shows its table; by batch a ``Job`` that collects it.
 
         Example:
             >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
@@ -110,9 +101,7 @@ class Comparing(Filing):
             several = isinstance(file, list | tuple)
             asked["file"] = [*map(each, file)] if several else each(file)
         given |= {"metrics": metrics, "embed": embed}
-        given |= {"store": self.ledger, "estimate": self._bill}
-        way = "live" if dry_run and via == "batch" else via
-        return self._swept(prompt, given, asked, poll_s, way)
+        return self._swept(prompt, given, asked, poll_s, via)
 
     def _judged(
         self, prompt: Any, metrics: Any, embed: Any, name: Any, max_cost: Any
@@ -134,6 +123,8 @@ class Comparing(Filing):
         via: object,
     ) -> Any:
         """Sweep by a batch or at once; what a batch of the name has is taken in."""
+        given |= {"store": self.ledger, "estimate": self._bill}
+        via = "live" if given["dry_run"] and via == "batch" else via
         client_for, batches = self._clients_for(asked.get("model"), via), self._way()
         if via == "batch":
             from kimikit.sweeps.by_batch import batch_sweep
@@ -187,20 +178,16 @@ class Comparing(Filing):
             name: Makes it resumable: asked again, only missing answers are bought.
             via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
                 host's batch API: within a day, at a lower price, a ``Job`` at once.
-            max_cost: US dollars. What is likely to cost more is refused, and none goes
-                on when the next call would likely pass it. A batch that may cost more
-                is refused.
+            max_cost: US dollars; what likely costs more is refused, or ends before.
             concurrency: Calls at once; 8, or fewer where hosts serve few.
             rpm: Requests per minute; a host that says its limit is believed.
-            poll_s: Seconds between two looks at a batch; 30 to 60 unless
-                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+            poll_s: Seconds between two looks at a batch, instead of 30 to 60.
             progress: Whether to show a bar.
             **params: For every call.
 
         Returns:
             The ``Results``: a list of answers with ``.failed``, ``.cost`` and
-            ``.to_pandas()``, which has the input's columns beside what came. By batch
-            the ``Job``, whose ``wait()`` and ``collect()`` return them.
+            ``.to_pandas()``; by batch a ``Job`` that collects them.
 
         Raises:
             BadInput: If a prompt or an argument is impossible; nothing was sent then.
@@ -214,27 +201,41 @@ class Comparing(Filing):
             >>> replies[0].text
             'The capital of Germany is Berlin.'
         """
+        ask = self._structured(into, retries=retries, schema=schema)
+        own: dict[str, Any] = {
+            "concurrency": concurrency,
+            "rpm": rpm,
+            "progress": progress,
+        }
+        asked = prompts, template, dict(params)
+        own |= {"attach": self._attach(file, params.get("model")), "name": name}
+        return self._mapped(asked, via, poll_s, max_cost, ask=ask, **own)
+
+    def _mapped(
+        self,
+        asked: tuple[Any, str | None, dict[str, Any]],
+        via: object,
+        poll_s: float | None,
+        max_cost: Any,
+        **own: Any,
+    ) -> Any:
+        """Ask prompts by a batch or at once; what a batch of the name has is taken."""
         from kimikit.runner import costs, mapping
 
+        params = asked[-1]
+        if "tools" in params:
+            params["tools"] = offered(params["tools"])
         how = mapping.Mapping(
             client_for=self._clients_for(params.get("model"), via),
             client=self.client,
             store=self.ledger,
             price=self._bill,
-            attach=self._attach(file, params.get("model")),
-            ask=self._structured(into, retries=retries, schema=schema),
-            name=name,
-            concurrency=concurrency,
-            rpm=rpm,
             max_cost=costs.dollars(max_cost),
-            progress=progress,
+            **own,
         )
-        if "tools" in params:
-            params["tools"] = offered(params["tools"])
-        asked, batches = (prompts, template, dict(params)), self._way()
         if via == "batch":
-            return mapping.batch_prompts(how, batches, *asked, poll_s)
-        return mapping.map_prompts(how, *asked, batches)
+            return mapping.batch_prompts(how, self._way(), *asked, poll_s)
+        return mapping.map_prompts(how, *asked, self._way())
 
     def _way(self) -> Way:
         """Return how batches are asked and paid for."""

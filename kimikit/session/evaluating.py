@@ -167,13 +167,11 @@ class Evaluating(Comparing):
             task: The labelled set.
             votes: How many answers decide by majority: a number, or several of them,
                 which share their answers.
-            margin: How much of the share of right answers may be given away for a
-                lower price.
+            margin: Share of right answers that may be given away for a lower price.
             metrics: What judges an answer, as in ``lab``; the first says what is right.
             host: Other hosts to ask, by their names.
             name: Makes it resumable: asked again, only what is missing is bought.
-            max_cost: US dollars. What is likely to cost more is refused, and none goes
-                on when the next call would likely pass it.
+            max_cost: US dollars; what likely costs more is refused, or ends before.
             dry_run: Return only the plan: calls, cost and minutes, in ``.sweep.plan``.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
             progress: One line of progress, or a function that is given it.

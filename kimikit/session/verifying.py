@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from kimikit.errors import BadInput, BudgetExceeded, KimiError
-from kimikit.html import money
+from kimikit.errors import BadInput, KimiError
 from kimikit.session.connection import Session, with_model
 
 if TYPE_CHECKING:
@@ -44,15 +43,13 @@ class Verifying(Session):
         holds long prompts; streams evenly; and how fast it is.
 
         Args:
-            hosts: Names of hosts, clients or ``Kimi`` objects, or a dict of them by
-                what each is to be called; this host for none.
+            hosts: Names, clients or ``Kimi`` objects, or a named dict; or this host.
             checks: Names of checks, all if left out.
             cases: Labelled cases of tool calls, 40 of our own if left out.
             context_tokens: Length of the longest prompts, where the window has it.
             model: The model to ask for, instead of each host's own.
             name: Makes it resumable: what was paid for is not asked again.
-            max_cost: US dollars. What is likely to cost more is refused, and no more is
-                asked when the next call would likely pass it.
+            max_cost: US dollars; what likely costs more is refused, or ends before.
             dry_run: Return only the plan: calls and cost.
             concurrency: Checks at once per host.
             progress: Whether to show a bar.
@@ -72,30 +69,14 @@ class Verifying(Session):
             {'local': []}
         """
         from kimikit.runner import WorkOptions
-        from kimikit.runner.costs import dollars
         from kimikit.verify import run
 
         asked = run.checks_of(checks, cases, context_tokens)
-        limit, clients = dollars(max_cost), self._clients(hosts)
         wanted = {name for names, _ in asked for name in names}
-        facts = {
-            label: self._facts(label, client, model, wanted)
-            for label, client in clients.items()
-        }
-        if dry_run or limit is not None:
-            plan = run.plan(clients, facts, asked, self.ledger)
-            if dry_run:
-                return plan
-            if (
-                limit is not None
-                and plan.cost_usd is not None
-                and plan.cost_usd > limit
-            ):
-                raise BudgetExceeded(
-                    f"This is likely to cost {money(plan.cost_usd)}, above max_cost.",
-                    "Leave checks out, or raise max_cost.",
-                )
-        options = WorkOptions(concurrency, name, self.ledger, limit)
+        clients, facts = self._known(hosts, model, wanted)
+        if dry_run:
+            return run.plan(clients, facts, asked, self.ledger)
+        options = WorkOptions(concurrency, name, self.ledger, max_cost)
         return run.verify(clients, facts, asked, options, progress=progress)
 
     def same_model(
@@ -117,9 +98,8 @@ class Verifying(Session):
     ) -> SameModel:
         """Ask two hosts the same and test whether their answers differ.
 
-        Compared are the wording, the first word, the meaning where texts are embedded,
-        the log probabilities of the first token where both hosts give them, and the
-        prompt tokens. One pair of hosts in twenty with the same model is told apart.
+        Compared are wording, first word, meaning, log probabilities where both give
+        them, and prompt tokens. Of pairs with one model one in twenty is told apart.
 
         Args:
             host_a: The name of a host, a client or a ``Kimi`` object.
@@ -128,8 +108,7 @@ class Verifying(Session):
             repeats: Answers of each host to each prompt.
             temperature: Of all answers; what a host pins, else 0.7.
             max_tokens: Length of the answers.
-            logprobs: Whether to ask for log probabilities; where both are known to give
-                them if left out.
+            logprobs: Whether to ask for log probabilities; else where both have them.
             embed: From texts to vectors; the local host uses its own.
             model: The model to ask for, instead of each host's own.
             name: Makes it resumable: what was paid for is not asked again.
@@ -150,37 +129,31 @@ class Verifying(Session):
             local and local (2) are not told apart, which does not prove ...
         """
         from kimikit.runner import WorkOptions
-        from kimikit.runner.costs import dollars
         from kimikit.verify import same
 
-        asked = list(same.PROMPTS if prompts is None else prompts)
-        whole = isinstance(repeats, int) and not isinstance(repeats, bool)
-        if isinstance(prompts, str) or not asked or len({*asked}) < len(asked):
-            raise BadInput(
-                f"prompts is {prompts!r:.60}.", "Give a list of different texts."
-            )
-        if not whole or repeats < 2 or repeats * len(asked) < 4:
-            raise BadInput(
-                f"repeats={repeats!r} tells nothing apart.", "Give 4 or more."
-            )
-        clients = self._clients([host_a, host_b])
-        facts = [self._facts(*each, model, ()) for each in clients.items()]
-        params: dict[str, Any] = {
-            "max_tokens": max_tokens,
-            "temperature": same.temperature_of(facts, temperature),
-            **same.logprobs_of(facts, wanted=logprobs),
-        }
-        embed = embed or self._own_embed
+        asked = same.prompts_of(prompts, repeats)
+        clients, known = self._known([host_a, host_b], model)
+        facts = [*known.values()]
         return same.same_model(
             clients,
             facts,
             asked,
-            WorkOptions(concurrency, name, self.ledger, dollars(max_cost)),
+            WorkOptions(concurrency, name, self.ledger, max_cost),
             repeats=repeats,
-            params=params,
-            embed=embed,
+            params=same.params_of(facts, temperature, max_tokens, logprobs=logprobs),
+            embed=embed or self._own_embed,
             progress=progress,
         )
+
+    def _known(
+        self, hosts: Any, model: str | None, wanted: Iterable[str] = ()
+    ) -> tuple[dict[str, ChatClient], dict[str, Facts]]:
+        """Return hosts by what each is called, and what is known of them."""
+        clients = self._clients(hosts)
+        return clients, {
+            label: self._facts(label, client, model, wanted)
+            for label, client in clients.items()
+        }
 
     def _clients(self, hosts: Any) -> dict[str, ChatClient]:
         """Return the clients to ask, by what each is called."""

@@ -66,15 +66,12 @@ def sweep(
         concurrency: Calls at once per host; 8, or fewer where hosts serve few.
         rpm: Requests per minute per host; a host that says its limit is believed.
         name: Makes the sweep resumable: asked again, only missing answers are bought.
-        on_fixed: At a host that pins a parameter: ``raise``, or ``omit`` it, which
-            makes one point of many.
-        max_cost: US dollars. A sweep likely to cost more is refused, and none goes on
-            when the next call would likely pass it.
+        on_fixed: Where a host pins a parameter: ``raise``, or ``omit`` it.
+        max_cost: US dollars; what likely costs more is refused, or ends before.
         dry_run: Return only the plan: calls, cost and minutes.
         progress: One line of progress, or a function that is given it.
         fresh: Start a named sweep over.
-        metrics: Judgements of one answer, ``fn(reply)`` or ``fn(reply, params)``,
-            true or false or a number.
+        metrics: Judgements of an answer, ``fn(reply)`` or ``fn(reply, params)``.
         embed: From texts to vectors, for similarity and entropy of meaning.
         order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
         until: Buy repeats until the first metric is settled; see ``Kimi.sweep``.
@@ -90,8 +87,7 @@ def sweep(
         BadInput: Before anything is sent.
         BudgetExceeded: If a budget or ``max_cost`` refuses it.
         FixedTemperature: After one request, if the host pins the temperature.
-        KimiError: If the host refuses what every cell asks. What was finished is the
-            error's ``sweep``.
+        KimiError: If a host refuses every cell; its ``sweep`` has what was finished.
     """
     # asyncio is not for every import of kimikit to pay.
     from kimikit.runner import Runner

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from kimikit.display.footer import total_usd
-from kimikit.errors import BadInput, KimiError, nearest
+from kimikit.errors import BadInput, BudgetExceeded, KimiError, nearest
 from kimikit.evals.tool_score import cases_of
+from kimikit.html import money
 from kimikit.runner import RunnerClient, WorkOptions, run_jobs, runner_over
-from kimikit.runner.costs import estimate_of
+from kimikit.runner.costs import dollars, estimate_of
 from kimikit.types import AnswerStore, ChatClient
 from kimikit.verify import answering, calling, sampling
 from kimikit.verify.asking import REFUSALS, Asker, Came, Facts, Planner
@@ -175,8 +176,16 @@ def verify(
         progress: Whether to show a bar.
 
     Raises:
+        BudgetExceeded: If it is likely to cost more than it may.
         KimiError: If no host answers at all. What was found is its ``verification``.
     """
+    limit = dollars(options.max_cost)
+    likely = None if limit is None else plan(clients, facts, checks, options.store)
+    if likely and limit is not None and (likely.cost_usd or 0) > limit:
+        raise BudgetExceeded(
+            f"This is likely to cost {money(likely.cost_usd)}, above max_cost.",
+            "Leave checks out, or raise max_cost.",
+        )
     runner, asking = runner_over(clients, "verify", options)
     work = {label: _Work(asking[label], facts[label], checks) for label in clients}
     jobs = [(label, job) for label, each in work.items() for job in each.jobs()]
@@ -203,8 +212,7 @@ def verify(
     errors = [one.error for one in came if one.error is not None]
     if errors and not replies and not any(map(_says_no, errors)):
         runner.end(errors[0])
-    runner.raise_for_error(found, "verification")
-    return found
+    return runner.finished(found, "verification")
 
 
 def _says_no(error: KimiError) -> bool:

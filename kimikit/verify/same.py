@@ -16,6 +16,7 @@ from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError
 from kimikit.runner import WorkOptions, ask_all, runner_over
 from kimikit.sweeps.intervals import Array, one_thread
+from kimikit.sweeps.metrics import cosine
 from kimikit.sweeps.permutation import holm, permutation_tests
 from kimikit.sweeps.similarity import lexical
 from kimikit.types import ChatClient, Reply, logprobs
@@ -191,7 +192,12 @@ def compared(
     firsts = [tuple([_first(r) for r in s] for s in pair) for pair in pairs]
     found = [_tested("wording", texts, lexical), _tested("first word", firsts, _equal)]
     if embed is not None:
-        found.append(_tested("meaning", texts, _cosine(embed)))
+
+        def meaning(some: Sequence[str]) -> Array:
+            vectors = embed([text or " " for text in some])
+            return cosine(np.asarray(vectors, dtype=np.float64))
+
+        found.append(_tested("meaning", texts, meaning))
     if all(r.raw and _top(r) for pair in pairs for side in pair for r in side):
         seen: dict[str, dict[str, float]] = {}
         keys = [tuple([_kept(r, seen) for r in s] for s in pair) for pair in pairs]
@@ -229,16 +235,6 @@ def _equal(texts: Sequence[str]) -> Array:
     return np.asarray(given[:, None] == given[None, :], dtype=np.float64)
 
 
-def _cosine(embed: Callable[[list[str]], Any]) -> Alike:
-    def alike(texts: Sequence[str]) -> Array:
-        vectors = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.where(norms > 0, norms, 1)
-        return np.asarray(vectors @ vectors.T)
-
-    return alike
-
-
 def _top(reply: Reply) -> dict[str, float]:
     """Return the likeliest first tokens of an answer with their logarithms."""
     tokens = logprobs.tokens(reply.raw)
@@ -266,14 +262,40 @@ def _near(seen: Mapping[str, Mapping[str, float]]) -> Alike:
     return alike
 
 
-def temperature_of(facts: Sequence[Facts], given: float | None) -> float:
-    """Return the temperature that both hosts are asked at.
+def prompts_of(given: Sequence[str] | None, repeats: int) -> list[str]:
+    """Return what is asked, our own questions for none.
 
     Raises:
-        BadInput: If they pin different ones.
+        BadInput: If it could tell nothing apart.
     """
-    if given is not None:
-        return given
+    asked = list(PROMPTS if given is None else given)
+    whole = isinstance(repeats, int) and not isinstance(repeats, bool)
+    if isinstance(given, str) or not asked or len({*asked}) < len(asked):
+        raise BadInput(f"prompts is {given!r:.60}.", "Give a list of different texts.")
+    if not whole or repeats < 2 or repeats * len(asked) < 4:
+        raise BadInput(f"repeats={repeats!r} tells nothing apart.", "Give 4 or more.")
+    return asked
+
+
+def params_of(
+    facts: Sequence[Facts],
+    temperature: float | None,
+    max_tokens: int,
+    *,
+    logprobs: bool | None,
+) -> dict[str, Any]:
+    """Return the parameters that both hosts are asked with.
+
+    Raises:
+        BadInput: If they pin different temperatures.
+    """
+    asked: dict[str, Any] = {"max_tokens": max_tokens}
+    asked["temperature"] = _pinned(facts) if temperature is None else temperature
+    return asked | _logprobs_of(facts, wanted=logprobs)
+
+
+def _pinned(facts: Sequence[Facts]) -> float:
+    """Return the temperature that both hosts take."""
     known = {
         model_facts(one.host, one.model).fixed_temperature for one in facts if one.host
     } - {None}
@@ -285,7 +307,7 @@ def temperature_of(facts: Sequence[Facts], given: float | None) -> float:
     return next(iter(known), None) or TEMPERATURE
 
 
-def logprobs_of(facts: Sequence[Facts], *, wanted: bool | None) -> dict[str, Any]:
+def _logprobs_of(facts: Sequence[Facts], *, wanted: bool | None) -> dict[str, Any]:
     """Return how both hosts are asked for log probabilities, if they are."""
     names = [one.host.name if one.host else "" for one in facts]
     known = {logprobs.HOSTS.get(name) for name in names}
@@ -341,8 +363,7 @@ def same_model(
     )
     if errors and not found.differences and runner.error is None:
         runner.end(errors[0])
-    runner.raise_for_error(found, "same_model")
-    return found
+    return runner.finished(found, "same_model")
 
 
 def _size(side: Side) -> int:

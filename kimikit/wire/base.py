@@ -77,6 +77,7 @@ class Base(Handle, Generic[_S]):
     key: Key
     headers: dict[str, str | None]
     defaults: dict[str, Any]
+    _transport: Any
 
     @takes_chat_params()
     def __init__(
@@ -125,7 +126,8 @@ class Base(Handle, Generic[_S]):
         self.asker: Again | None = own
         self._elsewhere = bool(address(self.host))
         secrets.in_use(self.secrets_in_use)
-        self._connect(transport)
+        self._transport = transport
+        self._open()
 
     def _ask_again(
         self,
@@ -144,7 +146,7 @@ class Base(Handle, Generic[_S]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.host.name!r}, model={self.host.model!r})"
 
-    def _connect(self, transport: Any) -> None:
+    def _open(self) -> None:
         raise NotImplementedError
 
     @property

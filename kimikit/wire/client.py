@@ -63,13 +63,8 @@ class _Wire(Tries, Base[_S]):
     _network: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
     _send: Callable[..., Awaitable[httpx.Response]]
     _sleep: Callable[[float], Awaitable[None]]
-    _transport: Any = None
     _closed = False
     _pid = 0
-
-    def _connect(self, transport: Any) -> None:
-        self._transport = transport
-        self._open()
 
     def _open(self) -> None:
         """Make connections of this process's own."""

@@ -61,8 +61,7 @@ def resolve(
         base_url: Replaces the profile's address; alone, or with a name that no profile
             has, it makes a profile of its own, with the rules of the known host that
             has this address.
-        model: A model id; without one, K2 Instruct where the host still serves it,
-            else its newest served Kimi.
+        model: A model id, instead of K2 Instruct or the host's newest Kimi.
         env: The environment, if it is not this process's.
 
     Returns:

@@ -278,7 +278,7 @@ def test_what_a_job_raises_ends_the_others_and_keeps_what_they_had():
     assert run_jobs(runner, jobs, concurrency=1)[:3] == ["q", None, None]
     assert len(client.asked) == 1
     with pytest.raises(ZeroDivisionError, match="user's own") as caught:
-        runner.raise_for_error("kept", "lab")
+        runner.finished("kept", "lab")
     assert caught.value.lab == "kept"
 
 

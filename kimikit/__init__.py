@@ -115,17 +115,17 @@ _LATER = {
     "kimikit.prompting": ("Conversation", "brief", "few_shot", "map_reduce"),
     "kimikit.sweeps.side_by_side": ("diff",),
 }
-"""Rooms that a chat needs nothing of: each is loaded when one of its names is used."""
+"""Modules that a chat does not need: each is loaded when one of its names is used."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         """Load a public name of ``_LATER``, once."""
-        for room, names in _LATER.items():
+        for module, names in _LATER.items():
             if name in names:
                 from importlib import import_module
 
-                value = globals()[name] = getattr(import_module(room), name)
+                value = globals()[name] = getattr(import_module(module), name)
                 return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -73,6 +73,11 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(as_json(parts).encode()).hexdigest()[:16]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def short(value: Any) -> str:
     """Return what a value looks like, in at most 80 characters."""
     try:

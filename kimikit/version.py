@@ -1,3 +1,3 @@
-"""The version, alone, so that every room can read it."""
+"""The version, alone, so that every package can read it."""
 
 __version__ = "0.4.0"

@@ -46,8 +46,8 @@ def test_public_names_are_the_contract():
 def test_import_is_light():
     """`from kimikit import Kimi` leaves alone what a first answer may not need."""
     heavy = ["IPython", "ipywidgets", "matplotlib", "pandas", "numpy", "sacrebleu"]
-    rooms = ["kimikit.prompting", "kimikit.local", "kimikit.cli"]
-    code = f"import sys; from kimikit import Kimi; m = {heavy + rooms}"
+    parts = ["kimikit.prompting", "kimikit.local", "kimikit.cli"]
+    code = f"import sys; from kimikit import Kimi; m = {heavy + parts}"
     code += "; print([name for name in m if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -85,7 +85,7 @@ def test_import_has_no_effects(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_rooms_import_one_way():
+def test_packages_import_one_way():
     done = subprocess.run(
         [
             sys.executable,

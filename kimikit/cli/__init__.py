@@ -1,4 +1,8 @@
-"""Ask Kimi, see what works and what was spent, serve and record: one command."""
+"""The ``kimikit`` command and its commands, from ask to completion.
+
+Enter at ``main``; ``parser`` lists the commands. ``doctor`` looks at this machine;
+``ask``, ``key`` and ``completion`` have a module each, recordings are in ``replay``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ from kimikit.version import __version__
 
 if TYPE_CHECKING:
     import argparse
+
+ABOUT = "Ask Kimi, see what works and what was spent, serve and record: one command."
 
 PACKAGES = ("httpx", "msgspec", "ipython", "ipywidgets", "matplotlib", "numpy")
 """Packages whose versions a report of trouble should name."""
@@ -224,7 +230,10 @@ def parser() -> argparse.ArgumentParser:
     from kimikit.cli.key import add_to as add_key
     from kimikit.replay import commands as recording
 
-    whole = argparse.ArgumentParser(prog="kimikit", description=__doc__)
+    whole = argparse.ArgumentParser(
+        prog="kimikit",
+        description=ABOUT,
+    )
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(required=True, metavar="command")
 

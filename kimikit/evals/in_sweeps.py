@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from kimikit.display.footer import total_cost
 from kimikit.errors import BadInput, BudgetExceeded
@@ -16,26 +16,14 @@ from kimikit.evals.scorers import Embed, Scorer
 from kimikit.evals.task import Task
 from kimikit.money.prices import amount
 from kimikit.runner import WorkOptions, run_jobs, runner_over
-from kimikit.types import AnswerStore, Reply
+from kimikit.types import Reply
 
 Both = Callable[[Reply, Mapping[str, Any]], Any]
 """A metric of a sweep: ``fn(reply, params)``."""
 
 
-class Purse(NamedTuple):
-    """Who a judge in a sweep is, and how its calls are paid for.
-
-    Attributes:
-        client: Who judges, where the judge names nobody.
-        store: Where paid verdicts are found again.
-        name: What the sweep is called.
-        max_cost: US dollars that each judge may take.
-    """
-
-    client: Any
-    store: AnswerStore | None = None
-    name: str | None = None
-    max_cost: Any = None
+ONE_AT_ONCE = WorkOptions(1)
+"""How judges ask when not told otherwise."""
 
 
 class Judging:
@@ -43,14 +31,20 @@ class Judging:
 
     Args:
         grader: The judge.
-        purse: How it is paid for.
+        client: Who judges, where the judge names nobody.
+        options: How it is paid for.
         asked: Question and right answer of each prompt, by its label.
     """
 
     def __init__(
-        self, grader: Grader, purse: Purse, asked: Mapping[str, tuple[str, Any]]
+        self,
+        grader: Grader,
+        client: Any,
+        options: WorkOptions,
+        asked: Mapping[str, tuple[str, Any]],
     ) -> None:
-        self._grader, self._purse, self._asked = grader, purse, asked
+        self._grader, self._asked, self._options = grader, asked, options
+        self._client = grader.client or client
         self._paid: list[Reply] = []
 
     @property
@@ -65,14 +59,13 @@ class Judging:
             BudgetExceeded: If what it may take is spent.
             KeyboardInterrupt: If the user stopped it.
         """
-        purse, limit = self._purse, self._purse.max_cost
+        limit = self._options.max_cost
         if limit is not None:
             limit = amount("max_cost", limit, limit=True) - (self.cost or 0)
             if limit <= 0:
                 raise _spent()
-        options = WorkOptions(1, purse.name, purse.store, limit)
-        judges = {None: self._grader.client or purse.client}
-        runner, clients = runner_over(judges, "judge", options)
+        options = self._options._replace(max_cost=limit)
+        runner, clients = runner_over({None: self._client}, "judge", options)
         meter = Meter(clients[None])
         question, truth = self._asked[params["prompt"]]
         grade = partial(self._grader.grade, meter, question, reply, truth)
@@ -96,7 +89,8 @@ def for_sweep(
     metrics: Any,
     *,
     embed: Embed | None = None,
-    purse: Purse | None = None,
+    client: Any = None,
+    options: WorkOptions = ONE_AT_ONCE,
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return the prompts and the metrics of a sweep.
 
@@ -106,7 +100,8 @@ def for_sweep(
         metrics: Functions by name; with a ``Task`` also names of scorers, and without
             any what the task says.
         embed: From texts to vectors, for ``similarity``.
-        purse: How judges are paid for.
+        client: Who judges, where a judge names nobody.
+        options: How judges are paid for, each by itself.
 
     Raises:
         BadInput: If a name is unknown, or there are no right answers.
@@ -137,7 +132,7 @@ def for_sweep(
         scorers = scorers_of(named or None, prompt, embed=embed)
         for name, one in scorers.items():
             if isinstance(one, Grader):
-                made[name] = Judging(one, purse or Purse(None), asked)
+                made[name] = Judging(one, client, options, asked)
             else:
                 made[name] = _of_row(one, asked)
     return prompts, made

@@ -12,7 +12,8 @@ from kimikit.display.footer import footer
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import as_text, includes
-from kimikit.evals.task import Task, is_number, is_right
+from kimikit.evals.task import Task, is_right
+from kimikit.json_values import is_number
 
 WIDTH = 60
 """Characters of a question or an answer in a row."""

@@ -23,8 +23,8 @@ from kimikit.evals.scorers import (
     regex,
     similarity,
 )
-from kimikit.evals.task import MOST_LABELS, Task, is_number
-from kimikit.json_values import short
+from kimikit.evals.task import MOST_LABELS, Task
+from kimikit.json_values import is_number, short
 from kimikit.sweeps.judge import callable_with_both
 from kimikit.tools import checks
 

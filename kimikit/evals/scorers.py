@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kimikit.evals.rows import question
-from kimikit.evals.task import Task, is_number, is_right, near
-from kimikit.json_values import plain
+from kimikit.evals.task import Task, is_right, near
+from kimikit.json_values import is_number, plain
 from kimikit.prompting.answers import last_number, one_of
 from kimikit.prompting.extract import find_fitting
 from kimikit.prompting.numbers import numbers

@@ -16,7 +16,7 @@ import msgspec
 from kimikit import schema
 from kimikit.errors import BadInput
 from kimikit.evals.rows import labelled, question, read_rows
-from kimikit.json_values import plain, short
+from kimikit.json_values import is_number, plain, short
 from kimikit.prompting.answers import (
     final_answer,
     last_number,
@@ -159,7 +159,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
             return float
         if all(isinstance(a, dict) for a in answers):
             return TypedDict("Answer", _fields(answers))  # type: ignore[operator]
-        labels = tuple(sorted({_label(a) for a in answers}))
+        labels = tuple(sorted({question(a) for a in answers}))
         return Literal[labels] if len(labels) <= MOST_LABELS else str
 
     @property
@@ -236,15 +236,6 @@ def _named(name: str, given: Any) -> list[tuple[str, Any]]:
     return [(str(key), text) for key, text in given.items()]
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _fields(answers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the type that each field has in all rows together."""
     out: dict[str, Any] = {}
@@ -302,5 +293,5 @@ def near(one: float, two: float, tolerance: float = 1e-6) -> bool:
 
 
 def _folded(value: Any) -> str:
-    text = value if isinstance(value, str) else _label(value)
+    text = value if isinstance(value, str) else question(value)
     return unicodedata.normalize("NFKC", text).strip().casefold()

@@ -1,4 +1,9 @@
-"""The embedded local host: small real models behind an OpenAI-compatible server."""
+"""The embedded local host: small real models behind an OpenAI-compatible server.
+
+Enter at ``ensure``, which finds or starts it (``process``, ``server``), or ``serve``.
+``routes`` and ``batch_routes`` are its endpoints, ``chat``, ``needle`` and ``vectors``
+its answers, ``models`` its files; ``upstream`` offers batches before another server.
+"""
 
 from kimikit.local import models
 from kimikit.local.process import Running, ensure, status, stop

@@ -1,4 +1,9 @@
-"""Prompt patterns, each small and visible: what to ask, and what to make of it."""
+"""Prompt patterns, each small and visible: what to ask, and what to make of it.
+
+Enter at ``Conversation``, ``structured``, ``few_shot``, ``brief`` or ``map_reduce``.
+``answers``, ``extract`` and ``numbers`` find what was asked for in what a model wrote;
+``sources`` and ``files`` read documents.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

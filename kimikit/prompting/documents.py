@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
 from kimikit.json_values import short
 from kimikit.prompting.history import Count, estimate_tokens
+from kimikit.prompting.numbers import in_ascii
 from kimikit.prompting.sources import pieces, texts_of
 from kimikit.types import ChatClient, Reply
 
@@ -253,7 +253,7 @@ def check_citations(text: str, parts: Sequence[Part]) -> Citations:
     Brackets, digits and commas may be those of any script. Numbers in code and in
     Markdown links are not citations, nor is one of more than 18 digits.
     """
-    text = _OTHER.sub(lambda m: _ascii(m[0]), _CODE.sub("", text))
+    text = _OTHER.sub(lambda m: in_ascii(m[0], _SIGNS), _CODE.sub("", text))
     groups = Counter(match[1].lower() for match in _CITED.finditer(text))
     counts: Counter[int] = Counter()
     for group, times in groups.items():
@@ -265,8 +265,3 @@ def check_citations(text: str, parts: Sequence[Part]) -> Citations:
             for number in {first, last} if wide else range(first, last + 1):
                 counts[number] += times
     return Citations(parts=tuple(parts), counts=dict(sorted(counts.items())))
-
-
-def _ascii(char: str) -> str:
-    digit = unicodedata.decimal(char, None)
-    return _SIGNS.get(char, char) if digit is None else str(digit)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
 from kimikit.json_values import plain, short
 from kimikit.types import Message, Reply
 from kimikit.wire import requests
+from kimikit.wire.weigh import pieces
 
 Count = Callable[[str], int]
 """From a text to its number of tokens."""
@@ -136,24 +137,11 @@ def size(messages: Sequence[dict[str, Any]], count: Count) -> int:
             else:
                 whole = kind == "text"
                 tokens += sum(
-                    count(t) for t in _texts(part) if whole or not _is_data(t)
+                    count(t) for t in pieces(part, {"type"}) if whole or not _is_data(t)
                 )
         for key in ("tool_calls", "reasoning_content", "tools"):
-            tokens += sum(map(count, _texts(message.get(key))))
+            tokens += sum(map(count, pieces(message.get(key), {"type"})))
     return tokens
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts in a part of a message, without words of the form."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key != "type":
-                yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
 
 
 def _is_data(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 _DIGITS = re.compile(r"[^\x00-\x7f]")
 _MARKS = {
@@ -97,7 +97,7 @@ def _plain_digits(text: str) -> str:
     if not text.isascii():
         text = _VULGAR.sub(_vulgar, text)
         text = _RAISED.sub(lambda m: f"^{m[0].translate(_LOWERED)}", text)
-        text = _DIGITS.sub(lambda m: _ascii(m[0]), text)
+        text = _DIGITS.sub(lambda m: in_ascii(m[0]), text)
     if "\\" in text or "**" in text or "{,}" in text:
         text = _FRACTION.sub(_fraction, text)
         text = _ROOT.sub(" ", text)
@@ -106,9 +106,10 @@ def _plain_digits(text: str) -> str:
     return text
 
 
-def _ascii(char: str) -> str:
+def in_ascii(char: str, marks: Mapping[str, str] = _MARKS) -> str:
+    """Return a digit of any script as one of ASCII, and a mark as the table has it."""
     digit = unicodedata.decimal(char, None)
-    return _MARKS.get(char, char) if digit is None else str(digit)
+    return marks.get(char, char) if digit is None else str(digit)
 
 
 def _vulgar(match: re.Match[str]) -> str:

@@ -1,4 +1,9 @@
-"""Record what hosts answer, and replay it to anybody, with no key and no network."""
+"""Record what hosts answer, and replay it to anybody, with no key and no network.
+
+Enter at ``tape``, which stands between the clients and the network. ``file`` is a
+recording, ``script`` one that a person wrote; ``masks`` keeps keys out, ``untrusted``
+checks what came from others, ``questions`` finds the recorded answer to a request.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Types to JSON Schema and back: what a tool takes, and what an answer should be."""
+"""Types to JSON Schema and back: what a tool takes, and what an answer should be.
+
+Enter at ``of`` and ``convert``; ``for_hosts`` brings a schema into what all hosts take.
+"""
 
 from __future__ import annotations
 

@@ -109,10 +109,11 @@ class Comparing(Filing):
         """Return prompts and metrics as ``sweeps`` takes them: no set, and no names."""
         if metrics is None and not hasattr(prompt, "variants"):
             return prompt, metrics  # most sweeps, which need no import
-        from kimikit.evals.in_sweeps import Purse, for_sweep
+        from kimikit.evals.in_sweeps import ONE_AT_ONCE, for_sweep
 
-        purse = Purse(self.client, self.ledger, name, max_cost)
-        return for_sweep(prompt, metrics, embed=embed, purse=purse)
+        options = ONE_AT_ONCE._replace(name=name, store=self.ledger, max_cost=max_cost)
+        client = self.client
+        return for_sweep(prompt, metrics, embed=embed, client=client, options=options)
 
     def _swept(
         self,

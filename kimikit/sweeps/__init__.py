@@ -1,7 +1,7 @@
 """Parameter sweeps with statistics: what temperature really does.
 
 Enter at ``sweep``. ``grid`` checks what is asked, ``points`` sorts it by host and says
-what it costs, ``asking`` asks it by a runner, ``cache`` finds what is paid for. A
+what it costs and which answers are paid for, ``asking`` asks it by a runner. A
 ``Sweep`` (``result``) holds the ``values``: figures are made in ``metrics``,
 ``intervals`` and ``summary``, said in ``verdict``, shown in ``views`` and ``plots``.
 """

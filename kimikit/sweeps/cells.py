@@ -11,6 +11,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.footer import footer
 from kimikit.display.renderable import Renderable, Table
+from kimikit.json_values import is_number
 from kimikit.sweeps.values import Outcome
 
 POINTS_SHOWN = 6
@@ -46,11 +47,6 @@ def bar(share: float) -> str:
     return (
         f'<span style="{outer}" aria-hidden="true"><span style="{inner}"></span></span>'
     )
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a label is a number, on a scale of its own."""
-    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def label_text(value: Any, most: int = 40) -> str:

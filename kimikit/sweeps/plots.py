@@ -11,11 +11,12 @@ from typing import Any
 from kimikit import html
 from kimikit.display.plots import INK, as_text, name, plain
 from kimikit.errors import BadInput
+from kimikit.json_values import is_number
+from kimikit.sweeps.cells import label_text
 from kimikit.sweeps.figures import figure_named
 from kimikit.sweeps.summary import common_answers, summarise
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import recommend
-from kimikit.sweeps.views import is_number, label_text
 
 Key = tuple[tuple[str, str], ...]
 """Types and values of some labels."""

@@ -19,10 +19,11 @@ from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.values import Embed, Metric, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
+    from kimikit.sweeps.cells import Page
     from kimikit.sweeps.power import PowerPlan
     from kimikit.sweeps.settled import Settled
     from kimikit.sweeps.verdict import Recommendation, Verdict
-    from kimikit.sweeps.views import Explorer, Page
+    from kimikit.sweeps.views import Explorer
 
 
 class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
@@ -180,7 +181,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         Args:
             most: Different answers shown for each point.
         """
-        from kimikit.sweeps.views import compare
+        from kimikit.sweeps.side_by_side import compare
 
         return compare(self, most)
 

@@ -9,6 +9,7 @@ from typing import Any
 from kimikit import html
 from kimikit.display.marimo import in_marimo
 from kimikit.display.renderable import Table
+from kimikit.json_values import is_number
 from kimikit.sweeps import summary
 from kimikit.sweeps.cells import (
     POINTS_SHOWN,
@@ -18,7 +19,6 @@ from kimikit.sweeps.cells import (
     Rows,
     bar,
     footer_line,
-    is_number,
     label_text,
     label_texts,
 )
@@ -26,14 +26,12 @@ from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.settled import of_sweep
 from kimikit.sweeps.shares import LEAST
-from kimikit.sweeps.side_by_side import compare, marked
+from kimikit.sweeps.side_by_side import (
+    compare,
+    marked,  # noqa: F401 - as in 0.3.0
+)
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
-
-__all__ = [
-    "ANY", "Explorer", "Page", "bar", "compare", "difference_table", "filtered",
-    "footer_line", "is_number", "label_text", "marked", "overview",
-]  # fmt: skip
 
 ROWS_TOLD = 100
 """Points of a table; ``summary()`` has them all."""

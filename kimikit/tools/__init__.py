@@ -1,4 +1,9 @@
-"""Tools: Python functions that a model may call, and the loop in which it does."""
+"""Tools: Python functions that a model may call, and the loop in which it does.
+
+Enter at ``tool``, which makes one, and ``run``, which lets a model call them until it
+answers (``loop``; ``task`` decides the next step). ``samples`` has some to try,
+``mcp`` takes those of a server, ``sandbox`` runs a model's code.
+"""
 
 from kimikit.tools.builtin import builtin
 from kimikit.tools.declared import declare

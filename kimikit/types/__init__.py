@@ -1,5 +1,6 @@
 """The values that travel between the packages, and the Protocols that join them.
 
+Enter at ``Reply``; what it can do is in ``inspectable``, how it was asked in ``sent``.
 Values are frozen ``msgspec.Struct``s: slotted like dataclasses, seven times cheaper to
 build (a stream builds one ``Delta`` a chunk), and encodable as they are for the ledger
 and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.

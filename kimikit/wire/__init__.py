@@ -1,4 +1,10 @@
-"""Talking to a host: requests out, answers in, whatever the host does to them."""
+"""Talking to a host: requests out, answers in, whatever the host does to them.
+
+Enter at ``Client.stream``. ``requests`` makes the body, ``hosts`` knows the profiles,
+``dialects`` and ``features`` what single hosts want otherwise. An answer passes
+``sse``, ``chunks``, ``calls`` and ``markers`` and becomes a ``Reply`` in ``answer``; a
+host's error becomes one of ours in ``faults`` by ``rules``.
+"""
 
 from kimikit.wire.client import AsyncClient, AsyncStream, Client, Stream
 from kimikit.wire.hosts import profiles, resolve

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kimikit import json_values
 from kimikit.errors import BadInput, BadTool
 from kimikit.json_values import plain
 from kimikit.key_shapes import is_key
@@ -321,8 +322,7 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
 
 def is_number(value: Any, low: float, high: float = math.inf) -> bool:
     """Say whether a value is a number from ``low`` to ``high``; ``True`` is none."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and low <= value <= high
+    return json_values.is_number(value) and low <= value <= high
 
 
 def build(

@@ -12,7 +12,7 @@ import operator
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -225,16 +225,22 @@ DECLARED = frozenset({"tools", "response_format", "functions", "guided_json"})
 READ = frozenset(
     {"messages", "prompt", "suffix", "input", "query", "documents", "system"}
 )
+NO_TEXT = frozenset({"role", "type", "image_url", "video_url", "input_audio"})
 
 
-def pieces(value: Any) -> Iterator[str]:
-    """Yield the texts in a request's messages, prompts and documents."""
+def pieces(value: Any, apart: Collection[str] = NO_TEXT) -> Iterator[str]:
+    """Yield the texts in a request's messages, prompts and documents.
+
+    Args:
+        value: A request, or a part of one.
+        apart: Fields that hold none.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if key not in ("role", "type", "image_url", "video_url", "input_audio"):
-                yield from pieces(item)
+            if key not in apart:
+                yield from pieces(item, apart)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from pieces(item)
+            yield from pieces(item, apart)

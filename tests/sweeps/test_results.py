@@ -15,8 +15,10 @@ from support.sweeps import WORDS, FakeClient, pick, reply
 
 from kimikit.errors import BadInput, StreamError
 from kimikit.sweeps import Sweep, sweep
+from kimikit.sweeps.cells import bar
+from kimikit.sweeps.side_by_side import marked
 from kimikit.sweeps.values import TAKEN
-from kimikit.sweeps.views import ANY, bar, filtered, marked
+from kimikit.sweeps.views import ANY, filtered
 from kimikit.types import Host, HostModel
 
 mpl.use("Agg")

@@ -110,15 +110,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
             {'short': (('Capital of France?', 'Paris'),),
              'kind': (('Dear, France?', 'Paris'),)}
         """
-        for option, value, least in (("limit", limit, 1), ("shots", shots, 0)):
-            if value is None and option == "limit":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise BadInput(
-                    f"{option} is {short(value)}.", f"Give a whole number from {least}."
-                )
-        if not isinstance(seed, int):
-            raise BadInput(f"seed is {short(seed)}.", "Give a whole number.")
+        _check_counts(limit, shots, seed)
         rows = read_rows(source, answer)
         random.Random(seed).shuffle(rows)
         path = isinstance(source, str | Path)
@@ -195,6 +187,19 @@ _FORMS: dict[Any, str] = {
     bool: "true or false", float: "the number", str: "as few words as possible",
 }  # fmt: skip
 _READ: dict[Any, Any] = {bool: true_or_false, float: last_number, str: final_answer}
+
+
+def _check_counts(limit: Any, shots: Any, seed: Any) -> None:
+    """Refuse numbers of rows that are none."""
+    for option, value, least in (("limit", limit, 1), ("shots", shots, 0)):
+        if value is None and option == "limit":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise BadInput(
+                f"{option} is {short(value)}.", f"Give a whole number from {least}."
+            )
+    if not isinstance(seed, int):
+        raise BadInput(f"seed is {short(seed)}.", "Give a whole number.")
 
 
 def _pairs(name: str, given: Any) -> tuple[tuple[str, Any], ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, Unpack
 
 import msgspec
@@ -128,36 +129,30 @@ def map_reduce(
 
     Args:
         client: Anything with ``chat``.
-        documents: A text, a ``Path`` to read, a list of these, these by title, or a
-            data frame, each row of which is a document.
+        documents: A text, a ``Path``, a list of these, or by title; or a data frame.
         question: What is to be found out.
         instructions: For the final answer: the reader, the form, the length.
         part_tokens: The most tokens in a part.
-        window_tokens: The most tokens of notes to answer from at once; more of them
-            are first put together group by group.
+        window_tokens: The most tokens of notes to answer from; more are put together.
         concurrency: How many parts are asked at once.
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
         dry_run: Return the ``Plan`` and ask nothing.
-        via: ``live``, or ``batch`` for the host's batch API: each round within a day,
-            at a lower price, a ``Job`` at once. The notes are one round, each putting
-            together another, and the answer the last.
-        poll_s: Seconds between two looks at a batch; 30 to 60 unless
-            ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+        via: ``live``, or ``batch`` for the host's batch API: a ``Job`` at once. Notes,
+            each putting together, and the answer are rounds of a day at most.
+        poll_s: Seconds between two looks at a batch, instead of 30 to 60.
         progress: Whether to show a bar with the plan.
         count: Counts tokens; without it they are estimated.
         **params: What else ``chat`` takes.
 
     Returns:
-        The ``Digest``: the answer with its notes; Stop keeps the notes that were
-        complete. By batch the ``Job``, whose ``wait()`` and ``collect()`` return it.
-        With ``dry_run`` the ``Plan``.
+        The ``Digest``: the answer with its notes; Stop keeps whole notes. By batch the
+        ``Job`` that collects it, with ``dry_run`` the ``Plan``.
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.
-        KimiError: If a part cannot be asked about. What was finished is the error's
-            ``digest``.
+        KimiError: If a part cannot be asked; its ``digest`` has what was finished.
 
     Example:
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
@@ -169,22 +164,9 @@ def map_reduce(
     """
     _check(question, window_tokens)
     parts = split(documents, part_tokens=part_tokens, count=count)
-    watch, given = params.pop("watch", None), {**params}
-
-    def work(options: WorkOptions) -> _Work:
-        runner, clients = runner_over({None: client}, "map_reduce", options)
-        return _Work(
-            runner=runner,
-            client=clients[None],
-            parts=parts,
-            question=question,
-            orders=(instructions, RULES),
-            window=window_tokens,
-            count=count,
-            watch=watch,
-            params=given,
-        )
-
+    asked = {"question": question, "window": window_tokens, "count": count}
+    asked |= {"parts": parts, "orders": (instructions, RULES)}
+    work = partial(_work, client, {**params}, asked)
     options = WorkOptions(concurrency, name, store, max_cost)
     if dry_run:
         return work(options).plan()
@@ -192,6 +174,21 @@ def map_reduce(
         work(options).affordable(max_cost)
     run = lambda options: work(options).digest(progress=progress)  # noqa: E731
     return done_by(via, poll_s, {None: client}, "map_reduce", options, run)
+
+
+def _work(
+    client: ChatClient,
+    params: dict[str, Any],
+    asked: Mapping[str, Any],
+    options: WorkOptions,
+) -> _Work:
+    """Return the work by such a runner as the options have."""
+    runner, clients = runner_over({None: client}, "map_reduce", options)
+    given = {name: value for name, value in params.items() if name != "watch"}
+    watch = params.get("watch")
+    return _Work(
+        runner=runner, client=clients[None], watch=watch, params=given, **asked
+    )
 
 
 def _check(question: str, window_tokens: int) -> None:

@@ -26,7 +26,7 @@ from kimikit.params import (
     takes_chat_params,
 )
 from kimikit.secrets import Key, hidden
-from kimikit.session.answers import Answers
+from kimikit.session.answers import Answers, refuse_many
 from kimikit.session.connection import (
     Connection,
     ledger_of,
@@ -257,7 +257,7 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
             >>> kimi.chat("Is the sky blue?", into=bool).parsed
             True
         """
-        _refuse_many(messages)
+        refuse_many(messages)
         messages = self._with_files(messages, file, params.get("model"))
         if into is not None:
             from kimikit import prompting
@@ -394,14 +394,3 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
                 watch=view,
                 **params,
             )
-
-
-def _refuse_many(messages: Any) -> None:
-    """Refuse a list of texts, which would be asked as the turns of one user."""
-    several = isinstance(messages, list | tuple) and len(messages) > 1
-    if several and all(isinstance(each, str) for each in messages):
-        raise BadInput(
-            f"These are {len(messages)} texts, and chat asks one question.",
-            "kimi.map(texts) asks each by itself; for one conversation give messages, "
-            "such as {'role': 'user', 'content': ...}.",
-        )

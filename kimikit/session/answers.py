@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
+from kimikit.errors import BadInput
 from kimikit.params import CompletionParams
 from kimikit.session.connection import Session
 from kimikit.types import Reply
@@ -75,4 +76,15 @@ class Answers(Session):
             total=lambda: costs.session_total(costs.session).cost,
             at_most=lambda _: costs.calls(1, session=costs.session)[0].at_most,
             images=self._images,
+        )
+
+
+def refuse_many(messages: Any) -> None:
+    """Refuse a list of texts, which would be asked as the turns of one user."""
+    several = isinstance(messages, list | tuple) and len(messages) > 1
+    if several and all(isinstance(each, str) for each in messages):
+        raise BadInput(
+            f"These are {len(messages)} texts, and chat asks one question.",
+            "kimi.map(texts) asks each by itself; for one conversation give messages, "
+            "such as {'role': 'user', 'content': ...}.",
         )

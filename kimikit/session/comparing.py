@@ -60,14 +60,12 @@ class Comparing(Filing):
         Args:
             prompt: A text or messages; a list, a named dict or a ``Task`` is an axis.
             repeats: Answers per point, each asked by itself.
-            file: Files to ask about, as for ``chat``; a list is an axis, and several
-                at once are a list in it, or a dict of named ones.
+            file: As for ``chat``; a list is an axis, a list in it several at once.
             host: Other hosts to ask, by their names.
             name: Makes it resumable: asked again, only what is missing is bought.
             max_cost: US dollars; what likely costs more is refused, or ends before.
             dry_run: Return only the plan: calls, cost and minutes.
-            metrics: Judgements by name, ``fn(reply)`` or ``fn(reply, params)``; with a
-                ``Task`` also names of ``lab``'s scorers.
+            metrics: Functions of ``reply`` or ``reply, params`` by name; or scorers.
             embed: From texts to vectors; the local host uses its own.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
             rpm: Requests per minute and host; a host that says its limit is believed.
@@ -75,9 +73,8 @@ class Comparing(Filing):
             progress: One line of progress, or a function that is given it.
             fresh: Start a named sweep over.
             order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
-            until: Half the width of an interval, such as 0.05 for ± 0.05: repeats are
-                bought in rounds until the first metric, from 0 to 1, is known so well
-                at each setting, or every two are told apart; see ``.settled``.
+            until: Half the width of an interval, such as 0.05: buy repeats in rounds
+                until the first metric is known so well, or settings are told apart.
             via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
                 hosts' batch APIs: within a day, at a lower price, a ``Job`` at once.
             poll_s: Seconds between two looks at a batch, instead of 30 to 60.
@@ -96,12 +93,15 @@ class Comparing(Filing):
         embed = embed or self._own_embed
         prompt, metrics = self._judged(prompt, metrics, embed, name, max_cost)
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
-        if file is not None:
-            each = partial(self._files, host=host, model=grid.get("model"))
-            several = isinstance(file, list | tuple)
-            asked["file"] = [*map(each, file)] if several else each(file)
+        asked |= {} if file is None else {"file": self._axis_of(file, asked)}
         given |= {"metrics": metrics, "embed": embed}
         return self._swept(prompt, given, asked, poll_s, via)
+
+    def _axis_of(self, file: Any, asked: dict[str, Any]) -> Any:
+        """Return files as an axis takes them, checked by all hosts that are asked."""
+        each = partial(self._files, host=asked.get("host"), model=asked.get("model"))
+        several = isinstance(file, list | tuple)
+        return [*map(each, file)] if several else each(file)
 
     def _judged(
         self, prompt: Any, metrics: Any, embed: Any, name: Any, max_cost: Any
@@ -170,8 +170,7 @@ class Comparing(Filing):
         Args:
             prompts: A list of texts or of conversations; or rows for ``template``: a
                 frame, or a list of dicts.
-            template: What to ask of each row, columns in braces: ``"Translate {text}
-                into {language}."``
+            template: What to ask of each row: ``"Translate {text} into {language}."``
             file: Files that go before each prompt, as for ``chat``.
             into: A type that each answer must fit, as in ``chat``: ``.parsed``.
             retries: How often an answer that does not fit ``into`` goes back.
@@ -203,14 +202,10 @@ class Comparing(Filing):
             'The capital of Germany is Berlin.'
         """
         ask = self._structured(into, retries=retries, schema=schema)
-        own: dict[str, Any] = {
-            "concurrency": concurrency,
-            "rpm": rpm,
-            "progress": progress,
-        }
-        asked = prompts, template, dict(params)
-        own |= {"attach": self._attach(file, params.get("model")), "name": name}
-        return self._mapped(asked, via, poll_s, max_cost, ask=ask, **own)
+        attach = self._attach(file, params.get("model"))
+        own = {"concurrency": concurrency, "rpm": rpm, "progress": progress}
+        asked, ways = (prompts, template, dict(params)), {"ask": ask, "attach": attach}
+        return self._mapped(asked, via, poll_s, max_cost, name=name, **ways, **own)
 
     def _mapped(
         self,

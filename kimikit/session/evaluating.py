@@ -50,18 +50,15 @@ class Evaluating(Comparing):
                 ``number``, ``choice``, ``json_schema``, ``code_passes``,
                 ``similarity``, ``judge``, or functions ``fn(reply, truth)`` by name.
                 The first says what is right.
-            embed: From texts to vectors, for ``similarity``; the local host has its
-                own.
+            embed: From texts to vectors; the local host has its own.
             name: Makes it resumable: what was paid for is not asked again.
             max_cost: US dollars that are not passed: no more is asked then.
             until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
                 asked in rounds until the share of right ones is known so well of each
                 pattern, or every two are told apart; ``.settled`` has the intervals.
             via: ``live``, or ``batch`` for the host's batch API: within a day, at a
-                lower price, a ``Job`` at once. What answers lead to, such as a judge's
-                question, is asked in further batches.
-            poll_s: Seconds between two looks at a batch; 30 to 60 unless
-                ``KIMIKIT_BATCH_POLL_S`` says otherwise.
+                lower price, a ``Job`` at once; a judge is asked in further batches.
+            poll_s: Seconds between two looks at a batch, instead of 30 to 60.
             concurrency: How many questions are asked at once.
             progress: Whether to show a bar.
             **params: The same for every pattern.

@@ -6,8 +6,9 @@ Enter at ``Client.stream``. ``requests`` makes the body, ``hosts`` knows the pro
 host's error becomes one of ours in ``faults`` by ``rules``.
 """
 
-from kimikit.wire.client import AsyncClient, AsyncStream, Client, Stream
+from kimikit.wire.client import AsyncClient, Client
 from kimikit.wire.hosts import profiles, resolve
+from kimikit.wire.streams import AsyncStream, Stream
 
 __all__ = [
     "AsyncClient",

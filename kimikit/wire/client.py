@@ -39,8 +39,6 @@ from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
 from kimikit.wire.tries import Tries
 from kimikit.wire.unpack import BadPacking
 
-__all__ = ["AsyncClient", "AsyncStream", "Client", "Stream"]
-
 IDLE_S = 60.0
 """How long an unused connection is kept for the next question."""
 
@@ -114,10 +112,9 @@ class _Wire(Tries, Base[_S]):
             headers.setdefault("content-type", "application/json")
         method = method or ("POST" if sent.body else "GET")
         limits = _limits(sent.timeouts)
-        http = self._http
         while True:
             faults.log(f"> {method} {url} {call.body}", *sent.keys)
-            request = http.build_request(
+            request = self._http.build_request(
                 method, url, headers=headers, timeout=limits, **content
             )
             try:

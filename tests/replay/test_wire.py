@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 from replay.conftest import Twice
-from support.answers import ALL, DONE, Case, chunk, text
+from support.answers import DONE, Case, chunk, text
 from support.both import KEY, Both, Seen
+from support.cases import ALL
 from support.fault_server import (
     CLOSE,
     END,

@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.answers import ALL, Case, check
+from support.answers import Case, check
 from support.both import Both
+from support.cases import ALL
 from support.fault_server import FaultServer, event, plain, sse
 
 from kimikit.types import Call, Delta, Host, Reply

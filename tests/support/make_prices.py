@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,8 @@ class Maker:
         listed = []
         for row in sorted(latest.values(), key=self.rank):
             family = self.family(row["model"])
+            if not family:
+                sys.exit(f"{row['model']} is of no family: add one to overlay.json.")
             pinned = "thinking_limits" in host.get("quirks", ())
             warmth = family.get("temperature")
             if pinned and family["released"] >= "2026":

@@ -24,7 +24,14 @@ from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import UPSTREAM, oddities
 from kimikit.sweeps.points import HostPoints, Point, SweepCache, complete
 from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
-from kimikit.sweeps.values import Metric, Plan, Progress, Trial, in_order
+from kimikit.sweeps.values import (
+    Metric,
+    Plan,
+    Progress,
+    Trial,
+    costs_of_judges,
+    in_order,
+)
 from kimikit.types import Reply
 
 if TYPE_CHECKING:  # numpy stands behind it
@@ -81,6 +88,7 @@ class Asking:
     ) -> None:
         self.runner, self.grid, self.name, self.seed = runner, grid, cache.name, seed
         self.judge = Judge(metrics, {}) if metrics else None
+        self._judges = bool(costs_of_judges(metrics or {}))
         self.hosts: dict[str | None, HostPoints] = {}
         self.trials: list[Trial] = []
         self.plan = Plan()
@@ -141,6 +149,7 @@ class Asking:
         self.plan = points.price(
             self.hosts.values(), estimate=estimate, rpm=rpm, stored=self._done
         )
+        self.plan = msgspec.structs.replace(self.plan, judged=self._judges)
         if self.buying is not None:
             least = self.buying.first * len(known)
             self.plan = msgspec.structs.replace(self.plan, least_calls=least)

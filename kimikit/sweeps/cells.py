@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer
+from kimikit.display.footer import footer, total_usd
 from kimikit.display.renderable import Renderable, Table
 from kimikit.json_values import is_number
 from kimikit.sweeps.values import Outcome
@@ -104,5 +104,7 @@ def _apart(alike: Sequence[Any], most: int) -> list[str]:
 
 def footer_line(sweep: Outcome) -> str:
     """Return the line that says where this came from and what it cost."""
-    name = [f"sweep {sweep.name}"] if sweep.name else []
-    return footer(sweep.spent, after=name, stand_in=sweep.stand_in)
+    after = [f"sweep {sweep.name}"] if sweep.name else []
+    if costs := sweep.judge_costs:
+        after.append(f"judging cost {html.money(total_usd(costs))} apart")
+    return footer(sweep.spent, after=after, stand_in=sweep.stand_in)

@@ -123,6 +123,7 @@ class Plan(msgspec.Struct, frozen=True):
         minutes: How long the requests-per-minute limit makes it, if there is one.
         least_calls: Answers before which ``until=`` cannot be reached, ``None``
             without it; then the other figures are of all that may be asked.
+        judged: Whether a judge asks too, which none of these figures has in it.
     """
 
     calls: int = 0
@@ -131,6 +132,7 @@ class Plan(msgspec.Struct, frozen=True):
     upper_usd: Decimal | None = None
     minutes: float | None = None
     least_calls: int | None = None
+    judged: bool = False
 
     def __str__(self) -> str:
         likely, most = html.money(self.likely_usd), html.money(self.upper_usd)
@@ -144,6 +146,7 @@ class Plan(msgspec.Struct, frozen=True):
                 calls,
                 f"{self.stored} stored already" if self.stored else "",
                 "unpriced" if self.upper_usd is None else cost,
+                "judging costs apart" if self.judged else "",
                 f"at least {self.minutes:.1f} min" if self.minutes else "",
             ]
         )
@@ -253,6 +256,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return total_cost(self.spent)
 
     @property
+    def judge_costs(self) -> list[Decimal | None]:
+        """US dollars that each judge among the metrics took, part of no other cost."""
+        return costs_of_judges(self.metrics)
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all answers, also broken ones."""
         return sum((each.usage for each in self.spent), Usage())
@@ -333,6 +341,16 @@ def in_order(
     rank = {one: number for number, one in enumerate(order)}
     trials.sort(key=lambda trial: (rank[id(trial.params)], trial.repeat))
     return tuple(trials)
+
+
+def costs_of_judges(metrics: Mapping[str, Metric | None]) -> list[Decimal | None]:
+    """Return what each metric took that asks a model, and so tells its cost."""
+    judges = [m for m in metrics.values() if isinstance(_cost_of(m), property)]
+    return [judge.cost for judge in judges]  # type: ignore[union-attr]
+
+
+def _cost_of(metric: Metric | None) -> Any:
+    return getattr(type(metric), "cost", None)
 
 
 def kept(function: F) -> F:

@@ -207,6 +207,10 @@ def test_a_judge_is_a_metric_of_a_sweep_and_its_limit_holds(local_host):
     assert len(judging.calls) == 4
     assert set(found.scores["judged"]) <= {True, False}
     assert found.metrics["judged"].cost == 4 * Decimal("0.001")
+    assert "judging cost $0.0040 apart" in str(found)
+    plan = kimi.sweep(task, metrics=mine, dry_run=True, **asked).plan
+    assert str(plan).endswith("judging costs apart"), "its bound has no judge in it"
+    assert "apart" not in str(kimi.sweep(task, dry_run=True, **asked).plan)
     own = kimi.sweep(task, metrics="judge", name="judged", **asked)
     assert set(own.scores["judge"]) <= {True, False, None}
     before = len(kimi.ledger.calls())

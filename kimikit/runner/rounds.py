@@ -89,6 +89,13 @@ class Rounds(Generic[T]):
             BudgetExceeded: If ``max_cost`` or a budget refuses it; nothing was sent.
         """
         pause_s = seconds(poll_s)
+        if not self._way.ledger._texts:
+            raise BadInput(
+                "The answers of a batch are found again in the ledger, and this one "
+                "keeps numbers only (store='usage' or KIMIKIT_STORE).",
+                "Keep answers with Ledger(store='full') or KIMIKIT_STORE=full, or ask "
+                "live.",
+            )
         rows = catch_up(self._way, self._prefix)
         if not self._once:
             self._check_twice()

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -205,16 +204,7 @@ def test_an_expired_batch_keeps_what_was_answered(host):
     kimi = session(host)
     host.gate.clear()
     job = ask(kimi)
-    (batch,) = host.worker.store.open_batches()
-    for _ in range(4):
-        line = host.worker.store.waiting(batch.id, 1)[0]
-        status, body = host._said(json.loads(line.body))
-        host.worker.store.answer(
-            batch.id, line.number, status, json.dumps(body).encode()
-        )
-    batch.expires_at = int(time.time()) - 1
-    host.worker.store.save(batch)
-    host.worker.wake()
+    host.expire(host.answer_some(4))
     replies = job.wait()
     assert replies.texts[:4] == [f"Re: {text}" for text in TEXTS[:4]]
     assert list(replies.failed) == [4, 5]

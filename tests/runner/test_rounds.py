@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import json
 import os
 import subprocess
 import sys
@@ -291,18 +290,11 @@ def test_what_expired_half_done_is_bought_anew(host, ended, restored):
     kimi = session(host)
     host.gate.clear()
     job = kimi.map(texts, name="n", **BY_BATCH)
-    (batch,) = host.worker.store.open_batches()
-    for _ in range(4):
-        line = host.worker.store.waiting(batch.id, 1)[0]
-        status, body = host._said(json.loads(line.body))
-        said = json.dumps(body).encode()
-        host.worker.store.answer(batch.id, line.number, status, said)
+    batch = host.answer_some(4)
     if ended == "cancelled":
         job.cancel()
     else:
-        batch.expires_at = int(time.time()) - 1
-        host.worker.store.save(batch)
-        host.worker.wake()
+        host.expire(batch)
     assert len(job.wait().failed) == 2
     if restored:
         (job,) = session(host).jobs()
@@ -547,3 +539,29 @@ def test_what_is_asked_otherwise_later_is_bought_no_more(host):
     assert host.calls("POST", "/batches") == 1
     hour[0] = "noon"
     assert len(job.collect().outcomes) == 4
+
+
+def test_a_ledger_without_texts_takes_no_batch(host, kind, monkeypatch):
+    monkeypatch.setenv("KIMIKIT_STORE", "usage")
+    kimi = session(host)
+    for ask in (WORKS[kind], lambda kimi, **way: kimi.map(["a"], **way)):
+        with pytest.raises(BadInput, match=r"numbers only.*or ask live"):
+            ask(kimi, **BY_BATCH)
+    assert host.requests == []
+
+
+def test_a_first_round_that_expired_half_done_ends_whole(host, kind):
+    host.answer = answer
+    host.gate.clear()
+    kimi = session(host)
+    job = WORKS[kind](kimi, name="w", **BY_BATCH)
+    host.expire(host.answer_some(2))
+    while not job.done:
+        job.refresh()
+        time.sleep(0.01)
+    host.gate.set()
+    # Another kernel, by the same name: what came is there, the rest is bought.
+    found = WORKS[kind](session(host), name="w", **BY_BATCH).wait()
+    assert found.stop_reason == "done"
+    assert (found.reused, bought_once(host)) == (2, True)
+    assert FIGURES[kind](found) == FIGURES[kind](job.collect())

@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,23 @@ class BatchHost:
     def calls(self, method: str, end: str) -> int:
         """Return how many requests of a method had a path with such an end."""
         return sum(m == method and p.endswith(end) for m, p in self.requests)
+
+    def answer_some(self, count: int) -> Any:
+        """Answer so many requests of the one open batch, although it waits."""
+        store = self.worker.store
+        while not any(store.waiting(each.id, 1) for each in store.open_batches()):
+            time.sleep(0.01)  # it is being checked
+        (batch,) = store.open_batches()
+        for line in store.waiting(batch.id, count):
+            status, body = self._said(json.loads(line.body))
+            store.answer(batch.id, line.number, status, json.dumps(body).encode())
+        return batch
+
+    def expire(self, batch: Any) -> None:
+        """Let the time of a batch be over."""
+        batch.expires_at = int(time.time()) - 1
+        self.worker.store.save(batch)
+        self.worker.wake()
 
     def _said(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.bodies.append(body)

@@ -31,6 +31,9 @@ REFUSALS = errors.BadRequest, errors.BadInput, errors.NotSupported
 THINKING_ROOM = 4096
 """Tokens for an answer of a model that thinks first."""
 
+MOST_SAID = 1_000_000
+"""Characters of an answer after which it is broken off: none was asked for so many."""
+
 _ALWAYS: dict[str, Any] = dict.fromkeys(
     ("temperature", "top_p", "seed", "n", "stop", "logprobs", "top_logprobs", "tools")
 )
@@ -178,10 +181,19 @@ class Asker:
 
     def _ask(self, messages: Any, params: dict[str, Any]) -> Came:
         pieces: list[tuple[float, int]] = []
+        said = 0
 
         def watch(step: Delta | Wait) -> None:
+            nonlocal said
             if isinstance(step, Delta) and (size := len(step.text + step.reasoning)):
                 pieces.append((time.perf_counter(), size))
+                said += size
+            if said > MOST_SAID:
+                raise errors.StreamError(
+                    f"The answer is of more than {MOST_SAID:,} characters.",
+                    "Ask another host.",
+                    reply=Reply(),
+                )
 
         try:
             # By its label too: a host that is asked twice has answers of its own.

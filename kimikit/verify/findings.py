@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -154,7 +155,7 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         said = [f"{s} {', '.join(by_state[s])}" for s in _MARKS if s in by_state]
         day = time.strftime("%Y-%m-%d", time.localtime(self.created))
         total = f"{kept} of {judged} kept"
-        parts = [host, self.models.get(host, ""), day, total, *said]
+        parts = [*map(_inert, (host, self.models.get(host, ""))), day, total, *said]
         parts = ["kimikit verify", *parts, f"kimikit {__version__}"]
         return " · ".join(map(html.clean, filter(None, parts)))
 
@@ -255,6 +256,14 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         plain(ax)
         return ax.figure
+
+
+def _inert(name: str) -> str:
+    """Return a name that a host may have chosen as what an issue shows as it is.
+
+    It is no link, mention, heading or HTML there, whatever it was.
+    """
+    return re.sub(r"[^\w ./:+-]+|(?<=:)//", "?", html.clean(name))[:100]
 
 
 def _state(finding: Finding | None) -> object:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kimikit import html
 from kimikit.types import logprobs
 from kimikit.verify.asking import Asker, Came
 from kimikit.verify.findings import Finding, State
@@ -32,6 +34,9 @@ FREE = 0.8
 SAME = 0.05
 """Spread below which free answers are all one, so that nothing can be told."""
 
+EVIDENCE = 300
+"""Characters of evidence that are kept: a host may have written them."""
+
 LIMIT = 8
 """The ``max_tokens`` that is asked for."""
 
@@ -43,10 +48,19 @@ def finding(
     ask: Asker, check: str, state: State, evidence: str, **more: Any
 ) -> Finding:
     """Return a finding of the host that is asked."""
-    label = ask.facts.label
+    told = " ".join(html.clean(evidence[: 4 * EVIDENCE]).split())
     return Finding(
-        host=label, check=check, state=state, evidence=evidence, figures=more
+        host=ask.facts.label,
+        check=check,
+        state=state,
+        evidence=html.cut(told, EVIDENCE),
+        figures={name: finite(value) for name, value in more.items()},
     )
+
+
+def finite(value: Any) -> Any:
+    """Return a figure that JSON can hold, ``None`` for what is no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def failed(ask: Asker, check: str, came: Sequence[Came]) -> Finding | None:

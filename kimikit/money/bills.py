@@ -121,8 +121,9 @@ def at_most(
             it takes a second for some megabytes.
     """
     most = ceiling(endpoint, body, longest)
-    encode = encoder() if exact and endpoint == "chat" else None
-    if encode is None or not is_k2(str(body.get("model"))):
+    counted = exact and endpoint == "chat" and is_k2(str(body.get("model")))
+    encode = encoder() if counted else None
+    if encode is None:
         return most
     tokens, plain = count_chat(encode, body["messages"], body.get("tools") or ())
     if not plain:

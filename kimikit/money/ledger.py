@@ -231,7 +231,7 @@ class Ledger(Handle, LedgerViews):
             "host": call.host.name,
             "model": call.model,
             "tag": "/".join(_TAGS.get()),
-            "notebook": Path(os.environ.get("JPY_SESSION_NAME", "")).name,
+            "notebook": os.path.basename(os.environ.get("JPY_SESSION_NAME", "")),
             "stand_in": call.host.stand_in,
             "at_most": pico(most.cost(self.prices.lookup(*about, call.created))),
         }

@@ -143,6 +143,7 @@ class PriceBook:
         self._own: dict[tuple[str, str], Price] = {}
         self._dated: dict[tuple[str, str], list[tuple[str, Price]]] = {}
         self._longest: dict[tuple[str, str], int] = {}
+        self._last: tuple[tuple[str, str, float] | None, Price | None] = None, None
         for row in sorted(table(), key=lambda row: row.since):
             if row.currency == "USD":
                 key = _key(row.host, row.model)
@@ -219,6 +220,13 @@ class PriceBook:
             return own or FREE
         if not model:
             return None
+        asked, price = self._last  # all who look at one call ask for the same
+        if asked != (host, model, at):
+            price = self._looked_up(host, model, at)
+            self._last = (host, model, at), price
+        return price
+
+    def _looked_up(self, host: str, model: str, at: float) -> Price | None:
         if _outdated() or catalogue.updated():
             newer = catalogue.price_at(host, model, at)
             return newer or self._in_table(host, model, at)

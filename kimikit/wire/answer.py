@@ -61,6 +61,7 @@ class Answer:
         sent: The request as it is sent.
         tries: How often it was sent again.
         watch: The live view.
+        logs: Whether what goes over the wire is shown.
         headers: Those of the host's last response.
         replayed: What it comes from, if it was recorded.
         ended: Whether nothing more is wanted from the connection.
@@ -84,7 +85,7 @@ class Answer:
         self.observers = observers
         self._told: list[Observer] = []
         self._pricer = pricer
-        self._logs = faults.logs()
+        self.logs = faults.logs()
         self._start = time.perf_counter()
         self._next_progress = self._start + PROGRESS_S
         self._unseen, self._guess = 0, Usage(estimated=True)
@@ -95,6 +96,7 @@ class Answer:
         self._watched = True
         self._stopped = False
         self._final: Reply | None = None
+        self._untouched = False
         self.begin({})
         call.arrived = self._arrived
 
@@ -105,9 +107,11 @@ class Answer:
         self.headers = headers
         self.replayed = replayed
         self.call.replayed = replayed.label if replayed else ""
-        self.ended = False
         self.patience = self.sent.timeouts["first_byte"]
         self._unpack: Unpacker | None = unpacker(headers)
+        if self._untouched:
+            return
+        self.ended, self._untouched = False, True
         self._decoder = Decoder()
         self._folder = Folder(self.call)
         self._streams: bool | None = None  # not known until the first bytes
@@ -137,12 +141,13 @@ class Answer:
 
     def feed(self, data: bytes) -> list[Delta]:
         """Take bytes of the answer, cut anywhere; return the steps they make."""
+        self._untouched = False
         if self._unpack is not None:
             data = self._unpack.feed(data)
         if not self._streams:
             data = self._sniff(data)
         events = self._decoder.feed(data)
-        if self._logs:
+        if self.logs:
             for event in events:
                 faults.log(f"< {faults.decode(event)}", *self.sent.keys)
         deltas = self._folder.feed(events)
@@ -179,6 +184,7 @@ class Answer:
 
     def take(self, found: Any) -> None:
         """Take the JSON of an endpoint that answers in one piece."""
+        self._untouched = False
         if isinstance(found, dict):
             kept = {k: v for k, v in found.items() if k not in ("data", "results")}
             kept = mend(kept)
@@ -188,6 +194,7 @@ class Answer:
 
     def finish(self) -> list[Delta]:
         """Note that no more bytes come; return the last steps."""
+        self._untouched = False
         if self._streams:
             deltas = self._folder.feed(self._decoder.finish())
         else:
@@ -196,7 +203,7 @@ class Answer:
             deltas = [step for value in found for step in self._folder.take(value)]
         deltas += self._folder.finish()
         if deltas:
-            self._show(deltas)
+            self._show(deltas, last=True)
         return deltas
 
     @property
@@ -209,7 +216,7 @@ class Answer:
         """Whether every choice has its finish; what follows is at most the usage."""
         return all(choice.finish_reason for choice in self._folder.choices.values())
 
-    def _show(self, deltas: list[Delta]) -> None:
+    def _show(self, deltas: list[Delta], *, last: bool = False) -> None:
         now = time.perf_counter()
         self._shown = True
         self._watched = self.watch is not None or bool(self._told)
@@ -218,8 +225,8 @@ class Answer:
         if self.watch is not None:
             for delta in deltas:
                 self.watch(delta)
-        if not self._told:
-            return
+        if last or not self._told:
+            return  # observers are told of the end in a moment
         for delta in deltas:
             self._unseen += len(delta.text) + len(delta.reasoning)
             if delta.calls:

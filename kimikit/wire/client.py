@@ -106,14 +106,15 @@ class _Wire(Tries, Base[_S]):
         if self._closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
         call, sent, headers = answer.call, answer.sent, dict(answer.sent.headers)
-        url = self.path(call.endpoint) + below
+        url = _url(self.path(call.endpoint) + below)
         if sent.body and not content:
             content["content"] = encoded(sent.body)
             headers.setdefault("content-type", "application/json")
         method = method or ("POST" if sent.body else "GET")
         limits = _limits(sent.timeouts)
         while True:
-            faults.log(f"> {method} {url} {call.body}", *sent.keys)
+            if answer.logs:
+                faults.log(f"> {method} {url} {call.body}", *sent.keys)
             request = self._http.build_request(
                 method, url, headers=headers, timeout=limits, **content
             )
@@ -151,6 +152,12 @@ def _error(name: str, said: str) -> Exception:
     kind = getattr(httpx, name, None)
     known = isinstance(kind, type) and issubclass(kind, httpx.TransportError)
     return cast("type[Exception]", kind if known else httpx.NetworkError)(said)
+
+
+@functools.lru_cache(64)
+def _url(text: str) -> httpx.URL:
+    """Return an address as httpx reads it: it takes as long as sending a request."""
+    return httpx.URL(text)
 
 
 def _limits(timeouts: dict[str, float]) -> httpx.Timeout:

@@ -55,7 +55,8 @@ class Tries(Bodies):
             response = await self._named(self._send(request), answer)
             answer.begin(response.headers, response.extensions.get(REPLAYED))
             status = response.status_code
-            faults.log(f"< {status} {response.headers}", *answer.sent.keys)
+            if answer.logs:
+                faults.log(f"< {status} {response.headers}", *answer.sent.keys)
             if response.is_success:
                 return response
             said, following = b"", response.next_request

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -89,11 +89,12 @@ class Group(msgspec.Struct, frozen=True, eq=False):
 
 def _scattered(found: Iterable[Answer]) -> list[Answer]:
     """Order answers by a hash of each text and of how many equal ones went before."""
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     out: dict[bytes, Answer] = {}
-    for answer in sorted(found, key=lambda answer: answer[2]):
+    for answer in sorted(found, key=itemgetter(2)):
         text = answer[0]
-        whole = f"{seen[text]} {text}".encode("utf-8", "surrogatepass")
+        before = seen.get(text, 0)
+        whole = f"{before} {text}".encode("utf-8", "surrogatepass")
         out[hashlib.blake2b(whole).digest()] = answer
-        seen[text] += 1
-    return [answer for _, answer in sorted(out.items(), key=lambda pair: pair[0])]
+        seen[text] = before + 1
+    return [out[name] for name in sorted(out)]

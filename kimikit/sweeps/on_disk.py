@@ -28,6 +28,9 @@ Label = str | int | float | bool | None
 FULL = ("_point", "repeat", "_whole", "_came", "_stored")
 """Columns of a trial that never lack a value."""
 
+_OF_ANSWERS = ("said", "tokens", "seconds")
+"""Columns of a page that an answer is made of."""
+
 
 class Known(msgspec.Struct, kw_only=True):
     """What a folder says of its sweep beside its trials.
@@ -202,6 +205,8 @@ class TrialsOnDisk(Sequence[Trial]):
                 "Give the folder that kimi.sweep(..., results=) named.",
             ) from exc
         self._page = functools.lru_cache(2)(self._read_page)
+        # Groups are read one after the other, and a page holds several.
+        self._table = functools.lru_cache(1)(self._read_table)
         self._point = functools.lru_cache(4096)(self._read_point)
         self.answers = functools.lru_cache(1)(self._read_answers)
 
@@ -309,31 +314,37 @@ class TrialsOnDisk(Sequence[Trial]):
             labels = self._point(int(points[start]))
             yield labels, range(int(start), int(end)), count, median, cost
 
+    def _read_table(self, page: int) -> Any:
+        """Return what figures are made of: a page's answers, as they count."""
+        import pyarrow.compute as pc
+
+        called = self.folder.title.columns
+        text = "used_text" if "used_text" in called else "text"
+        columns = [text, "_said", "_whole", "tokens", "seconds", "_cost", "_came"]
+        table = self.folder.read(page, columns)
+        said = pc.coalesce(table.column("_said"), table.column(text))
+        made = table.select(["_whole", "_cost", "_came"]).append_column("said", said)
+        for name in ("tokens", "seconds"):
+            known = pc.fill_null(table.column(name), 0)
+            made = made.append_column(name, known)
+        return made
+
     def _read_answers(self, start: int, end: int) -> Answers:
         """Return the answers of some places."""
-        columns = ["text", "_said", "_whole", "tokens", "seconds", "_cost", "_came"]
-        if "used_text" in self.folder.title.columns:
-            columns[0] = "used_text"
         found: list[tuple[str, int, float]] = []
         costs: list[Decimal | None] = []
         first = 0
         for page, last in enumerate(self._ends):
             if first < end and last > start:
-                table = self.folder.read(page, columns)
                 low = max(start - first, 0)
-                table = table.slice(low, min(end, last) - first - low)
-                texts, said, whole, tokens, seconds, paid, came = (
-                    table.column(name) for name in columns
-                )
+                table = self._table(page).slice(low, min(end, last) - first - low)
+                paid, came = table.column("_cost"), table.column("_came")
                 costs += paid.filter(came).to_pylist()
-                found += [
-                    (text if other is None else other, count or 0, spent or 0.0)
-                    for text, other, one, count, spent in zip(
-                        *(c.to_pylist() for c in (texts, said, whole, tokens, seconds)),
-                        strict=True,
-                    )
-                    if one
-                ]
+                whole = table.filter(table.column("_whole"))
+                found += zip(
+                    *(whole.column(name).to_pylist() for name in _OF_ANSWERS),
+                    strict=True,
+                )
             first = last
         return Answers(found, costs)
 

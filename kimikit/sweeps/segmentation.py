@@ -20,6 +20,9 @@ _MARKED = (*range(0x300, 0xFE30), *range(0x10A00, 0x12000))
 _ASCII = re.compile(r"\w+", re.ASCII)
 """The pattern of a word where there are no other letters, which takes half the time."""
 
+_PLAIN = "".join(c.lower() if _ASCII.match(c) else " " for c in map(chr, range(128)))
+"""What stands for each character of such a text, to part it at blanks: a fourth."""
+
 
 @functools.cache
 def _word() -> re.Pattern[str]:
@@ -39,7 +42,7 @@ def _word() -> re.Pattern[str]:
 def words(text: str) -> list[str]:
     """Return the words, lower case, punctuation left out."""
     if text.isascii():
-        return _ASCII.findall(text.lower())
+        return text.translate(_PLAIN).split()
     return _word().findall(unicodedata.normalize("NFC", text.casefold()))
 
 

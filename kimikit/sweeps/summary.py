@@ -266,7 +266,7 @@ def _measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str,
                 shorten(text, length) if len(some) > length else text
                 for text, some in zip(texts, words, strict=True)
             ],
-            [some[:length] for some in words],
+            [some[:length] if len(some) > length else some for some in words],
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),
             size,

@@ -244,9 +244,9 @@ class Base(Handle, Generic[_S]):
             stream=params.pop("stream", True) is not False,
             params=_plain(params),
         )
-        answer = self.answer(endpoint, body, watch, meta, own)
+        prefill = params.get("prefill") or ""
+        answer = self.answer(endpoint, body, watch, meta, own, prefill=prefill)
         call, keys = answer.call, answer.sent.keys
-        call.prefill = params.get("prefill") or ""
         call.sent = Sent.of(
             call.body,
             self.host,
@@ -254,7 +254,7 @@ class Base(Handle, Generic[_S]):
             headers=secrets.masked(answer.sent.headers),
             has_key=bool(self.key),
             elsewhere=self._elsewhere,
-            prefill=call.prefill,
+            prefill=prefill,
             mask=lambda text: secrets.redact(text, *keys),
             again=self.asker,
             real=body,
@@ -329,6 +329,8 @@ class Base(Handle, Generic[_S]):
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
         own: options.Options = options.NONE,
+        *,
+        prefill: str = "",
     ) -> Answer:
         """Return a call, not sent yet; it is observed and priced unless it is free.
 
@@ -350,6 +352,7 @@ class Base(Handle, Generic[_S]):
             body=secrets.masked(body) if kept else body,
             created=time.time(),
             meta=dict(meta or {}),
+            prefill=prefill,
         )
         limits = _timeouts(own.timeout, self.timeouts)
         return Answer(

@@ -42,11 +42,15 @@ def installed() -> str:
         return ""
 
 
+def snapshot() -> object:
+    """Return what the package was given or fetched in this process, if anything."""
+    loaded = sys.modules.get("genai_prices.data_snapshot")
+    return getattr(loaded, "_custom_snapshot", None)
+
+
 def updated() -> bool:
     """Tell whether the package was made to fetch newer prices in this process."""
-    loaded = sys.modules.get("genai_prices.data_snapshot")
-    snapshot = getattr(loaded, "_custom_snapshot", None)
-    return bool(getattr(snapshot, "from_auto_update", False))
+    return bool(getattr(snapshot(), "from_auto_update", False))
 
 
 def newer(version: str, than: str) -> bool:
@@ -86,8 +90,7 @@ def provider_of(host: str, model: str) -> tuple[str, str]:
 
 def price_at(host: str, model: str, at: float) -> Price | None:
     """Return the price at Unix time ``at``, ``None`` if the package has none."""
-    loaded = sys.modules.get("genai_prices.data_snapshot")
-    found = _model(host, model, id(getattr(loaded, "_custom_snapshot", None)))
+    found = _model(host, model, id(snapshot()))
     if found is None:
         return None
     moment = dt.datetime.fromtimestamp(at, dt.UTC)

@@ -11,7 +11,7 @@ import os
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import platformdirs
@@ -143,7 +143,7 @@ class PriceBook:
         self._own: dict[tuple[str, str], Price] = {}
         self._dated: dict[tuple[str, str], list[tuple[str, Price]]] = {}
         self._longest: dict[tuple[str, str], int] = {}
-        self._last: tuple[tuple[str, str, float] | None, Price | None] = None, None
+        self._last: tuple[tuple[Any, ...], Price | None] = (), None
         for row in sorted(table(), key=lambda row: row.since):
             if row.currency == "USD":
                 key = _key(row.host, row.model)
@@ -220,10 +220,11 @@ class PriceBook:
             return own or FREE
         if not model:
             return None
-        asked, price = self._last  # all who look at one call ask for the same
-        if asked != (host, model, at):
+        asked = host, model, at, catalogue.snapshot()
+        last, price = self._last  # all who look at one call ask for the same
+        if last != asked:
             price = self._looked_up(host, model, at)
-            self._last = (host, model, at), price
+            self._last = asked, price
         return price
 
     def _looked_up(self, host: str, model: str, at: float) -> Price | None:

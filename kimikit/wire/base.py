@@ -245,7 +245,7 @@ class Base(Handle, Generic[_S]):
             params=_plain(params),
         )
         prefill = params.get("prefill") or ""
-        answer = self.answer(endpoint, body, watch, meta, own, prefill=prefill)
+        answer = self.answer(endpoint, body, watch, meta, own, prefill)
         call, keys = answer.call, answer.sent.keys
         call.sent = Sent.of(
             call.body,
@@ -329,7 +329,6 @@ class Base(Handle, Generic[_S]):
         watch: Watch | None = None,
         meta: Mapping[str, Any] | None = None,
         own: options.Options = options.NONE,
-        *,
         prefill: str = "",
     ) -> Answer:
         """Return a call, not sent yet; it is observed and priced unless it is free.

@@ -338,10 +338,8 @@ class Base(Handle, Generic[_S]):
         """
         self.path(endpoint)
         sent: dict[str, str] = options.sent_headers(self.headers, own.headers)
-        kept: list[str] = [
-            *secrets.secrets_in(sent),
-            *secrets.secrets_in(body, apart=_WORDS),
-        ]
+        kept: list[str] = secrets.secrets_in(sent)
+        kept += secrets.secrets_in(body, apart=_WORDS)
         secrets.in_use(kept)
         call = Call(
             id=uuid.uuid4().hex,

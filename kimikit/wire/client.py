@@ -62,6 +62,7 @@ class _Wire(Tries, Base[_S]):
     _send: Callable[..., Awaitable[httpx.Response]]
     _sleep: Callable[[float], Awaitable[None]]
     _closed = False
+    _url = staticmethod(functools.lru_cache(64)(httpx.URL))  # slow, and always the same
     _pid = 0
 
     def _open(self) -> None:
@@ -106,18 +107,16 @@ class _Wire(Tries, Base[_S]):
         if self._closed:
             raise errors.BadInput("The client is closed.", "Make a new one.")
         call, sent, headers = answer.call, answer.sent, dict(answer.sent.headers)
-        url = _url(self.path(call.endpoint) + below)
+        url = self._url(self.path(call.endpoint) + below)
         if sent.body and not content:
             content["content"] = encoded(sent.body)
             headers.setdefault("content-type", "application/json")
         method = method or ("POST" if sent.body else "GET")
-        limits = _limits(sent.timeouts)
+        content |= {"headers": headers, "timeout": _limits(sent.timeouts)}
         while True:
             if answer.logs:
                 faults.log(f"> {method} {url} {call.body}", *sent.keys)
-            request = self._http.build_request(
-                method, url, headers=headers, timeout=limits, **content
-            )
+            request = self._http.build_request(method, url, **content)
             try:
                 return cast(httpx.Response, await self._sent(request, answer))
             except errors.HostError as error:
@@ -152,9 +151,6 @@ def _error(name: str, said: str) -> Exception:
     kind = getattr(httpx, name, None)
     known = isinstance(kind, type) and issubclass(kind, httpx.TransportError)
     return cast("type[Exception]", kind if known else httpx.NetworkError)(said)
-
-
-_url = functools.lru_cache(64)(httpx.URL)  # reading one is a tenth of a request
 
 
 def _limits(timeouts: dict[str, float]) -> httpx.Timeout:

@@ -33,6 +33,13 @@ LEVEL = 0.05
 NOISE = 0.1
 """Natural logarithms by which the same weights may differ on other machines."""
 
+LOGPROBS = "first log probabilities"
+ARITHMETIC = (
+    " These alone may be the same weights in another arithmetic, such as another "
+    "quantisation: ask both hosts for theirs."
+)
+"""Measured: a requantised copy of nearly the same weights was told apart by them."""
+
 FLOOR = -12.0
 """Logarithm taken for a token that is not among the likeliest."""
 
@@ -127,7 +134,8 @@ class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         found = [one for one in self.differences if one.corrected < LEVEL]
         if found:
             what = ", ".join(f"{one.what} (p = {one.corrected:.3f})" for one in found)
-            return f"{first} and {second} answer differently: {what}."
+            told = f"{first} and {second} answer differently: {what}."
+            return told + ARITHMETIC * all(one.what == LOGPROBS for one in found)
         return (
             f"{first} and {second} are not told apart, which does not prove that they "
             "are the same: more prompts or repeats find smaller differences."
@@ -201,7 +209,7 @@ def compared(
     if all(r.raw and _top(r) for pair in pairs for side in pair for r in side):
         seen: dict[str, dict[str, float]] = {}
         keys = [tuple([_kept(r, seen) for r in s] for s in pair) for pair in pairs]
-        found.append(_tested("first log probabilities", keys, _near(seen)))
+        found.append(_tested(LOGPROBS, keys, _near(seen)))
     corrected = holm([one.p for one in found])
     return tuple(
         msgspec.structs.replace(one, corrected=p)

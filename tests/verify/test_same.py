@@ -7,7 +7,7 @@ from support.simulated import Simulated
 from support.sweeps import reply
 
 from kimikit import BadInput, Kimi, KimiError
-from kimikit.verify.same import compared
+from kimikit.verify.same import LOGPROBS, Difference, SameModel, compared
 from kimikit.wire.client import Client
 
 WORDS = "amber birch cedar delta ember fjord grove haven inlet jetty".split()  # noqa: SIM905
@@ -115,3 +115,14 @@ def test_bad_input_is_refused_and_a_host_that_is_down_named():
     assert caught.value.same_model.n[0] == 0
     kimi.close()
     a.close()
+
+
+@pytest.mark.parametrize(("also", "warned"), [((), True), (("wording",), False)])
+def test_log_probabilities_alone_are_no_proof_of_other_weights(also, warned):
+    rows = [
+        Difference(what=what, within=0.1, between=0.5, p=0.001, corrected=0.004)
+        for what in (LOGPROBS, *also)
+    ]
+    found = SameModel(hosts=("a", "b"), differences=tuple(rows))
+    assert ("another arithmetic" in found.sentence) is warned
+    assert found.sentence in str(found)

@@ -7,13 +7,18 @@ from decimal import Decimal
 import msgspec
 
 
+def is_usd(amount: Decimal) -> bool:
+    """Tell whether this can be a sum of money: finite, and not below 0."""
+    return amount.is_finite() and amount >= 0
+
+
 def check_usd(amount: Decimal | None) -> None:
     """Refuse what is no amount of money, as a file of somebody else may hold it.
 
     Raises:
         ValueError: If it is negative, infinite or not a number.
     """
-    if amount is not None and not (amount.is_finite() and amount >= 0):
+    if amount is not None and not is_usd(amount):
         raise ValueError(f"{amount} is no amount of US dollars")
 
 

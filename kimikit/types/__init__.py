@@ -21,7 +21,7 @@ from kimikit.types.host import Host, HostModel
 from kimikit.types.inspectable import Inspectable
 from kimikit.types.pickling import Travels
 from kimikit.types.sent import Sent
-from kimikit.usage import Price, Usage, check_usd
+from kimikit.usage import Price, Usage, is_usd
 
 __all__ = [
     "AnswerStore", "AsyncChatClient", "Call", "CallPart", "ChatClient", "Delta", "Host",
@@ -209,7 +209,9 @@ class Reply(
     sent: Sent = msgspec.field(default_factory=Sent)
 
     def __post_init__(self) -> None:
-        check_usd(self.cost)
+        if self.cost is not None and not is_usd(self.cost):
+            # An odd figure costs nobody the answer: it is unknown.
+            msgspec.structs.force_setattr(self, "cost", None)
 
     @property
     def tokens_per_s(self) -> float | None:

@@ -148,7 +148,7 @@ def map_reduce(
 
     Returns:
         The ``Digest``: the answer with its notes; Stop keeps whole notes. By batch the
-        ``Job`` that collects it, with ``dry_run`` the ``Plan``.
+        ``Job`` whose ``wait()`` has it, with ``dry_run`` the ``Plan``.
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.

@@ -82,7 +82,7 @@ class Comparing(Filing):
             **grid: One value, or a list of values, which is an axis, as of ``host``.
 
         Returns:
-            The ``Sweep``, which shows its table; by batch a ``Job`` that collects it.
+            The ``Sweep``, a table; by batch a ``Job`` whose ``wait()`` has it.
 
         Example:
             >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
@@ -187,7 +187,7 @@ class Comparing(Filing):
 
         Returns:
             The ``Results``: a list of answers with ``.failed``, ``.cost`` and
-            ``.to_pandas()``; by batch a ``Job`` that collects them.
+            ``.to_pandas()``; by batch a ``Job`` whose ``wait()`` has them.
 
         Raises:
             BadInput: If a prompt or an argument is impossible; nothing was sent then.

@@ -43,6 +43,8 @@ def mapped(params: Mapping[str, Any], host: Host, model: str) -> dict[str, Any]:
     """
     params = dict(params)
     effort, family = params.get("reasoning_effort"), model_facts(host, model).family
+    if host.stand_in and effort in LEVELS:
+        raise _no_thinker(host, "reasoning_effort", effort, "Leave it out there.")
     if effort not in (*SWITCHES, *LEVELS) or not (family or effort in SWITCHES):
         return params
     _refuse(str(effort), family, model)
@@ -71,11 +73,7 @@ def check_compared(name: str, value: Any, host: Host, model: str) -> None:
     if value is None:
         return
     if host.stand_in:
-        raise NotSupported(
-            f"{host.title} has no model that thinks: {name}={value!r:.40} would change "
-            "nothing.",
-            "Compare max_tokens= or votes= there.",
-        )
+        raise _no_thinker(host, name, value, "Compare max_tokens= or votes= there.")
     if name == "reasoning_effort":
         levelled = _LEVELLED.search(model_facts(host, model).family)
         if levelled and value not in (*SWITCHES, *LEVELS):
@@ -84,6 +82,14 @@ def check_compared(name: str, value: Any, host: Host, model: str) -> None:
                 f"Use {', '.join(LEVELS)}.",
             )
         mapped({name: value}, host, model)
+
+
+def _no_thinker(host: Host, name: str, value: Any, remedy: str) -> NotSupported:
+    return NotSupported(
+        f"{host.title} has no model that thinks: {name}={value!r:.40} would change "
+        "nothing.",
+        remedy,
+    )
 
 
 def _refuse(effort: str, family: str, model: str) -> None:

@@ -69,6 +69,8 @@ def test_it_joins_what_stands_there_already(server: FaultServer) -> None:
         ("novita", "moonshotai/kimi-k2-instruct", {"reasoning_effort": "max"}, "does not"),
         ("novita", "moonshotai/kimi-k2.6", {"reasoning_effort": "off"}, "Hosts that take"),
         ("local", "smollm2", {"reasoning_effort": "on"}, "not known for reasoning_effort"),
+        ("local", "smollm2", {"reasoning_effort": "high"}, "no model that thinks"),
+        ("local", "smollm2", {"reasoning_effort": "low"}, "no model that thinks"),
         (
             "openrouter",
             "moonshotai/kimi-k3",

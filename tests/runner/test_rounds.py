@@ -286,7 +286,8 @@ def test_retry_buys_what_failed_and_nothing_that_is_paid_for(host, kind):
 
 @pytest.mark.parametrize("ended", ["cancelled", "expired"])
 @pytest.mark.parametrize("restored", [False, True], ids=["same", "another kernel"])
-def test_what_expired_half_done_is_bought_anew(host, ended, restored):
+def test_what_expired_half_done_is_bought_anew(host, ended, restored, monkeypatch):
+    monkeypatch.setenv("KIMIKIT_BATCH_POLL_S", "0.02")  # a restored job knows no poll_s
     texts = [f"prompt {n}" for n in range(6)]
     kimi = session(host)
     host.gate.clear()

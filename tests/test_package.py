@@ -46,7 +46,8 @@ def test_public_names_are_the_contract():
 def test_import_is_light():
     """`from kimikit import Kimi` leaves alone what a first answer may not need."""
     heavy = ["IPython", "ipywidgets", "matplotlib", "pandas", "numpy", "sacrebleu"]
-    parts = ["kimikit.prompting", "kimikit.local", "kimikit.cli"]
+    heavy += ["importlib.metadata", "scipy", "pyarrow", "tqdm", "markdown_it"]
+    parts = ["kimikit.prompting", "kimikit.local", "kimikit.cli", "kimikit.markdown"]
     code = f"import sys; from kimikit import Kimi; m = {heavy + parts}"
     code += "; print([name for name in m if name in sys.modules])"
     done = subprocess.run(
@@ -123,7 +124,7 @@ def lines_of(function, text):
     return EXAMPLE.sub("\n", "\n".join(lines) + "\n").count("\n")
 
 
-BUDGET = 35_811
+BUDGET = 35_815
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the

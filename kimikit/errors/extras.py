@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from importlib import metadata
 
 
 def pip_install(package: str, extra: str | None = None) -> str:
@@ -25,6 +24,8 @@ def pip_install(package: str, extra: str | None = None) -> str:
 
 def _requirements(extra: str) -> list[str]:
     """Return what kimikit's own metadata name for an extra, each with its bound."""
+    from importlib import metadata  # slow to import
+
     try:
         lines = metadata.requires("kimikit") or []
     except metadata.PackageNotFoundError:  # a folder that is only on the path

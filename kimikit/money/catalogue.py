@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -36,6 +35,8 @@ _UNSEEN = {"requests_kcount", "output_reasoning_mtok", "output_citation_mtok"}
 
 def installed() -> str:
     """Return the version that is installed, empty if none is."""
+    from importlib import metadata  # slow to import
+
     try:
         return metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:

@@ -19,7 +19,6 @@ from typing import Any, Self, TextIO
 
 from kimikit import html
 from kimikit.display.renderable import Renderable
-from kimikit.markdown import safe
 from kimikit.types import Reply
 
 Bundle = dict[str, str]
@@ -235,6 +234,8 @@ def _together(parts: Sequence[Bundle]) -> Bundle:
     if not any("text/markdown" in part for part in parts):
         shown = "".join(part.get("text/html", "") for part in parts)
         return {"text/plain": plain, "text/html": shown}
+    from kimikit.markdown import safe
+
     texts = (
         part.get("text/markdown") or safe(part.get("text/plain", "")) for part in parts
     )

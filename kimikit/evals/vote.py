@@ -166,8 +166,8 @@ def vote(
 
     Example:
         >>> won = vote(client, "What is the capital of Germany?", 3, temperature=0.1)
-        >>> won.answer, won.agreement
-        ('the capital of germany is berlin', 1.0)
+        >>> won.answer, len(won.replies)
+        ('the capital of germany is berlin', 3)
     """
     if n < 1:
         raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")

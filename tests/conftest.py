@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,32 @@ if TYPE_CHECKING:
 
 Server = tuple[str, str, Path]
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+
+class _PatientSys:
+    """``sys`` as ``threading`` uses it, with a ``settrace`` that tries again.
+
+    Under coverage every new thread calls it. Python 3.11 refuses that while another
+    thread is about it ("while another trace function is being installed"), and the
+    thread ends before it has run anything, so that who waits for its result waits
+    for ever.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    @staticmethod
+    def settrace(function: Any) -> None:
+        for _ in range(1_000):
+            try:
+                return sys.settrace(function)
+            except RuntimeError:
+                time.sleep(0)
+        return sys.settrace(function)
+
+
+if sys.version_info < (3, 12):
+    threading._sys = _PatientSys()  # type: ignore[attr-defined]
 
 
 # No test may fail because the machine is busy, nor in CI by a draw of its own. A test whose

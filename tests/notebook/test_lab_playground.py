@@ -174,13 +174,15 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
 
 
 def test_history_restores_what_was_asked(app: Cells) -> None:
+    from playwright.sync_api import expect
+
     box(app).get_by_label("History").select_option(index=4)
     box(app).get_by_text("20 tokens").first.wait_for()
     app.page.wait_for_function(
         "document.querySelectorAll('.kimikit-column').length === 1"
     )
-    assert not box(app).get_by_label("Blind vote").is_checked()
-    assert box(app).get_by_label("Seed").input_value() == ""
+    expect(box(app).get_by_label("Blind vote")).not_to_be_checked()
+    expect(box(app).get_by_label("Seed")).to_have_value("")
 
 
 def test_it_looks_right_and_survives_saving(app: Cells, lab: Lab) -> None:

@@ -134,8 +134,8 @@ class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         found = [one for one in self.differences if one.corrected < LEVEL]
         if found:
             what = ", ".join(f"{one.what} (p = {one.corrected:.3f})" for one in found)
-            told = f"{first} and {second} answer differently: {what}."
-            return told + ARITHMETIC * all(one.what == LOGPROBS for one in found)
+            hint = ARITHMETIC if {one.what for one in found} == {LOGPROBS} else ""
+            return f"{first} and {second} answer differently: {what}.{hint}"
         return (
             f"{first} and {second} are not told apart, which does not prove that they "
             "are the same: more prompts or repeats find smaller differences."

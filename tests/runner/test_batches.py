@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.batch_host import KEY, BatchHost
+from support.batch_host import KEY, BatchHost, wait_side_by_side
 
 from kimikit import BadInput, BudgetExceeded, Kimi, NotSupported, errors
 from kimikit.money.ledger import Ledger
@@ -295,16 +295,7 @@ job.wait()
 def test_two_kernels_collect_at_once(host):
     host.gate.clear()
     jobs = [ask(session(host)) for _ in range(2)]
-    found = []
-    threads = [
-        threading.Thread(target=lambda job=job: found.append(job.wait()))
-        for job in jobs
-    ]
-    for thread in threads:
-        thread.start()
-    host.gate.set()
-    for thread in threads:
-        thread.join(30)
+    found = wait_side_by_side(host, jobs)
     assert [each.missing for each in found] == [[], []]
     assert host.bought == ONCE
     assert Ledger().total().calls == 6

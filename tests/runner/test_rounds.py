@@ -6,14 +6,13 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.batch_host import KEY, BatchHost
+from support.batch_host import KEY, BatchHost, wait_side_by_side
 
 from kimikit import BadInput, BudgetExceeded, Kimi, NotSupported, errors
 from kimikit.evals import PATTERNS, Task, score_tool_calls
@@ -165,16 +164,7 @@ def test_two_kernels_wait_for_one_work(host, kind):
     host.answer = answer
     host.gate.clear()
     jobs = [WORKS[kind](session(host), name="w", **BY_BATCH) for _ in range(2)]
-    found = []
-    threads = [
-        threading.Thread(target=lambda job=job: found.append(job.wait()))
-        for job in jobs
-    ]
-    for thread in threads:
-        thread.start()
-    host.gate.set()
-    for thread in threads:
-        thread.join(60)
+    found = wait_side_by_side(host, jobs)
     assert [each.stop_reason for each in found] == ["done", "done"]
     assert bought_once(host)
 

@@ -177,3 +177,18 @@ def _changed(told: list[Any], change: Callable[[bytes], bytes]) -> list[Any]:
     kept = [(n, v) for n, v in start["headers"] if n.lower() != b"content-length"]
     start = {**start, "headers": [*kept, (b"content-length", b"%d" % len(content))]}
     return [start, {"type": "http.response.body", "body": content}]
+
+
+def wait_side_by_side(host: BatchHost, jobs: list[Any]) -> list[Any]:
+    """Let each job wait in a thread, then open the host; return what they collected."""
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda job=job: found.append(job.wait()))
+        for job in jobs
+    ]
+    for thread in threads:
+        thread.start()
+    host.gate.set()
+    for thread in threads:
+        thread.join(60)
+    return found

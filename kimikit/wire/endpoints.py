@@ -200,8 +200,7 @@ async def image(
         if not found["data"]:
             raise ValueError
         return [
-            (base64.b64decode(d.get("b64_json") or ""), str(d.get("url") or ""))
-            for d in found["data"]
+            _drawn(d.get("b64_json"), str(d.get("url") or "")) for d in found["data"]
         ]
 
     found, reply = await _asked(wire, "image", body, read)
@@ -218,6 +217,17 @@ async def image(
             )
         )
     return msgspec.structs.replace(pictures[0], others=tuple(pictures[1:]))
+
+
+def _drawn(text: str | None, url: str) -> tuple[bytes, str]:
+    """Return a picture's bytes, if they came, and its address, if it has one.
+
+    Some hosts and gateways send a ``data:`` URL in place of either.
+    """
+    for place in (text or "", url):
+        if data := requests.from_data_url(place.strip()):
+            return data, url if place is not url else ""
+    return base64.b64decode(text or ""), url
 
 
 async def speak(

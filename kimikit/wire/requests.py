@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from kimikit import json_values
 from kimikit.errors import BadInput, BadTool
@@ -182,8 +183,7 @@ def image_url(image: str | bytes | Path) -> str:
         image = str.__str__(image).strip()
         if re.match(r"(?:https?|ms):", image):
             return image
-        text = re.match(r"data:[^,]{0,200};base64,", image[:300])
-        made = _unbase64(image[text.end() :]) if text else None
+        made = from_data_url(image)
         if image.startswith("data:") and (made is None or image_kind(made) is None):
             return image  # a host may know what it is
         image = made or _base64_text(image) or image
@@ -204,6 +204,12 @@ def image_url(image: str | bytes | Path) -> str:
             "Convert it to one of them; other files go in by file=.",
         )
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def from_data_url(url: str) -> bytes | None:
+    """Return the bytes that a ``data:`` URL holds in base64, or None (RFC 2397)."""
+    start = re.match(r"data:[^,]{0,200};base64,", url[:300], re.I)
+    return _unbase64(unquote(url[start.end() :])) if start else None
 
 
 def _base64_text(text: str) -> bytes | None:

@@ -90,6 +90,16 @@ def test_vision(form: str, server: FaultServer, both: Both, tmp_path: Path) -> N
     assert picture["image_url"]["url"] == (image if form == "url" else data)
 
 
+@pytest.mark.parametrize("field", ["url", "b64_json"])
+@pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG;charset=x", ""])
+def test_image_as_data_url(field: str, kind: str, server, both: Both) -> None:
+    """As test servers and proxies in front of other makers' models send it."""
+    text = base64.b64encode(PNG).decode().replace("=", "%3D" if kind else "=")
+    server.play(plain({"data": [{field: f"data:{kind};base64,{text}\n"}]}))
+    made = both.call(server.url, "image", "a cat", model="i")
+    assert (made.data, made.media_type, made.url) == (PNG, "image/png", "")
+
+
 def test_image_as_base64(server: FaultServer, both: Both, tmp_path: Path) -> None:
     data = base64.b64encode(PNG).decode()
     server.play(plain({"model": "i", "data": [{"b64_json": data}, {"b64_json": data}]}))

@@ -15,7 +15,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput, KimiError, nearest
-from kimikit.wire.batch_results import as_object
+from kimikit.wire.coerce import as_object
 from kimikit.wire.media import video_kind
 
 _ONE_AT_A_TIME = threading.Lock()

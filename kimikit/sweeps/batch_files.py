@@ -15,9 +15,9 @@ from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.values import Trial
 from kimikit.types import Call, Host
-from kimikit.wire.batch_results import Line, as_object, line_of, read_reply
+from kimikit.wire.batch_results import Line, line_of, read_reply
 from kimikit.wire.batches import encode_line
-from kimikit.wire.coerce import as_count, as_dict, as_str
+from kimikit.wire.coerce import as_count, as_dict, as_object, as_str
 
 if TYPE_CHECKING:
     from kimikit.sweeps.points import HostPoints

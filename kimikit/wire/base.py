@@ -24,6 +24,7 @@ from kimikit.types.pickling import Handle
 from kimikit.types.sent import Again, Sent
 from kimikit.wire import hosts, options, requests
 from kimikit.wire.answer import Answer, Request
+from kimikit.wire.coerce import as_object
 from kimikit.wire.keys import address
 from kimikit.wire.recorder import Asked, Recorder, everywhere
 from kimikit.wire.streams import AsyncStream, Stream
@@ -368,14 +369,9 @@ _LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
 
 def _secrets_of(request: Any) -> list[str]:
     """Return the secrets in the headers and the body of an httpx request."""
-    try:
-        body = msgspec.json.decode(request.content)
-    except (ValueError, RecursionError):
-        body = {}
-    fields = body if isinstance(body, dict) else {}
     return [
         *secrets.secrets_in(dict(request.headers)),
-        *secrets.secrets_in(fields, apart=_WORDS),
+        *secrets.secrets_in(as_object(request.content), apart=_WORDS),
     ]
 
 

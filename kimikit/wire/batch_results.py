@@ -11,7 +11,7 @@ from kimikit import errors
 from kimikit.secrets import redact
 from kimikit.types import Call, Pricer, Reply
 from kimikit.wire.answer import Answer
-from kimikit.wire.coerce import as_count, as_dict, as_str, mend, read_json
+from kimikit.wire.coerce import as_count, as_dict, as_object, as_str
 from kimikit.wire.endpoints import UNFIT, packed, vectors_of
 
 OVER = ("completed", "failed", "expired", "cancelled")
@@ -123,15 +123,6 @@ def _unasked(call: Call, line: Line) -> errors.StatusError:
         host=host.name,
         host_message=words,
     )
-
-
-def as_object(text: bytes) -> dict[str, Any]:
-    """Return a JSON object, an empty one for anything else."""
-    try:
-        found: dict[str, Any] = as_dict(mend(read_json(text)))
-        return found
-    except (ValueError, RecursionError):
-        return {}
 
 
 def line_of(entry: dict[str, Any]) -> Line | None:

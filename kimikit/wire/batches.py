@@ -7,7 +7,7 @@ inline as OpenRouter takes them. Each step is a coroutine, as in ``endpoints``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,14 +20,13 @@ from kimikit.wire.batch_results import (
     WORDS,
     Batch,
     Line,
-    as_object,
     line_of,
     read_reply,
     words_of,
 )
-from kimikit.wire.coerce import as_count, as_dict, as_list, as_str
+from kimikit.wire.blocking import blocking, each_at_once
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_object, as_str
 from kimikit.wire.files import AsyncFiles, safe
-from kimikit.wire.streams import at_once
 
 URLS = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
 """What our batches ask, whatever the host's own prefix is."""
@@ -195,7 +194,7 @@ class AsyncBatches(AsyncFiles):
         said = await self._json("batches", "POST", f"/{safe(batch_id)}/cancel")
         return self._batch(said)
 
-    async def lines(self, batch: Batch) -> AsyncIterator[Line]:
+    async def lines(self, batch: Batch) -> AsyncGenerator[Line, None]:
         """Yield what came of the requests of a batch that is over, in any order."""
         if facts(self._wire.host).dialect == "inline":
             async for line in self._inline(batch):
@@ -209,7 +208,7 @@ class AsyncBatches(AsyncFiles):
                 if text.strip() and (found := line_of(as_object(text))) is not None:
                     yield found
 
-    async def _inline(self, batch: Batch) -> AsyncIterator[Line]:
+    async def _inline(self, batch: Batch) -> AsyncGenerator[Line, None]:
         seen, cursor = set[str](), ""
         while cursor not in seen:
             seen.add(cursor)
@@ -262,33 +261,15 @@ class Batches:
     def __init__(self, wire: Any) -> None:
         self._awaited = AsyncBatches(wire)
 
-    def upload(self, lines: Sequence[bytes], name: str) -> str:
-        """Upload the requests of a batch; return the id of their file."""
-        return at_once(self._awaited.upload(lines, name))
-
-    def create(self, model: str, **options: Any) -> Batch:
-        """Begin a batch; see ``AsyncBatches.create``."""
-        return at_once(self._awaited.create(model, **options))
-
-    def get(self, batch_id: str) -> Batch:
-        """Return how a batch is now."""
-        return at_once(self._awaited.get(batch_id))
-
-    def list(self, most: int = 1000) -> list[Batch]:
-        """Return the newest batches of the account."""
-        return at_once(self._awaited.list(most))
-
-    def cancel(self, batch_id: str) -> Batch:
-        """Ask for the end of a batch."""
-        return at_once(self._awaited.cancel(batch_id))
+    upload = blocking(AsyncBatches.upload)
+    create = blocking(AsyncBatches.create)
+    get = blocking(AsyncBatches.get)
+    list = blocking(AsyncBatches.list)
+    cancel = blocking(AsyncBatches.cancel)
 
     def lines(self, batch: Batch) -> Sequence[Line]:
         """Return what came of the requests of a batch that is over."""
-
-        async def whole() -> Sequence[Line]:
-            return [line async for line in self._awaited.lines(batch)]
-
-        return at_once(whole())
+        return [*each_at_once(self._awaited.lines(batch))]
 
 
 def _without_model(body: Mapping[str, Any]) -> dict[str, Any]:

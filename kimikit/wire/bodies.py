@@ -6,14 +6,14 @@ import contextlib
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from kimikit import errors
-from kimikit.types import Host
 from kimikit.wire import network
 from kimikit.wire.answer import MOST_BYTES, Answer
-from kimikit.wire.recorder import Recorder
+from kimikit.wire.base import Base
+from kimikit.wire.streams import AsyncStream, Stream
 from kimikit.wire.unpack import unpacker
 
 FILE_BYTES = 64 * 2**20
@@ -21,14 +21,13 @@ FILE_BYTES = 64 * 2**20
 REDIRECTS = 5
 """How often an answer may point elsewhere."""
 
+_S = TypeVar("_S", Stream, AsyncStream)
 
-class Bodies:
+
+class Bodies(Base[_S]):
     """Reading, for both clients: their steps are coroutines; see ``client``."""
 
-    host: Host
     lost: tuple[type[Exception], ...]
-    recorder: Recorder | None
-    _transport: Any
     _send: Callable[..., Awaitable[Any]]
     _pieces: Callable[[Any], AsyncIterator[bytes]]
     _bare: Callable[[str], AbstractAsyncContextManager[Any]]

@@ -121,11 +121,7 @@ def _asked(request: Mapping[str, Any]) -> Iterator[object]:
             for name, value in part.items():
                 if name == "cache_control":
                     yield as_dict(value).get("ttl")
-                elif name in (
-                    "cache_ttl",
-                    "prompt_cache_ttl",
-                    "prompt_cache_retention",
-                ):
+                elif name in _ASKED:
                     yield value
                 elif name == "prompt_cache_options":
                     yield as_dict(value).get("ttl")

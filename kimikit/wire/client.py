@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import time
 import weakref
 from collections.abc import (
     AsyncIterator,
@@ -33,9 +32,10 @@ from kimikit.wire import endpoints, faults, network
 from kimikit.wire.answer import Answer
 from kimikit.wire.base import Base
 from kimikit.wire.batches import AsyncBatches, Batches
+from kimikit.wire.blocking import blocking, sleep
 from kimikit.wire.files import AsyncFiles, Files
 from kimikit.wire.recorder import Recorder, Seam
-from kimikit.wire.streams import AsyncStream, Stream, at_once, running_loop
+from kimikit.wire.streams import AsyncStream, Stream, running_loop
 from kimikit.wire.tries import Tries
 from kimikit.wire.unpack import BadPacking
 
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
-class _Wire(Tries, Base[_S]):
+class _Wire(Tries[_S]):
     """When a request is sent again and what a failed connection means.
 
     All I/O is written once, as coroutines over steps that each client takes in its own
@@ -159,13 +159,8 @@ def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
 
 def _blocking(
     plan: Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]],
-) -> Callable[Concatenate[Client, _P], _T]:
-    @hides
-    @functools.wraps(plan)
-    def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return at_once(plan(self, *args, **kwargs))
-
-    return method
+) -> Callable[Concatenate[Any, _P], _T]:
+    return hides(blocking(plan))
 
 
 class Client(_Wire[Stream]):
@@ -276,8 +271,7 @@ class Client(_Wire[Stream]):
         with httpx.Client(**self._settings(url)) as http:
             yield http
 
-    async def _sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - no event loop runs this
+    _sleep = staticmethod(sleep)
 
 
 class AsyncClient(_Wire[AsyncStream]):

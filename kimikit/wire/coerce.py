@@ -86,6 +86,14 @@ def read_json(data: bytes | str) -> Any:
     raise ValueError("This is no JSON.")
 
 
+def as_object(text: bytes | str) -> dict[str, Any]:
+    """Return a JSON object, an empty one for anything else."""
+    try:
+        return as_dict(mend(read_json(text)))
+    except (ValueError, RecursionError):
+        return {}
+
+
 def _int(digits: str) -> int:
     return int(digits) if len(digits) <= _LONGEST else 10**_LONGEST
 

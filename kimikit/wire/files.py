@@ -9,9 +9,8 @@ from urllib.parse import quote
 from kimikit import errors
 from kimikit.errors import BadInput
 from kimikit.wire.answer import Answer
-from kimikit.wire.batch_results import as_object
-from kimikit.wire.coerce import as_str, mend, read_json
-from kimikit.wire.streams import at_once
+from kimikit.wire.blocking import blocking
+from kimikit.wire.coerce import as_object, as_str, mend, read_json
 
 GONE = (404, 410)
 """What a host answers of a file that it does not have."""
@@ -106,21 +105,10 @@ class Files:
     def __init__(self, wire: Any) -> None:
         self._awaited = AsyncFiles(wire)
 
-    def put(self, name: str, content: bytes, purpose: str, kind: str = "") -> str:
-        """Upload a file; return its id."""
-        return at_once(self._awaited.put(name, content, purpose, kind))
-
-    def has(self, file_id: str) -> bool:
-        """Say whether the host still has a file."""
-        return at_once(self._awaited.has(file_id))
-
-    def content(self, file_id: str) -> bytes:
-        """Return what is in a file, or what the host has read in it."""
-        return at_once(self._awaited.content(file_id))
-
-    def remove(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is no error."""
-        at_once(self._awaited.remove(file_id))
+    put = blocking(AsyncFiles.put)
+    has = blocking(AsyncFiles.has)
+    content = blocking(AsyncFiles.content)
+    remove = blocking(AsyncFiles.remove)
 
 
 def safe(name: str) -> str:

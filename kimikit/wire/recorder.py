@@ -6,11 +6,13 @@ works unchanged on an answer that comes from a file.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from kimikit.types import Host
+from kimikit.wire.blocking import at_once, each_at_once, sleep
 
 REPLAYED = "kimikit.replayed"
 """Extension of a response that was replayed. A host's bytes cannot set one."""
@@ -155,49 +157,57 @@ class Seam:
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request of a blocking client."""
+
+        async def ask() -> Any:
+            return self._below.handle_request(request)
+
         request.read()
-        exchange = self._recorder.asked(self._describe(request))
-        if exchange.found is not None:
-            body = _Played(exchange.found, self._error)
-            time.sleep(body.until(exchange.found.head_s))
-            if not exchange.found.status:
-                body.fail()
-            return self._replay(exchange.found, body)
-        try:
-            response = self._below.handle_request(request)
-        except BaseException as exc:
-            exchange.ended(exc)
-            raise
-        return self._kept(response, exchange)
+        return at_once(self._answer(request, ask, Way(sleep, KeyboardInterrupt)))
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer a request of an event loop."""
-        await request.aread()
-        exchange = self._recorder.asked(self._describe(request))
-        if exchange.found is not None:
-            import asyncio  # loaded by now; at the top, it would slow every import
+        import asyncio  # loaded by now; at the top, it would slow every import
 
-            body = _Played(exchange.found, self._error)
-            await asyncio.sleep(body.until(exchange.found.head_s))
-            if not exchange.found.status:
-                await body.afail()
-            return self._replay(exchange.found, body)
+        def ask() -> Awaitable[Any]:
+            below: Awaitable[Any] = self._below.handle_async_request(request)
+            return below
+
+        await request.aread()
+        way = Way(asyncio.sleep, asyncio.CancelledError)
+        return await self._answer(request, ask, way)
+
+    async def _answer(
+        self, request: Any, ask: Callable[[], Awaitable[Any]], way: Way
+    ) -> Any:
+        exchange = self._recorder.asked(self._describe(request))
+        if (found := exchange.found) is not None:
+            body = _Played(found, self._error, way)
+            await way.sleep(body.until(found.head_s))
+            if not found.status:
+                await body.fail()
+            found.elapsed_s = found.head_s
+            return self._make(found.status, found.headers, body, {REPLAYED: found})
         try:
-            response = await self._below.handle_async_request(request)
+            response = await ask()
         except BaseException as exc:
             exchange.ended(exc)
             raise
-        return self._kept(response, exchange)
-
-    def _kept(self, response: Any, exchange: Exchange) -> Any:
         status, headers = response.status_code, response.headers
         exchange.began(status, headers.multi_items())
-        body = _Kept(response.stream, exchange)
-        return self._make(status, headers, body, response.extensions)
+        kept = _Kept(response.stream, exchange)
+        return self._make(status, headers, kept, response.extensions)
 
-    def _replay(self, found: Replayed, body: _Played) -> Any:
-        found.elapsed_s = found.head_s
-        return self._make(found.status, found.headers, body, {REPLAYED: found})
+
+class Way(NamedTuple):
+    """How a client waits.
+
+    Attributes:
+        sleep: What it waits by.
+        stop: What a Stop raises in it.
+    """
+
+    sleep: Callable[[float], Awaitable[Any]]
+    stop: type[BaseException]
 
 
 class _Kept:
@@ -207,31 +217,28 @@ class _Kept:
         self._stream = stream
         self._exchange = exchange
 
-    def __iter__(self) -> Iterator[bytes]:
-        exchange = self._exchange
+    @contextlib.contextmanager
+    def _noting_the_end(self) -> Iterator[None]:
         try:
-            for data in self._stream:
-                exchange.took(data)
-                yield data
+            yield
         except GeneratorExit:
             raise  # closing says that it was left
         except BaseException as exc:
-            exchange.ended(exc)
+            self._exchange.ended(exc)
             raise
-        exchange.ended()
+        self._exchange.ended()
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._noting_the_end():
+            for data in self._stream:
+                self._exchange.took(data)
+                yield data
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        exchange = self._exchange
-        try:
+        with self._noting_the_end():
             async for data in self._stream:
-                exchange.took(data)
+                self._exchange.took(data)
                 yield data
-        except GeneratorExit:
-            raise
-        except BaseException as exc:
-            exchange.ended(exc)
-            raise
-        exchange.ended()
 
     def close(self) -> None:
         self._exchange.ended(left=True)
@@ -245,9 +252,10 @@ class _Kept:
 class _Played:
     """A recorded body that comes in the pieces and, if asked, at the pace it had."""
 
-    def __init__(self, found: Replayed, error: Callable[[str, str], Exception]) -> None:
-        self._found = found
-        self._error = error
+    def __init__(
+        self, found: Replayed, error: Callable[[str, str], Exception], way: Way
+    ) -> None:
+        self._found, self._error, self._way = found, error, way
         self._began = time.perf_counter()
 
     def until(self, at_s: float) -> float:
@@ -259,47 +267,26 @@ class _Played:
         return max(0.0, self._began + at_s - time.perf_counter())
 
     def __iter__(self) -> Iterator[bytes]:
+        return each_at_once(self.__aiter__())
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         found = self._found
         for at_s, data in found.pieces():
             if wait := self.until(at_s):
-                time.sleep(wait)
+                await self._way.sleep(wait)
             found.elapsed_s = at_s
             yield data
         if found.failure is not None:
-            self.fail()
+            await self.fail()
 
-    def fail(self) -> None:
+    async def fail(self) -> None:
         """Raise what it ended with, a Stop at the latest a moment after it came."""
         kind, said = self._found.failure or ("", "")
         at_s = self._found.failure_s
         if kind == STOPPED:
-            time.sleep(self._left(at_s + _STOP_GRACE_S))
-            raise KeyboardInterrupt
-        time.sleep(self.until(at_s))
-        raise self._error(kind, said)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        import asyncio
-
-        found = self._found
-        for at_s, data in found.pieces():
-            if wait := self.until(at_s):
-                await asyncio.sleep(wait)
-            found.elapsed_s = at_s
-            yield data
-        if found.failure is not None:
-            await self.afail()
-
-    async def afail(self) -> None:
-        """Do the same in an event loop, where a Stop is a cancellation."""
-        import asyncio
-
-        kind, said = self._found.failure or ("", "")
-        at_s = self._found.failure_s
-        if kind == STOPPED:
-            await asyncio.sleep(self._left(at_s + _STOP_GRACE_S))
-            raise asyncio.CancelledError
-        await asyncio.sleep(self.until(at_s))
+            await self._way.sleep(self._left(at_s + _STOP_GRACE_S))
+            raise self._way.stop
+        await self._way.sleep(self.until(at_s))
         raise self._error(kind, said)
 
     def close(self) -> None:

@@ -8,32 +8,20 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
-    Coroutine,
     Generator,
     Iterator,
 )
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from kimikit.types import Delta, Reply
 from kimikit.wire.answer import Answer
+from kimikit.wire.blocking import at_once
 
 DRAIN_S = 0.05
 """How long the end of a body is awaited after ``[DONE]``, to keep its connection."""
 
 _DRAINED = 8
 """Chunks read after ``[DONE]`` before a host that goes on sending is hung up on."""
-
-_T = TypeVar("_T")
-
-
-def at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Return what a coroutine returns whose steps block, so that it never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: _T = done.value
-        return value
-    raise RuntimeError("A step of a blocking client waited.")
 
 
 @contextlib.contextmanager

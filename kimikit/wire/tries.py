@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kimikit import errors
-from kimikit.secrets import Key, redact
+from kimikit.secrets import redact
 from kimikit.types import Wait
 from kimikit.wire import endpoints, faults, network, options
 from kimikit.wire.answer import Answer
 from kimikit.wire.bodies import REDIRECTS, Bodies
 from kimikit.wire.recorder import REPLAYED
+from kimikit.wire.streams import AsyncStream, Stream
 from kimikit.wire.unpack import BadPacking
 
 LOOK_S = 5.0
@@ -21,10 +22,11 @@ LOOK_S = 5.0
 ERROR_BYTES = 2**20
 """Bytes of an error's body that are read."""
 
+_S = TypeVar("_S", Stream, AsyncStream)
 _T = TypeVar("_T")
 
 
-class Tries(Bodies):
+class Tries(Bodies[_S]):
     """Trying again, for both clients.
 
     Attributes:
@@ -34,17 +36,11 @@ class Tries(Bodies):
         silent: What shows that the host sent nothing for too long.
     """
 
-    key: Key
-    headers: dict[str, str | None]
-    retries: int
     unsent: type[Exception]
     cut: type[Exception]
     silent: type[Exception]
-    timeouts: dict[str, float]
-    path: Callable[[str], str]
     sending: Callable[..., Awaitable[Any]]
     _http: Any
-    _send: Callable[..., Awaitable[Any]]
     _sleep: Callable[[float], Awaitable[None]]
 
     async def _sent(self, request: Any, answer: Answer) -> Any:

@@ -320,6 +320,16 @@ def as_function(hint):
     return tool(take)
 
 
+def without_empty_defaults(schema):
+    """Leave out ``"default": []``: msgspec 0.23 tells of a dataclass's factory, 0.22 does not."""
+    if isinstance(schema, list):
+        return [without_empty_defaults(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {k: without_empty_defaults(v) for k, v in schema.items()}
+    return {k: v for k, v in told.items() if (k, v) != ("default", [])}
+
+
 def test_there_are_sixty():
     assert len(TYPES) >= 60
 
@@ -328,7 +338,7 @@ def test_there_are_sixty():
 def test_type_has_its_schema_and_its_value(hint, expected, given_, made):
     taken = as_function(hint)
     parameters = taken.schema["function"]["parameters"]
-    assert parameters["properties"] == {"value": expected}
+    assert without_empty_defaults(parameters["properties"]) == {"value": expected}
     assert parameters["required"] == ["value"]
     Draft202012Validator.check_schema(parameters)
     assert problems(parameters) == []

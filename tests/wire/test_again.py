@@ -45,7 +45,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_was_shown_so_it_is_asked_again(
     name: str, stream: bool, server: FaultServer, both: Both
 ) -> None:
-    server.play(*BROKEN[name], CLOSE)
+    server.play(*BROKEN[name])
     server.play(GOOD)
     seen = Seen()
     client = {"observers": [seen]}
@@ -58,7 +58,7 @@ def test_nothing_was_shown_so_it_is_asked_again(
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_tries_end(name: str, server: FaultServer, both: Both) -> None:
-    server.play(*BROKEN[name], CLOSE)
+    server.play(*BROKEN[name])
     with pytest.raises(errors.HostError):
         both.chat(server.url, client={"max_retries": 2})
     assert len(server.requests) == 3

@@ -94,7 +94,7 @@ class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         created: Unix time of the end.
 
     Example:
-        >>> found = kimi.same_model("local", "local", repeats=3, progress=False)
+        >>> found = kimi.same_model("local", "local", ["Name a pet."], repeats=4)
         >>> found.different
         False
     """

@@ -84,8 +84,8 @@ class LedgerViews(Exports, Renderable):
 
         Example:
             >>> for question in ("When does it open?", "When does it close?"):
-            ...     reply = kimi.chat(question, system="Open from 9 to 6. " * 90)
-            >>> kimi.ledger.cache(limit=2).rows[0].expected_tokens > 400
+            ...     reply = kimi.chat(question, system="Open from 9 to 6. " * 30)
+            >>> kimi.ledger.cache(limit=2).rows[0].expected_tokens > 200
             True
         """
         rows = self.calls(limit, since=since, **where)

@@ -342,6 +342,10 @@ class Budgets:
         if day := self.day(usd):
             self.ledger.hold(call, usd, day)
 
+    def flush(self) -> None:
+        """Write the rows of calls that begin or end together."""
+        self.ledger.flush()
+
     def closed(
         self, call: Call, reply: Reply | None, error: BaseException | None
     ) -> None:

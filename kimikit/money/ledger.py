@@ -141,8 +141,15 @@ class Ledger(Handle, LedgerViews):
                 check(self._used(call))
             insert(db)
 
-        self._store.write(work, insert)
+        if call.grouped and check is None:
+            self._store.later(insert)
+        else:
+            self._store.write(work, insert)
         self.progressed(call, Usage())
+
+    def flush(self) -> None:
+        """Write the rows of calls that begin or end together, in one transaction."""
+        self._store.flush()
 
     def hold(self, call: Call, reserve: Decimal, check: Check) -> None:
         """Hold back another amount for an open call, if ``check`` lets it."""
@@ -187,7 +194,9 @@ class Ledger(Handle, LedgerViews):
         """
         if outcome(None, error) != "lost":
             return
-        gone = msgspec.structs.replace(call, id=uuid.uuid4().hex, meta={})
+        gone = msgspec.structs.replace(
+            call, id=uuid.uuid4().hex, meta={}, grouped=False
+        )
         self.opened(gone)
         self.closed(gone, None, error)
 
@@ -199,7 +208,10 @@ class Ledger(Handle, LedgerViews):
         self.recent.pop(call.model, None)
         end = self._end(call, reply, error)
         kept = None if reply is None else self._reply(call, reply)
-        self._store.write(lambda db: self._close(db, call, end, kept))
+        # What is stopped or failed is followed by no flush of its own.
+        whole = reply is not None and not reply.partial and error is None
+        write = self._store.later if call.grouped and whole else self._store.write
+        write(lambda db: self._close(db, call, end, kept))
         self._tell()
 
     def _close(

@@ -1,8 +1,4 @@
-"""One SQLite file that many kernels write; what it cannot take now, it gets later.
-
-Money is kept as integer pico-dollars (1e-12 $): a price of $0.375 per million tokens
-is 375,000 of them per token, so sums are exact and fast, up to nine million dollars.
-"""
+"""One SQLite file that many kernels write; what it cannot take now, it gets later."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +34,7 @@ from kimikit.money.migrations import (
     migrate,
     transaction,
 )
-from kimikit.money.storable import LARGEST
+from kimikit.money.storable import LARGEST, dollars, pico
 
 __all__ = [
     "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",
@@ -48,7 +43,6 @@ __all__ = [
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-PICO = 10**12
 BUSY_S = 1.0
 """How long a write waits for other programs' writes; then it is kept for later."""
 AGAIN_S = 1.0
@@ -83,6 +77,7 @@ class Store:
         self._db: sqlite3.Connection | None = None
         self._memory: sqlite3.Connection | None = None
         self._kept: list[Work[Any]] = []
+        self._waiting: list[Work[Any]] = []
         self._next_try = 0.0
         self._retrying: threading.Thread | None = None
         self._file: tuple[int, int] | None = None
@@ -98,6 +93,34 @@ class Store:
             again: What to do in the file later instead of ``work``, which may ask for
                 a permission that it has by then.
         """
+        with self._lock:
+            self.flush()
+            return self._write(work, again)
+
+    def later(self, work: Work[Any]) -> None:
+        """Do ``work`` with the next ``flush``, write or read, before it."""
+        with self._lock:
+            self._waiting.append(work)
+
+    def flush(self) -> None:
+        """Do all that waits in one transaction; what cannot be done costs no other."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            if not waiting:
+                return
+            try:
+                self._write(lambda db: [work(db) for work in waiting])
+            except Exception:
+                failed = None
+                for work in waiting:
+                    try:
+                        self._write(work)
+                    except Exception as exc:
+                        failed = exc
+                if failed is not None:
+                    raise failed from None
+
+    def _write(self, work: Work[T], again: Work[Any] | None = None) -> T:
         with self._lock:
             if self.failure is not None and time.monotonic() >= self._next_try:
                 self._catch_up(HURRY_S)
@@ -132,6 +155,7 @@ class Store:
         """
         values = writable([*values])
         with self._lock:
+            self.flush()
             rows: list[tuple[Any, ...]] = []
             for _ in range(2):
                 try:
@@ -182,6 +206,7 @@ class Store:
         If the file still cannot take it, it is put beside it, for the next kernel.
         """
         with self._lock:
+            self.flush()
             if self.failure is not None:
                 self._catch_up(BUSY_S)
             if self._kept and self._memory and pending.save(self._memory, self.path):
@@ -356,7 +381,7 @@ class Store:
         if child:
             self._inherited += [self._db, self._memory]
             self._db = self._memory = self._file = self.failure = None
-            self._kept, self._retrying = [], None
+            self._kept, self._waiting, self._retrying = [], [], None
             self._lock = threading.RLock()
         else:
             self._lock.release()
@@ -370,18 +395,3 @@ def _retry(ref: weakref.ref[Store]) -> None:
                 store._catch_up(HURRY_S)
         del store
         time.sleep(AGAIN_S)
-
-
-def pico(usd: Decimal | None) -> int | None:
-    """Return a cost in pico-dollars, rounded half to even past twelve decimals.
-
-    ``None`` for what is unknown, and for what no call can have cost.
-    """
-    if usd is None or not usd.is_finite() or abs(usd) > LARGEST // PICO:
-        return None
-    return int((usd * PICO).to_integral_value())
-
-
-def dollars(amount: int) -> Decimal:
-    """Return pico-dollars as dollars, exact."""
-    return Decimal(amount) / PICO

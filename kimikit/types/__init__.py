@@ -304,6 +304,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
             answer has more tokens than they have bytes.
         replayed: What every view says of a recorded answer; empty for a live one.
         sent: The same for the reply, to be looked at and asked again.
+        grouped: Whether who makes it calls ``flush()`` of observers that have it before
+            it is sent and after its answer, so that they may write until then.
     """
 
     id: str
@@ -317,6 +319,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     arrived: Callable[[], Sequence[bytes | bytearray]] = tuple
     replayed: str = ""
     sent: Sent = msgspec.field(default_factory=Sent)
+    grouped: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from kimikit import errors
 from kimikit.types import Call, Observer, Reply
@@ -16,11 +18,24 @@ def tell_closed(
 ) -> None:
     """Tell observers that a call is over; one that fails costs no answer."""
     for observer in told:
-        try:
+        with _kept(observer):
             observer.closed(call, reply, error)
-        except Exception as exc:
-            # The answer is paid for and must not be lost with its record.
-            errors.warn(
-                f"The observer {observer!r} failed: {exc}. The answer is kept; "
-                "correct or remove that observer."
-            )
+
+
+def tell_flush(told: Iterable[Any]) -> None:
+    """Let observers write what they have waited with."""
+    for observer in told:
+        with _kept(observer):
+            observer.flush()
+
+
+@contextlib.contextmanager
+def _kept(observer: Observer) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        # The answer is paid for and must not be lost with its record.
+        errors.warn(
+            f"The observer {observer!r} failed: {exc}. The answer is kept; "
+            "correct or remove that observer."
+        )

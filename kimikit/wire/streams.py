@@ -16,6 +16,7 @@ from typing import Any, Self
 from kimikit.types import Delta, Reply
 from kimikit.wire.answer import Answer
 from kimikit.wire.blocking import at_once
+from kimikit.wire.observers import tell_flush
 
 DRAIN_S = 0.05
 """How long the end of a body is awaited after ``[DONE]``, to keep its connection."""
@@ -153,8 +154,9 @@ class AsyncStream(_Stream):
 
     async def _run(self) -> AsyncGenerator[Delta, None]:
         answer, client = self._answer, self._client
-        again = True
+        again, answer.call.grouped = True, True
         with answer:
+            await self._flush()
             while again:
                 sent = contextlib.aclosing(await client.sending(answer))
                 async with sent as response:
@@ -177,6 +179,16 @@ class AsyncStream(_Stream):
                         with contextlib.suppress(*client.lost, StopAsyncIteration):
                             for _ in range(0 if again else _DRAINED):
                                 await anext(body)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Let observers write what begins or ends in one turn of the loop as one."""
+        waiting = [each for each in self._answer.observers if hasattr(each, "flush")]
+        if waiting:
+            try:
+                await self._client._sleep(0)
+            finally:
+                tell_flush(waiting)
 
 
 def running_loop() -> Any:

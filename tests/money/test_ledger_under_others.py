@@ -17,7 +17,7 @@ import pytest
 from support.money import ask, make_call, make_reply
 
 from kimikit.errors import KimiWarning
-from kimikit.money import store
+from kimikit.money import storable, store
 from kimikit.money.ledger import Ledger
 from kimikit.money.store import pico
 from kimikit.types import Usage
@@ -150,7 +150,7 @@ class TestALock:
         assert asked == [Decimal("0.000843")] * 2
         after = Ledger(path)
         reserved = after._store.read("SELECT reserved FROM calls WHERE state = 'open'")
-        assert reserved == [(2 * store.PICO,)]
+        assert reserved == [(2 * storable.PICO,)]
         after.close()
 
     def test_stop_during_a_wait_loses_nothing(self, path, monkeypatch):

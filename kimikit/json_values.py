@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 import hashlib
+import json
 import math
 import numbers
 import uuid
@@ -76,6 +77,29 @@ def digest(*parts: Any) -> str:
 def is_number(value: Any) -> bool:
     """Whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def decoder(*, strict: bool = True) -> json.JSONDecoder:
+    """Return a reader of JSON that refuses what Python takes and JSON does not have.
+
+    Those are ``NaN`` and ``Infinity``, and ``1e400``, which Python reads as infinity
+    and which could be sent, saved and compared nowhere.
+
+    Args:
+        strict: Whether raw control characters in texts are refused too.
+    """
+    return json.JSONDecoder(
+        strict=strict, parse_constant=_decline, parse_float=_read_float
+    )
+
+
+def _decline(constant: str) -> Any:
+    raise ValueError(f"{constant:.20} is no number of JSON")
+
+
+def _read_float(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _decline(number)
 
 
 def short(value: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, nearest
-from kimikit.json_values import plain, short
+from kimikit.json_values import decoder, plain, short
 from kimikit.runner.prompts import frame_rows, present, read_prompts
 
 _WORDS = {"True": True, "False": False, "TRUE": True, "FALSE": False}
@@ -115,17 +115,11 @@ def _csv(text: str, answer: str) -> list[dict[str, Any]]:
 
 def _typed(cells: list[str | None]) -> list[Any]:
     """Return answers as numbers, truths or objects if each of them is one."""
+    read = decoder().decode
     try:
         return [
-            None if cell is None else _WORDS[cell] if cell in _WORDS else _json(cell)
+            None if cell is None else _WORDS[cell] if cell in _WORDS else read(cell)
             for cell in cells
         ]
     except ValueError:
         return list(cells)
-
-
-def _json(cell: str) -> Any:
-    def refuse(word: str) -> None:
-        raise ValueError(word)
-
-    return json.loads(cell, parse_constant=refuse)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from kimikit.json_values import decoder
 from kimikit.prompting.answers import final_answer, last_number, one_of
 
 __all__ = ["final_answer", "find_json", "last_number", "one_of"]
@@ -131,7 +132,7 @@ def json_roots(text: str) -> list[Root]:
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text)
+        return decoder().decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -148,7 +149,7 @@ def _brackets(
         text: What to look in.
         read: Where other values stand, whose texts may hold brackets.
     """
-    decoder = json.JSONDecoder()
+    reader = decoder()
     pairs = _Pairs(text)
     place, work, known = 0, _WORK, [*read, (len(text), len(text))]
     while work > 0 and (opening := _OPENING.search(text, place)):
@@ -164,7 +165,7 @@ def _brackets(
             continue
         value, problem = None, ""
         try:
-            value, place = decoder.raw_decode(text, start)
+            value, place = reader.raw_decode(text, start)
             if pairs.goes_on(place, start):
                 problem = "there is more after its end"
         except json.JSONDecodeError as exc:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 
@@ -134,8 +136,9 @@ def _repaired(
                 return _total(replies, None, f"Not parsed: the answer was {state}.")
             if len(replies) > retries or reply.finish_reason == "length":
                 name = into.__name__ if isinstance(into, type) else into
+                tries = f"{len(replies)} tr{'y' if len(replies) == 1 else 'ies'}"
                 raise errors.InvalidAnswer(
-                    f"No answer fits {name} after {len(replies)}. {problem}",
+                    f"No answer fits {name} after {tries}. {problem}",
                     _remedy(reply),
                     reply=_total(replies, None, *notes),
                 ) from exc
@@ -167,7 +170,24 @@ def _parsed(reply: Reply, into: Any, root: dict[str, Any]) -> tuple[Any, str]:
         # A list after the answer may be one of sources.
         with contextlib.suppress(ValueError):
             return find_fitting(reply.text, partial(_unwrapped, into=into))
+        with contextlib.suppress(ValueError):
+            return _bare(reply.text, into), ""
     return find_fitting(reply.text, partial(_fitted, into=into, root=root))
+
+
+def _bare(text: str, into: Any) -> Any:
+    """Convert a text, date or label that stands there without its quotes.
+
+    Raises:
+        ValueError: If it is JSON, was meant to be, or is none of the type.
+    """
+    root, *more = json_roots(text)
+    if more or not root.problem or not text.strip()[:1].isalnum():
+        raise ValueError("it is JSON")
+    value = schemas.convert(text.strip(), into)
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise ValueError("it is no number of JSON")
+    return value
 
 
 def _unwrapped(value: Any, *, into: Any) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import islice
 from typing import Any
 
 from kimikit.runner.background import background_loop, in_thread
 from kimikit.tools.declared import brought
-from kimikit.tools.results import text_of
+from kimikit.tools.results import RESULT_LIMIT, text_of
 from kimikit.tools.task import Plan
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
 
@@ -62,7 +63,7 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
             if inspect.iscoroutinefunction(function):
                 value = await function(**arguments)
             else:
-                value = await in_thread(function, **arguments)
+                value = await in_thread(_returned, function, **arguments)
                 if inspect.isawaitable(value):
                     value = await value
         names = ", ".join(each.name for each in brought(value))
@@ -83,6 +84,12 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
         started_s=started - origin,
         duration_s=time.monotonic() - started,
     )
+
+
+def _returned(function: Callable[..., Any], /, **arguments: Any) -> Any:
+    """Return what a tool returns; all that comes of an iterator, which is read once."""
+    value = function(**arguments)
+    return [*islice(value, RESULT_LIMIT)] if isinstance(value, Iterator) else value
 
 
 def _said(error: BaseException) -> str:

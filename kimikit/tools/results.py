@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -62,7 +62,20 @@ def is_frame(value: Any) -> bool:
 
 def is_picture(value: Any) -> bool:
     """Whether ``value`` is a figure or an image that can be shown as PNG."""
-    return hasattr(value, "savefig") or hasattr(value, "_repr_png_")
+    return figure(value) is not None or hasattr(value, "_repr_png_")
+
+
+def figure(value: Any) -> Any:
+    """Return the figure that ``value`` is, or whose axes it is; else None.
+
+    pandas' ``plot()`` returns axes, or an array of them where it draws several.
+    """
+    if isinstance(getattr(value, "flat", None), Iterator) and value.size:
+        value = value.flat[0]
+    if hasattr(value, "savefig"):
+        return value
+    drawn = getattr(value, "figure", None)
+    return drawn if hasattr(drawn, "savefig") else None
 
 
 def _whole(value: Any, plain: _Plain) -> str:
@@ -120,7 +133,8 @@ class _Plain:
                     break
                 out[_key(key)] = self.of(one, depth + 1)
             return out
-        if isinstance(value, list | tuple | set | frozenset):
+        own = any(hasattr(value, method) for method in _METHODS)
+        if isinstance(value, Collection) and not own:
             out = []
             for one in value:
                 if self.left <= 0:

@@ -11,7 +11,7 @@ from typing import Any
 from kimikit import html
 from kimikit.display.footer import footer, how_it_ended
 from kimikit.display.plots import INK, as_text, canvas, name, plain
-from kimikit.tools.results import Content, is_frame, is_picture
+from kimikit.tools.results import Content, figure, is_frame, is_picture
 from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.requests import image_kind
 
@@ -139,10 +139,11 @@ def short(text: str, limit: int = SHOWN) -> str:
 
 
 def _png(value: Any) -> bytes:
-    if not hasattr(value, "savefig"):
+    drawn = figure(value)
+    if drawn is None:
         return bytes(value._repr_png_())
     target = io.BytesIO()
-    value.savefig(target, format="png", bbox_inches="tight")
+    drawn.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()
 
 

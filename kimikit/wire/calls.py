@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import math
 import re
 from collections import Counter
 from typing import Any
 
 import msgspec
 
+from kimikit.json_values import decoder
 from kimikit.types import CallPart, ToolCall
 from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend
 from kimikit.wire.usage import weigh
@@ -264,11 +263,9 @@ def _repaired(text: str) -> tuple[str, str]:
 
 def _first(text: str) -> tuple[Any, int]:
     """Return the value that a text begins with, and where it ends."""
-    decoder = json.JSONDecoder(
-        strict=False, parse_constant=_decline, parse_float=_finite
-    )
+    reader = decoder(strict=False)
     with contextlib.suppress(ValueError, RecursionError):
-        found: tuple[Any, int] = decoder.raw_decode(text)
+        found: tuple[Any, int] = reader.raw_decode(text)
         return found
     return None, 0
 
@@ -287,17 +284,6 @@ def _says_again(value: dict[str, Any], rest: str) -> bool:
 
 def _keep_strings(found: re.Match[str]) -> str:
     return found[0] if found[0].startswith('"') else ""
-
-
-def _decline(constant: str) -> Any:
-    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
-    raise ValueError(constant)
-
-
-def _finite(number: str) -> float:
-    """Refuse ``1e400``, which Python reads as infinity and would be sent as null."""
-    value = float(number)
-    return value if math.isfinite(value) else _decline(number)
 
 
 def decoded(text: str) -> Any:

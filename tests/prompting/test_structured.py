@@ -1,7 +1,9 @@
 """An answer of the asked type, or the error that says why not."""
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from enum import Enum
 from typing import Literal, TypedDict
 
 import jsonschema
@@ -42,6 +44,15 @@ class CityModel(pydantic.BaseModel):
     people: int = pydantic.Field(gt=0)
 
 
+class Colour(Enum):
+    RED = "dark red"
+
+
+@dataclass
+class Measured:
+    metres: float
+
+
 JSON = '{"name": "Oslo", "people": 717000}'
 
 
@@ -79,6 +90,44 @@ def test_plain_hints_are_asked_for_inside_an_object(hint, text, value):
 
 
 @pytest.mark.parametrize(
+    ("hint", "text", "value"),
+    [
+        (Literal["yes", "no"], "yes\n", "yes"),
+        (Colour, "dark red", Colour.RED),
+        (date, "2024-02-29", date(2024, 2, 29)),
+        (bool, "True", True),
+        (str, "Oslo is the capital.", "Oslo is the capital."),
+    ],
+)
+def test_what_is_one_of_the_type_needs_no_quotes(hint, text, value):
+    """Models leave them out; asking again would be paid for."""
+    client = FakeClient([text])
+    assert structured(client, "?", hint).parsed == value
+    assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "text"),
+    [
+        (Literal["yes", "no"], "Yes or no?"),
+        (str, '{"answer": "Os'),
+        (str, '"Oslo'),
+        (date, "2023-02-29"),
+        (int, "1,234"),
+        (float, "NaN"),
+        (float, "1e999"),
+        (Decimal, "Infinity"),
+        (list[float], '{"answer": [1, -Infinity]}'),
+        (Measured, '{"metres": NaN}'),
+        (Measured, 'It is\n```json\n{"metres": 1e400}\n```'),
+    ],
+)
+def test_what_is_none_of_the_type_is_refused(hint, text):
+    with pytest.raises(InvalidAnswer, match=r"after 1 try\."):
+        structured(FakeClient([text]), "?", hint, retries=0)
+
+
+@pytest.mark.parametrize(
     ("text", "note"),
     [(f"```json\n{JSON}\n```", "a code fence"), (f"Sure! {JSON}", "the text around")],
 )
@@ -112,7 +161,9 @@ def test_the_error_goes_back_and_all_attempts_are_paid_for():
 
 def test_after_two_repairs_the_last_reply_comes_with_the_error():
     client = FakeClient(["one", "two", "three", "four"])
-    with pytest.raises(InvalidAnswer, match="No answer fits City after 3") as caught:
+    with pytest.raises(
+        InvalidAnswer, match="No answer fits City after 3 tries"
+    ) as caught:
         structured(client, "?", City)
     assert len(client.calls) == 3
     assert caught.value.reply.text == "three"

@@ -3,7 +3,8 @@
 import dataclasses
 import datetime
 import enum
-from collections import Counter, namedtuple
+from collections import Counter, deque, namedtuple
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,9 @@ class Point:
         ({"n": -(10**5_000)}, '{"n":"-1' + "0" * 5_000 + '"}'),
         (10**100_000, "[a whole number of about 100,000 digits]"),
         (Content("words"), "words"),
+        (range(3), "[0,1,2]"),
+        (deque("ab"), '["a","b"]'),
+        ({"a": 1}.keys(), '["a"]'),
     ],
     ids=lambda value: str(type(value).__name__),
 )  # fmt: skip
@@ -131,6 +135,30 @@ def test_escapes_of_a_terminal_do_not_reach_it():
     assert "\x1b" not in repr(done)
     assert "\u202e" not in repr(done)
     assert "\x1b" not in done._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (map(str.upper, "ab"), '["A","B"]'),
+        (iter([{"a": 1}]), '[{"a":1}]'),
+        (zip("ab", [1, 2], strict=True), '[["a",1],["b",2]]'),
+        (count(), "\n[cut here: 20,000 of "),
+        ((1 / n for n in (1, 0)), "Error: ZeroDivisionError"),
+    ],
+    ids=["map", "iterator", "zip", "endless", "failing"],
+)
+def test_what_an_iterator_yields_is_told(value, told):
+    _, result = told_of(value)
+    assert told in result.text
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_axes_are_shown_as_the_picture_that_they_are_in(several):
+    axes = FRAME.plot(subplots=several)
+    done, result = told_of(axes)
+    assert result.text == "A picture, which is shown to the user."
+    assert "data:image/png;base64," in done._repr_html_()
 
 
 class Mute(Exception):

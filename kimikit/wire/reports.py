@@ -27,9 +27,11 @@ _MESSAGES = (
 _WITHIN = (
     "error", "errors", "base_resp", "fault", "response", "body", "cause", "detail",
     "details", "metadata", "status", "incomplete_details", "inner_error", "innererror",
+    "choices",
 )  # fmt: skip
 """Names under which the true cause may lie."""
-_CAUSES = ("error", "errors", "cause", "fault", "response", "body", "metadata")
+_CAUSES = ("error", "errors", "cause", "fault", "response", "body", "metadata",
+           "choices")  # fmt: skip
 """Those of them that say more than the words beside them."""
 _KINDS = ("type", "code", "error_type", "error_code", "errorcode", "status", "__type")
 _CODES = (*_KINDS, "status_code", "statuscode", "http_status", "httpstatuscode")

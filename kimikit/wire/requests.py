@@ -19,6 +19,7 @@ from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking
 from kimikit.wire.hosts import model_facts
+from kimikit.wire.param_types import refuse_other_types
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_TOOLS = 128
@@ -317,6 +318,7 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
         value = params.get(name)
         if value is not None and not (isinstance(value, int) and is_number(value, 1)):
             raise BadInput(f"{name} is {value!r}.", "Pass a whole number from 1.")
+    refuse_other_types(params)
     limit = params.get("max_tokens") or params.get("max_completion_tokens") or 0
     if facts.context and limit > facts.context:
         raise BadInput(

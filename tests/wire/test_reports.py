@@ -322,6 +322,18 @@ def test_a_200_without_an_answer_is_an_error_with_the_hosts_words(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("code", [429, "429"])
+@pytest.mark.parametrize("fields", [{}, {"finish_reason": "error", "message": {}}])
+def test_an_error_in_a_choice_is_read_like_one_beside_it(
+    code: Any, fields: dict[str, Any], server: FaultServer, both: Both
+) -> None:
+    """OpenRouter's shape, where a provider fails once the answer has begun."""
+    choice = {"index": 0, "error": {"code": code, "message": "slow down"}, **fields}
+    server.play(plain({"choices": [choice]}))
+    with pytest.raises(errors.KimiError, match="answered 429: slow down"):
+        both.chat(server.url, client={"max_retries": 0})
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -109,7 +109,7 @@ def test_n_answers_each_begin_with_it(server: FaultServer) -> None:
             {"response_format": {"type": "json_object"}},
             "prefill with response_format",
         ),
-        ("vllm", {"prefill": 3}, "prefill is of type int"),
+        ("vllm", {"prefill": 3}, "prefill is 3. Pass text"),
     ],
 )
 def test_no_prefill_is_sent_where_it_does_not_fit(

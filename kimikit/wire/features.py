@@ -160,13 +160,11 @@ def prefill(
         params: The other parameters, which may get one.
 
     Raises:
-        BadInput: If it is no text, or the assistant spoke last.
+        BadInput: If the assistant spoke last.
         NotSupported: If the host cannot do this.
     """
     if begin is None or begin == "":
         return
-    if not isinstance(begin, str):
-        raise BadInput(f"prefill is of type {type(begin).__name__}.", "Pass text.")
     if body["messages"][-1]["role"] == "assistant":
         raise BadInput(
             "prefill= was given and the messages end with one of the assistant.",

@@ -57,7 +57,7 @@ def session(server, dialect="files", **options):
 
 
 def ask(kimi, texts=TEXTS, **options):
-    given = {"via": "batch", "name": "n", "poll_s": 0.05, "max_tokens": 6, **options}
+    given = {"via": "batch", "name": "n", "poll_s": 0.01, "max_tokens": 6, **options}
     return kimi.map(texts, **given)
 
 
@@ -274,7 +274,7 @@ if at == "begin": dies(JobStore, "begin")
 if at == "upload": dies(Batches, "upload")
 if at == "create": dies(Batches, "create")
 kimi = Kimi("own", base_url={host.url!r}, api_key={KEY!r}, model="m", show=False)
-job = kimi.map({TEXTS!r}, via="batch", name="n", poll_s=0.05, max_tokens=6)
+job = kimi.map({TEXTS!r}, via="batch", name="n", poll_s=0.01, max_tokens=6)
 from kimikit.money.ledger import Ledger
 from kimikit.runner import batch_looks as looks
 from kimikit.money import batch_rows

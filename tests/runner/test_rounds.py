@@ -82,7 +82,7 @@ FIGURES = {
     "score": lambda found: found.rates(),
     "map_reduce": lambda found: (found.reply.text, len(found.notes), len(found.merged)),
 }
-BY_BATCH = {"via": "batch", "poll_s": 0.05, "max_tokens": 6}
+BY_BATCH = {"via": "batch", "poll_s": 0.01, "max_tokens": 6}
 
 
 @pytest.fixture(params=WORKS)
@@ -432,7 +432,7 @@ def test_embeddings_come_by_batch(host, monkeypatch):
     live = kimi.embed(texts, model="m")
     host.bought.clear()
     host.live.clear()
-    options = {"model": "m", "via": "batch", "poll_s": 0.05, "name": "e"}
+    options = {"model": "m", "via": "batch", "poll_s": 0.01, "name": "e"}
     host.gate.clear()
     job = kimi.embed(texts, **options)
     assert job.collect().missing == [0, 1, 2, 3]
@@ -456,7 +456,7 @@ def test_a_text_without_a_vector_is_missing_and_bought_anew(host):
     fails = [True]
     refusal = 400, {"error": {"message": "no bees"}}
     host.answer = lambda text: refusal if fails and text == "bee" else text
-    options = {"model": "m", "via": "batch", "poll_s": 0.05, "name": "e"}
+    options = {"model": "m", "via": "batch", "poll_s": 0.01, "name": "e"}
     job = session(host).embed(["tree", "bee"], **options)
     found = job.wait()
     assert (found.missing, found.vectors[1]) == ([1], [])

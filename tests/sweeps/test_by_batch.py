@@ -42,7 +42,7 @@ def session(server):
 
 def ask(kimi, **options):
     given = {"temperature": [0, 1], "repeats": 3, "max_tokens": 6, "name": "big"}
-    given |= {"via": "batch", "poll_s": 0.05}
+    given |= {"via": "batch", "poll_s": 0.01}
     return kimi.sweep(["Name a colour.", "Name a fruit."], **{**given, **options})
 
 

@@ -193,8 +193,8 @@ def clean_environment(
         if _is_foreign(name):
             monkeypatch.delenv(name)
     # A child under coverage starts in twice the time. What children alone run is the
-    # local host, and there they are what is tested.
-    if "local" not in request.path.parts:
+    # local host, the command line, and kernels, which begin before a test does.
+    if not {"local", "cli"} & {*request.path.parts}:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.setenv("KIMIKIT_LEDGER", str(path))
 

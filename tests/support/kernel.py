@@ -147,7 +147,6 @@ def running_kernel(python: str | None = None, **environment: str) -> Iterator[Ke
         manager.kernel_spec.argv[0] = python
     paths = [str(REPO), str(REPO / "tests")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
-    env.pop("COVERAGE_PROCESS_CONFIG", None)  # under coverage it is half as fast
     manager.start_kernel(env=env)
     kernel = Kernel(manager)
     try:

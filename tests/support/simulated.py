@@ -69,7 +69,12 @@ class Simulated:
                     self._send(b"")
                     return
                 self._head(200, "text/event-stream")
-                for pause, each in host.events(answer):
+                events = host.events(answer)
+                if host.lie == "at once":  # however busy the machine is
+                    pieces = [f"data: {json.dumps(each)}\n\n" for _, each in events]
+                    events = []
+                    self._send("".join(pieces).encode())
+                for pause, each in events:
                     time.sleep(pause)
                     self._send(f"data: {json.dumps(each)}\n\n".encode())
                 self._send(b"data: [DONE]\n\n")
@@ -267,9 +272,8 @@ class Simulated:
                 ]
             for word in words:
                 delta = {"role": "assistant", "content": word}
-                pause = 0.002 if self.lie != "at once" else 0.0
                 out.append(
-                    (pause, {**head, "choices": [{"index": index, "delta": delta}]})
+                    (0.002, {**head, "choices": [{"index": index, "delta": delta}]})
                 )
             last: dict[str, Any] = {"index": index, "delta": {}}
             if message.get("tool_calls"):

@@ -16,7 +16,7 @@ from kimikit.evals.task import Task
 from kimikit.sweeps.intervals import Estimate, of_shares
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.shares import TAIL, of_mean
-from kimikit.sweeps.values import Trial
+from kimikit.sweeps.trial import Trial
 
 SUBSETS = 120
 """Votes that are drawn at most from the answers to one question."""

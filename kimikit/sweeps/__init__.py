@@ -20,7 +20,8 @@ from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
-from kimikit.sweeps.values import TAKEN, Embed, Metric, Plan, Progress, Trial
+from kimikit.sweeps.trial import Metric, Trial
+from kimikit.sweeps.values import TAKEN, Embed, Plan, Progress
 from kimikit.types import AnswerStore
 from kimikit.wire.hosts import model_facts
 

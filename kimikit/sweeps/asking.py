@@ -24,14 +24,8 @@ from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.notes import UPSTREAM, oddities
 from kimikit.sweeps.points import HostPoints, Point, SweepCache, complete
 from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
-from kimikit.sweeps.values import (
-    Metric,
-    Plan,
-    Progress,
-    Trial,
-    costs_of_judges,
-    in_order,
-)
+from kimikit.sweeps.trial import Metric, Trial
+from kimikit.sweeps.values import Plan, Progress, costs_of_judges, in_order
 from kimikit.types import Reply
 
 if TYPE_CHECKING:  # numpy stands behind it

@@ -13,7 +13,7 @@ from kimikit.files import writing
 from kimikit.json_values import as_json
 from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
-from kimikit.sweeps.values import Trial
+from kimikit.sweeps.trial import Trial
 from kimikit.types import Call, Host
 from kimikit.wire.batch_results import Line, line_of, read_reply
 from kimikit.wire.batches import encode_line

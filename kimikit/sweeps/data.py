@@ -15,7 +15,8 @@ import msgspec
 from kimikit.errors import BadInput, nearest
 from kimikit.files import pandas, writing
 from kimikit.json_values import writable
-from kimikit.sweeps.values import Outcome, Trial
+from kimikit.sweeps.trial import Trial
+from kimikit.sweeps.values import Outcome
 
 if TYPE_CHECKING:
     from kimikit.files import SqlTable

@@ -11,13 +11,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kimikit.display.progress import slowly
 from kimikit.errors import BadInput
-
-if TYPE_CHECKING:
-    from kimikit.sweeps.values import Metric, Trial
+from kimikit.sweeps.trial import Metric, Trial
 
 Score = float | bool | None
 

@@ -19,7 +19,7 @@ from kimikit.money.storable import to_json
 from kimikit.sweeps import rows
 from kimikit.sweeps.answers import Answers
 from kimikit.sweeps.folders import Folder, FolderWriter, Title
-from kimikit.sweeps.values import Outcome, Spent, Trial
+from kimikit.sweeps.trial import Spent, Trial
 from kimikit.types import Reply
 
 Axes = Mapping[str, Sequence[Any]]
@@ -377,9 +377,14 @@ def _opened(path: str, judged: bool) -> TrialsOnDisk:  # noqa: FBT001
 
 
 def open_sweep(
-    path: str | os.PathLike[str], *, judged: bool
+    path: str | os.PathLike[str], kind: type[msgspec.Struct], *, judged: bool
 ) -> tuple[Any, dict[str, Any]]:
     """Return the trials of a folder, and the other fields of its sweep.
+
+    Args:
+        path: The folder.
+        kind: The class whose fields are wanted.
+        judged: Whether what metrics said is taken from there.
 
     Raises:
         BadInput: If it holds no sweep.
@@ -387,7 +392,7 @@ def open_sweep(
     trials = _opened(os.fspath(path), judged)
     try:
         known = {**trials.known.sweep, "metrics": {}, "embed": None, "trials": []}
-        made = msgspec.convert(known, Outcome, strict=False)
+        made = msgspec.convert(known, kind, strict=False)
         names = msgspec.convert(trials.known.sweep["metrics"], list[str])
     except (msgspec.MsgspecError, KeyError, TypeError) as exc:
         raise BadInput(

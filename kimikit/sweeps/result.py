@@ -16,7 +16,8 @@ from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
 from kimikit.json_values import saved
 from kimikit.sweeps.data import SweepData
-from kimikit.sweeps.values import Embed, Metric, Outcome
+from kimikit.sweeps.trial import Metric
+from kimikit.sweeps.values import Embed, Outcome
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
     from kimikit.sweeps.cells import Page
@@ -269,7 +270,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         """
         from kimikit.sweeps.on_disk import open_sweep
 
-        trials, fields = open_sweep(folder, judged=metrics is None)
+        trials, fields = open_sweep(folder, Outcome, judged=metrics is None)
         judged = dict(metrics or dict.fromkeys(fields.pop("metrics")))
         fields |= {"trials": trials, "metrics": judged, "embed": embed}
         return cls(**fields)

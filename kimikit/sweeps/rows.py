@@ -8,7 +8,7 @@ from typing import Any
 from kimikit.files import Kind, kind_of
 from kimikit.sweeps.answers import text_of
 from kimikit.sweeps.segmentation import words
-from kimikit.sweeps.values import Trial
+from kimikit.sweeps.trial import Trial
 
 COUNTS = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",

@@ -23,7 +23,8 @@ from kimikit.sweeps.anytime import (
     limits,
     means,
 )
-from kimikit.sweeps.values import Outcome, Trial, kept
+from kimikit.sweeps.trial import Trial
+from kimikit.sweeps.values import Outcome, kept
 
 PAIRS_SHOWN = 10
 

@@ -6,25 +6,21 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer, origin, total_cost
-from kimikit.display.renderable import Renderable
+from kimikit.display.footer import origin, total_cost
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
+from kimikit.sweeps.trial import Metric, Spent, Trial
 from kimikit.types import Reply, Usage
-from kimikit.usage import check_usd
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyarrow and numpy stand behind it
     from kimikit.sweeps.on_disk import TrialsOnDisk
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-Metric = Callable[..., "float | bool | None"]
-"""A user's judgement of one answer: ``fn(reply)`` or ``fn(reply, params)``."""
 
 Embed = Callable[[list[str]], Any]
 """From texts to vectors, one row a text."""
@@ -36,80 +32,6 @@ TAKEN = {
     "estimated", "prompt_text",
 }  # fmt: skip
 """Names of what rows of a summary or a data frame hold, so of no metric."""
-
-
-class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of a sweep, or the reason why it is missing.
-
-    Attributes:
-        params: All parameters it was asked with, by the labels of the axes.
-        repeat: Which repeat of its point, from 0.
-        reply: The answer, or ``None`` where it failed.
-        error: Why it failed.
-        partial: What had come before it failed.
-        stored: Whether it was paid for in an earlier run.
-
-    Example:
-        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
-        >>> trial = sweep.trials[0]
-        >>> trial.params["temperature"], trial.repeat, trial.error
-        (0, 0, None)
-    """
-
-    params: dict[str, Any]
-    repeat: int
-    reply: Reply | None = None
-    error: str | None = None
-    partial: Reply | None = None
-    stored: bool = False
-
-    def _parts(self) -> tuple[str, list[html.Cell], str]:
-        reply = self.reply or self.partial or Reply()
-        failed = [html.Cell(self.error, html.footer(self.error))] if self.error else []
-        asked = [f"{name}={value}" for name, value in self.params.items()]
-        before = [*asked, f"repeat {self.repeat + 1}"]
-        return reply.text, failed, footer([reply], before=before)
-
-
-class Spent(msgspec.Struct):
-    """What answers of one model took together, as footers ask it of an answer.
-
-    Attributes:
-        host: Name of the host profile.
-        model: The model that answered.
-        stand_in: Whether the local stand-in did.
-        replayed: What recorded answers are marked with.
-        usage: Their tokens.
-        cost: Their US dollars, ``None`` where they are unpriced.
-        created: When the last was asked.
-        count: How many there are.
-    """
-
-    host: str
-    model: str
-    stand_in: bool
-    replayed: str
-    usage: Usage = msgspec.field(default_factory=Usage)
-    cost: Decimal | None = None
-    created: float = 0.0
-    count: int = 0
-
-    partial: ClassVar[bool] = False
-    truncated: ClassVar[bool] = False
-    finish_reason: ClassVar[str | None] = None
-    first_token_s: ClassVar[float | None] = None
-    tokens_per_s: ClassVar[float | None] = None
-
-    def __post_init__(self) -> None:
-        check_usd(self.cost)
-
-    def add(self, reply: Reply) -> None:
-        """Count an answer too."""
-        self.usage += reply.usage
-        if reply.cost is not None:
-            self.cost = (self.cost or Decimal(0)) + reply.cost
-        self.created = max(self.created, reply.created)
-        self.count += 1
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -1,0 +1,92 @@
+"""A trial is one answer of a sweep; this module is the floor that sweeps stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from kimikit import html
+from kimikit.display.footer import footer
+from kimikit.display.renderable import Renderable
+from kimikit.types import Reply, Usage
+from kimikit.usage import check_usd
+
+Metric = Callable[..., "float | bool | None"]
+"""A user's judgement of one answer: ``fn(reply)`` or ``fn(reply, params)``."""
+
+
+class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a sweep, or the reason why it is missing.
+
+    Attributes:
+        params: All parameters it was asked with, by the labels of the axes.
+        repeat: Which repeat of its point, from 0.
+        reply: The answer, or ``None`` where it failed.
+        error: Why it failed.
+        partial: What had come before it failed.
+        stored: Whether it was paid for in an earlier run.
+
+    Example:
+        >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)
+        >>> trial = sweep.trials[0]
+        >>> trial.params["temperature"], trial.repeat, trial.error
+        (0, 0, None)
+    """
+
+    params: dict[str, Any]
+    repeat: int
+    reply: Reply | None = None
+    error: str | None = None
+    partial: Reply | None = None
+    stored: bool = False
+
+    def _parts(self) -> tuple[str, list[html.Cell], str]:
+        reply = self.reply or self.partial or Reply()
+        failed = [html.Cell(self.error, html.footer(self.error))] if self.error else []
+        asked = [f"{name}={value}" for name, value in self.params.items()]
+        before = [*asked, f"repeat {self.repeat + 1}"]
+        return reply.text, failed, footer([reply], before=before)
+
+
+class Spent(msgspec.Struct):
+    """What answers of one model took together, as footers ask it of an answer.
+
+    Attributes:
+        host: Name of the host profile.
+        model: The model that answered.
+        stand_in: Whether the local stand-in did.
+        replayed: What recorded answers are marked with.
+        usage: Their tokens.
+        cost: Their US dollars, ``None`` where they are unpriced.
+        created: When the last was asked.
+        count: How many there are.
+    """
+
+    host: str
+    model: str
+    stand_in: bool
+    replayed: str
+    usage: Usage = msgspec.field(default_factory=Usage)
+    cost: Decimal | None = None
+    created: float = 0.0
+    count: int = 0
+
+    partial: ClassVar[bool] = False
+    truncated: ClassVar[bool] = False
+    finish_reason: ClassVar[str | None] = None
+    first_token_s: ClassVar[float | None] = None
+    tokens_per_s: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        check_usd(self.cost)
+
+    def add(self, reply: Reply) -> None:
+        """Count an answer too."""
+        self.usage += reply.usage
+        if reply.cost is not None:
+            self.cost = (self.cost or Decimal(0)) + reply.cost
+        self.created = max(self.created, reply.created)
+        self.count += 1

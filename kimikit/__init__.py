@@ -1,4 +1,4 @@
-"""Explore Kimi K2 and its successors in a notebook.
+"""Explore Kimi K2 and its successors in a notebook; enter at ``Kimi``.
 
 Example:
     >>> import kimikit

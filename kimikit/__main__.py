@@ -1,4 +1,4 @@
-"""``python -m kimikit``: the same as the command ``kimikit``."""
+"""Run the command ``kimikit`` by ``python -m kimikit``."""
 
 import sys
 

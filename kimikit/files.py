@@ -1,4 +1,4 @@
-"""Rows as columns: Parquet files, SQL over them, and frames of other libraries."""
+"""Keep rows as columns: as Parquet files, for SQL, and as frames of other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every view is made of: escaping, tables, folds, notices and the footer.
+"""Make the pieces of every view: escaped text, tables, folds, notices, the footer.
 
 Pure functions from values to strings; nothing here displays. GitHub and nbviewer
 drop style sheets and most attributes, so each piece is plain semantic HTML that

@@ -1,4 +1,4 @@
-"""Values of any library as the JSON values that a host is sent.
+"""Turn values of any library into the JSON values that a host is sent.
 
 Frames, arrays, enumerations and decimals carry the same numbers and texts as Python's
 own types but encode as something else: float32 0.7 as 0.699999988079071, a ``Decimal``
@@ -75,7 +75,7 @@ def digest(*parts: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are none."""
+    """Tell whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""What keys look like, so that one that went astray is shown nowhere."""
+"""Recognise keys by their form, so that one that went astray is shown nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chat takes: one list, for editors, for Tab in a notebook, and for the check.
+"""List what a chat takes, once for editors, for Tab in a notebook, and for the check.
 
 A misspelt option is refused before anything is sent: a host would ignore it, and the
 answer would be paid for. The list is written without ``from __future__ import

@@ -1,4 +1,4 @@
-"""Secrets: types that never show their value, and their removal from what is kept.
+"""Hold secrets in types that never show them, and take them out of what is kept.
 
 What a user passes is looked through once, on entry: ``hidden`` makes a text that hides
 of each secret in it. ``masked`` is the form in which such fields are shown and stored,

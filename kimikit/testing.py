@@ -1,4 +1,4 @@
-"""For tests of your own: answers from a recording, with no key and no network."""
+"""Test your own code by answers from a recording, with no key and no network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def replay(path: str | Path, *, cycle: bool = False) -> Callable[[], Kimi]:
 
     @pytest.fixture
     def kimi() -> Kimi:
-        """A Kimi that answers from a recording."""
+        """Return a Kimi that answers from a recording."""
         from kimikit.session import Kimi
 
         return Kimi("replay", path=path, speed=None, cycle=cycle, show=False)

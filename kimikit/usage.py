@@ -1,4 +1,4 @@
-"""What a call used, in tokens, and what a token costs."""
+"""Count what a call used in tokens, and say what a token costs."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The version, alone, so that every package can read it."""
+"""State the version, alone, so that every package can read it."""
 
 __version__ = "0.4.0"

@@ -35,6 +35,17 @@ PUBLIC = """
     ContentFiltered doctor load_ipython_extension __version__
 """.split()  # noqa: SIM905
 
+VERBS = """
+    Add Answer Ask Bound Build Call Care Check Choose Compare Complete Connect Count
+    Cut Decide Decode Define Describe Draw Embed Estimate Evaluate Explore Export
+    Fetch Fill Find Flatten Fold Give Guard Hold Join Keep Know Lay Let Limit List
+    Look Make Map Mask Measure Name Note Offer Open Parse Pass Plan Plot Price Put
+    Read Recognise Record Register Remember Report Rewrite Run Say Score Search Send
+    Serve Set Share Show State Store Stream Sum Sweep Take Talk Tell Test Try Turn
+    Unpack Upload Verify Work Write
+""".split()  # noqa: SIM905
+"""What modules' docstrings may begin with."""
+
 
 def test_public_names_are_the_contract():
     assert sorted(kimikit.__all__) == sorted(PUBLIC)
@@ -177,6 +188,15 @@ def test_files_and_functions_stay_small(path):
         and lines_of(node, text) > FUNCTION
     ]
     assert long == []
+
+
+def test_every_module_says_in_a_sentence_what_it_does():
+    """It begins with a verb, as functions do: put a new one into the list."""
+    begins = {
+        path: re.match(r"\w*", ast.get_docstring(ast.parse(path.read_text())) or "")[0]
+        for path in SOURCES
+    }
+    assert {path: word for path, word in begins.items() if word not in VERBS} == {}
 
 
 def requirements(lines):

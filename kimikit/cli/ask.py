@@ -1,4 +1,4 @@
-"""``kimikit ask``: one question, whose answer stands alone in a pipe."""
+"""Ask one question by ``kimikit ask``; in a pipe its answer stands alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion of the ``kimikit`` command in shells, made from its own parser."""
+"""Complete the ``kimikit`` command in shells, by scripts made from its parser."""
 
 from __future__ import annotations
 

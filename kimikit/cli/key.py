@@ -1,4 +1,4 @@
-"""``kimikit key``: keeps the key of a host in the system's keyring."""
+"""Keep the key of a host in the system's keyring, by ``kimikit key``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every view is made of beside ``html``: renderables, footers, plots, progress.
+"""Make what every view consists of beside ``html``: footers, plots, progress bars.
 
 Enter at ``renderable.Renderable``, the base of all results that show themselves.
 """

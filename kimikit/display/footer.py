@@ -1,4 +1,4 @@
-"""The one footer: where answers came from, what they took, and how they ended."""
+"""Say where answers came from, what they took, and how they ended: the one footer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether marimo shows what is made here, and its way to put something into a cell."""
+"""Tell whether marimo shows what is made here, and put something into its cell."""
 
 from __future__ import annotations
 

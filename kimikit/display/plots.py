@@ -1,4 +1,4 @@
-"""How plots look: no background, ink for any page, and names as they are."""
+"""Give all plots one look: no background, ink for any page, names as they are."""
 
 from __future__ import annotations
 

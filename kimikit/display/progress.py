@@ -1,4 +1,4 @@
-"""Progress bars that leave nothing in a saved notebook."""
+"""Show progress bars that leave nothing in a saved notebook."""
 
 from __future__ import annotations
 

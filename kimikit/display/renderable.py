@@ -1,4 +1,4 @@
-"""What is shown has one content and several forms: text, HTML and Markdown."""
+"""Show one content in several forms: as text, as HTML and as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error kimikit raises, under one root.
+"""Find here every error that kimikit raises, under one root.
 
 Each message has two parts: what happened, then what to do about it. ``str(error)``
 is both, the remedy last; ``error.what`` and ``error.remedy`` are the parts.

@@ -1,4 +1,4 @@
-"""The base of all errors, and those that no host is to blame for."""
+"""Define the base of all errors, and those that no host is to blame for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the packages of an extra are installed, whether or not kimikit is on an index."""
+"""Say how the packages of an extra are installed, also without an index."""
 
 from __future__ import annotations
 

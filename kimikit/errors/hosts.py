@@ -1,4 +1,4 @@
-"""What a host, or the way to it, did wrong."""
+"""Define the errors that a host makes, or the way to it."""
 
 from __future__ import annotations
 

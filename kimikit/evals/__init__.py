@@ -1,4 +1,4 @@
-"""What is asked often and judged: labelled sets, prompt patterns, votes, tool calls.
+"""Ask often and judge what comes: labelled sets, prompt patterns, votes, tool calls.
 
 Enter at ``lab``, which asks a ``Task`` in several ways, at ``frontier``, which asks it
 at several settings, at ``judge``, at ``vote``, or at ``score_tool_calls``. Scorers

@@ -1,4 +1,4 @@
-"""Cells and remarks that the tables of this package share."""
+"""Share cells and remarks among the tables of this package."""
 
 from __future__ import annotations
 

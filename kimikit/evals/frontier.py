@@ -1,4 +1,4 @@
-"""Which setting is worth its price: right answers against dollars and seconds."""
+"""Find the settings that are worth their price, in dollars and in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labelled set as the prompts of a sweep, and scorers by name as its metrics."""
+"""Take a labelled set as the prompts of a sweep, and scorers as its metrics."""
 
 from __future__ import annotations
 

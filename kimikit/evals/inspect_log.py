@@ -1,4 +1,4 @@
-"""A lab as logs of Inspect (UK AI Security Institute), which its viewer opens.
+"""Write a lab as logs that the viewer of Inspect (UK AI Security Institute) opens.
 
 One log per pattern, in version 2 of the JSON format. Nothing of Inspect is needed to
 write it.

@@ -1,4 +1,4 @@
-"""What a judge said of answers, and whether it can be trusted: how far it agrees."""
+"""Show what a judge said of answers, and how far it agrees with itself and people."""
 
 from __future__ import annotations
 

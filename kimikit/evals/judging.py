@@ -1,4 +1,4 @@
-"""Answers judged by a model, each twice: what it is asked, and what it said."""
+"""Let a model judge answers, each of them twice; enter at ``judge``."""
 
 from __future__ import annotations
 

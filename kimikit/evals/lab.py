@@ -1,4 +1,4 @@
-"""Prompt patterns compared on one labelled set: right answers, tokens, time, money."""
+"""Compare ways to prompt on one labelled set: right answers, tokens, time, money."""
 
 from __future__ import annotations
 

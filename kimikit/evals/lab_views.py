@@ -1,4 +1,4 @@
-"""Views of a lab: questions with their answers, mistakes by kind, and plots."""
+"""Show a lab: questions with their answers, mistakes by kind, and plots."""
 
 from __future__ import annotations
 

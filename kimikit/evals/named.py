@@ -1,4 +1,4 @@
-"""Scorers by their names, checked against the set before anything is asked."""
+"""Look scorers up by name, and check them against the set before anything is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of the questions of a lab, and how many are asked until it is settled."""
+"""Keep what came of a lab's questions, and say when enough of them are asked."""
 
 from __future__ import annotations
 

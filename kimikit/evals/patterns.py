@@ -1,4 +1,4 @@
-"""Ways to ask a question of a labelled set, each of which a lab compares."""
+"""Define the ways to ask a question of a labelled set that a lab compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several answers people prefer: Bradley-Terry scores of blind votes."""
+"""Find which answers people prefer: Bradley-Terry scores of blind votes."""
 
 from __future__ import annotations
 

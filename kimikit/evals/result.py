@@ -1,4 +1,4 @@
-"""What a lab found: right answers per pattern, tokens, time and money."""
+"""Hold what a lab found per pattern: right answers, tokens, time and money."""
 
 from __future__ import annotations
 

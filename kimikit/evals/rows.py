@@ -1,4 +1,4 @@
-"""Rows of a labelled set: from a file or a frame to pairs of question and answer."""
+"""Read the rows of a labelled set, from a file or a frame, as questions and answers."""
 
 from __future__ import annotations
 

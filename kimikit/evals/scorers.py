@@ -1,4 +1,4 @@
-"""Scorers: when an answer is right, by name or as a function of answer and truth.
+"""Decide whether an answer is right, by a scorer's name or by a function.
 
 A scorer is ``fn(reply, truth)``, which returns true or false, or a number, or ``None``
 where it cannot tell. ``lab`` and ``sweep`` take the same names.
@@ -45,7 +45,7 @@ def as_text(value: Any) -> str:
 
 
 def exact(reply: Reply, truth: Any) -> bool:
-    """Whether the answer is the right one and nothing else; case does not count.
+    """Tell whether the answer is the right one and nothing else; case does not count.
 
     Marks around it and a full stop do not either.
 
@@ -59,7 +59,7 @@ def exact(reply: Reply, truth: Any) -> bool:
 
 
 def includes(reply: Reply, truth: Any) -> bool:
-    """Whether the right answer stands in the answer, as words of its own.
+    """Tell whether the right answer stands in the answer, as words of its own.
 
     Example:
         >>> reply = Reply(text="It is 1,000 km to Paris.")
@@ -72,7 +72,7 @@ def includes(reply: Reply, truth: Any) -> bool:
 
 
 def regex(reply: Reply, truth: str) -> bool:
-    r"""Whether a pattern, which is the right answer, is found in the answer.
+    r"""Tell whether a pattern, which is the right answer, is found in the answer.
 
     It is matched in linear time, so there are no look-aheads and back-references.
 
@@ -84,7 +84,7 @@ def regex(reply: Reply, truth: str) -> bool:
 
 
 def number(reply: Reply, truth: float, *, tolerance: float = 1e-6) -> bool:
-    """Whether the number that an answer ends with is the right one.
+    """Tell whether the number that an answer ends with is the right one.
 
     Args:
         reply: The answer.
@@ -100,7 +100,7 @@ def number(reply: Reply, truth: float, *, tolerance: float = 1e-6) -> bool:
 
 
 def choice(reply: Reply, truth: Any, *, labels: Sequence[Any]) -> bool:
-    """Whether the label that an answer names is the right one.
+    """Tell whether the label that an answer names is the right one.
 
     Args:
         reply: The answer.
@@ -117,7 +117,7 @@ def choice(reply: Reply, truth: Any, *, labels: Sequence[Any]) -> bool:
 
 
 def json_schema(reply: Reply, truth: Any, *, schema: Mapping[str, Any]) -> bool:
-    """Whether the answer holds JSON that fits a schema, whatever it says.
+    """Tell whether the answer holds JSON that fits a schema, whatever it says.
 
     Args:
         reply: The answer.
@@ -145,7 +145,7 @@ def json_schema(reply: Reply, truth: Any, *, schema: Mapping[str, Any]) -> bool:
 
 
 def code_passes(reply: Reply, truth: str, *, seconds: float = 5.0) -> bool:
-    r"""Whether the answer's code passes tests, which are the right answer.
+    r"""Tell whether the answer's code passes tests, which are the right answer.
 
     Both run in ``pydantic-monty``, out of reach of this machine.
 
@@ -171,7 +171,7 @@ def code_passes(reply: Reply, truth: str, *, seconds: float = 5.0) -> bool:
 def similarity(
     reply: Reply, truth: Any, *, embed: Embed, at_least: float | None = 0.85
 ) -> Score:
-    """Whether the answer means about the same as the right one.
+    """Tell whether the answer means about the same as the right one.
 
     Args:
         reply: The answer.
@@ -194,7 +194,7 @@ def similarity(
 
 
 def as_read(reply: Reply, truth: Any, *, task: Task) -> bool:
-    """Whether the answer, found by the type of all right ones, is the right one."""
+    """Tell whether the answer is right, read by the type of all right ones."""
     return is_right(answer_of(reply, task), truth)
 
 

@@ -1,4 +1,4 @@
-"""What each setting of a frontier got right, and what it took per question."""
+"""Count what each setting of a frontier got right, and what it took per question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labelled set: what to do with each row, and when an answer to it is right."""
+"""Describe a labelled set: what to do with each row, and when an answer is right."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def is_right(answer: Any, truth: Any) -> bool:
 
 
 def near(one: float, two: float, tolerance: float = 1e-6) -> bool:
-    """Whether two numbers are the same but for this share of them."""
+    """Tell whether two numbers are the same but for this share of them."""
     try:
         return math.isclose(one, two, rel_tol=tolerance)
     except OverflowError:  # a whole number beyond any float

@@ -1,4 +1,4 @@
-"""Which host can be trusted with tool calls: the K2 Vendor Verifier at notebook size.
+"""Score hosts by their tool calls: the K2 Vendor Verifier at the size of a notebook.
 
 Trigger precision, recall, F1 and schema accuracy are defined as there
 (MoonshotAI/K2-Vendor-Verifier, README): a response triggers if its ``finish_reason`` is

@@ -1,4 +1,4 @@
-"""The picture of what hosts do with tool calls."""
+"""Plot what hosts do with tool calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-consistency: ask several times and take the answer given most often."""
+"""Ask several times and take the answer given most often (self-consistency)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded local host: small real models behind an OpenAI-compatible server.
+"""Answer as a host on this machine: small real models, addressed as OpenAI's API is.
 
 Enter at ``ensure``, which finds or starts it (``process``, ``server``), or ``serve``.
 ``routes`` and ``batch_routes`` are its endpoints, ``chat``, ``needle`` and ``vectors``

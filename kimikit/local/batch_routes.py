@@ -1,4 +1,4 @@
-"""Files and batches over HTTP, in the dialects of OpenAI, Together and OpenRouter."""
+"""Serve files and batches, as OpenAI, Together and OpenRouter do."""
 
 from __future__ import annotations
 

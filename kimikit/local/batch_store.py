@@ -1,4 +1,4 @@
-"""Files and batches of the local host on disk, so that a restart loses nothing.
+"""Keep files and batches of the local host on disk: a restart loses nothing.
 
 One SQLite file holds the batches, their requests and the answers; the content of files
 lies beside it.

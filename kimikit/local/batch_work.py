@@ -1,4 +1,4 @@
-"""Works batches off with what live calls leave free."""
+"""Work batches off with what live calls leave free."""
 
 from __future__ import annotations
 

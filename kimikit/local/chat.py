@@ -1,4 +1,4 @@
-"""The way of a chat: tool calls first, then an answer from results or from memory."""
+"""Answer a chat: by tool calls first, then from their results or from memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests may hold, and the error a client gets for anything else."""
+"""Check what requests hold, and refuse anything else with OpenAI's kind of error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""llama.cpp's server, run inside this process on a loopback port of its own.
+"""Run llama.cpp's server inside this process, on a loopback port of its own.
 
 It is spoken to over HTTP, not through its in-process handlers, because a closed
 connection is its one way to stop work that has begun: it then frees the slot, while

@@ -1,4 +1,4 @@
-"""One request to another server and its answer, in the pieces in which it comes."""
+"""Send one request to another server, and pass its answer on piece by piece."""
 
 from __future__ import annotations
 

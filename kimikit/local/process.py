@@ -1,4 +1,4 @@
-"""One local host for all kernels of a user: found, started, checked and stopped.
+"""Find, start, check and stop the one local host that all kernels of a user share.
 
 A running host is known by its port file, in a folder that only the user can open.
 Who finds none that answers starts one, under a lock. Each model, and each version of

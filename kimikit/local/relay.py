@@ -1,4 +1,4 @@
-"""Requests on their way to llama.cpp, and its answers on their way back.
+"""Pass requests on to llama.cpp, and its answers back.
 
 Several answers (``n``) are asked for one by one and merged here, because llama.cpp
 counts the usage of only one of them.

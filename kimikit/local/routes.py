@@ -1,4 +1,4 @@
-"""The local host's endpoints."""
+"""Map addresses of the local host to what answers there; enter at ``make_app``."""
 
 from __future__ import annotations
 

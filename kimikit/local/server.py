@@ -1,4 +1,4 @@
-"""The local host's HTTP side: its process, port, key and idle end."""
+"""Serve the local host over HTTP: its process, port and key, and its end when idle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others on this machine could take or feign: keys, ports, the environment."""
+"""Guard what others on this machine could take or feign: keys, ports, variables."""
 
 from __future__ import annotations
 

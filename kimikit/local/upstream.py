@@ -1,4 +1,4 @@
-"""Batches in front of a server that has none: vLLM, SGLang, llama.cpp, any other.
+"""Offer batches before a server that has none, such as vLLM, SGLang or llama.cpp.
 
 Its lines are asked one by one, so many at once, slower where it says so. All other
 requests pass through to it.

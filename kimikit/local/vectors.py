@@ -1,4 +1,4 @@
-"""Embeddings and ranking by WordLlama, whose weights lie inside its package."""
+"""Embed and rank texts by WordLlama, whose weights lie inside its package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's Markdown, made safe to show: parsed once, and written anew.
+"""Make a model's Markdown safe to show: it is parsed once, and written anew.
 
 Enter by ``safe`` for Markdown and ``as_html`` for a page. ``parser`` reads, with
 ``formulas`` and ``rows`` for what front ends read differently; ``writer`` writes

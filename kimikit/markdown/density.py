@@ -1,4 +1,4 @@
-"""How much work a text makes, told before it is done.
+"""Tell how much work a text makes, before it is done.
 
 A parser in Python takes some 20 us for a mark. Answers of people's questions have one
 in twenty characters; what a broken or hostile model repeats can be nothing else.

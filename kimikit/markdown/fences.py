@@ -1,4 +1,4 @@
-"""The code blocks of a model's Markdown."""
+"""Find the code blocks of a model's Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's Markdown as inert HTML, for views that are HTML themselves."""
+"""Write a model's Markdown as inert HTML, for views that are HTML themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""CommonMark with tables, strikethrough and TeX, as models write them.
+r"""Parse CommonMark with tables, strikethrough and TeX, as models write them.
 
 markdown-it-py does the work. Added are: display math as a block; math in a line;
 emphasis that closes beside Chinese, Japanese and Korean punctuation, where CommonMark

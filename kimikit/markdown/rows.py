@@ -1,4 +1,4 @@
-"""Bars in the rows of tables that stand in code or math, and so part no cells.
+"""Keep bars that stand in code or math from parting the cells of a table's row.
 
 GitHub's rule parts them, and drops the cells beyond the heads: with the rule alone the
 last cells of a row with ``a|b`` in code are gone. Only rows that would lose cells are

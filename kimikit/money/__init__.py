@@ -1,4 +1,4 @@
-"""What calls cost: prices, tokens, the ledger, and limits.
+"""Know and limit what calls cost: prices, tokens, the ledger, and budgets.
 
 Enter at ``ledger.Ledger``, which keeps every call in one SQLite file (``store``,
 ``rows``, ``queries``, ``views``). ``prices`` says what a call costs, ``tokens`` and

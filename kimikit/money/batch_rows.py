@@ -1,4 +1,4 @@
-"""Rows of calls that a batch asks: opened together before it, closed with what came."""
+"""Write the ledger's rows of a batch: opened before it, closed with what came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call will cost, before it is made: likely, and at most."""
+"""Tell what a call will cost before it is made: the likely and the highest cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits that hold: checked before a call, while it streams, and for all at once."""
+"""Limit what calls cost: before a call, while it streams, and over all together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hosts' prompt caches could have saved, did save, and what broke them.
+"""Report what prompt caches could have saved, did save, and what broke them.
 
 A host keeps what it computed for the beginning of a prompt and bills the same beginning
 of a later one at a lower price. So each request is laid beside the ones before it:

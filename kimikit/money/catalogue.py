@@ -1,4 +1,4 @@
-"""Prices as the package genai-prices has them, read as data: never its best guess."""
+"""Read prices from the package genai-prices as data: its best guesses are not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the ledger opens a database, and how it tells what is wrong with one."""
+"""Open the ledger's database, and say what is wrong with one."""
 
 from __future__ import annotations
 

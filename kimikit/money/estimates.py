@@ -1,4 +1,4 @@
-"""Tokens from characters: a likely number, fitted to past calls, and a ceiling."""
+"""Estimate tokens from characters: a likely number from past calls, and a ceiling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All calls of a ledger for other tools: as flat rows, a frame, a file."""
+"""Export all calls of a ledger: as flat rows, as a frame, as a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches under way, in a file beside the ledger: what was bought, where, and by whom.
+"""Remember batches under way, beside the ledger: what was bought, where, by whom.
 
 A request is claimed here before its batch is begun, so that no other kernel and no
 other call of the same name buys it too.

@@ -1,4 +1,4 @@
-"""Every call as a row: opened before the request, closed after it, kept for good."""
+"""Keep every call as a row that is opened before the request and closed after it."""
 
 from __future__ import annotations
 

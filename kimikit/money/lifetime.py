@@ -1,4 +1,4 @@
-"""What happens to open ledgers when the process forks, and when it ends.
+"""Care for open ledgers when the process forks, and when it ends.
 
 A child must not use, nor close, a connection that its parent opened; and a parent must
 not be inside a transaction when it forks: SQLite's own notes of the locks that it holds
@@ -23,7 +23,7 @@ class Watched(Protocol):
         """Go on, in the parent or in the child."""
 
     def close(self) -> None:
-        """End."""
+        """Write what waits, and close the file."""
 
 
 _ALL: weakref.WeakSet[Watched] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""The ledger's tables, and how a file of an older version becomes one of this."""
+"""Make the ledger's tables, and bring files of older versions up to this one."""
 
 from __future__ import annotations
 

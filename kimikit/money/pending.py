@@ -1,4 +1,4 @@
-"""Rows beside a ledger: what its file could not take, or what a damage has left."""
+"""Keep rows beside a ledger that its file could not take, or that damage has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call costs: the user's own figures, our table, or newer ones of others.
+"""Price calls by the user's own figures, our table, or a newer table of others.
 
 Our table is made from the package genai-prices and a small overlay of ours (``make
 prices``). Where a newer genai-prices is installed its prices hold, not the table's.

@@ -1,4 +1,4 @@
-"""What can be asked of the ledger: rows, totals, a search, an export, forgetting."""
+"""Ask the ledger: for rows, totals, texts found, an export; or let it forget."""
 
 from __future__ import annotations
 

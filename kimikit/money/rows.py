@@ -1,4 +1,4 @@
-"""The ledger's values: a row of a call, a list of rows, and a total."""
+"""Define the ledger's values: a row of a call, a list of rows, and a total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full-text search over prompts and answers, in SQLite's own index."""
+"""Search prompts and answers by SQLite's own full-text index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host sent, made such that SQLite can keep it.
+"""Turn what a host sent into values that SQLite can keep.
 
 Money is kept as integer pico-dollars (1e-12 $): a price of $0.375 per million tokens
 is 375,000 of them per token, so sums are exact and fast, up to nine million dollars.

@@ -1,4 +1,4 @@
-"""One SQLite file that many kernels write; what it cannot take now, it gets later."""
+"""Write one SQLite file from many kernels; what it cannot take now, it gets later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the ledger can tell beyond its numbers: what was asked and answered."""
+"""Read what was asked and answered out of a row of the ledger."""
 
 from __future__ import annotations
 

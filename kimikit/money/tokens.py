@@ -1,4 +1,4 @@
-"""How many tokens a chat is for Kimi: exact, asked, or estimated and marked ``~``."""
+"""Count a chat's tokens for Kimi: exactly, by the host, or estimated (``~``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the ledger looks: as text, as HTML, as a plot, and live while calls run."""
+"""Show the ledger: as text, as HTML, as a plot, and live while calls run."""
 
 from __future__ import annotations
 

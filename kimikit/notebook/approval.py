@@ -1,4 +1,4 @@
-"""Who is asked before a call, and how: by buttons, or with ``input``."""
+"""Ask a person before a call: by buttons, or with ``input``."""
 
 from __future__ import annotations
 

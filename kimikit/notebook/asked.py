@@ -1,4 +1,4 @@
-"""One press of Run in the playground: what was asked, and the answers."""
+"""Hold one press of Run in the playground: what was asked, and the answers."""
 
 from __future__ import annotations
 

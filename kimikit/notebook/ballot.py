@@ -1,4 +1,4 @@
-"""Blind votes on answers that stand side by side, and what they say."""
+"""Take blind votes on answers that stand side by side, and count them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that stream side by side, each to be looked at while it grows."""
+"""Stream answers side by side, each to be looked at while it grows."""
 
 from __future__ import annotations
 

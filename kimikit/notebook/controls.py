@@ -1,4 +1,4 @@
-"""What the playground and the questions are made of: core widgets with labels."""
+"""Make the controls of the playground and of questions from core widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One column of the playground: whom it asks and with what, field by field."""
+"""Set one column of the playground: whom it asks and with what, field by field."""
 
 from __future__ import annotations
 

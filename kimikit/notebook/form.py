@@ -1,4 +1,4 @@
-"""What is asked in the playground: the prompt, files, and one to four columns."""
+"""Fill in what is asked in the playground: the prompt, files, one to four columns."""
 
 from __future__ import annotations
 

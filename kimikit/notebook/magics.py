@@ -1,4 +1,4 @@
-"""``%%kimi``: a cell that is a prompt. Also ``%kimi_cost`` and ``%kimi_host``.
+"""Register ``%%kimi``, a cell that is a prompt, ``%kimi_cost`` and ``%kimi_host``.
 
 ``register`` is called by ``%load_ext kimikit`` with a maker of the session's object,
 so that this room need not know it.

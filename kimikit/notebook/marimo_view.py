@@ -1,4 +1,4 @@
-"""A streamed answer in marimo, by its own output; what is left is shown by values."""
+"""Stream an answer in marimo by its own output, and leave it there as a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path of ``safe`` in 0.3.0 and 0.4.0, which code outside the package imports."""
+"""Keep the import path of ``safe`` from 0.3.0 and 0.4.0 for code elsewhere."""
 
 from kimikit.markdown import safe
 

@@ -1,4 +1,4 @@
-"""The code of an answer as the next cell of the notebook."""
+"""Put the code of an answer into the next cell of the notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the playground adds to the page it is in: keys, and names for screen readers."""
+"""Add to the playground's page what widgets lack: keys, names for screen readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prompt, one to four columns that answer it, and a blind vote: core ipywidgets only.
+"""Ask one prompt in up to four columns, and vote blindly on what they answer.
 
 Button callbacks run in the kernel's main thread, so answers stream and are drawn in
 another: a click on Stop is then heard at once.

@@ -1,4 +1,4 @@
-"""What is known of an answer while it comes, and what to show of it.
+"""Note what is known of an answer while it comes, and say what to show of it.
 
 Pure: steps and times go in, display bundles come out.
 """

@@ -1,4 +1,4 @@
-"""A question asked by widgets in a cell that goes on only with the answer.
+"""Ask by widgets in a cell that goes on only with the answer.
 
 While a cell runs, the main shell of its kernel is busy with it, and hears a click only
 afterwards. JupyterLab from 4.4 therefore sends what its widgets say to a subshell, a
@@ -147,7 +147,7 @@ def _outcome(answer: Answer) -> str:
 
 
 def answerable(shell: Any) -> bool:
-    """Whether this front end's widgets are heard while a cell runs.
+    """Tell whether this front end's widgets are heard while a cell runs.
 
     It is asked to copy one trait to another, which makes it send a change as a user
     would; anew each time, as the first is sent before its subshell is there.

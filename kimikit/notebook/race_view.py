@@ -1,4 +1,4 @@
-"""The same question to several hosts or models at once, in live columns."""
+"""Ask several hosts or models the same at once, in live columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the playground asks, written as the cell that asks the same."""
+"""Write what the playground asks as the cell that asks the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The displays of one notebook cell, each under its own id, and who draws them.
+"""Draw the displays of one notebook cell, each under its own id.
 
 ``Screen`` sends only what changed, and leaves the cell with just the final displays
 where that takes nothing from anyone else. A ``LiveView`` draws on it in a thread of its

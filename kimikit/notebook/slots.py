@@ -1,4 +1,4 @@
-"""The place of one answer in the playground: reasoning, text, and what stands below."""
+"""Show one answer in the playground: reasoning, text, and what stands below."""
 
 from __future__ import annotations
 

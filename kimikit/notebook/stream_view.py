@@ -1,4 +1,4 @@
-"""A streamed answer while it comes, and what stays in the cell afterwards.
+"""Show a streamed answer while it comes, and leave the rest in the cell afterwards.
 
 ``answer_view`` picks the view for where it runs: live Markdown in a notebook, plain
 text on a terminal, nothing in a pipe. The wire calls the view with every ``Delta``

@@ -1,4 +1,4 @@
-"""A run with tools while it works.
+"""Show a run with tools while it works.
 
 ``trace_view`` picks the view for where it runs, as ``answer_view`` does for answers.
 The loop calls it with every ``Delta``, ``Wait`` and event of its own. In a notebook

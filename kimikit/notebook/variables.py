@@ -1,4 +1,4 @@
-"""A notebook's variables as a prompt tells them: whole, or not at all."""
+"""Put a notebook's variables into a prompt: each whole, or not at all."""
 
 from __future__ import annotations
 

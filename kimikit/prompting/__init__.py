@@ -1,4 +1,4 @@
-"""Prompt patterns, each small and visible: what to ask, and what to make of it.
+"""Ask by small, visible patterns, and make values of what was answered.
 
 Enter at ``Conversation``, ``structured``, ``few_shot``, ``brief`` or ``map_reduce``.
 ``answers``, ``extract`` and ``numbers`` find what was asked for in what a model wrote;

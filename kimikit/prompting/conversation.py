@@ -1,4 +1,4 @@
-"""A conversation that can be edited, undone, forked, saved and priced."""
+"""Hold a conversation that can be edited, undone, forked, saved and priced."""
 
 from __future__ import annotations
 

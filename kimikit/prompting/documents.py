@@ -1,4 +1,4 @@
-"""Documents in parts: what a model is shown of them, and which parts it cites."""
+"""Show a model documents in parts, and check which parts its answer cites."""
 
 from __future__ import annotations
 

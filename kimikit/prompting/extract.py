@@ -206,7 +206,7 @@ class _Pairs:
                 self._ends[self._opened[place]] = place + 1
 
     def goes_on(self, end: int, start: int) -> bool:
-        """Whether what follows a value shows that it was only a part of one."""
+        """Tell whether what follows a value shows that it was only a part of one."""
         found = _GOES_ON.match(self._text, end)
         if found is None or found[0][-1] not in "]}":
             return found is not None and found[0][-1] == ":" and "," in found[0]

@@ -1,4 +1,4 @@
-"""Examples as turns of a dialogue, the most similar ones if there are many."""
+"""Give examples as turns of a dialogue; of many, the most similar ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files beside a question: read here or by the host, or shown to the model."""
+"""Put files beside a question: read here or by the host, or shown to the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of messages: what hosts accept as one, and how long it is."""
+"""Read lists of messages: what hosts take as one, and how long it is."""
 
 from __future__ import annotations
 

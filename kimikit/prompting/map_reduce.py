@@ -1,4 +1,4 @@
-"""Documents longer than a window: note what each part says, then answer from that."""
+"""Ask about a text longer than a window: note what each part says, then answer."""
 
 from __future__ import annotations
 

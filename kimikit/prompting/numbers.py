@@ -1,4 +1,4 @@
-"""Numbers as people and models write them, in any digits."""
+"""Read numbers as people and models write them, in any digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of any form a notebook has, as texts with titles and tables with heads."""
+"""Read documents in any form of a notebook as texts with titles, tables with heads."""
 
 from __future__ import annotations
 

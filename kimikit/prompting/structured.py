@@ -1,4 +1,4 @@
-"""Answers as Python values: ask, parse, validate, and feed the error back."""
+"""Answer with Python values: ask, parse, validate, and feed the error back."""
 
 from __future__ import annotations
 

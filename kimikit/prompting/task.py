@@ -1,4 +1,4 @@
-"""What stood here in 0.3.0: labelled sets have moved to ``kimikit.evals.task``."""
+"""Keep the import path of labelled sets from 0.3.0; see ``kimikit.evals.task``."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The turns of a conversation as a tree with what each branch cost."""
+"""Keep the turns of a conversation as a tree with what each branch cost."""
 
 from __future__ import annotations
 

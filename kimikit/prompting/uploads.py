@@ -1,4 +1,4 @@
-"""What was uploaded to a host: once for the same bytes, remembered, and deleted."""
+"""Upload files to a host: the same bytes once, remembered, and deleted."""
 
 from __future__ import annotations
 

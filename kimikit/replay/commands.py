@@ -1,4 +1,4 @@
-"""``kimikit recording``: look at a recording, and make a new one of it."""
+"""Look at a recording, and make a new one of it, by ``kimikit recording``."""
 
 from __future__ import annotations
 

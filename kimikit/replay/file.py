@@ -1,4 +1,4 @@
-"""The file of a recording: one SQLite database that only grows.
+"""Store a recording as one SQLite database that only grows.
 
 SQLite, since a row that is committed stays whole when its process is killed, several
 processes may write at once, and an index finds one of 100,000 answers without reading
@@ -224,7 +224,7 @@ class RecordingFile:
         return iter(rows)
 
     def has(self, path: str) -> bool:
-        """Whether something was asked on a path, such as ``/embeddings``."""
+        """Tell whether something was asked on a path, such as ``/embeddings``."""
         with self._open() as db:
             sql = "SELECT 1 FROM questions WHERE path = ? LIMIT 1"
             return db.execute(sql, (path,)).fetchone() is not None

@@ -1,4 +1,4 @@
-"""What no recording holds: keys, and the places on a disk that a text may name.
+"""Mask what no recording may hold: keys, and places on a disk that a text names.
 
 A mask is as long as what it hides, so that the pieces of an answer stay as they were.
 In a question any number of stars is three, so that one asked with the masked answer in

@@ -1,4 +1,4 @@
-"""What makes two requests the same question, and which recorded one is nearest."""
+"""Tell which requests are the same question, and which recorded one is nearest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripted recordings: a trajectory that a person wrote, to show a pattern.
+"""Answer from a script that a person wrote to show a pattern.
 
 A script is a TOML file of turns in their order. TOML, since its texts need no escapes
 and may have many lines, and everybody's editor knows it::

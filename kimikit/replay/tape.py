@@ -1,4 +1,4 @@
-"""Recording and replaying: what stands between the clients and the network."""
+"""Record and replay, between the clients and the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is believed of a recording, which may come from anybody.
+"""Check a recording, which may come from anybody, before it is believed.
 
 Its tables are ours to the letter, since a view or a trigger in their place would run as
 it is read; what a row says is of the right kind and of a size that an answer can have.

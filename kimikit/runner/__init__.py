@@ -1,4 +1,4 @@
-"""Many calls at once on one event loop: one engine for all work that asks often.
+"""Make many calls at once: one engine for all work that asks often.
 
 Enter at ``Runner``, which asks ``Request`` values on an event loop in a thread of its
 own: paced per host (``limits``), paid once (``cache``), within a limit of money, until

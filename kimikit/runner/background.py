@@ -1,4 +1,4 @@
-"""Work beside the notebook's thread: a loop, and threads that may be left behind."""
+"""Work beside the notebook's thread: in a loop, and in threads left behind."""
 
 from __future__ import annotations
 

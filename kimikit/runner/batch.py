@@ -1,4 +1,4 @@
-"""Requests by a host's batch API: planned, priced, cut into shards, begun.
+"""Ask by a host's batch API: requests are planned, priced, cut and begun.
 
 A step is noted before and after it is taken, so that whatever kills the process,
 the next one knows what was bought: see ``JobStore``.

@@ -1,4 +1,4 @@
-"""One look at a batch of a job, wherever it was left, and what came of it."""
+"""Look once at a batch of a job, wherever it was left, and take what came of it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _found(way: Way, client: Client, shard: ShardRow) -> batches.Batch | None:
 
 
 def _alike(batch: batches.Batch, shard: ShardRow) -> bool:
-    """Whether a batch may be an inline shard's: its model, size and time agree."""
+    """Tell whether a batch may be an inline shard's: its model, size and time agree."""
     made = batch.raw.get("created_at")
     soon = not isinstance(made, int | float) or abs(made - (shard.sent or 0)) < 600
     model = str(batch.raw.get("model", shard.model)).partition(":batch")[0]

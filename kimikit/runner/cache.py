@@ -1,4 +1,4 @@
-"""Answers that are paid for, found again by the key of their request."""
+"""Find answers that are paid for by the key of their request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client whose calls go through a runner, and a runner over any client."""
+"""Make a client whose calls go through a runner, and a runner over any client."""
 
 from __future__ import annotations
 

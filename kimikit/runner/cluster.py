@@ -1,4 +1,4 @@
-"""Requests asked by the workers of a Dask cluster, counted and paced by the driver.
+"""Ask by the workers of a Dask cluster, while the driver counts and paces.
 
 Each worker has an ``Asker`` with clients of its own, whose keys come from its own
 environment or keyring; what is asked goes to it as a call, not as a task, so that no

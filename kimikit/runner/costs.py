@@ -1,4 +1,4 @@
-"""How much a runner may spend: what calls under way are likely to cost is set aside."""
+"""Limit what a runner spends: the likely cost of calls under way is set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of many texts by a host's batch API."""
+"""Embed many texts by a host's batch API."""
 
 from __future__ import annotations
 

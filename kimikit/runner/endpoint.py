@@ -1,4 +1,4 @@
-"""One host as a runner sees it: its clients, its pace, and whether it answers."""
+"""Give a runner one host: its clients, its pace, and whether it answers."""
 
 from __future__ import annotations
 

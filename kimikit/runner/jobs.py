@@ -1,4 +1,4 @@
-"""Work that a host's batches answer: looked at, waited for, collected, cancelled."""
+"""Look at, wait for, collect or cancel work that a host's batches answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a host is asked: so many calls at once, so many per minute."""
+"""Limit how fast a host is asked: how many calls at once, and per minute."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ class Runner(Background):
     def _worth_another(
         self, endpoint: Endpoint, request: Request, error: KimiError, tries: int
     ) -> bool:
-        """Whether to ask a request again that was refused, after what the host said."""
+        """Tell whether to ask again what was refused, after what the host said."""
         if isinstance(error, errors.RateLimited | errors.Overloaded):
             wait_s = getattr(error, "retry_after_s", None) or 0.0
             words = f"{error.host_message} {error.what}"

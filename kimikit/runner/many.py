@@ -1,4 +1,4 @@
-"""Requests, or jobs that ask, in their order: as many at once as a runner may."""
+"""Run requests, or jobs that ask, in their order: as many at once as a runner may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many prompts, each asked once."""
+"""Ask many prompts, each of them once."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ class _Work:
         await self.runner.each(range(len(requests)), one, at_once=at_once)
 
     def _of_all(self, error: KimiError) -> bool:
-        """Whether every other prompt would meet this too."""
+        """Tell whether every other prompt would meet this too."""
         if isinstance(self.runner, Planner):
             return isinstance(error, BadInput)  # what failed has failed already
         if isinstance(error, FATAL):

@@ -1,4 +1,4 @@
-"""A runner that asks nothing: it finds out what is to be bought."""
+"""Find out what is to be bought, by a runner that asks nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What many prompts may come as: texts, conversations, or rows for a template."""
+"""Read many prompts: texts, conversations, or rows for a template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked: a frozen value that holds all that changes the answer."""
+"""Define a request: a frozen value that holds all that changes the answer."""
 
 from __future__ import annotations
 

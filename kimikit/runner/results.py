@@ -1,4 +1,4 @@
-"""What came of many prompts, in their order."""
+"""Hold what came of many prompts, in their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that batches answer: planned, bought in as many rounds as it takes, finished.
+"""Let batches answer any work: planned, bought in rounds, and then finished.
 
 A work asks by a runner. By one that asks nothing it tells what it would ask; when that
 has been bought it goes on from there, by the answers in the ledger, until it asks for

@@ -1,4 +1,4 @@
-"""What the ledger tells of jobs whose work is not known any more, or not yet over."""
+"""Tell by the ledger of jobs whose work is not known any more, or not yet over."""
 
 from __future__ import annotations
 

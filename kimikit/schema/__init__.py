@@ -1,4 +1,4 @@
-"""Types to JSON Schema and back: what a tool takes, and what an answer should be.
+"""Make JSON Schemas of types, and values of these types of what a model answers.
 
 Enter at ``of`` and ``convert``; ``for_hosts`` brings a schema into what all hosts take.
 """
@@ -119,7 +119,7 @@ def _converted(value: Any, hint: Any, *, strict: bool) -> Any:
 
 
 def _holds_other_names(value: Any) -> bool:
-    """Whether a key is one that stands for a name which hosts refuse."""
+    """Tell whether a key is one that stands for a name which hosts refuse."""
     if isinstance(value, Mapping):
         return any(
             (isinstance(key, str) and key.rstrip("_") in for_hosts.RESERVED)
@@ -179,7 +179,7 @@ def _of_pydantic(part: Any, *, inside: bool) -> bool:
 
 
 def _needs_more(part: Any, *, inside: bool) -> bool:
-    """Whether msgspec would pass over what pydantic must hold."""
+    """Tell whether msgspec would pass over what pydantic must hold."""
     if get_origin(part) is Annotated:
         return any(_is_foreign(one, inside=inside) for one in part.__metadata__)
     if get_origin(part) in (Union, UnionType):
@@ -190,7 +190,7 @@ def _needs_more(part: Any, *, inside: bool) -> bool:
 
 
 def _is_foreign(extra: Any, *, inside: bool) -> bool:
-    """Whether something in ``Annotated`` has no words in msgspec.
+    """Tell whether something in ``Annotated`` has no words in msgspec.
 
     In the field of a class, which msgspec reads by itself, only its own words count.
     """

@@ -1,4 +1,4 @@
-"""JSON Schemas in the dialect that every host takes.
+"""Rewrite JSON Schemas in the dialect that every host takes.
 
 Hosts validate tool schemas, and no two alike. The rules here are what these three have
 in common: Moonshot's validator (MoonshotAI/walle, ``docs/mfjs-spec.md``), OpenAI's and

@@ -1,4 +1,4 @@
-"""``Kimi``: the one object of a notebook. It joins the packages and delegates.
+"""Hold a notebook's one object, ``Kimi``, which joins the packages and delegates.
 
 Enter at ``Kimi``. Its verbs stand by what they do: ``comparing`` (sweep, map, race),
 ``evaluating`` (lab, judge, frontier), ``verifying`` (verify, same_model), ``spending``,

@@ -1,4 +1,4 @@
-"""What a session does with answers that are there: shows them, asks them again."""
+"""Show answers that are there, and ask for them again."""
 
 from __future__ import annotations
 

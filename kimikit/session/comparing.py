@@ -1,4 +1,4 @@
-"""What a session compares: points of a grid, hosts, patterns."""
+"""Compare points of a grid, hosts and patterns."""
 
 from __future__ import annotations
 

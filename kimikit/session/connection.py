@@ -1,4 +1,4 @@
-"""The way from a session to its host; the local host is started when it is needed."""
+"""Connect a session to its host, and start the local host when it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session asks beside chats; a host that lacks an endpoint says who has it."""
+"""Ask for what is no chat; if a host lacks it, the error says who has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session evaluates by labelled sets: prompts, judges, and settings."""
+"""Evaluate prompts, judges and settings by labelled sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that go with a session's questions, and what of them was uploaded."""
+"""Send files with a session's questions, and clean up what was uploaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session costs: budgets, prices, tokens."""
+"""Set and show what a session spends: budgets, prices, tokens."""
 
 from __future__ import annotations
 

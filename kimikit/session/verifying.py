@@ -1,4 +1,4 @@
-"""What a session asks of hosts to see whether they are what they say."""
+"""Ask hosts whether they are what they say."""
 
 from __future__ import annotations
 

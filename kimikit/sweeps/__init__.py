@@ -1,4 +1,4 @@
-"""Parameter sweeps with statistics: what temperature really does.
+"""Sweep parameters with statistics, which show what temperature really does.
 
 Enter at ``sweep``. ``grid`` checks what is asked, ``points`` sorts it by host and says
 what it costs and which answers are paid for, ``asking`` asks it by a runner. A
@@ -235,7 +235,7 @@ def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None
 
 
 def _is(kind: Any, value: Any, above: int) -> bool:
-    """Whether an option is left out or a number of this kind above a limit."""
+    """Tell whether an option is left out or a number of this kind above a limit."""
     number = isinstance(value, kind) and not isinstance(value, bool)
     return value is None or (number and above < value < math.inf)
 

@@ -1,4 +1,4 @@
-"""The answers of one point, as figures are made of them."""
+"""Hold the answers of one point, as figures are made of them."""
 
 from __future__ import annotations
 

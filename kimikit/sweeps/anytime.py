@@ -1,4 +1,4 @@
-"""Intervals that hold however often one looks, so that buying can end when settled.
+"""Bound means at every look, so that buying can end once it is settled.
 
 An ordinary interval that is looked at after every answer, until it says something,
 says something false in the end. These are confidence sequences for means of what lies

@@ -1,4 +1,4 @@
-"""Sweeps as files for engines without a server, such as ``vllm run-batch``."""
+"""Write sweeps as files for engines without a server, such as ``vllm run-batch``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps by the batch APIs of hosts."""
+"""Sweep by the batch APIs of hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tables of a sweep are made of: labels, bars, and pages of both forms."""
+"""Make the parts of a sweep's tables: labels, bars, and pages of both forms."""
 
 from __future__ import annotations
 

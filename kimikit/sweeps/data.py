@@ -1,4 +1,4 @@
-"""A sweep as data: its trials one by one, a part of them, and rows for other tools."""
+"""Take a sweep as data: trials one by one, a part of them, rows for other tools."""
 
 from __future__ import annotations
 

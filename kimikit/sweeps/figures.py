@@ -1,4 +1,4 @@
-"""The figures of a summary: one list that tables, plots and checks read.
+"""List the figures of a summary once, for tables, plots and checks.
 
 A new figure has a row here, and is measured in ``metrics``.
 """

@@ -1,4 +1,4 @@
-"""Folders of Parquet files that rows are written into as they come."""
+"""Write rows into folders of Parquet files as they come, and read them."""
 
 from __future__ import annotations
 

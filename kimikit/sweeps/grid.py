@@ -1,4 +1,4 @@
-"""What a sweep asks: axes, points and keys, all checked before anything is sent."""
+"""Check what a sweep asks, axes, points and keys, before anything is sent."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _is_message(value: Any) -> bool:
 
 
 def _is_prompt(value: Any) -> bool:
-    """Whether ``value`` is one prompt: a text, a message or a conversation."""
+    """Tell whether ``value`` is one prompt: a text, a message or a conversation."""
     if isinstance(value, list):
         return bool(value) and all(_is_message(each) for each in value)
     return isinstance(value, str) or _is_message(value)

@@ -1,4 +1,4 @@
-"""95 % intervals of a sweep's figures, of the answers to one prompt and of several.
+"""Find 95 % intervals of a sweep's figures, per prompt and over several.
 
 Answers are resampled, never pairs of them, since pairs that share an answer are not
 independent. With three prompts or more the interval follows from how the prompts

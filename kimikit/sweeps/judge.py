@@ -1,4 +1,4 @@
-"""The user's metrics: each is asked once about each answer, and what it said is kept.
+"""Ask the user's metrics about each answer once, and keep what they said.
 
 A metric may be another model that is paid for. So answers are judged as they arrive, in
 the user's own thread, where Stop ends a judgement and loses none of the others.

@@ -1,4 +1,4 @@
-"""What is measured of a set of answers, each figure with what its interval needs.
+"""Measure a set of answers, each figure with what its interval needs.
 
 Diversity grows with length (PATTR, arXiv 2507.15092), so all measures of wording look
 at the same number of words of each answer; length stands beside them.

@@ -1,4 +1,4 @@
-"""What looked odd in the answers of a sweep."""
+"""Note what looks odd in the answers of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials in a folder of Parquet files: written as they come, read page by page."""
+"""Write trials into a folder as they come, and read them page by page."""
 
 from __future__ import annotations
 

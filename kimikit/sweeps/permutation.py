@@ -1,4 +1,4 @@
-"""Permutation tests of answers, and the correction for many of them."""
+"""Test by permutation whether answers differ, and correct for many tests."""
 
 from __future__ import annotations
 

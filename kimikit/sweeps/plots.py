@@ -1,4 +1,4 @@
-"""One figure of a sweep: four panels against temperature, or another axis."""
+"""Plot a sweep: four panels against temperature, or against another axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The points of a grid as requests, and which of their answers are paid for."""
+"""Make requests of a grid's points, and tell which answers are paid for."""
 
 from __future__ import annotations
 

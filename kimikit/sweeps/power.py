@@ -1,4 +1,4 @@
-"""How many questions and repeats a comparison needs, planned from a small sweep.
+"""Plan from a small sweep how many questions and repeats a comparison needs.
 
 The variance of a difference between two settings has two parts: questions differ in how
 much a setting helps, and answers to one question differ by chance. More repeats shrink

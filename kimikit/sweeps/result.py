@@ -1,4 +1,4 @@
-"""A sweep as users hold it: what came back, and the doors to every view of it."""
+"""Hold a sweep as users do: what came back, with a method for every view of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials as flat rows, as data frames, files and SQL have them."""
+"""Flatten trials to rows, as frames, files and SQL have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words in any script: letters with the marks that belong to them."""
+"""Cut text of any script into words: letters with the marks on them."""
 
 from __future__ import annotations
 

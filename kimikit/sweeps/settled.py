@@ -1,4 +1,4 @@
-"""What buying until it is settled has found, and whether it is."""
+"""Tell whether a figure is settled, and what buying until then has found."""
 
 from __future__ import annotations
 

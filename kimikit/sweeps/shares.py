@@ -1,4 +1,4 @@
-"""Intervals of shares, means and costs, for whoever shows one."""
+"""Find intervals of shares, means and costs, for whoever shows one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of a sweep side by side, with what differs marked; ``diff`` of any two."""
+"""Lay answers side by side and mark what differs; ``diff`` does it for any two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of their wording two answers share, exact at any length."""
+"""Measure how much of their wording two answers share, exactly at any length."""
 
 from __future__ import annotations
 

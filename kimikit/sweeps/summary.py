@@ -1,4 +1,4 @@
-"""The rows of a summary: trials grouped by point, measured, and pooled over prompts."""
+"""Sum a sweep up: trials grouped by point, measured, and pooled over prompts."""
 
 from __future__ import annotations
 

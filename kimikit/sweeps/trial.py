@@ -1,4 +1,4 @@
-"""A trial is one answer of a sweep; this module is the floor that sweeps stand on."""
+"""Hold one answer of a sweep: the floor that its other modules stand on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep asked and what came back: values that know nothing of their views."""
+"""Hold what a sweep asked and what came back, and know nothing of its views."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # pyarrow and numpy stand behind it
 F = TypeVar("F", bound=Callable[..., Any])
 
 Embed = Callable[[list[str]], Any]
-"""From texts to vectors, one row a text."""
+"""Makes vectors of texts, one row per text."""
 
 TAKEN = {
     *FIGURES, "n", "failed", "missing", "cost", "repeat", "error", "text",

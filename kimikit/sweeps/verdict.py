@@ -1,4 +1,4 @@
-"""Did temperature change anything, and which one would we take."""
+"""Say whether temperature changed anything, and which value we would take."""
 
 from __future__ import annotations
 

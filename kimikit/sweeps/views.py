@@ -1,4 +1,4 @@
-"""How a sweep shows itself: tables, and a widget to read its answers."""
+"""Show a sweep: by tables, and by a widget to read its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools: Python functions that a model may call, and the loop in which it does.
+"""Give a model Python functions to call, and run the loop in which it does.
 
 Enter at ``tool``, which makes one, and ``run``, which lets a model call them until it
 answers (``loop``; ``task`` decides the next step). ``samples`` has some to try,

@@ -1,4 +1,4 @@
-"""Functions that a host runs itself, such as Moonshot's web search."""
+"""Name functions that a host runs itself, such as Moonshot's web search."""
 
 from __future__ import annotations
 

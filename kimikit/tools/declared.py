@@ -1,4 +1,4 @@
-"""Tools that come in the middle of a conversation."""
+"""Take tools that come in the middle of a conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools from a server of the Model Context Protocol, by its official client."""
+"""Take tools from a server of the Model Context Protocol, by its official client."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def _value(result: Any) -> Any:
 
 
 def _says(parts: list[str], data: Any) -> bool:
-    """Whether a text says the same as the structured content, as it mostly does."""
+    """Tell whether a text says what the structured content does, as most do."""
     inner = (
         data["result"]
         if isinstance(data, Mapping) and set(data) == {"result"}

@@ -56,12 +56,12 @@ def whole_text_of(value: Any, limit: int) -> str | None:
 
 
 def is_frame(value: Any) -> bool:
-    """Whether ``value`` is a data frame of pandas."""
+    """Tell whether ``value`` is a data frame of pandas."""
     return hasattr(value, "to_csv") and hasattr(value, "columns")
 
 
 def is_picture(value: Any) -> bool:
-    """Whether ``value`` is a figure or an image that can be shown as PNG."""
+    """Tell whether ``value`` is a figure or an image that can be shown as PNG."""
     return figure(value) is not None or hasattr(value, "_repr_png_")
 
 

@@ -1,4 +1,4 @@
-"""A few safe tools to try things with.
+"""Try tools with a few safe ones.
 
 ``calculator`` and ``clock`` are tools; ``table``, ``reader`` and ``python`` make one
 for a file, a folder or a set of limits.

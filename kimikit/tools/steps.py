@@ -1,4 +1,4 @@
-"""What a run is made of: calls with their results, steps, and all of them together."""
+"""Record a run: its calls with their results, its steps, and all of them together."""
 
 from __future__ import annotations
 

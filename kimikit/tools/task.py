@@ -112,7 +112,7 @@ class Task(msgspec.Struct, kw_only=True):
         return time.monotonic() - self.origin
 
     def ended(self) -> bool:
-        """Whether to stop now; at ``max_steps`` one last answer is still asked for."""
+        """Tell whether to stop; at ``max_steps`` one last answer is still asked for."""
         if not self.stop and self.steps:
             self.stop = self._spent()
             if not self.closing and len(self.steps) >= self.limits["max_steps"]:

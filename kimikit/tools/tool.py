@@ -1,4 +1,4 @@
-"""From a Python function to a tool that any host takes."""
+"""Make a tool that any host takes of a Python function."""
 
 from __future__ import annotations
 

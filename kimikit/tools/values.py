@@ -1,4 +1,4 @@
-"""What a run is made of, and what its live views are told."""
+"""Define what a run returns, and what its live views are told."""
 
 from __future__ import annotations
 

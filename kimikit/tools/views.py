@@ -1,4 +1,4 @@
-"""Views of runs: text, HTML that survives saving, and the timeline."""
+"""Show runs: as text, as HTML that survives saving, and as a timeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that travel between the packages, and the Protocols that join them.
+"""Define the values that travel between the packages, and Protocols to join them.
 
 Enter at ``Reply``; what it can do is in ``inspectable``, how it was asked in ``sent``.
 Values are frozen ``msgspec.Struct``s: slotted like dataclasses, seven times cheaper to

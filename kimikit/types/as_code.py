@@ -1,4 +1,4 @@
-"""A request as others can run it: a command for a shell, or a program."""
+"""Write a request as others can run it: as a command for a shell, or a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a host and of the Kimi models it lists."""
+"""Hold what is known of a host and of the Kimi models it lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be looked at in an answer and done with it: its code, its request, more."""
+"""Look into an answer and use it: its code, its request, its tokens, its rest."""
 
 from __future__ import annotations
 

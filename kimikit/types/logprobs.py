@@ -1,4 +1,4 @@
-"""The tokens of an answer with their log probabilities, as far as a host gives them."""
+"""Show an answer's tokens with their log probabilities, as far as the host tells."""
 
 from __future__ import annotations
 

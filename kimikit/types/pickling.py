@@ -1,4 +1,4 @@
-"""What holds connections and keys does not travel; what travels holds no keys."""
+"""Keep connections and keys out of pickles."""
 
 from __future__ import annotations
 

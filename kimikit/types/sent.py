@@ -1,4 +1,4 @@
-"""What an answer knows of how it was asked: its request, and who can ask again."""
+"""Keep with an answer how it was asked: its request, and who can ask again."""
 
 from __future__ import annotations
 

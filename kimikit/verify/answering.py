@@ -1,4 +1,4 @@
-"""Is a host what it says: its model, its counts, its window, its stream and speed."""
+"""Check a host's model, its counts of tokens, its window, its stream and its speed."""
 
 from __future__ import annotations
 

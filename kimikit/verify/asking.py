@@ -1,4 +1,4 @@
-"""What a check asks by: one host, its facts, and what came of each question."""
+"""Ask one host for a check, and keep its facts and what came of each question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a host call tools as it is asked to: tool_choice, ids, triggers and schemas."""
+"""Check that a host calls tools as asked: tool_choice, ids, triggers and schemas."""
 
 from __future__ import annotations
 

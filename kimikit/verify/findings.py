@@ -1,4 +1,4 @@
-"""What was found of hosts: states with their evidence, as a table, a plot, a report."""
+"""Hold what was found of hosts, with evidence, as a table, a plot and a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask hosts all that shows whether they are what they say."""
+"""Ask hosts everything that shows whether they are what they say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do two hosts answer with the same weights? A two-sample test on their answers."""
+"""Test whether two hosts answer with the same weights, by samples of answers."""
 
 from __future__ import annotations
 

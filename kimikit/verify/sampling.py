@@ -1,4 +1,4 @@
-"""Does a host obey the parameters of sampling: temperature, top_p, seed, n, limits."""
+"""Check that a host obeys temperature, top_p, seed, n, stops and other limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talking to a host: requests out, answers in, whatever the host does to them.
+"""Talk to hosts: requests go out, and answers come in, whatever hosts do to them.
 
 Enter at ``Client.stream``. ``requests`` makes the body, ``hosts`` knows the profiles,
 ``dialects`` and ``features`` what single hosts want otherwise. An answer passes

@@ -1,4 +1,4 @@
-"""One answer on its way: bytes in, deltas and a reply out, observers told. No I/O."""
+"""Take bytes in, give deltas and a reply out, and tell observers; no I/O is here."""
 
 from __future__ import annotations
 

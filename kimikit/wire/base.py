@@ -1,4 +1,4 @@
-"""What both clients are, without I/O: a host, a key, defaults, and how one asks."""
+"""Hold what both clients share without I/O: a host, a key, defaults, how one asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host tells of a batch, and what came of its requests."""
+"""Read what a host tells of a batch, and what came of its requests."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def line_of(entry: dict[str, Any]) -> Line | None:
 
 
 def _answers(body: Any) -> bool:
-    """Whether a body has what an answer has, vectors or choices."""
+    """Tell whether a body has what an answer has, vectors or choices."""
     found = isinstance(body, dict) and not body.get("error")
     return found and ("choices" in body or "data" in body)
 

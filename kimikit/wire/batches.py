@@ -1,4 +1,4 @@
-"""Batches of a host: many requests in one, answered within a day at a lower price.
+"""Ask for many requests in one batch, answered within a day at a lower price.
 
 Three dialects, by the host's profile: OpenAI's files, Together's files, and requests
 inline as OpenRouter takes them. Each step is a coroutine, as in ``endpoints``.

@@ -1,4 +1,4 @@
-"""Coroutines whose steps block run here, so that one text serves both clients."""
+"""Run coroutines whose steps block, so that one text serves both kinds of client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole bodies: those of answers, and files of the web that answers point to."""
+"""Read whole bodies: those of answers, and files of the web that they point to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens put into a host's prompt cache, and how long they are to be kept there."""
+"""Count the tokens put into a host's prompt cache, and for how long."""
 
 from __future__ import annotations
 

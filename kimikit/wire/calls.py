@@ -1,4 +1,4 @@
-"""Pieces of tool calls to whole calls, whatever their host does to them."""
+"""Make whole tool calls of their pieces, whatever their host does to them."""
 
 from __future__ import annotations
 

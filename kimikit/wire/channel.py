@@ -1,4 +1,4 @@
-"""A text that arrives, and whether its end stands in code."""
+"""Tell of a text that arrives whether its end stands in code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of a stream to deltas, and deltas to one answer, without I/O."""
+"""Fold the chunks of a stream to deltas, and these to one answer, without I/O."""
 
 from __future__ import annotations
 

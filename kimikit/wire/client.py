@@ -1,4 +1,4 @@
-"""Clients, sync and async, over one shared base; the only file that knows httpx."""
+"""Talk to one host, sync or async; nothing but this module knows httpx's clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a host's JSON, which may have any type: of the one wanted, or empty."""
+"""Read values of a host's JSON, of any type, as the one wanted or as empty."""
 
 from __future__ import annotations
 

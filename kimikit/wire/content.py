@@ -1,4 +1,4 @@
-"""Text and reasoning in a message of a host, under whichever names they come."""
+"""Find text and reasoning in a host's message, under whichever names they come."""
 
 from __future__ import annotations
 

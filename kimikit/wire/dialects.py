@@ -1,4 +1,4 @@
-"""What single hosts and models refuse or want otherwise, named before anything is sent.
+"""Check what hosts and models refuse or want otherwise, before anything is sent.
 
 Each check reads the host's ``quirks`` and its table of models; a host that is not known
 is sent what was asked for, and its own refusal is translated.

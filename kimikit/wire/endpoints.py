@@ -1,4 +1,4 @@
-"""The endpoints beyond chat, each written once as a coroutine for both clients."""
+"""Ask the endpoints beyond chat, each by one coroutine for both clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host sends beside text, thinking and calls: kept, whatever its name."""
+"""Keep what a host sends beside text, thinking and calls, whatever its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host's failures as typed errors, when to try again, and keys kept out of it all."""
+"""Turn a host's failures into typed errors, say when to try again, and hide keys."""
 
 from __future__ import annotations
 

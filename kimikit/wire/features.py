@@ -1,4 +1,4 @@
-"""What only some hosts have, asked for in the words of each and refused elsewhere.
+"""Ask for what only some hosts have in the words of each, and refuse it elsewhere.
 
 A host's ``features`` name the dialect of each (``data/hosts.json``).
 """

@@ -1,4 +1,4 @@
-"""Files at a host: uploaded, read there, and deleted; each step is a coroutine."""
+"""Upload, read and delete files at a host; each step is a coroutine."""
 
 from __future__ import annotations
 

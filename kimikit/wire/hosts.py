@@ -1,4 +1,4 @@
-"""Host profiles: where requests go, what a host serves, what is odd about it.
+"""Find hosts' profiles: where requests go, what a host serves, what is odd there.
 
 The profiles are data (``data/hosts.json``), each row with its source and its day.
 """

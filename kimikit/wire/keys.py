@@ -1,4 +1,4 @@
-"""What makes a request the same: the keys that paid answers are found again by.
+"""Make the key of a request, by which paid answers are found again.
 
 A key holds all that changes an answer: where it is asked (the address, not only the
 host's name), the model, defaults and parameters, and files by what is in them.

@@ -1,4 +1,4 @@
-"""Calls in the raw blocks of a text: K2's markers with JSON, K3's with typed tags."""
+"""Find calls in the raw blocks of a text: K2's markers, K3's typed tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host leaves in the text: thinking tags and raw tool markers of K2 and K3.
+"""Take out what a host leaves in the text: thinking tags, raw tool markers.
 
 Markers are held back until it is clear what they are. A leak has two signs, a marker
 and the call that it announces; prose that only names a marker is shown as it came, and

@@ -1,4 +1,4 @@
-"""Videos and sounds among files: what they are by their first bytes, and as parts."""
+"""Recognise videos and sounds by their first bytes, and send them as parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way out of this machine: proxies and certificates, as the environment says.
+"""Find the way out of this machine: proxies and certificates.
 
 httpx reads the environment too, but one entry that it does not understand (``socks:``,
 a network in ``NO_PROXY``, a file of certificates that is gone) makes it fail as a whole

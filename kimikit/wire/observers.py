@@ -1,4 +1,4 @@
-"""Those who are told of calls, such as the ledger, and what becomes of their faults."""
+"""Tell observers, such as the ledger, of calls; a fault of theirs costs no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call says of its way to the host: headers and patience, never in the body."""
+"""Read what a call says of its way to the host: headers and patience."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between a client and its host: where requests are recorded and answers replayed.
+"""Record requests, and replay their answers, between a client and its host.
 
 httpx takes any object with these methods as a transport, so all of a client above it
 works unchanged on an answer that comes from a file.

@@ -1,4 +1,4 @@
-"""What was folded, as the value that the caller gets, with what was odd about it."""
+"""Make a reply of what was folded, with what was odd about it."""
 
 from __future__ import annotations
 

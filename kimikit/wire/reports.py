@@ -1,4 +1,4 @@
-"""Error bodies of any host: the words, types, codes and status inside them."""
+"""Read error bodies of any host: the words, types, codes and status inside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests, checked before anything is sent and shaped for the host they go to."""
+"""Build requests: checked before anything is sent, shaped for the host."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def as_messages(
 
 
 def begins_with_system(messages: Any) -> bool:
-    """Whether a conversation has a system message of its own."""
+    """Tell whether a conversation has a system message of its own."""
     first = messages[0] if isinstance(messages, list | tuple) and messages else messages
     role = first.get("role") if isinstance(first, Mapping) else None
     return getattr(first, "role", role) in ("system", "developer")

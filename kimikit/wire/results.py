@@ -1,4 +1,4 @@
-"""What the endpoints beyond chat give back, as values with a view of their own."""
+"""Hold what the endpoints beyond chat return, as values with views of their own."""
 
 from __future__ import annotations
 

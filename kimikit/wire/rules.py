@@ -1,4 +1,4 @@
-"""Which error a host's report is: by its status, its type and code, then its words.
+"""Choose the error for a host's report: by its status, its codes, then its words.
 
 Types and codes are what a host means; words are searched only for phrases that say one
 thing, as an ordinary rate limit links to a billing page and a proxy speaks of access.

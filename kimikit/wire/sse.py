@@ -1,4 +1,4 @@
-"""Bytes to server-sent events, without I/O.
+"""Decode bytes to server-sent events, without I/O.
 
 Lines end at LF, CR or CRLF alone: U+2028, U+2029 and U+0085 are ordinary characters
 inside JSON, which ``str.splitlines`` and httpx's ``iter_lines`` would cut there. Bytes

@@ -1,4 +1,4 @@
-"""Keys kept in the system's keyring, by the library of that name where it is there."""
+"""Keep keys in the system's keyring, where the library of that name is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams, sync and async: they pull bytes, and ``Answer`` does all the rest."""
+"""Stream answers, sync and async: pull bytes, and let ``Answer`` do the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Characters that a gateway cut in two: half in one chunk, half in the next.
+"""Join characters that a gateway cut in two, half in each of two chunks.
 
 JavaScript and Java count in units of 16 bits, and cut an emoji in its middle.
 """

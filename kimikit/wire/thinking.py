@@ -1,4 +1,4 @@
-"""One ``reasoning_effort`` in the words of each host and model.
+"""Say ``reasoning_effort`` in the words of each host and model.
 
 Which Kimi thinks, and how it is told to, is as Moonshot documents its models; one whose
 family is not known is asked in the host's words.

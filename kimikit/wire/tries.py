@@ -1,4 +1,4 @@
-"""When a request is sent again: what passes, and has shown and cost nothing."""
+"""Decide when a request is sent again: on what passes, has shown and cost nothing."""
 
 from __future__ import annotations
 

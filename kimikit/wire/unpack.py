@@ -1,4 +1,4 @@
-"""Packed bodies to bytes: all members, by what they are, and never without end."""
+"""Unpack bodies to bytes: by what they are, all members, and never without end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer used: every host's shape of ``usage``, and a guess without one."""
+"""Read what an answer used, in every host's shape, and guess where it says nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tokens a text is likely to be: one table, by script and by kind.
+"""Estimate a text's tokens by one table, by script and by kind.
 
 Measured with Kimi K2's tokenizer on the messages of programs in 110 languages, on the
 Universal Declaration of Human Rights in 24, and on JSON, CSV, code and emoji; a test

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kimikit import html
 from kimikit.display.renderable import Renderable, Table
-from kimikit.errors import BadInput, MissingDependency
+from kimikit.errors import BadInput, needed
 from kimikit.json_values import writable
 
 Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
@@ -34,11 +34,9 @@ def packages(purpose: str) -> tuple[Any, Any]:
     Raises:
         MissingDependency: If pyarrow is not installed.
     """
-    try:
+    with needed("pyarrow", purpose, "scale"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as exc:
-        raise MissingDependency.of("pyarrow", purpose, "scale") from exc
     return pyarrow, pyarrow.parquet
 
 
@@ -48,10 +46,8 @@ def database(purpose: str) -> Any:
     Raises:
         MissingDependency: If it is not installed.
     """
-    try:
+    with needed("duckdb", purpose, "scale"):
         import duckdb
-    except ImportError as exc:
-        raise MissingDependency.of("duckdb", purpose, "scale") from exc
     return duckdb
 
 
@@ -61,10 +57,8 @@ def pandas() -> Any:
     Raises:
         MissingDependency: If it is not installed.
     """
-    try:
+    with needed("pandas", "to_pandas()", "pandas"):
         import pandas
-    except ImportError as exc:
-        raise MissingDependency.of("pandas", "to_pandas()", "pandas") from exc
     return pandas
 
 
@@ -208,14 +202,11 @@ def to_polars(table: Any) -> Any:
     Raises:
         MissingDependency: If narwhals or polars is not installed.
     """
-    try:
+    with needed("narwhals", "to_polars()", "scale"):
         import narwhals
-    except ImportError as exc:
-        raise MissingDependency.of("narwhals", "to_polars()", "scale") from exc
-    try:
-        return narwhals.from_native(table, eager_only=True).to_polars()
-    except ImportError as exc:
-        raise MissingDependency.of("polars", "to_polars()") from exc
+    with needed("polars", "to_polars()"):
+        frame = narwhals.from_native(table, eager_only=True).to_polars()
+    return frame
 
 
 class SqlTable(Renderable):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kimikit.errors import MissingDependency
+from kimikit.errors import needed
 
 if TYPE_CHECKING:
     from kimikit.session import Kimi
@@ -27,10 +27,8 @@ def replay(path: str | Path, *, cycle: bool = False) -> Callable[[], Kimi]:
         >>> from kimikit.testing import replay
         >>> kimi_fixture = replay("lesson.kimi")  # in a test file: kimi = replay(...)
     """
-    try:
+    with needed("pytest", "kimikit.testing"):
         import pytest
-    except ImportError as exc:
-        raise MissingDependency.of("pytest", "kimikit.testing") from exc
 
     @pytest.fixture
     def kimi() -> Kimi:

@@ -46,6 +46,7 @@ from kimikit.errors.base import (
     NotSupported,
     UnknownHost,
     nearest,
+    needed,
     warn,
 )
 from kimikit.errors.hosts import (
@@ -97,5 +98,6 @@ __all__ = [
     "TimedOut",
     "UnknownHost",
     "nearest",
+    "needed",
     "warn",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimikit import html
@@ -175,6 +176,19 @@ class MissingDependency(KimiError, ImportError):
             f"{purpose} needs the package {package}, which is not installed.",
             f"Install it with: {pip_install(package, extra)}.",
         )
+
+
+@contextlib.contextmanager
+def needed(package: str, purpose: str, extra: str | None = None) -> Iterator[None]:
+    """Say how to install a package if what is imported inside is not there.
+
+    Raises:
+        MissingDependency: If it is not.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        raise MissingDependency.of(package, purpose, extra) from exc
 
 
 class BudgetExceeded(KimiError):

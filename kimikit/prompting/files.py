@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kimikit.errors import BadInput, MissingDependency, NotSupported
+from kimikit.errors import BadInput, NotSupported, needed
 from kimikit.money.tokens import count_tokens
 from kimikit.prompting.uploads import Upload, Uploads
 from kimikit.types import Host
@@ -211,10 +211,8 @@ def _sound(file: Read, at: Where) -> dict[str, Any]:
 
 
 def _by_pypdf(file: Read, at: Where) -> dict[str, Any]:
-    try:
+    with needed("pypdf", "Reading a PDF file", "documents"):
         import pypdf
-    except ImportError as exc:
-        raise MissingDependency.of("pypdf", "Reading a PDF file", "documents") from exc
     pages: list[str] = []
     size = 0
     try:

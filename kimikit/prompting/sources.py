@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kimikit.errors import BadInput, MissingDependency
+from kimikit.errors import BadInput, needed
 from kimikit.json_values import plain, short
 from kimikit.prompting.history import Count
 
@@ -124,12 +124,8 @@ def pieces(title: str, text: str, most: int, count: Count) -> list[str]:
     """
     if count(text) <= most:
         return [text] if text.strip() else []
-    try:
+    with needed("semantic-text-splitter", "Cutting long documents", "documents"):
         from semantic_text_splitter import MarkdownSplitter
-    except ImportError as exc:
-        raise MissingDependency.of(
-            "semantic-text-splitter", "Cutting long documents", "documents"
-        ) from exc
     heads, most = _heads(title, text, most, count)
     spaces = max((m[0] for m in _INDENTS.finditer(text)), key=len, default="")
     room = most - min(count(spaces) + 1 if spaces else 0, most // _SHARE)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kimikit.errors import BadInput, ConnectionFailed, KimiError, MissingDependency
+from kimikit.errors import BadInput, ConnectionFailed, KimiError, needed
 from kimikit.runner.endpoint import ClientFor
 from kimikit.secrets import secrets_in
 from kimikit.types import AsyncChatClient, Call, Host, Observer, Reply, Watch
@@ -138,10 +138,8 @@ class Cluster:
     def __init__(
         self, dask: Any, make: Make, take: Callable[[list[Any]], None] | None = None
     ) -> None:
-        try:
+        with needed("distributed", "via=", "cluster"):
             import distributed  # noqa: F401 - its absence is said before it is used
-        except ImportError as exc:
-            raise MissingDependency.of("distributed", "via=", "cluster") from exc
         if getattr(dask, "asynchronous", False):
             raise BadInput(
                 "The Dask client is one to be awaited.",

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.errors import BadInput, KimiError, MissingDependency, warn
+from kimikit.errors import BadInput, KimiError, needed, warn
 from kimikit.runner.background import background_loop
 from kimikit.tools.checks import mended
 from kimikit.tools.results import Content
@@ -172,10 +172,8 @@ def mcp_tools(
         MissingDependency: Without the extra ``mcp``.
         KimiError: If the server does not start or list its tools.
     """
-    try:
+    with needed("mcp", "A tool from an MCP server", "mcp"):
         from mcp import StdioServerParameters
-    except ImportError as exc:
-        raise MissingDependency.of("mcp", "A tool from an MCP server", "mcp") from exc
     if not server:
         raise BadInput("There is no server to connect to.", "Give a command or a URL.")
     label = server if isinstance(server, str) else type(server).__name__

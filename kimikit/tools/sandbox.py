@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, MissingDependency
+from kimikit.errors import BadInput, MissingDependency, needed
 
 OUTPUT_LIMIT = 10_000
 """Characters that code may print; what is beyond is dropped."""
@@ -187,12 +187,8 @@ def stopped(limits: Limits) -> str:
 
 
 def _monty() -> Any:
-    try:
+    with needed("pydantic-monty", "Running a model's Python", "sandbox"):
         import pydantic_monty
-    except ImportError as exc:
-        raise MissingDependency.of(
-            "pydantic-monty", "Running a model's Python", "sandbox"
-        ) from exc
     return pydantic_monty
 
 

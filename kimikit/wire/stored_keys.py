@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from kimikit.errors import BadInput, MissingDependency
+from kimikit.errors import BadInput, needed
 from kimikit.secrets import Key
 from kimikit.types import Host
 
@@ -57,10 +57,8 @@ def remove(host: Host) -> None:
 
 
 def _keyring() -> Any:
-    try:
+    with needed("keyring", "Keeping a key"):
         import keyring
-    except ImportError as exc:
-        raise MissingDependency.of("keyring", "Keeping a key") from exc
     return keyring
 
 

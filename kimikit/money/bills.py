@@ -86,7 +86,7 @@ def bill(
     given = {k: v for k, v in {**params, **extra}.items() if v is not None}
     for beside in ("extra_body", "extra_headers"):
         given.pop(beside, None)
-    turns = as_messages(prompt, system=given.pop("system", None), image=None)
+    turns = as_messages(prompt, system=given.pop("system", None))
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)
     body = {**given, "model": model, "messages": turns}

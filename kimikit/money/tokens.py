@@ -124,7 +124,7 @@ def count_tokens(
             no tokenizer.
         MissingDependency: If it is set and tiktoken is not installed.
     """
-    chat = as_messages(messages, system=None, image=None)
+    chat = as_messages(messages)
     offered = [getattr(tool, "schema", tool) for tool in tools or ()]
     encode = encoder(fetch)
     if encode is not None and "kimi" in (model or "kimi").lower():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.json_values import plain, short
-from kimikit.types import Message, Reply
+from kimikit.json_values import plain
 from kimikit.wire import requests
 from kimikit.wire.weigh import pieces
 
@@ -42,23 +41,7 @@ def as_messages(messages: Any) -> list[dict[str, Any]]:
     Raises:
         BadInput: If it is empty or something else.
     """
-    several = messages if isinstance(messages, list | tuple) else [messages]
-    return [_as_dict(one) for one in several or [messages]]
-
-
-def _as_dict(message: Any) -> dict[str, Any]:
-    if isinstance(message, Reply):
-        message = message.message
-    elif isinstance(message, Message):
-        message = message.to_dict()
-    elif isinstance(message, str) and message:
-        message = {"role": "user", "content": message}
-    if isinstance(message, Mapping) and "role" in message:
-        return plain(message, "a message")  # type: ignore[no-any-return]
-    raise BadInput(
-        f"{short(message)} cannot be sent as a message.",
-        "Give a text, a dict with a role, a Message, or a list of these.",
-    )
+    return [plain(turn, "a message") for turn in requests.turns_of(messages or [])]
 
 
 def with_picture(messages: list[dict[str, Any]], image: Any) -> list[dict[str, Any]]:
@@ -68,7 +51,7 @@ def with_picture(messages: list[dict[str, Any]], image: Any) -> list[dict[str, A
     for place in range(len(messages) - 1, -1, -1):
         if messages[place]["role"] == "user":
             asked = [messages[place]]
-            (shown,) = requests.as_messages(asked, system=None, image=image)
+            (shown,) = requests.as_messages(asked, image=image)
             return [*messages[:place], shown, *messages[place + 1 :]]
     raise BadInput(
         "image= was given and no user message to show it in.",

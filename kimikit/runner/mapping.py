@@ -178,7 +178,7 @@ def _check(client: RunnerClient, prompts: Prompts, params: dict[str, Any]) -> No
         check_params(asked, client.host, model)
     for place, prompt in enumerate(prompts.asked):
         try:
-            as_messages(prompt, system=params.get("system"), image=None)
+            as_messages(prompt, system=params.get("system"))
         except BadInput as exc:
             raise type(exc)(f"Prompt {place}: {exc.what}", exc.remedy) from exc
 

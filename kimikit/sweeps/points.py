@@ -334,7 +334,7 @@ def _bill(title: str, point: Point, estimate: Estimate | None) -> Bill:
     prompt, image = point.params["prompt"], point.params.get("image")
     if image is not None:
         image = keys.each_picture(image, "url")
-        prompt = as_messages(prompt, system=None, image=image)
+        prompt = as_messages(prompt, image=image)
     return estimate(title, point.model, body, prompt)
 
 

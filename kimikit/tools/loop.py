@@ -203,4 +203,4 @@ def _messages(goal: Any, system: str | None) -> list[dict[str, Any]]:
             goal.append({"role": "user", "content": "Go on."})
         if goal[0]["role"] == "system" and system is not None:
             del goal[0]
-    return as_messages(goal, system=system, image=None)
+    return as_messages(goal, system=system)

@@ -353,7 +353,7 @@ async def balance(wire: Any, /) -> results.Balance:
 
 async def count_tokens(wire: Any, /, messages: Any, *, model: str | None = None) -> int:
     """Return how many tokens a chat has, as Moonshot's own estimate (it is free)."""
-    turns = requests.as_messages(messages, system=None, image=None)
+    turns = requests.as_messages(messages)
     body = Asked(options.fields(model=model or wire.host.model, messages=turns))
 
     def read(found: Mapping[str, Any]) -> int:

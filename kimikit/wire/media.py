@@ -65,7 +65,7 @@ def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str,
     Raises:
         BadInput: If there is no question.
     """
-    chat = [dict(each) for each in as_messages(messages, system=None, image=None)]
+    chat = [dict(each) for each in as_messages(messages)]
     asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
     if asked is None:
         raise BadInput(

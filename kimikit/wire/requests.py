@@ -43,13 +43,11 @@ _OTHERS = {
 _ASK = "Pass a question as text, or a list of messages such as {'role': 'user', ...}."
 
 
-def as_messages(
-    messages: Any, *, system: str | None, image: Any
-) -> list[dict[str, Any]]:
-    """Return ``messages`` of any accepted form as dicts of their own, checked.
+def turns_of(messages: Any) -> list[dict[str, Any]]:
+    """Return ``messages`` of any accepted form as dicts of their own.
 
     Raises:
-        BadInput: If the type, a role, the order or an answer to a call is wrong.
+        BadInput: If there is none, or a type or a role is wrong.
     """
     single = isinstance(messages, str | Mapping | Message | Reply)
     if not single and not isinstance(messages, Sequence):
@@ -57,6 +55,18 @@ def as_messages(
     listed = [_as_dict(m) for m in ([messages] if single else messages)]
     if not listed:
         raise BadInput("messages is an empty list.", _ASK)
+    return listed
+
+
+def as_messages(
+    messages: Any, *, system: str | None = None, image: Any = None
+) -> list[dict[str, Any]]:
+    """Return ``messages`` of any accepted form as dicts of their own, checked.
+
+    Raises:
+        BadInput: If the type, a role, the order or an answer to a call is wrong.
+    """
+    listed = turns_of(messages)
     if system is not None:
         if not isinstance(system, str):
             raise BadInput(f"system is of type {type(system).__name__}.", "Pass text.")

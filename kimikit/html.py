@@ -116,6 +116,12 @@ def clean(text: str) -> str:
     return without_secrets(_CONTROL.sub("", text))
 
 
+def one_line(text: str, most: int) -> str:
+    """Return a text as one line of at most so many characters."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def esc(value: object) -> str:
     """Return ``value`` as text that is inert inside HTML, quotes included."""
     return _html.escape(clean(str(value)), quote=True)

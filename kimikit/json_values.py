@@ -16,7 +16,7 @@ import numbers
 import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -74,9 +74,30 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(as_json(parts).encode()).hexdigest()[:16]
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Tell whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_within(value: object, low: float, high: float = math.inf) -> TypeGuard[float]:
+    """Tell whether a value is a number from ``low`` to ``high``."""
+    return is_number(value) and low <= value <= high
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Tell whether a value is a whole number that is not below another."""
+    return isinstance(value, int) and is_within(value, least)
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse an option that has to be a whole number.
+
+    Raises:
+        BadInput: If it is none, or below ``least``.
+    """
+    if not is_count(value, least):
+        remedy = f"Give a whole number from {least}."
+        raise BadInput(f"{name} is {short(value)}.", remedy)
 
 
 def decoder(*, strict: bool = True) -> json.JSONDecoder:

@@ -4,6 +4,7 @@ import datetime
 import enum
 import json
 import math
+import sys
 import uuid
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +21,14 @@ from support.fault_server import FaultServer, sse
 
 from kimikit import Kimi
 from kimikit.errors import BadInput
-from kimikit.json_values import as_json, digest, plain, short
+from kimikit.json_values import (
+    as_json,
+    check_count,
+    digest,
+    is_within,
+    plain,
+    short,
+)
 from kimikit.prompting import Conversation
 from kimikit.sweeps import Sweep
 from kimikit.types import Message
@@ -190,3 +198,18 @@ def test_half_a_character_is_written_as_one_everywhere(
         assert len(server.requests) == asked, "it is found again by its name"
         kimi.close()
         kimi.ledger.close()
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, 1.5, "3", None, math.nan, [1]])
+def test_a_count_is_a_whole_number(value):
+    with pytest.raises(BadInput, match=r"^repeats is .* Give a whole number from 1\.$"):
+        check_count("repeats", value)
+
+
+def test_a_number_lies_within_its_ends():
+    check_count("shots", 0, 0)
+    check_count("repeats", 10**400)
+    assert is_within(1, 1, 2)
+    assert is_within(10**400, 0)
+    assert not is_within(10**400, 0, sys.float_info.max)
+    assert not any(is_within(value, 0, 2) for value in (True, math.nan, "1", 2.1, None))

@@ -114,8 +114,7 @@ def name(text: str, most: int = NAME_SHOWN) -> str:
 
     matplotlib leaves what begins with an underscore out of its legends.
     """
-    line = " ".join(html.clean(text).split())
-    line = line if len(line) <= most else f"{line[: most - 1]}…"
+    line = html.one_line(text, most)
     return f" {line}" if line.startswith("_") else line
 
 

@@ -14,7 +14,7 @@ from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
 from kimikit.evals.settings import Setting, gap, settings_of
 from kimikit.evals.task import Task
-from kimikit.json_values import short
+from kimikit.json_values import is_count, is_number, short
 from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.plots import panels_of
 from kimikit.sweeps.result import Sweep
@@ -279,14 +279,11 @@ def frontier(
         BadInput: If there is nothing to compare, before anything is paid for.
     """
     counts = tuple(votes) if isinstance(votes, list | tuple | range) else (votes,)
-    whole = [isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in counts]
-    if not counts or not all(whole) or len({*counts}) < len(counts):
+    if not counts or not all(map(is_count, counts)) or len({*counts}) < len(counts):
         raise BadInput(
             f"votes is {short(votes)}.", "Give whole numbers from 1, such as [1, 3, 5]."
         )
-    if isinstance(margin, bool) or not (
-        isinstance(margin, int | float) and 0 <= margin < 1
-    ):
+    if not (is_number(margin) and 0 <= margin < 1):
         raise BadInput(f"margin is {short(margin)}.", "Give a share such as 0.05.")
     if not isinstance(task, Task) or task.variants:
         raise BadInput(

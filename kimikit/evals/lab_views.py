@@ -50,8 +50,7 @@ def questions(
         own = by_row[row]
         question, truth = asked(task, own[0])
         good = sum(one.right is True for one in own)
-        line = " ".join(question.split())
-        line = line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+        line = html.one_line(question, WIDTH)
         opened = html.table(
             ["way", "", "answer"],
             [[one.pattern, _MARKS[one.right], _told(one)] for one in own],

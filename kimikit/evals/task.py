@@ -16,7 +16,7 @@ import msgspec
 from kimikit import schema
 from kimikit.errors import BadInput
 from kimikit.evals.rows import labelled, question, read_rows
-from kimikit.json_values import is_number, plain, short
+from kimikit.json_values import check_count, is_number, plain, short
 from kimikit.prompting.answers import (
     final_answer,
     last_number,
@@ -191,13 +191,9 @@ _READ: dict[Any, Any] = {bool: true_or_false, float: last_number, str: final_ans
 
 def _check_counts(limit: Any, shots: Any, seed: Any) -> None:
     """Refuse numbers of rows that are none."""
-    for option, value, least in (("limit", limit, 1), ("shots", shots, 0)):
-        if value is None and option == "limit":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise BadInput(
-                f"{option} is {short(value)}.", f"Give a whole number from {least}."
-            )
+    if limit is not None:
+        check_count("limit", limit)
+    check_count("shots", shots, 0)
     if not isinstance(seed, int):
         raise BadInput(f"seed is {short(seed)}.", "Give a whole number.")
 

@@ -320,16 +320,12 @@ def _why(blocks: list[Block], other: list[Block], place: int) -> str:
     for kind, pattern in (("a time stamp", _TIME), ("an id", _ID)):
         if all(_covers(pattern, text, at) for text in (now, then)):
             return kind
-    return f"{_short(then[at:])} became {_short(now[at:])}"
+    before, after = (repr(html.one_line(text[at:], 24)) for text in (then, now))
+    return f"{before} became {after}"
 
 
 def _covers(pattern: re.Pattern[str], text: str, at: int) -> bool:
     return any(m.start() <= at < m.end() for m in pattern.finditer(text))
-
-
-def _short(text: str) -> str:
-    clean = " ".join(html.clean(text).split())
-    return repr(clean if len(clean) <= 24 else clean[:23] + "…")
 
 
 def _sums(rows: Sequence[CacheRow]) -> Iterator[str]:

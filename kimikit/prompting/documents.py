@@ -13,7 +13,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.json_values import short
+from kimikit.json_values import check_count, short
 from kimikit.prompting.history import Count, estimate_tokens
 from kimikit.prompting.numbers import in_ascii
 from kimikit.prompting.sources import pieces, texts_of
@@ -53,8 +53,7 @@ def split(
         MissingDependency: If a document is longer than one part and the splitter is
             not installed.
     """
-    if not isinstance(part_tokens, int) or part_tokens < 1:
-        raise BadInput(f"part_tokens={part_tokens} holds no text.", "Give about 1000.")
+    check_count("part_tokens", part_tokens)
     parts: list[Part] = []
     for title, text in texts_of(documents):
         for piece in pieces(title, text, part_tokens, count):

@@ -21,6 +21,7 @@ import msgspec
 
 from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput
+from kimikit.json_values import is_number
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import PriceBook
 from kimikit.replay.file import RecordingFile
@@ -99,8 +100,7 @@ def _check(
     *,
     replay: bool,
 ) -> None:
-    number = isinstance(speed, int | float) and not isinstance(speed, bool)
-    if speed is not None and not (number and speed > 0):
+    if speed is not None and not (is_number(speed) and speed > 0):
         raise BadInput(
             f"speed is {speed!r:.80}.", "Pass a number above 0, or None for at once."
         )

@@ -94,24 +94,21 @@ def show(path: str, *, most: int = 20) -> str:
 def _turns(script: Script) -> Iterator[str]:
     yield html.footer_line([script.title or script.name, script.by, SCRIPTED])
     for turn in script.turns:
-        yield f"  {_who(turn)}: {_short(turn.user or turn.assistant or '')}"
+        words = html.one_line(turn.user or turn.assistant or "", _SHOWN)
+        yield f"  {_who(turn)}: {words}"
         for call in turn.calls:
             for name, arguments in call.items():
-                yield f"    calls {name}({_short(json.dumps(arguments))})"
+                given = html.one_line(json.dumps(arguments), _SHOWN)
+                yield f"    calls {name}({given})"
 
 
 def _who(turn: Turn) -> str:
     return "assistant" if turn.user is None else "user"
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
-
-
 def _listed(file: RecordingFile, most: int) -> Iterator[tuple[str, str, str]]:
     for question, times in file.asked(most):
-        yield f"{times}", question.host, _short(said(question))
+        yield f"{times}", question.host, html.one_line(said(question), _SHOWN)
 
 
 def said(question: Question) -> str:

@@ -7,7 +7,6 @@ it is read; what a row says is of the right kind and of a size that an answer ca
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from kimikit.json_values import is_within
 from kimikit.types import Host, Price
 from kimikit.wire.unpack import FREE, RATIO
 
@@ -63,10 +63,8 @@ def number(value: Any, most: float) -> float:
     Raises:
         ValueError: If it is none, or none that can be.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a figure is none")
-    if not (math.isfinite(value) and 0 <= value <= most):
-        raise ValueError("a figure is out of range")
+    if not is_within(value, 0, most):
+        raise ValueError("a figure is none, or out of range")
     return value
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar, cast
 
 from kimikit.errors import AuthenticationFailed, BadInput, KimiError, NoBalance
+from kimikit.json_values import check_count
 from kimikit.money.prices import amount
 from kimikit.runner.background import in_thread
 from kimikit.runner.cache import RequestCache, RequestKeys
@@ -216,10 +217,7 @@ def runner_over(
             name and no store.
     """
     concurrency, name, store, max_cost, kind_of_runner = options
-    if isinstance(concurrency, bool) or not concurrency >= 1:
-        raise BadInput(
-            f"concurrency={concurrency} runs nothing.", "Give a number of 1 or more."
-        )
+    check_count("concurrency", concurrency)
     limit = None if max_cost is None else amount("max_cost", max_cost, limit=True)
     for client in clients.values():
         store = getattr(client, "ledger", None) if store is None else store

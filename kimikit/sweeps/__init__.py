@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
+from kimikit.json_values import is_number
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.trial import Metric, Trial
@@ -236,7 +237,7 @@ def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None
 
 def _is(kind: Any, value: Any, above: int) -> bool:
     """Tell whether an option is left out or a number of this kind above a limit."""
-    number = isinstance(value, kind) and not isinstance(value, bool)
+    number = isinstance(value, kind) and is_number(value)
     return value is None or (number and above < value < math.inf)
 
 

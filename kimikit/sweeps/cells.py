@@ -53,8 +53,7 @@ def label_text(value: Any, most: int = 40) -> str:
     """Return an axis label short enough for a table, as ``label_texts`` does many."""
     if is_number(value):
         return f"{value:.10g}" if isinstance(value, float) else str(value)
-    text = "not sent" if value is None else " ".join(str(value).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return "not sent" if value is None else html.one_line(str(value), most)
 
 
 def label_texts(values: Iterable[Any], most: int = 40) -> dict[Any, str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.json_values import as_json, digest, plain, short
+from kimikit.json_values import as_json, digest, is_count, plain, short
 from kimikit.secrets import masked
 from kimikit.wire.keys import PATIENCE, each_picture, picture
 
@@ -105,7 +105,7 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
     Raises:
         BadInput: Naming the parameter, what was given and what is allowed.
     """
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+    if not is_count(repeats):
         raise BadInput(
             f"repeats is {repeats!r}; it counts the answers of each point.",
             "Give a whole number of at least 1; 8 or more make intervals useful.",

@@ -21,6 +21,7 @@ from kimikit import html
 from kimikit.display.footer import total_usd
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
+from kimikit.json_values import check_count, is_number
 from kimikit.money.queries import choice
 from kimikit.sweeps.summary import groups
 from kimikit.sweeps.values import Outcome
@@ -278,21 +279,16 @@ def power_of(effect: float, pairs: int, alpha: float) -> float:
 
 
 def _check(difference: Any, power: Any, alpha: Any, questions: Any) -> None:
-    def between(value: Any, low: float, high: float) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and low < value < high
-
     for name, value, high in (
         ("difference", difference, math.inf),
         ("power", power, 1.0),
         ("alpha", alpha, 1.0),
     ):
-        if not between(value, 0, high):
+        if not (is_number(value) and 0 < value < high):
             limit = "" if high == math.inf else f" and below {high:g}"
             raise BadInput(f"{name} is {value!r}.", f"Give a number above 0{limit}.")
-    whole = isinstance(questions, int) and not isinstance(questions, bool)
-    if questions is not None and not (whole and questions >= 2):
-        raise BadInput(f"questions is {questions!r}.", "Give a whole number from 2.")
+    if questions is not None:
+        check_count("questions", questions, 2)
 
 
 def _scores(sweep: Outcome, metric: str) -> dict[str, Scores]:

@@ -13,7 +13,7 @@ import numpy as np
 from kimikit import html
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
-from kimikit.json_values import short
+from kimikit.json_values import is_number, short
 from kimikit.sweeps.anytime import (
     Array,
     apart,
@@ -247,8 +247,7 @@ class Buying(NamedTuple):
         Raises:
             BadInput: If it is no half width, or can never be reached.
         """
-        number = isinstance(until, int | float) and not isinstance(until, bool)
-        if not (number and LEAST_UNTIL <= until < 0.5):
+        if not (is_number(until) and LEAST_UNTIL <= until < 0.5):
             raise BadInput(
                 f"until is {short(until)}.",
                 "Give half the width that intervals shall have at most, such as 0.05 "

@@ -15,6 +15,7 @@ from kimikit import html
 from kimikit.display.footer import footer
 from kimikit.display.renderable import Renderable, Section
 from kimikit.errors import BadInput
+from kimikit.json_values import check_count
 from kimikit.sweeps import summary
 from kimikit.sweeps.answers import Group
 from kimikit.sweeps.cells import (
@@ -75,8 +76,7 @@ class _Room:
 
 def compare(sweep: Outcome, most: int) -> Page:
     """Return the answers side by side, one table per prompt, one column per point."""
-    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-        raise BadInput(f"most is {most!r}.", "Give a whole number of answers from 1.")
+    check_count("most", most)
     prompts = summary.points(sweep, ["prompt"])
     titles = label_texts([prompt for (prompt,) in prompts], 80)
     names = {axis: label_texts(labels) for axis, labels in sweep.axes.items()}

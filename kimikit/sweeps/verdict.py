@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.json_values import is_number
 from kimikit.sweeps import summary
 from kimikit.sweeps.answers import Group
 from kimikit.sweeps.intervals import (
@@ -230,8 +231,7 @@ def recommend(sweep: Outcome, margin: float | None = None) -> Recommendation:
     Raises:
         BadInput: If the margin is no number from 0.
     """
-    number = isinstance(margin, float | int) and not isinstance(margin, bool)
-    if margin is not None and not (number and 0 <= margin < math.inf):
+    if margin is not None and not (is_number(margin) and 0 <= margin < math.inf):
         raise BadInput(
             f"margin is {margin!r}.",
             "Give how much of the metric may be lost, such as 0.05.",

@@ -257,8 +257,7 @@ class Reply(
 
     def __repr__(self) -> str:
         """Return one line: how the answer begins, and where it came from."""
-        line = html.clean(" ".join(self.text[: 2 * BEGIN].split()))
-        begin = line if len(line) <= BEGIN else f"{line[: BEGIN - 1]}…"
+        begin = html.one_line(self.text[: 2 * BEGIN], BEGIN)
         return html.footer_line([repr(begin) if begin else "", self.footer()])
 
     def below(self) -> list[html.Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from kimikit import html
 from kimikit.display.footer import footer
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import NotSupported
+from kimikit.json_values import is_within
 
 OPENAI = "logprobs=True, top_logprobs=5"
 HOSTS = {
@@ -29,6 +31,9 @@ TOKENS_SHOWN = 2_000
 """Tokens of a view that are shaded; the rest of a text stands as it is."""
 
 ALTERNATIVES_SHOWN = 5
+_MOST = sys.float_info.max
+"""What no figure passes: a stranger's file may hold whole numbers of any length."""
+
 _LONGEST = 24
 """Characters of one alternative."""
 
@@ -110,9 +115,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return None if math.isnan(value) else float(value)
+    return float(value) if is_within(value, -_MOST, _MOST) else None
 
 
 def _bytes(values: Sequence[Any]) -> bytes:

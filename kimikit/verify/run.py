@@ -11,6 +11,7 @@ from kimikit.display.footer import total_usd
 from kimikit.errors import BadInput, BudgetExceeded, KimiError, nearest
 from kimikit.evals.tool_score import cases_of
 from kimikit.html import money
+from kimikit.json_values import is_within
 from kimikit.runner import RunnerClient, WorkOptions, run_jobs, runner_over
 from kimikit.runner.costs import dollars, estimate_of
 from kimikit.types import AnswerStore, ChatClient
@@ -79,7 +80,7 @@ def checks_of(
                 f"There is no check {name!r}.{nearest(str(name), known)}",
                 f"Use some of {', '.join(known)}.",
             )
-    if isinstance(context_tokens, bool) or not context_tokens >= 1_000:
+    if not is_within(context_tokens, 1_000):
         raise BadInput(
             f"context_tokens is {context_tokens!r}.", "Give 1,000 tokens or more."
         )

@@ -14,6 +14,7 @@ from kimikit import html
 from kimikit.display.footer import footer, total_cost
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError
+from kimikit.json_values import is_count
 from kimikit.runner import WorkOptions, ask_all, runner_over
 from kimikit.sweeps.intervals import Array, one_thread
 from kimikit.sweeps.metrics import cosine
@@ -277,10 +278,9 @@ def prompts_of(given: Sequence[str] | None, repeats: int) -> list[str]:
         BadInput: If it could tell nothing apart.
     """
     asked = list(PROMPTS if given is None else given)
-    whole = isinstance(repeats, int) and not isinstance(repeats, bool)
     if isinstance(given, str) or not asked or len({*asked}) < len(asked):
         raise BadInput(f"prompts is {given!r:.60}.", "Give a list of different texts.")
-    if not whole or repeats < 2 or repeats * len(asked) < 4:
+    if not is_count(repeats, 2) or repeats * len(asked) < 4:
         raise BadInput(f"repeats={repeats!r} tells nothing apart.", "Give 4 or more.")
     return asked
 

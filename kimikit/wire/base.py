@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, Unpack
 import msgspec
 
 from kimikit import errors, secrets
-from kimikit.json_values import plain
+from kimikit.json_values import is_within, plain
 from kimikit.params import (
     NOT_OF_A_TEXT,
     ChatParams,
@@ -387,7 +387,7 @@ def _timeouts(
         return limits
     given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
     for name, value in given.items():
-        known = name in limits and (value is None or requests.is_number(value, 0))
+        known = name in limits and (value is None or is_within(value, 0))
         if not known or value == 0:
             raise errors.BadInput(
                 f"timeout has {name}={value!r:.80}.",

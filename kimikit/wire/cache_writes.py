@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kimikit.json_values import is_within
 from kimikit.wire.coerce import as_count, as_dict
 
 MOST_TOKENS = 10**12
@@ -14,6 +14,9 @@ MOST_TOKENS = 10**12
 
 SHORT_S = 300
 """Seconds of the shorter lifetime that hosts price; any longer one costs as an hour."""
+
+_LONGEST_S = 10**9 * 86400
+"""Seconds of the longest lifetime that a text can name; more is none."""
 
 MOST_PARTS = 10_000
 """Parts of a request that are looked through for a lifetime; in more there is none."""
@@ -105,9 +108,7 @@ def seconds_of(lifetime: object) -> float:
         if found is not None:
             return int(found[1]) * _SECONDS[found[2].lower()]
         return float(_count(lifetime.strip()[:20]))
-    if isinstance(lifetime, bool) or not isinstance(lifetime, int | float):
-        return 0.0
-    return float(lifetime) if 0 < lifetime < math.inf else 0.0
+    return float(lifetime) if is_within(lifetime, 0, _LONGEST_S) else 0.0
 
 
 def _asked(request: Mapping[str, Any]) -> Iterator[object]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput
-from kimikit.json_values import plain
+from kimikit.json_values import is_number, plain
 from kimikit.params import refuse_elsewhere
 from kimikit.secrets import Secret, hidden
 
@@ -76,7 +76,7 @@ def headers(given: Mapping[str, Any] | None) -> dict[str, str | None]:
         )
         if not fits or str(name).lower() in ("content-length", "transfer-encoding"):
             raise BadInput(f"extra_headers has the name {name!r:.40}.", "Rename it.")
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if is_number(value):
             value = str(value)
         if value is None or (isinstance(value, str) and _is_header(value)):
             text = None if value is None else str.__str__(value).strip()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from kimikit import json_values
 from kimikit.errors import BadInput, BadTool
-from kimikit.json_values import plain
+from kimikit.json_values import check_count, is_within, plain
 from kimikit.key_shapes import is_key
 from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.secrets import encoded
@@ -318,16 +316,15 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
     spans = {"temperature": host.temperature_range, "top_p": (0.0, 1.0)}
     for name, (low, high) in spans.items():
         value = params.get(name)
-        if value is not None and not is_number(value, low, high):
+        if value is not None and not is_within(value, low, high):
             where = host.title or host.name
             raise BadInput(
                 f"{name} is {value!r}.",
                 f"On {where} it is a number from {low:g} to {high:g}.",
             )
     for name in ("max_tokens", "max_completion_tokens", "n"):
-        value = params.get(name)
-        if value is not None and not (isinstance(value, int) and is_number(value, 1)):
-            raise BadInput(f"{name} is {value!r}.", "Pass a whole number from 1.")
+        if params.get(name) is not None:
+            check_count(name, params[name])
     refuse_other_types(params)
     limit = params.get("max_tokens") or params.get("max_completion_tokens") or 0
     if facts.context and limit > facts.context:
@@ -336,11 +333,6 @@ def check_params(params: Mapping[str, Any], host: Host, model: str) -> None:
             "Lower it; prompt and answer share the context.",
         )
     dialects.check(params, host, model)
-
-
-def is_number(value: Any, low: float, high: float = math.inf) -> bool:
-    """Say whether a value is a number from ``low`` to ``high``; ``True`` is none."""
-    return json_values.is_number(value) and low <= value <= high
 
 
 def build(

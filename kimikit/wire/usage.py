@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kimikit.json_values import is_number
 from kimikit.types import Usage
 from kimikit.wire.cache_writes import MOST_TOKENS, read_writes
 from kimikit.wire.coerce import as_count, as_decimal, as_dict
@@ -185,9 +186,7 @@ def _number(value: object) -> bool:
     """Say whether a value says a number above 0, however absurd a one."""
     if isinstance(value, str):
         return value.strip()[:1].isdigit() and as_decimal(value) != 0
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return value > 0 and (isinstance(value, int) or math.isfinite(value))
+    return is_number(value) and 0 < value < math.inf
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:

@@ -379,12 +379,7 @@ def _opened(path: str, judged: bool) -> TrialsOnDisk:  # noqa: FBT001
 def open_sweep(
     path: str | os.PathLike[str], kind: type[msgspec.Struct], *, judged: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the trials of a folder, and the other fields of its sweep.
-
-    Args:
-        path: The folder.
-        kind: The class whose fields are wanted.
-        judged: Whether what metrics said is taken from there.
+    """Return the trials of a folder, and the other fields of its sweep's class.
 
     Raises:
         BadInput: If it holds no sweep.

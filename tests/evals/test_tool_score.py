@@ -310,7 +310,7 @@ def test_bad_input_is_refused_before_anything_is_sent():
     client = Scripted(Reply())
     with pytest.raises(BadInput, match="Case 0 has no calls"):
         score_tool_calls({"h": client}, [{"messages": [], "tools": []}])
-    with pytest.raises(BadInput, match="concurrency=0"):
+    with pytest.raises(BadInput, match="concurrency is 0"):
         score_tool_calls({"h": client}, [case()], concurrency=0)
     assert client.requests == []
 

@@ -63,7 +63,7 @@ def test_bad_documents_are_refused(tmp_path):
     for documents in (tmp_path / "none.md", latin, tmp_path, [3], "", []):
         with pytest.raises(BadInput):
             split(documents)
-    with pytest.raises(BadInput, match="part_tokens=0"):
+    with pytest.raises(BadInput, match="part_tokens is 0"):
         split("x", part_tokens=0)
 
 

@@ -228,7 +228,7 @@ def test_at_most_so_many_are_asked_at_once():
         ({"window_tokens": 100}, "window_tokens=100"),
         ({"name": "x"}, "needs a store"),
         ({"name": " ", "store": FakeStore()}, "is no name"),
-        ({"concurrency": 0}, "concurrency=0"),
+        ({"concurrency": 0}, "concurrency is 0"),
         ({"documents": []}, "no text"),
     ],
 )

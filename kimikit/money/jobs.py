@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import KimiError
+from kimikit.money.migrations import transaction
 from kimikit.types import Host
 
 _SCHEMA = """
@@ -183,14 +184,8 @@ class JobStore:
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._opened() as db:
-            db.execute("begin immediate")
-            try:
-                yield db
-            except BaseException:
-                db.execute("rollback")
-                raise
-            db.execute("commit")
+        with self._opened() as db, transaction(db):
+            yield db
 
     def _read(self, sql: str, *values: object) -> list[Any]:
         if not self.path.exists():

@@ -19,6 +19,7 @@ from kimikit.replay.file import Answer, Question, RecordingFile
 from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
 from kimikit.replay.script import Script, Turn
 from kimikit.replay.tape import Recording
+from kimikit.wire.coerce import as_list, as_object
 
 if TYPE_CHECKING:
     import argparse
@@ -113,18 +114,14 @@ def _listed(file: RecordingFile, most: int) -> Iterator[tuple[str, str, str]]:
 
 def said(question: Question) -> str:
     """Return what a question asks, in its own words."""
-    try:
-        body = json.loads(question.body)
-    except (ValueError, RecursionError):
-        return f"{question.method} {question.path}"
-    if isinstance(body, dict):
-        messages = body.get("messages")
-        if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-            content = messages[-1].get("content")
-            return content if isinstance(content, str) else json.dumps(content)
-        for name in ("prompt", "input", "query"):
-            if name in body:
-                return f"{question.path} {json.dumps(body[name])}"
+    body = as_object(question.body)
+    messages = as_list(body.get("messages"))
+    if messages and isinstance(messages[-1], dict):
+        content = messages[-1].get("content")
+        return content if isinstance(content, str) else json.dumps(content)
+    for name in ("prompt", "input", "query"):
+        if name in body:
+            return f"{question.path} {json.dumps(body[name])}"
     return f"{question.method} {question.path}"
 
 

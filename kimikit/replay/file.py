@@ -28,6 +28,7 @@ from kimikit.money.migrations import transaction
 from kimikit.replay import untrusted
 from kimikit.types import Host, Price
 from kimikit.version import __version__
+from kimikit.wire.coerce import as_object
 
 FORMAT = 1
 """Version of the tables; a later one says in which version of kimikit it came."""
@@ -358,11 +359,7 @@ def _insert(db: sqlite3.Connection, question: Question, answer: Answer) -> None:
 
 def model_of(question: Question) -> str:
     """Return the model that a question asks, in small letters as prices have it."""
-    try:
-        found = json.loads(question.body)
-    except (ValueError, RecursionError):
-        return ""
-    return str(found.get("model", "")).lower() if isinstance(found, dict) else ""
+    return str(as_object(question.body).get("model", "")).lower()
 
 
 def _question(row: tuple[Any, ...]) -> Question:

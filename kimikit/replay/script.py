@@ -39,6 +39,7 @@ from kimikit.errors import BadInput, NotRecorded, nearest
 from kimikit.replay.file import Answer, Question
 from kimikit.replay.questions import not_recorded
 from kimikit.types import Host, Price
+from kimikit.wire.coerce import as_list, as_object
 
 SCRIPT = "scripted"
 """The name of the host that a script stands for."""
@@ -220,11 +221,8 @@ class Script:
 
 
 def _messages(asked: Question) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(asked.sent).get("messages")
-    except (ValueError, AttributeError):
-        return []
-    return [m for m in found or [] if isinstance(m, dict) and "role" in m]
+    found = as_list(as_object(asked.sent).get("messages"))
+    return [m for m in found if isinstance(m, dict) and "role" in m]
 
 
 def _text(content: Any) -> str:

@@ -206,7 +206,7 @@ class Conversation:
 
     @property
     def cost(self) -> Decimal | None:
-        """Dollars for the same; ``None`` when a turn is unpriced."""
+        """US dollars of the same turns; ``None`` when one is unpriced."""
         return total_cost(self._own())
 
     def tree(self) -> Tree:

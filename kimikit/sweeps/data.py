@@ -104,7 +104,7 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return part
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one flat dict a trial: parameters, answer, tokens, cost and scores.
+        """Return one flat dict per trial: parameters, answer, tokens, cost and scores.
 
         Example:
             >>> sweep = kimi.sweep("Name a colour.", temperature=[0, 1], repeats=2)

@@ -2,8 +2,8 @@
 
 Enter at ``Reply``; what it can do is in ``inspectable``, how it was asked in ``sent``.
 Values are frozen ``msgspec.Struct``s: slotted like dataclasses, seven times cheaper to
-build (a stream builds one ``Delta`` a chunk), and encodable as they are for the ledger
-and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
+build (a stream builds one ``Delta`` per chunk), and encodable as they are for the
+ledger and for saved sweeps. Money is ``Decimal`` in US dollars, time is seconds.
 """
 
 from __future__ import annotations
@@ -367,7 +367,7 @@ class ChatClient(Protocol):
 
 
 class AsyncChatClient(Protocol):
-    """The same, to be awaited."""
+    """All that an async client is asked for, its answers to be awaited."""
 
     @property
     def chat(self) -> Callable[..., Awaitable[Reply]]:

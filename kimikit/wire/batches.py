@@ -256,7 +256,7 @@ class AsyncBatches(AsyncFiles):
 
 
 class Batches:
-    """The same for a client that blocks."""
+    """The batches of the host of a client that blocks."""
 
     def __init__(self, wire: Any) -> None:
         self._awaited = AsyncBatches(wire)

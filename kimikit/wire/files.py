@@ -100,7 +100,7 @@ class AsyncFiles:
 
 
 class Files:
-    """The same for a client that blocks."""
+    """The files of the host of a client that blocks."""
 
     def __init__(self, wire: Any) -> None:
         self._awaited = AsyncFiles(wire)

@@ -38,7 +38,7 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that ``chunk`` completes."""
-        # Most hosts send one event a chunk; the rest of this class is for the others.
+        # Most hosts send one event per chunk; the rest of this class is for the others.
         if (
             self._between
             and chunk.startswith(b"data: {")

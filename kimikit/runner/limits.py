@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import deque
+
+from kimikit.errors import BadInput
+from kimikit.json_values import check_count, is_number, short
 
 AT_ONCE = 8
 """Calls at once per host, unless the user says otherwise."""
@@ -17,6 +21,20 @@ SMALL_HOSTS = {"local": 4, "ollama": 2, "llamacpp": 4, "nvidia": 4, "moonshot": 
 # organization max RPM: 3" or "max concurrency: 1".
 _TOLD_RPM = re.compile(r"\bRPM\b\D{0,12}(\d{1,9})", re.IGNORECASE)
 _TOLD_AT_ONCE = re.compile(r"concurrency\D{0,12}(\d{1,9})", re.IGNORECASE)
+
+
+def check_pace(concurrency: object, rpm: object = None) -> None:
+    """Refuse a pace at which no host can be asked; ``None`` leaves it to the host.
+
+    Raises:
+        BadInput: Naming the option.
+    """
+    if concurrency is not None:
+        check_count("concurrency", concurrency)
+    if rpm is not None and not (is_number(rpm) and 0 < rpm < math.inf):
+        raise BadInput(
+            f"rpm is {short(rpm)}.", "Give requests per minute, a number above 0."
+        )
 
 
 class Pace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -20,7 +19,7 @@ from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.jobs import Job, catch_up
-from kimikit.runner.limits import AT_ONCE
+from kimikit.runner.limits import AT_ONCE, check_pace
 from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
 from kimikit.runner.many import run_jobs
 from kimikit.runner.planning import Planner
@@ -147,11 +146,12 @@ def _work(
     how: Mapping, kind: Callable[..., Runner], prompts: Prompts, params: dict[str, Any]
 ) -> _Work:
     """Ask prompts by a runner of a kind; return what came of it."""
+    check_pace(how.concurrency, how.rpm)
     runner = kind(
         how.client_for,
         cache=RequestCache.named("map", how.name, how.store),
-        concurrency=_number("concurrency", how.concurrency, whole=True),
-        rpm=_number("rpm", how.rpm),
+        concurrency=how.concurrency,
+        rpm=how.rpm,
         max_cost=how.max_cost,
     )
     client = RunnerClient(runner, None, how.client)
@@ -159,15 +159,6 @@ def _work(
     work = _Work(how, runner, client, prompts, params)
     work.run()
     return work
-
-
-def _number(name: str, value: Any, *, whole: bool = False) -> Any:
-    """Return an option that is left out, or a number above 0."""
-    kind = int if whole else int | float
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if value is None or (fits and 0 < value < math.inf):
-        return value
-    raise BadInput(f"{name} is {value!r}.", f"Give {name} as a number above 0.")
 
 
 def _check(client: RunnerClient, prompts: Prompts, params: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ what it costs and which answers are paid for, ``asking`` asks it by a runner. A
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, KimiError
-from kimikit.json_values import is_number
+from kimikit.json_values import check_count
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.trial import Metric, Trial
@@ -225,20 +224,13 @@ def _run(asking: Asking, *, progress: bool | Callable[[Progress], None]) -> None
 
 def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None:
     """Refuse what no sweep can do."""
-    for name, value, fits, remedy in (
-        ("on_fixed", on_fixed, on_fixed in ("raise", "omit"), "'raise' or 'omit'"),
-        ("concurrency", concurrency, _is(int, concurrency, 0), "a whole number from 1"),
-        ("order_seed", seed, _is(int, seed, -1), "a whole number from 0"),
-        ("rpm", rpm, _is(int | float, rpm, 0), "requests per minute, a number above 0"),
-    ):
-        if not fits:
-            raise BadInput(f"{name} is {value!r}.", f"Give {name} {remedy}.")
+    from kimikit.runner.limits import check_pace
 
-
-def _is(kind: Any, value: Any, above: int) -> bool:
-    """Tell whether an option is left out or a number of this kind above a limit."""
-    number = isinstance(value, kind) and is_number(value)
-    return value is None or (number and above < value < math.inf)
+    check_pace(concurrency, rpm)
+    if on_fixed not in ("raise", "omit"):
+        raise BadInput(f"on_fixed is {on_fixed!r}.", "Give on_fixed 'raise' or 'omit'.")
+    if seed is not None:
+        check_count("order_seed", seed, 0)
 
 
 def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> None:

@@ -64,7 +64,7 @@ class Verifying(Session):
             KimiError: If no host answers at all.
 
         Example:
-            >>> found = kimi.verify(checks=["n", "stop"], progress=False)
+            >>> found = kimi.verify(checks=["max_tokens"], progress=False)
             >>> found.faults
             {'local': []}
         """

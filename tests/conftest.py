@@ -194,7 +194,7 @@ def clean_environment(
             monkeypatch.delenv(name)
     # A child under coverage starts in twice the time. What children alone run is the
     # local host, the command line, and kernels, which begin before a test does.
-    if not {"local", "cli"} & {*request.path.parts}:
+    if not {"local", "cli", "session"} & {*request.path.parts}:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.setenv("KIMIKIT_LEDGER", str(path))
 

@@ -131,7 +131,10 @@ def _talk(kimi: Kimi) -> list[Any]:
 
 
 @pytest.mark.parametrize("verb", DOES)
-def test_a_verb_is_the_same_without_its_host(verb: str, tmp_path: Path) -> None:
+def test_a_verb_is_the_same_without_its_host(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIMIKIT_BATCH_POLL_S", "0.1")
     path = tmp_path / "x.kimi"
     live = Kimi("local", record=path, show=False, max_tokens=16)
     first = DOES[verb](live)

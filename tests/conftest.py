@@ -210,6 +210,14 @@ def no_unexpected_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [r.getMessage() for r in logged if r.module == "errors"] == []
 
 
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a failed try be followed by the next one at once, where no host says when."""
+    from kimikit.wire import faults
+
+    monkeypatch.setattr(faults, "FIRST_WAIT_S", 0.001)
+
+
 @pytest.fixture(scope="session")
 def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Running]:
     """A local host of the test run's own, on the machine's model cache."""

@@ -9,7 +9,7 @@ from support.both import Both
 from support.fault_server import FaultServer
 
 from kimikit.replay import Recording, RecordingFile, Tape
-from kimikit.wire import faults, recorder
+from kimikit.wire import recorder
 
 
 @pytest.fixture
@@ -24,8 +24,7 @@ def both(request: pytest.FixtureRequest) -> Both:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(faults, "FIRST_WAIT_S", 0.001)
+def at_once(short_waits: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(recorder, "_STOP_GRACE_S", 0.0)
     yield
     recorder.everywhere.clear()

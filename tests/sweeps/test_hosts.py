@@ -20,6 +20,8 @@ from kimikit.sweeps import Sweep, sweep
 from kimikit.types import Host
 from kimikit.wire.client import AsyncClient
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 TEMPERATURES = [0, 0.3, 0.6, 0.9, 1.2]
 
 

@@ -7,6 +7,11 @@ from support.both import Both
 from support.fault_server import FaultServer
 
 
+@pytest.fixture(autouse=True)
+def at_once(short_waits: None) -> None:
+    """Wait for no second try in any of these tests."""
+
+
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
     """A server that plays scripts."""

@@ -10,7 +10,6 @@ from support.fault_server import chunk as http_chunk
 
 from kimikit import errors
 from kimikit.types import Wait
-from kimikit.wire import faults
 
 GOOD = sse(*text("Hello"), chunk("stop"), DONE)
 PING = http_chunk(b": PROCESSING\n\n")
@@ -33,11 +32,6 @@ BROKEN: dict[str, tuple[object, ...]] = {
         sse(chunk(role="assistant"), {"error": {"message": "busy", "code": 503}}),
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT_S", 0.001)
 
 
 @pytest.mark.parametrize("stream", [True, False])

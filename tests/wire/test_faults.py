@@ -229,11 +229,6 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT_S", 0.001)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_each_body(name: str, server: FaultServer, both: Both) -> None:
     status, body, kind, said = CASES[name]

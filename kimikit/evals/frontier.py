@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from kimikit.errors import BadInput
 from kimikit.evals.settings import Setting, gap, settings_of
 from kimikit.evals.task import Task
 from kimikit.json_values import is_count, is_number, short
+from kimikit.runner.jobs import Job
 from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.plots import panels_of
 from kimikit.sweeps.result import Sweep
@@ -255,7 +257,7 @@ def _why(found: Frontier, taken: Setting, best: Setting, lost: Estimate) -> str:
 
 
 def frontier(
-    ask: Callable[..., Sweep],
+    ask: Callable[..., Any],
     task: Task,
     *,
     votes: int | Sequence[int] = 1,
@@ -263,11 +265,11 @@ def frontier(
     metrics: Any = None,
     grid: Mapping[str, Any],
     **how: Any,
-) -> Frontier:
+) -> Any:
     """Ask a task at every setting of a grid; see ``Kimi.frontier``.
 
     Args:
-        ask: Sweeps.
+        ask: Sweeps, or returns the job of a sweep.
         task: The labelled set.
         votes: Numbers of answers that decide by majority.
         margin: How much of the share of right answers may be given away.
@@ -298,6 +300,14 @@ def frontier(
             "Ask with temperature=0.6 or so, or votes=1.",
         )
     found = ask(task, repeats=max(counts), metrics=metrics, **how, **grid)
+    weigh = partial(_weighed, task, counts, float(margin))
+    return found.then(weigh) if isinstance(found, Job) else weigh(found)
+
+
+def _weighed(
+    task: Task, votes: tuple[int, ...], margin: float, found: Sweep
+) -> Frontier:
+    """Return what the answers of a sweep say, if its metric is one of shares."""
     metric, scores = next(iter(found.scores.items()))
     wrong = [s for s in scores if s is not None and not 0 <= s <= 1]
     if wrong:
@@ -308,7 +318,7 @@ def frontier(
         )
         error.sweep = found  # type: ignore[attr-defined]
         raise error
-    return Frontier(task=task, votes=counts, margin=float(margin), sweep=found)
+    return Frontier(task=task, votes=votes, margin=margin, sweep=found)
 
 
 NAMED = 8

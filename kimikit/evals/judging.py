@@ -18,6 +18,7 @@ from kimikit.params import LabParams, takes_chat_params
 from kimikit.prompting.structured import structured
 from kimikit.runner import Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.runner.prompts import frame_rows
+from kimikit.runner.rounds import done_by
 from kimikit.types import AnswerStore, ChatClient, Reply
 
 RUBRIC = "An answer is right if it says the same as the reference, in whatever words."
@@ -118,9 +119,11 @@ def judge(
     store: AnswerStore | None = None,
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
+    via: Literal["live", "batch"] = "live",
+    poll_s: float | None = None,
     progress: bool = True,
     **params: Unpack[LabParams],
-) -> Judged:
+) -> Any:
     """Let a model judge answers, each twice: two answers once in each order.
 
     Args:
@@ -134,12 +137,15 @@ def judge(
         store: Where paid answers are found again under ``name``.
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
+        via: ``live``, or ``batch`` for the host's batch API: a ``Job`` at once.
+        poll_s: Seconds between two looks at a batch, instead of 30 to 60.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes.
 
     Returns:
-        What the judge said, how far it agrees with itself and with the labels, whether
-        it prefers what stands first, and whether it can be used.
+        The ``Judged``: what the judge said, how far it agrees with itself and with the
+        labels, whether it prefers what stands first, and whether it can be used. By
+        batch a ``Job`` whose ``wait()`` returns it.
 
     Raises:
         BadInput: If rows lack a column or a label is unknown; nothing was sent.
@@ -156,14 +162,31 @@ def judge(
     if not isinstance(given, str) or not given.strip():
         raise BadInput(f"rubric is {short(given)}.", "Say what makes an answer right.")
     options = WorkOptions(concurrency, name, store, max_cost)
-    runner, clients = runner_over({None: client}, "judge", options)
+    bar = "judging" if progress else None
+    asked: dict[None, ChatClient] = {None: client}
+    run = partial(_judged, asked, rows, given, {**params}, bar, pairs=pairs)
+    return done_by(via, poll_s, asked, "judge", options, run)
+
+
+def _judged(
+    asked: dict[None, ChatClient],
+    rows: list[dict[str, Any]],
+    rubric: str,
+    params: dict[str, Any],
+    bar: str | None,
+    options: WorkOptions,
+    *,
+    pairs: bool,
+) -> Judged:
+    """Ask about each row twice, by such a runner as the options have."""
+    runner, clients = runner_over(asked, "judge", options)
     broken: list[Verdict] = []
-    ask = partial(_ask, clients[None], rows, given, {**params}, broken, pairs=pairs)
+    ask = partial(_ask, clients[None], rows, rubric, params, broken, pairs=pairs)
     came = run_jobs(
         runner,
         [partial(ask, row, turn) for row in range(len(rows)) for turn in (0, 1)],
-        concurrency=concurrency,
-        progress="judging" if progress else None,
+        concurrency=options.concurrency,
+        progress=bar,
     )
     found = Judged(
         rows=tuple(rows),

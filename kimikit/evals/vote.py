@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Unpack
+from functools import partial
+from typing import Any, Literal, Unpack
 
 import msgspec
 
@@ -16,6 +17,7 @@ from kimikit.evals.cells import each_right, not_asked, share
 from kimikit.params import VoteParams, takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
+from kimikit.runner.rounds import done_by
 from kimikit.sweeps.shares import RightPrice, chosen, right_price
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -137,9 +139,11 @@ def vote(
     store: AnswerStore | None = None,
     name: str | None = None,
     max_cost: Decimal | float | str | None = None,
+    via: Literal["live", "batch"] = "live",
+    poll_s: float | None = None,
     progress: bool = False,
     **params: Unpack[VoteParams],
-) -> Vote:
+) -> Any:
     """Ask ``n`` times and count the answers (Wang et al. 2022, arXiv 2203.11171).
 
     Args:
@@ -152,12 +156,14 @@ def vote(
         store: Where paid answers are found again under ``name``.
         name: Makes the vote resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
+        via: ``live``, or ``batch`` for the host's batch API: a ``Job`` at once.
+        poll_s: Seconds between two looks at a batch, instead of 30 to 60.
         progress: Whether to show a bar.
         **params: What else ``chat`` takes.
 
     Returns:
-        The vote. Stop keeps the answers that were complete, and one that failed is
-        missing.
+        The ``Vote``. Stop keeps the answers that were complete, and one that failed is
+        missing. By batch the ``Job`` whose ``wait()`` returns it.
 
     Raises:
         BadInput: If ``n`` is not positive or the temperature makes all answers one.
@@ -172,10 +178,27 @@ def vote(
     if n < 1:
         raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")
     options = WorkOptions(concurrency, name, store, max_cost)
-    runner, clients = runner_over({None: client}, "vote", options)
-    watch, label = params.pop("watch", None), "votes" if progress else None
-    requests = _requests(clients[None], prompt, n, {**params})
-    came = ask_all(runner, requests, keep_errors=True, watch=watch, progress=label)
+    bar = "votes" if progress else None
+    asked: dict[None, ChatClient] = {None: client}
+    run = partial(_voted, asked, prompt, n, extract, truth, {**params}, bar)
+    return done_by(via, poll_s, asked, "vote", options, run)
+
+
+def _voted(
+    asked: dict[None, ChatClient],
+    prompt: Any,
+    n: int,
+    extract: Extract,
+    truth: Any,
+    params: dict[str, Any],
+    bar: str | None,
+    options: WorkOptions,
+) -> Vote:
+    """Ask by such a runner as the options have, and count."""
+    runner, clients = runner_over(asked, "vote", options)
+    watch, given = params.get("watch"), {k: params[k] for k in params if k != "watch"}
+    requests = _requests(clients[None], prompt, n, given)
+    came = ask_all(runner, requests, keep_errors=True, watch=watch, progress=bar)
     found = msgspec.structs.replace(
         _cast(came, extract),
         truth=truth,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -41,6 +42,7 @@ STAND_IN_POLL_S = 1.0
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
 
 
 class Finish(Protocol[T_co]):
@@ -131,6 +133,23 @@ class Job(Renderable, Generic[T]):
         """Return what has come by now; asked again, the work buys what is missing."""
         self.refresh()
         return self._finish()
+
+    def then(self, make: Callable[[T], U]) -> Job[U]:
+        """Return this job, which ends in what is made of its result.
+
+        Args:
+            make: Makes it.
+
+        Example:
+            >>> job = kimi.map(["Name a lake."], via="batch", max_tokens=8, poll_s=0.1)
+            >>> job.then(len).wait()
+            1
+        """
+        job: Any = copy.copy(self)
+        made = self._made
+        job._made = lambda rows, reason: make(made(rows, reason))
+        found: Job[U] = job
+        return found
 
     def retry(self) -> Self:
         """Buy in a new batch what failed, expired or was cancelled; return the job.

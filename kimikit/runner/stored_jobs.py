@@ -24,6 +24,7 @@ CALLED = {
     "score": "score_tool_calls",
     "map_reduce": "map_reduce",
     "embed": "kimi.embed",
+    "judge": "kimi.judge",
 }
 """By the kind of a job the verb that began it."""
 

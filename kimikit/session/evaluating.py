@@ -14,9 +14,9 @@ from kimikit.wire.thinking import check_compared
 
 if TYPE_CHECKING:
     from kimikit import evals
-    from kimikit.evals.frontier import Frontier
     from kimikit.evals.named import Metrics
     from kimikit.evals.patterns import Pattern
+    from kimikit.runner.cluster import Dask
     from kimikit.sweeps.values import Embed
     from kimikit.types import ChatClient
 
@@ -102,10 +102,12 @@ class Evaluating(Comparing):
         *,
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
+        via: Literal["live", "batch"] = "live",
+        poll_s: float | None = None,
         concurrency: int = 4,
         progress: bool = True,
         **params: Unpack[LabParams],
-    ) -> evals.Judged:
+    ) -> Any:
         """Let this model judge answers, each twice, and say whether it can be used.
 
         Args:
@@ -115,9 +117,14 @@ class Evaluating(Comparing):
             rubric: What makes an answer right, or better.
             name: Makes it resumable: what was paid for is not asked again.
             max_cost: US dollars that are not passed: no more is asked then.
+            via: ``live``, or ``batch`` for the host's batch API: a ``Job`` at once.
+            poll_s: Seconds between two looks at a batch, instead of 30 to 60.
             concurrency: How many are asked at once.
             progress: Whether to show a bar.
             **params: The same for every call.
+
+        Returns:
+            The ``Judged``; by batch a ``Job`` whose ``wait()`` returns it.
 
         Example:
             >>> pair = {"question": "Capital of France?", "a": "Paris", "b": "Rome"}
@@ -134,6 +141,8 @@ class Evaluating(Comparing):
             store=self.ledger,
             name=name,
             max_cost=max_cost,
+            via=via,
+            poll_s=poll_s,
             concurrency=concurrency,
             progress=progress,
             **params,
@@ -151,10 +160,12 @@ class Evaluating(Comparing):
         name: str | None = None,
         max_cost: Decimal | float | str | None = None,
         dry_run: bool = False,
+        via: Literal["live", "batch"] | Dask = "live",
+        poll_s: float | None = None,
         concurrency: int | None = None,
         progress: bool | Callable[[Progress], None] = True,
         **grid: Unpack[GridParams],
-    ) -> Frontier:
+    ) -> Any:
         """Weigh right answers against dollars and seconds, at each setting of a grid.
 
         Any parameter given a list is compared: ``reasoning_effort=["low", "high"]``,
@@ -170,13 +181,17 @@ class Evaluating(Comparing):
             name: Makes it resumable: asked again, only what is missing is bought.
             max_cost: US dollars; what likely costs more is refused, or ends before.
             dry_run: Return only the plan: calls, cost and minutes, in ``.sweep.plan``.
+            via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the
+                hosts' batch APIs: within a day, at a lower price, a ``Job`` at once.
+            poll_s: Seconds between two looks at a batch, instead of 30 to 60.
             concurrency: Calls at once per host; 8, or fewer where hosts serve few.
             progress: One line of progress, or a function that is given it.
             **grid: One value, or a list of values, which is an axis.
 
         Returns:
             The ``Frontier``: a table, ``.plot()``, and in ``.recommended`` the cheapest
-            setting that is sure to lose no more than the margin against the best.
+            setting that is sure to lose no more than the margin against the best. By
+            batch a ``Job`` whose ``wait()`` returns it.
 
         Raises:
             BadInput: If an argument is impossible; nothing was sent then.
@@ -206,6 +221,8 @@ class Evaluating(Comparing):
             name=name,
             max_cost=max_cost,
             dry_run=dry_run,
+            via=via,
+            poll_s=poll_s,
             concurrency=concurrency,
             progress=progress,
         )

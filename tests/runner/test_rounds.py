@@ -15,7 +15,7 @@ import pytest
 from support.batch_host import KEY, BatchHost, wait_side_by_side
 
 from kimikit import BadInput, BudgetExceeded, Kimi, NotSupported, errors
-from kimikit.evals import PATTERNS, Task, score_tool_calls
+from kimikit.evals import PATTERNS, Task, judge, score_tool_calls, vote
 from kimikit.prompting import map_reduce
 from kimikit.runner import batch_looks
 from kimikit.types.host import HostBatch
@@ -189,6 +189,52 @@ def test_five_votes_are_one_round_and_a_judge_another(host):
     assert all(one.judged and one.scores["own"] for one in found.outcomes)
     assert sorted(judged) == [0, 2, 4, 6]  # nothing is judged while one only plans
     assert host.live == []
+
+
+def of_vote(kimi, **options):
+    return vote(kimi, "What is 3 + 3?", 5, **options)
+
+
+def of_judge(kimi, **options):
+    rows = [{"question": text, "answer": str(truth)} for text, truth in ROWS]
+    return kimi.judge(rows, progress=False, **options)
+
+
+def of_frontier(kimi, **options):
+    return kimi.frontier(TASK, votes=[1, 3], progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("work", "asked", "figures"),
+    [
+        (of_vote, 5, lambda found: found.counts),
+        (of_judge, 8, lambda found: [one.said for one in found.verdicts]),
+        (of_frontier, 12, lambda found: [
+            (one.labels, one.right.value, one.n) for one in found.settings
+        ]),
+    ],
+    ids=["vote", "judge", "frontier"],
+)  # fmt: skip
+def test_what_asks_one_thing_often_goes_by_batch(host, work, asked, figures):
+    host.answer = lambda text: (
+        f"Answer: {add(text)}" if text.startswith("What is") else '{"answer": "right"}'
+    )
+    kimi = session(host)
+    live = work(kimi, max_tokens=6)
+    host.bought.clear()
+    host.live.clear()
+    job = work(kimi, name="w", **BY_BATCH)
+    found = job.wait()
+    assert type(found) is type(live)
+    assert figures(found) == figures(live) == figures(job.collect())
+    assert host.live == []
+    assert sum(host.bought.values()) == asked
+    assert host.calls("POST", "/batches") == 1
+    # Live, and in another kernel, its name finds all.
+    assert figures(work(session(host), name="w", max_tokens=6)) == figures(live)
+    assert sum(host.bought.values()) == asked
+    with pytest.raises(BadInput, match="via is 'bach'"):
+        work(kimi, via="bach")
 
 
 def test_groups_of_notes_are_put_together_in_one_round(host):
@@ -496,7 +542,10 @@ def test_a_host_that_embeds_in_no_batch_names_those_that_do(host):
     assert host.requests == []
 
 
-VERBS = [Kimi.map, Kimi.sweep, Kimi.lab, Kimi.embed, score_tool_calls, map_reduce]
+VERBS = [
+    Kimi.map, Kimi.sweep, Kimi.lab, Kimi.embed, Kimi.judge, Kimi.frontier, judge, vote,
+    score_tool_calls, map_reduce,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+from kimikit.display.cell import Cell, kernel_shell
+
 T = TypeVar("T")
 
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
@@ -23,6 +25,8 @@ def progress_bar(**options: Any) -> Iterator[Any]:
 
     In a notebook tqdm closes the widget of a bar but leaves its output, which a saved
     notebook then shows as a widget that is gone, and at the count it began with.
+    Beside what others put into the cell an empty output stays: no front end can take
+    away one output of several.
 
     Args:
         **options: What ``tqdm`` takes.
@@ -48,7 +52,16 @@ def progress_bar(**options: Any) -> Iterator[Any]:
             bar.total = None  # a bar that is not full would stay, in red
             bar.close()
             if shown is not None:
-                shown.update({}, raw=True)
+                _take_away(shown)
+
+
+def _take_away(shown: Any) -> None:
+    """Take a display from its cell, or empty it where the cell holds others too."""
+    shell = kernel_shell()
+    if shell is not None and (cell := Cell(shell)).holds_only([shown.display_id]):
+        cell.clear(wait=False)
+    else:
+        shown.update({}, raw=True)
 
 
 def move(bar: Any, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -70,12 +83,22 @@ def move(bar: Any, done: int, *, total: int | None = None, note: str = "") -> No
     bar.set_postfix_str(note)  # and draws it
 
 
-def slowly(items: Sequence[T], label: str, *, after_s: float = 1.0) -> Iterator[T]:
-    """Yield items, with a bar from the moment on when that has taken a while."""
+def slowly(
+    items: Sequence[T], label: str, *, after_s: float = 1.0, silent: bool = False
+) -> Iterator[T]:
+    """Yield items, with a bar from the moment on when that has taken a while.
+
+    Args:
+        items: What to yield.
+        label: What the bar says.
+        after_s: Seconds before it appears.
+        silent: Whether it never does.
+    """
     began, bar = time.monotonic(), None
     with contextlib.ExitStack() as stack:
         for place, item in enumerate(items):
-            if bar is None and time.monotonic() - began >= after_s:
+            late = time.monotonic() - began >= after_s
+            if late and bar is None and not silent:
                 options = {"total": len(items), "initial": place, "desc": label}
                 bar = stack.enter_context(progress_bar(**options))
             yield item

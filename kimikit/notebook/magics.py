@@ -22,7 +22,8 @@ from IPython.display import display
 
 from kimikit import html
 from kimikit.errors import BadInput, nearest
-from kimikit.notebook.screen import arm, emitted, rich
+from kimikit.display.cell import arm
+from kimikit.notebook.screen import emitted, rich
 from kimikit.notebook.variables import variable_text
 from kimikit.types import Reply
 from kimikit.wire import hosts

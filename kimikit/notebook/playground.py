@@ -26,12 +26,12 @@ from kimikit.notebook.columns import ended, figures
 from kimikit.notebook.controls import button, dial, view
 from kimikit.notebook.dials import Wrong
 from kimikit.notebook.form import Form
+from kimikit.display.cell import kernel_shell
 from kimikit.notebook.screen import (
     BYTES_PER_S,
     REDRAWS_PER_S,
     Bundle,
     emitted,
-    kernel_shell,
     rich,
 )
 from kimikit.notebook.slots import error_view, put

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
+from kimikit.display.cell import Cell, kernel_shell
 from kimikit.display.renderable import Renderable
 from kimikit.types import Reply
 
@@ -36,26 +37,9 @@ BYTES_PER_S = 20_000
 ENVELOPE_BYTES = 600
 """About what a display message weighs on the wire beside its text, measured."""
 
-_OUTPUTS = ("stream", "display_data", "execute_result", "error", "clear_output")
-
-_armed: list[Any] = []
-_put_out: dict[str, set[str | None]] = {}
-"""By the message that ran a cell: the display ids of its outputs, None for others."""
-
-
 def rich(text: str, *parts: str) -> Bundle:
     """Return a display of finished HTML parts, and of ``text`` where none is shown."""
     return {"text/plain": html.clean(text), "text/html": html.wrap(*parts)}
-
-
-def kernel_shell() -> Any | None:
-    """Return the IPython shell of a running kernel, ``None`` anywhere else."""
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    return shell if getattr(shell, "kernel", None) is not None else None
 
 
 def place(
@@ -76,41 +60,6 @@ def place(
     return None, stream if show or stream.isatty() else None
 
 
-def _cell_of(shell: Any) -> str:
-    """Return the id of the message that ran the cell whose code runs here."""
-    parent = getattr(shell.display_pub, "parent_header", None) or {}
-    return str(parent.get("msg_id", ""))
-
-
-def arm() -> None:
-    """Note, from the next cell on, what each cell puts out.
-
-    Only then can a view tell that a cell holds nothing but its own output and may
-    be cleared. Does nothing outside a kernel, and nothing the second time.
-    """
-    shell = kernel_shell()
-    session = getattr(getattr(shell, "display_pub", None), "session", None)
-    if shell is None or session is None or session in _armed:
-        return
-    # Everything that a kernel sends is made by this method, in whichever thread.
-    make = session.msg
-
-    def noted(*args: Any, **options: Any) -> Any:
-        made = make(*args, **options)
-        seen = _put_out.get(made["parent_header"].get("msg_id", ""))
-        if seen is not None and made["msg_type"] in _OUTPUTS:
-            seen.add(made["content"].get("transient", {}).get("display_id"))
-        return made
-
-    def begin(*_: Any) -> None:
-        # A cell may run others inside it, as %run does: its first outputs still count.
-        _put_out.setdefault(_cell_of(shell), set())
-
-    session.msg = noted
-    shell.events.register("pre_run_cell", begin)
-    _armed.append(session)
-
-
 class Screen:
     """What one view has put into the cell, in order.
 
@@ -128,30 +77,19 @@ class Screen:
         self._shell = shell
         self._bytes_per_s = bytes_per_s
         self._fixed = 0
-        self._cell = _cell_of(shell)
-        # While another thread looks at what the cell holds, the user's own may print.
-        self._may_clear = threading.current_thread() is threading.main_thread()
+        self._cell = Cell(shell)
         self._shown: list[tuple[str, Bundle]] = []
-        self.live = getattr(shell.display_pub, "session", None) is not None
+        self.live = self._cell.live
         self.room = 48 if self.live and self._alone() else 1
 
     def _alone(self) -> bool:
         """Tell whether the cell holds nothing that others have put there."""
-        if not self._may_clear or self._elsewhere():
-            return False
-        sys.stdout.flush()
-        sys.stderr.flush()
-        seen = _put_out.get(self._cell)
-        return seen is not None and seen <= {key for key, _ in self._shown}
-
-    def _elsewhere(self) -> bool:
-        """Tell whether another cell runs by now, as when a thread outlives its own."""
-        return _cell_of(self._shell) != self._cell
+        return self._cell.holds_only([key for key, _ in self._shown])
 
     def _fitted(self, parts: Sequence[Bundle]) -> Sequence[Bundle]:
         """Return as many parts as may be shown: in another's cell no new ones."""
         most = len(self._shown)
-        if not most or len(parts) <= most or not self._elsewhere():
+        if not most or len(parts) <= most or not self._cell.is_over:
             return parts
         return [*parts[: most - 1], _together(parts[most - 1 :])]
 
@@ -187,9 +125,8 @@ class Screen:
     def settle(self, bundles: Sequence[Bundle]) -> None:
         """Leave exactly ``bundles`` in the cell, and what is beyond them empty."""
         if self._shown and self._alone():
-            self._shell.display_pub.clear_output(wait=bool(bundles))
+            self._cell.clear(wait=bool(bundles))
             self._shown.clear()
-            _put_out[self._cell] = set()
         self._fixed = 0
         self.draw([], bundles)
 

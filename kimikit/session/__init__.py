@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from kimikit.errors import BadInput
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 from kimikit.params import (
     OF_A_VIEW,
     ChatParams,

@@ -163,6 +163,7 @@ def ask_grid(
     reason = "dry_run" if dry_run else runner.stop_reason
     embed = given["embed"]
     found = _found(asking, stop_reason=reason, metrics=metrics, embed=embed)
+    found.__dict__["silent"] = given["progress"] is not True
     if runner.error is not None:
         raise _with_what_was_finished(runner.error, found)
     return found, runner

@@ -100,7 +100,8 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             name: [values[place] for place in places]
             for name, values in self.scores.items()
         }
-        part.__dict__.update(scores=scores, metric_errors=self.metric_errors)
+        facts = {"metric_errors": self.metric_errors, "silent": self.silent}
+        part.__dict__.update(scores=scores, **facts)
         return part
 
     def rows(self) -> list[dict[str, Any]]:

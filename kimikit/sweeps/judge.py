@@ -73,10 +73,13 @@ class Judge:
             self.judged += 1
         return said
 
-    def all(self, trials: Sequence[Trial]) -> dict[str, list[Score]]:
+    def all(
+        self, trials: Sequence[Trial], *, silent: bool = False
+    ) -> dict[str, list[Score]]:
         """Return for each metric its value of each trial; a bar shows long work."""
         if self._metrics:
-            for trial in slowly(trials, "judging answers", after_s=BAR_AFTER_S):
+            options: dict[str, Any] = {"after_s": BAR_AFTER_S, "silent": silent}
+            for trial in slowly(trials, "judging answers", **options):
                 self.judge(trial)
         return {
             name: [self._said[id(trial)][name] for trial in trials]

@@ -100,7 +100,8 @@ def _hold(sweep: Outcome, rows: Sequence[dict[str, Any]]) -> None:
 def _measure(sweep: Outcome) -> None:
     """Measure all groups, which is kept; a bar is shown where that takes a while."""
     size = common_length(sweep), common_answers(sweep)
-    for group in slowly(groups(sweep), "measuring answers", after_s=BAR_AFTER_S):
+    options: dict[str, Any] = {"after_s": BAR_AFTER_S, "silent": sweep.silent}
+    for group in slowly(groups(sweep), "measuring answers", **options):
         measured(sweep, group, *size)
 
 

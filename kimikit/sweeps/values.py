@@ -205,6 +205,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.paid if self.on_disk is None else self.on_disk.spent
 
     @property
+    def silent(self) -> bool:
+        """Whether it was asked for without a bar, so that its figures show none."""
+        return bool(self.__dict__.get("silent"))
+
+    @property
     def answered(self) -> int:
         """How many answers came whole."""
         if self.on_disk is not None:
@@ -236,7 +241,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         judge = self.__dict__.get("judge")
         if judge is None:
             judge = self.__dict__["judge"] = Judge(self.metrics, self.metric_errors)
-        return judge.all(self.trials)
+        return judge.all(self.trials, silent=self.silent)
 
     def blame(self, name: str, error: Exception) -> None:
         """Note what a user's function raised."""

@@ -27,7 +27,7 @@ from support.kernel import Ran, running_kernel  # noqa: E402
 from support.streamed import pieces, text_of  # noqa: E402
 
 OURS = """
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 from kimikit.notebook.stream_view import answer_view
 from kimikit.wire import Client
 arm()

@@ -15,7 +15,7 @@ import time
 from decimal import Decimal
 from support.streamed import reply, steps
 from support.hostile import PAYLOADS
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 from kimikit.notebook.stream_view import answer_view
 from kimikit.types import Reply, ToolCall, CallPart, Delta
 arm()

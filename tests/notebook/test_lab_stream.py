@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 SETUP = """
 from support.streamed import SHOWCASE, FakeClient
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 from kimikit.notebook.stream_view import answer_view
 arm()
 def ask(prompt, per_s=0, wait_s=0):

@@ -154,6 +154,15 @@ def test_a_thread_after_its_cell_changes_only_its_own_displays(kernel: Kernel) -
 def test_no_bar_is_left_in_the_cell(kernel: Kernel, code: str) -> None:
     ran = kernel.run(code)
     assert ran.of("error") == []
+    assert all(ran.outputs()), "no empty output either"
     for output in ran.outputs():
         assert "application/vnd.jupyter.widget-view+json" not in output
         assert "%|" not in output.get("text/plain", ""), "as tqdm writes it"
+
+
+def test_what_stands_beside_a_bar_stays(kernel: Kernel) -> None:
+    bar = "from kimikit.display.progress import progress_bar\nwith progress_bar(total=1): pass"
+    ran = kernel.run(f"print('mine')\n{bar}\nprint('too')")
+    texts = [o["text"] for o in ran.outputs() if "text" in o]
+    assert "".join(texts).split() == ["mine", "too"]
+    assert "widget" not in str(ran.outputs())

@@ -10,7 +10,7 @@ from support.kernel import Kernel, running_kernel
 SETUP = """
 import time
 from support.streamed import FakeClient, reply, steps, text_of
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 from kimikit.notebook.stream_view import answer_view
 from kimikit.types import Delta, Reply, Wait
 arm()

@@ -7,7 +7,7 @@ from kimikit.runner import Request
 from kimikit.notebook.race_view import race
 from kimikit.wire import AsyncClient
 from support.fault_server import DONE, GATE, HOLD, FaultServer, Pause, chunk, event, head, plain, sse
-from kimikit.notebook.screen import arm
+from kimikit.display.cell import arm
 arm()
 def piece(text, **more):
     return {"model": "kimi-k2", "choices": [{"index": 0, "delta": {"content": text}, **more}]}

@@ -217,6 +217,11 @@ def test_long_measuring_and_judging_show_a_bar(monkeypatch):
     judged = msgspec.structs.replace(found, metrics={"good": lambda r: True})
     assert judged.scores["good"] == [True] * 6
     assert shown[-1] == ("judging answers", True)
+    quiet = ask(temperature=[0, 1], metrics={"good": lambda r: True})
+    for each in (quiet, quiet.where(temperature=1)):
+        each.summary()
+        assert each.scores["good"]
+    assert len(shown) == 2, "none of a sweep that was asked without"
 
 
 @pytest.mark.parametrize("most", [0, -1, True, "6", None])

@@ -34,21 +34,23 @@ def arm() -> None:
     session = getattr(getattr(shell, "display_pub", None), "session", None)
     if shell is None or session is None or session in _armed:
         return
-    # Everything that a kernel sends is made by this method, in whichever thread.
-    make = session.msg
+    # Everything that a kernel sends goes this way, in whichever thread. (What a cell
+    # returns is made into a message before it is formatted, and sent after that.)
+    send = session.send
 
     def noted(*args: Any, **options: Any) -> Any:
-        made = make(*args, **options)
-        seen = _put_out.get(made["parent_header"].get("msg_id", ""))
-        if seen is not None and made["msg_type"] in _OUTPUTS:
-            seen.add(made["content"].get("transient", {}).get("display_id"))
-        return made
+        sent = send(*args, **options)
+        if sent and sent.get("msg_type") in _OUTPUTS:
+            seen = _put_out.get(sent["parent_header"].get("msg_id", ""))
+            if seen is not None:
+                seen.add(sent["content"].get("transient", {}).get("display_id"))
+        return sent
 
     def begin(*_: Any) -> None:
         # A cell may run others inside it, as %run does: its first outputs still count.
         _put_out.setdefault(_message(shell), set())
 
-    session.msg = noted
+    session.send = noted
     shell.events.register("pre_run_cell", begin)
     _armed.append(session)
 

@@ -1,4 +1,4 @@
-"""Give all plots one look: no background, ink for any page, names as they are."""
+"""Give all plots one look: in the style that matplotlib has, names as they are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from kimikit import html
 
-INK = "#767676"
-_TICKS = {"x": INK, "y": "#808080"}
-# Were the tick labels of both axes as light, Jupyter would put a box behind the figure
-# on pages of the other kind.
+GREY = "#808080"
+"""Of lines that are not data. Words have the colour of matplotlib's style, on its
+background: one ink without a background is too faint on light pages or on dark ones.
+"""
 
 _BESIDE = [
     (x, y, side)
@@ -47,7 +47,7 @@ def canvas(ax: Any, width: float, height: float, *, shown: bool = False) -> Any:
 
 
 def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
-    """Make axes legible on any page, once they have their labels.
+    """Make axes plain, and show what names them as it is, once they have their labels.
 
     Args:
         axes: Of matplotlib.
@@ -55,27 +55,16 @@ def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
     """
     from matplotlib.ticker import FixedLocator
 
-    axes.patch.set_alpha(0)
-    axes.figure.patch.set_alpha(0)
-    for side, grey in _TICKS.items():
-        axes.tick_params(axis=side, colors=grey)
     for part in (axes.xaxis, axes.yaxis):
-        part.label.set_color(INK)
-        part.get_offset_text().set_color(INK)
         as_text(part.label)
         if isinstance(part.get_major_locator(), FixedLocator):  # names
             as_text(*part.get_ticklabels())
-    axes.title.set_color(INK)
     for legend in filter(None, (axes.get_legend(), *axes.figure.legends)):
         legend.get_frame().set_alpha(0)
         for text in legend.get_texts():
             as_text(text)
-            text.set_color(INK)
-    for text in axes.texts:
-        if text.get_color() == "black":  # nobody chose it
-            text.set_color(INK)
     for side, spine in axes.spines.items():
-        spine.set(color=INK, visible=side in sides)
+        spine.set(color=GREY, visible=side in sides)
 
 
 def apart(axes: Any) -> None:

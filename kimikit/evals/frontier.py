@@ -360,7 +360,7 @@ def _panel(
         cost = getattr(one, by)
         x, y = cost.value, 100 * one.right.value
         best = one.name in names
-        colour = html.PALETTE[0] if best else plots.INK
+        colour = html.PALETTE[0] if best else plots.GREY
         low, high = one.right.low, one.right.high
         if low is not None and high is not None:
             ax.plot([x, x], [100 * low, 100 * high], color=colour, lw=1, alpha=0.5)
@@ -368,7 +368,7 @@ def _panel(
             ax.plot([cost.low, cost.high], [y, y], color=colour, lw=1, alpha=0.5)
         ax.plot(x, y, "o" if best else "x", color=colour, ms=5)
         if best or len(settings) <= NAMED:
-            line_to = {"arrowstyle": "-", "color": plots.INK, "lw": 0.5, "shrinkA": 0}
+            line_to = {"arrowstyle": "-", "color": plots.GREY, "lw": 0.5, "shrinkA": 0}
             note = ax.annotate(
                 plots.name(one.name), (x, y), fontsize="x-small", arrowprops=line_to
             )

@@ -158,7 +158,7 @@ def shares(points: Sequence[Mapping[str, Any]], title: str, ax: Any) -> Any:
         price = "" if each == "unpriced" else f", {each} a right answer"
         label = f"{value:.0f} % of {point['n']}{price}"
         ax.annotate(
-            label, (value, y), (0, 7), textcoords="offset points", color=plots.INK,
+            label, (value, y), (0, 7), textcoords="offset points",
             ha="center", fontsize=8,
         )  # fmt: skip
     ax.set_yticks(
@@ -189,11 +189,12 @@ def heatmap(
         interpolation="nearest",
     )  # fmt: skip
     if len(grid) <= NAMED:
-        signs = ("✗", "✓", "")
+        signs = (("✗", "black"), ("✓", "white"), ("", "black"))
         for y, row in enumerate(numbers):
             for x, kind in enumerate(row):
+                sign, colour = signs[kind]
                 style = {"ha": "center", "va": "center", "fontsize": 8}
-                plots.as_text(ax.text(x, y, signs[kind], color="white", **style))
+                plots.as_text(ax.text(x, y, sign, color=colour, **style))
     turned = {"rotation": 30, "ha": "right"} if len(ways) > 4 else {}
     ax.set_xticks(range(len(ways)), [plots.name(way) for way in ways], **turned)
     ax.set_yticks([])
@@ -203,7 +204,7 @@ def heatmap(
         Patch(color=c, label=w) for i, (w, c) in enumerate(looks.items()) if i in seen
     ]
     ax.legend(
-        handles=marks, frameon=False, labelcolor=plots.INK, loc="upper left",
+        handles=marks, frameon=False, loc="upper left",
         bbox_to_anchor=(1, 1),
     )  # fmt: skip
     plots.as_text(ax.set_title(plots.name(title), fontsize=10))

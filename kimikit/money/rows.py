@@ -91,6 +91,18 @@ def token_cells(usage: Usage | None, *, writes: bool) -> list[str]:
     ]
 
 
+def _tokens(usage: Usage | None, *, writes: bool) -> html.Cell:
+    """Return all token counts in one cell, which a table of many columns has room for."""
+    if usage is None:
+        return html.Cell("", "")
+    prompt, *parts, answer = token_cells(usage, writes=writes)
+    words = token_heads(writes=writes)[1:-1]
+    told = f"{prompt} -> {answer}"
+    shares = ", ".join(f"{part} {word}" for part, word in zip(parts, words, strict=True))
+    rich = f"{html.esc(told)} <small>{html.esc(shares)}</small>"
+    return html.Cell(f"{told}, {shares}", rich)
+
+
 def breakable(texts: Iterable[str]) -> list[html.Cell]:
     """Return cells that go on in the next line where names and phrases may break."""
     return [
@@ -209,7 +221,7 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
 
         Args:
             texts: Whether to read how prompt and answer begin.
-            writes: Whether the table has a column of cache writes.
+            writes: Whether the table tells of cache writes.
         """
         prompt, answer = self.beginnings() if texts else ("", "")
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
@@ -217,13 +229,14 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
         day, at = when.split()
         whom = f"{self.host}/{self.model}" if self.model else self.host
         begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
-        counts = token_cells(self.usage, writes=writes)
         return [
             self.id[:ID_SHOWN],
             html.Cell(when, f'<span style="white-space:nowrap">{day}</span> {at}'),
             *breakable([whom]),
             *begun,
-            *breakable([seconds, *counts, self.cost_text, self.state, self.tag]),
+            seconds,
+            _tokens(self.usage, writes=writes),
+            *breakable([self.cost_text, self.state, self.tag]),
         ]
 
 
@@ -261,8 +274,8 @@ class Calls(Renderable, list[CallRow]):
 
     def _parts(self) -> tuple[str, list[Table], str]:
         writes = any(row.usage and row.usage.cache_write_tokens for row in self)
-        heads = ["id", "time", "host/model", "asked", "answered", "s"]
-        heads += [*token_heads(writes=writes), "cost", "state", "tag"]
+        heads = ["id", "time", "host/model", "asked", "answered", "s", "tokens"]
+        heads += ["cost", "state", "tag"]
         numeric = range(5, len(heads) - 2)
         if not any(row.tag for row in self):
             del heads[-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.display import footer
-from kimikit.display.plots import INK, as_text, plain
+from kimikit.display.plots import as_text, plain
 from kimikit.display.plots import name as axes_name
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.money.caching import CacheReport, report
@@ -204,7 +204,7 @@ def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
     count = some(sum(total.calls for total in days.values()))
     axes[0].set_ylabel(f"{unit} per day")
     axes[0].set_title(f"{title}, n = {count}", fontsize="medium")
-    look = {"frameon": False, "labelcolor": INK, "fontsize": "small"}
+    look = {"frameon": False, "fontsize": "small"}
     named = bool(axes[0].get_legend_handles_labels()[1])
     if ax is None:
         if named:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kimikit.errors import BadInput
 from kimikit.display.cell import kernel_shell
+from kimikit.errors import BadInput
 from kimikit.notebook.screen import Screen
 from kimikit.tools.loop import ask_by_input
 from kimikit.tools.task import Answer

@@ -21,8 +21,8 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from kimikit import html
-from kimikit.errors import BadInput, nearest
 from kimikit.display.cell import arm
+from kimikit.errors import BadInput, nearest
 from kimikit.notebook.screen import emitted, rich
 from kimikit.notebook.variables import variable_text
 from kimikit.types import Reply

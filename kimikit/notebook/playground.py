@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import ipywidgets as w
 
 from kimikit import html
+from kimikit.display.cell import kernel_shell
 from kimikit.errors import KimiError
 from kimikit.markdown import as_html
 from kimikit.notebook import page, same_as_code
@@ -26,7 +27,6 @@ from kimikit.notebook.columns import ended, figures
 from kimikit.notebook.controls import button, dial, view
 from kimikit.notebook.dials import Wrong
 from kimikit.notebook.form import Form
-from kimikit.display.cell import kernel_shell
 from kimikit.notebook.screen import (
     BYTES_PER_S,
     REDRAWS_PER_S,

@@ -37,6 +37,7 @@ BYTES_PER_S = 20_000
 ENVELOPE_BYTES = 600
 """About what a display message weighs on the wire beside its text, measured."""
 
+
 def rich(text: str, *parts: str) -> Bundle:
     """Return a display of finished HTML parts, and of ``text`` where none is shown."""
     return {"text/plain": html.clean(text), "text/html": html.wrap(*parts)}

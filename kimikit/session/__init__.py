@@ -14,10 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from kimikit.display.cell import arm
 from kimikit.errors import BadInput
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.ledger import Ledger
-from kimikit.display.cell import arm
 from kimikit.params import (
     OF_A_VIEW,
     ChatParams,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.display.plots import INK, as_text, name, plain
+from kimikit.display.plots import GREY, as_text, name, plain
 from kimikit.errors import BadInput
 from kimikit.json_values import is_number
 from kimikit.sweeps.cells import label_text
@@ -96,10 +96,10 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
         best = told.temperature
         note += f" Dashed: {told}" if best is not None else f" {told}"
         for ax in panels if best is not None else ():
-            ax.axvline(x.of(best), color=INK, ls="--", lw=1)
+            ax.axvline(x.of(best), color=GREY, ls="--", lw=1)
     if origin := sweep.origin:
         note += f" {origin[:1].upper()}{origin[1:]}."
-    below = panels[0].figure.supxlabel(note, fontsize="small", color=INK, wrap=True)
+    below = panels[0].figure.supxlabel(note, fontsize="small", wrap=True)
     as_text(below)
     return axes
 
@@ -203,7 +203,7 @@ def _name_series(ax: Any, count: int) -> None:
     room = NAME_HEIGHT * (high - low)
     apart = all(more - less >= room for less, more in itertools.pairwise(ends))
     if count > 4 or (count > 1 and not apart):
-        legend = ax.legend(fontsize="small", framealpha=0, labelcolor=INK)
+        legend = ax.legend(fontsize="small", framealpha=0)
         as_text(*legend.get_texts())
     elif count > 1:
         for line in lines:
@@ -213,7 +213,6 @@ def _name_series(ax: Any, count: int) -> None:
                 (6, 0),
                 textcoords="offset points",
                 fontsize="small",
-                color=INK,
                 va="center",
             )
             as_text(told)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.display.footer import footer, how_it_ended
-from kimikit.display.plots import INK, as_text, canvas, name, plain
+from kimikit.display.plots import GREY, as_text, canvas, name, plain
 from kimikit.tools.results import Content, figure, is_frame, is_picture
 from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.requests import image_kind
@@ -167,7 +167,7 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
 
     def bar(lane: int, start: float, length: float, colour: int, hatch: str) -> None:
         ax.barh(lane, max(length, width / 300), left=start, height=0.6, hatch=hatch,
-                color=html.PALETTE[colour], edgecolor=INK, linewidth=0.6)  # fmt: skip
+                color=html.PALETTE[colour], edgecolor=GREY, linewidth=0.6)  # fmt: skip
 
     free = 0.0  # where the next label has room; the trace has what finds none
     for step, following in zip(run.steps, [*run.steps[1:], None], strict=True):
@@ -182,7 +182,7 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
         usage, cost = step.reply.usage, step.reply.cost
         told = f"{usage.prompt_tokens}→{usage.completion_tokens}"
         told += "" if cost is None else f"\n{html.money(cost)}"
-        as_text(ax.text(start, -0.4, told, va="bottom", fontsize=8, color=INK))
+        as_text(ax.text(start, -0.4, told, va="bottom", fontsize=8))
         free = start + LABEL_SHARE * width
     for lane, result in ((i, r) for i, row in enumerate(lanes, 1) for r in row):
         start, end = result.started_s, result.started_s + result.duration_s
@@ -192,13 +192,13 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
         told = f" {name(result.call.name).strip()} {ended} "
         late = end > 0.75 * width
         as_text(ax.text(start if late else end, lane, told, va="center", fontsize=8,
-                        ha="right" if late else "left", color=INK))  # fmt: skip
+                        ha="right" if late else "left"))  # fmt: skip
     ax.set_yticks([0, 1][: 1 + bool(lanes)], ["model", "tools"][: 1 + bool(lanes)])
     ax.set_ylim(len(lanes) + 0.6, -1.1)
     ax.set_xlim(0, width)
     ax.set_xlabel("seconds")
     foot = footer_line(run)
-    as_text(ax.set_title(foot, fontsize=8, color=INK, loc="left", wrap=True))
+    as_text(ax.set_title(foot, fontsize=8, loc="left", wrap=True))
     ax.tick_params(axis="y", length=0)
     plain(ax, ["bottom"])
     return ax.figure

@@ -1,11 +1,10 @@
-"""Plots are legible on light and on dark pages, with no box behind them."""
+"""Plots are legible on light and on dark pages, and in the style that is set."""
 
 import itertools
 
 import matplotlib as mpl
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib_inline import backend_inline
+from support.contrast import faint_in
 
 from kimikit.display.plots import apart, plain
 
@@ -13,50 +12,43 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 
+def drawn():
+    _, axes = plt.subplots()
+    axes.plot([1, 2e9], label="a line")
+    axes.set(xlabel="x", ylabel="y", title="both")
+    axes.legend()
+    plain(axes, ["bottom"])
+    return axes
+
+
 @pytest.fixture
 def axes():
-    figure, axes = plt.subplots()
-    figure.patch.set_alpha(0)
-    axes.plot([1, 2e9])
-    axes.set(xlabel="x", ylabel="y", title="both")
-    plain(axes, ["bottom"])
-    figure.canvas.draw()
+    axes = drawn()
     yield axes
-    plt.close(figure)
+    plt.close(axes.figure)
 
 
-def contrast(color, page):
-    """Return the ratio of WCAG 2.2, from 1 to 21."""
-
-    def light(value):
-        parts = [
-            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-            for part in to_rgb(value)
-        ]
-        return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
-
-    low, high = sorted((light(color), light(page)))
-    return (high + 0.05) / (low + 0.05)
+@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot"])
+def test_every_word_stands_out_in_the_style_that_is_set(style):
+    with plt.style.context(style):
+        axes = drawn()
+        axes.text(0, 1e9, "note")
+        assert faint_in(axes.figure) == []
+        plt.close(axes.figure)
 
 
-def test_every_word_stands_out_from_either_page(axes):
-    words = [axes.title]
-    for part in (axes.xaxis, axes.yaxis):
-        words += [part.label, part.get_offset_text(), *part.get_ticklabels()]
-    for page in ("white", "black"):
-        assert min(contrast(word.get_color(), page) for word in words) > 3.9
-
-
-def test_jupyter_puts_no_box_behind_it(axes):
-    assert backend_inline._fetch_figure_metadata(axes.figure) is None
-    axes.tick_params(colors="#767676")
-    assert backend_inline._fetch_figure_metadata(axes.figure) is not None
+@pytest.mark.parametrize("colour", ["white", "#0072B2"])
+def test_a_word_that_is_too_faint_is_found(axes, colour):
+    axes.axvspan(0.4, 0.6, color="#444444")
+    axes.text(0.45, 1e9, "faint", color=colour)
+    assert ("faint" in faint_in(axes.figure)) == (colour == "#0072B2")
+    axes.set_xlabel("x", color=colour)
+    assert ("x" in faint_in(axes.figure)) == (colour != "#0072B2")
 
 
 def test_only_the_lines_asked_for_stay(axes):
     shown = [side for side, spine in axes.spines.items() if spine.get_visible()]
     assert shown == ["bottom"]
-    assert axes.patch.get_alpha() == 0
 
 
 @pytest.mark.parametrize(
@@ -71,14 +63,3 @@ def test_names_of_points_lie_apart_and_inside(axes, points):
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     frame = axes.get_window_extent()
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
-
-
-def test_a_legend_is_as_legible_as_the_rest(axes):
-    axes.plot([1, 2], label="kept")
-    axes.legend()
-    axes.figure.legend(labels=["other"])
-    plain(axes)
-    for legend in (axes.get_legend(), *axes.figure.legends):
-        (*texts,) = legend.get_texts()
-        assert all(contrast(text.get_color(), "black") > 3.9 for text in texts)
-        assert legend.get_frame().get_alpha() == 0

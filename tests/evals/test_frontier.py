@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from support.contrast import faint_in
 from support.fault_server import FaultServer
 from support.sweeps import FakeClient, MemoryStore, reply
 from support.until import falsely_close, vote_coverage
@@ -205,6 +206,7 @@ def test_two_panels_are_drawn_with_the_frontier():
     found = find(client({"low": 0.5, "high": 0.8, "max": 0.9}))
     axes = Figure().subplots(1, 2)
     left, right = found.plot(axes)
+    assert faint_in(left.figure) == []
     assert left.get_xlabel() == "US$ per question"
     assert right.get_xlabel() == "Seconds per question"
     assert len(left.texts) == 3

@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 import pytest
 from matplotlib.figure import Figure
+from support.contrast import faint_in
 from support.prompting import FakeClient, FakeStore, answer, last, press_stop
 
 from kimikit.errors import (
@@ -253,6 +254,7 @@ def test_without_pandas_the_error_says_how_to_get_it(monkeypatch):
 def test_the_plot_has_a_bar_a_pattern():
     result = lab(FakeClient(solve), task(4), progress=False)
     ax = result.plot()
+    assert faint_in(ax.figure) == []
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(PATTERNS)[::-1]
     assert "100 % of 4, $0.0010 a right answer" in {t.get_text() for t in ax.texts}
     given = Figure().subplots()

@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from inspect_ai.log import read_eval_log
+from support.contrast import faint_in
 from support.prompting import FakeClient, FakeStore, answer, last
 
 from kimikit import Kimi
@@ -288,6 +289,7 @@ def test_a_question_opens_to_all_its_answers_and_mistakes_have_kinds():
 
 def test_the_heat_map_has_a_field_per_question_and_way():
     ax = graded().heatmap()
+    assert faint_in(ax.figure) == []
     (image,) = ax.get_images()
     assert image.get_array().shape == (12, 2)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["bare", "told"]

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from support.contrast import faint_in
 from support.dialects import problems
 from support.prompting import press_stop
 from support.scripts import Scripted, call, called, calls, chunk, said, scripted_host
@@ -221,6 +222,7 @@ def test_scores_show_as_table_and_plot():
     assert "&lt;b&gt;one" in page
     assert "<small>[9,\u00a091]</small>" in page
     figure = scores.plot()
+    assert faint_in(figure) == []
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == [
         "Precision",

@@ -72,3 +72,54 @@ def page_of(shown: str, *, dark: bool) -> str:
     assert "--jp-ui-font-color1" in colours
     body = "background:var(--jp-layout-color0);color:var(--jp-content-font-color1)"
     return f"<meta charset=utf-8><style>{colours}body{{{body}}}</style>{shown}"
+
+
+def ratio(one: Any, other: Any) -> float:
+    """Return the contrast of two colours of matplotlib, from 1 to 21."""
+    from matplotlib.colors import to_rgb
+
+    def light(colour: Any) -> float:
+        parts = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+            for part in to_rgb(colour)
+        )
+        return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def faint_in(figure: Any) -> list[str]:
+    """Return the texts of a figure that stand out too little from what is behind them.
+
+    Args:
+        figure: Of matplotlib; it must hold words, and be opaque: then it is the same on
+            light pages and on dark ones.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    words = [
+        t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()
+    ]
+    boxes = [text.get_window_extent() for text in words]
+    assert words, "there is nothing to read"
+    figure.set_layout_engine("none")
+    for text in words:
+        text.set_visible(False)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1] / 255
+    found = []
+    for text, box in zip(words, boxes, strict=True):
+        text.set_visible(True)
+        left, low, right, high = (max(0, round(edge)) for edge in box.extents)
+        behind = pixels[low : high + 1, left : right + 1].reshape(-1, 4)
+        if len(behind):  # not of a tick beyond the axes
+            red, green, blue, alpha = np.median(behind, axis=0)
+            assert alpha == 1, "what is behind it depends on the page"
+            if ratio(text.get_color(), (red, green, blue)) < LEAST:
+                found.append(text.get_text())
+    return found

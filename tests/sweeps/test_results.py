@@ -11,6 +11,7 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 import pytest
+from support.contrast import faint_in
 from support.sweeps import WORDS, FakeClient, pick, reply
 
 from kimikit.errors import BadInput, StreamError
@@ -459,6 +460,7 @@ def test_the_plot_has_four_panels_with_units_and_a_mark():
     host = Host(name="h", base_url="http://x", model="k2", models=models)
     axes = ask(obeys(), temperature=TEMPERATURES, host_profile=host).plot()
     panels = axes.ravel()
+    assert faint_in(panels[0].figure) == []
     labels = [ax.get_ylabel() for ax in panels]
     assert labels[0].startswith("Diversity")
     assert "US dollars" in labels[3]
@@ -486,6 +488,7 @@ def test_the_plot_draws_on_given_axes_any_axis_and_series():
         ask().plot()
     many = ask(obeys(), temperature=[0, 1], model=list("abcdef"), repeats=3).plot()
     assert many.ravel()[0].get_legend() is not None
+    assert faint_in(many.ravel()[0].figure) == []
     plt.close("all")
 
 

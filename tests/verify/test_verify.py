@@ -5,6 +5,7 @@ import json
 
 import matplotlib as mpl
 import pytest
+from support.contrast import faint_in
 from support.simulated import MODEL, Simulated
 
 from kimikit import BadInput, BudgetExceeded, Kimi, KimiError
@@ -149,6 +150,7 @@ def test_hosts_stand_side_by_side_and_the_report_holds_them(tmp_path):
     assert "3 of 4 kept · clamped n · kimikit" in badge
     assert "a" * 20 not in found.to_json()
     axes = found.plot().axes[0]
+    assert faint_in(axes.figure) == []
     assert [label.get_text() for label in axes.get_xticklabels()] == ["one", "two"]
 
 

@@ -92,14 +92,15 @@ def token_cells(usage: Usage | None, *, writes: bool) -> list[str]:
 
 
 def _tokens(usage: Usage | None, *, writes: bool) -> html.Cell:
-    """Return all token counts in one cell, which a table of many columns has room for."""
+    """Return all token counts in one cell, for a table of many columns."""
     if usage is None:
         return html.Cell("", "")
     prompt, *parts, answer = token_cells(usage, writes=writes)
     words = token_heads(writes=writes)[1:-1]
     told = f"{prompt} -> {answer}"
-    shares = ", ".join(f"{part} {word}" for part, word in zip(parts, words, strict=True))
-    rich = f"{html.esc(told)} <small>{html.esc(shares)}</small>"
+    shares = ", ".join(map(" ".join, zip(parts, words, strict=True)))
+    whole = f'<span style="white-space:nowrap">{html.esc(told)}</span>'
+    rich = f"{whole} <small>{html.esc(shares)}</small>"
     return html.Cell(f"{told}, {shares}", rich)
 
 

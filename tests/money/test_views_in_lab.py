@@ -1,6 +1,7 @@
 """The ledger, its plot, the meter and a refusal as JupyterLab shows them."""
 
 import pytest
+from support.contrast import page_of
 from support.money import ask, make_call, make_reply
 
 from kimikit.errors import TimedOut
@@ -46,6 +47,21 @@ def path(tmp_path):
         ask(ledger, host=host, model=model, error=TimedOut("x", "y"), max_tokens=900)
     ledger.close()
     return str(ledger.path)
+
+
+@pytest.mark.parametrize(
+    ("width", "whole"),
+    [(564, 700), (648, 1100)],  # the latter with a side bar
+)
+def test_nothing_is_wider_than_a_cell(chromium, path, width, whole):
+    ledger = Ledger(path)
+    shown = ledger._repr_html_() + ledger.calls()._repr_html_()
+    page = chromium.new_page(viewport={"width": whole, "height": 900})
+    page.set_content(page_of(f'<div style="width:{width}px">{shown}</div>', dark=False))
+    wide = "[...document.querySelectorAll('table')].map(t => t.offsetWidth)"
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert max(page.evaluate(wide)) <= width
+    page.close()
 
 
 def test_figures_are_whole_and_dollars_are_not_math(lab, path):

@@ -71,7 +71,7 @@ def page_of(shown: str, *, dark: bool) -> str:
     colours = "".join(re.findall(r":root\s*\{[^}]*\}", sheet))
     assert "--jp-ui-font-color1" in colours
     body = "background:var(--jp-layout-color0);color:var(--jp-content-font-color1)"
-    return f"<meta charset=utf-8><style>{colours}body{{{body}}}</style>{shown}"
+    return f"<!doctype html><meta charset=utf-8><style>{colours}body{{{body}}}</style>{shown}"
 
 
 def ratio(one: Any, other: Any) -> float:

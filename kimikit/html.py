@@ -51,8 +51,8 @@ div.kimikit.kimikit td.n{white-space:nowrap}
 .kimikit caption span{display:inline-block;position:sticky;left:0;
 max-width:calc(100vw - 130px)}
 @media (max-width:1200px){div.kimikit.kimikit .n small{display:block}
-div.kimikit.kimikit td.n{white-space:normal}.kimikit table{font-size:.92em}
-div.kimikit.kimikit th,div.kimikit.kimikit td{padding:.15em .3em}}
+div.kimikit.kimikit td.n{white-space:normal}.kimikit table{font-size:.9em}
+div.kimikit.kimikit th,div.kimikit.kimikit td{padding:.15em .25em}}
 .kimikit caption,.kimikit .muted{opacity:.72;font-size:.92em}
 .kimikit small{opacity:.75}
 .kimikit .muted small{opacity:1;font-size:1em}

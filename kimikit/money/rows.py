@@ -97,11 +97,10 @@ def _tokens(usage: Usage | None, *, writes: bool) -> html.Cell:
         return html.Cell("", "")
     prompt, *parts, answer = token_cells(usage, writes=writes)
     words = token_heads(writes=writes)[1:-1]
-    told = f"{prompt} -> {answer}"
     shares = ", ".join(map(" ".join, zip(parts, words, strict=True)))
-    whole = f'<span style="white-space:nowrap">{html.esc(told)}</span>'
-    rich = f"{whole} <small>{html.esc(shares)}</small>"
-    return html.Cell(f"{told}, {shares}", rich)
+    begun = f'<span style="white-space:nowrap">{html.esc(prompt)} -&gt;</span>'
+    rich = f"{begun} {html.esc(answer)} <small>{html.esc(shares)}</small>"
+    return html.Cell(f"{prompt} -> {answer}, {shares}", rich)
 
 
 def breakable(texts: Iterable[str]) -> list[html.Cell]:

@@ -7,11 +7,28 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from kimikit import html
 from kimikit.notebook.ballot import Ballot
-from kimikit.notebook.columns import Columns
+from kimikit.notebook.columns import Columns, ended, figures
 from kimikit.notebook.dials import Settings
 from kimikit.notebook.slots import Slot
 from kimikit.runner import Request
+
+
+def requests(
+    kimi: Any,
+    text: str,
+    params: Mapping[str, dict[str, Any]],
+    files: Mapping[str, bytes],
+    hosts: Mapping[str, str],
+) -> dict[str, Request]:
+    """Return what each column asks; where a host takes files, they are sent now."""
+    made = {}
+    for name, host in hosts.items():
+        own, model = params[name], str(params[name].get("model", ""))
+        turns = kimi._with_files(text, files or None, model, host)
+        made[name] = Request(messages=turns, params=own, host=host, model=model)
+    return made
 
 
 class Asked:
@@ -88,6 +105,21 @@ class Asked:
         """Name all answers if one is missing: an error tells whose it is."""
         if not all(slot.column.reply.text for slot in self.slots.values()):
             self.ballot, self.blind = None, False
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return a row of the history per answer, which names what may be named."""
+        made = []
+        for name, column in self.columns.by_name.items():
+            reply, set_to = column.reply, self.settings[name[0]]
+            who: tuple[object, ...] = ("blind", "", "", "")
+            if self.named:
+                model = reply.model or set_to["model"]
+                heat = f"{set_to['temperature']:g}"
+                who = (name[0], reply.host or set_to["host"], model, heat)
+            tokens, cost = figures(reply)[2:] if self.named else ("", "")
+            end = ended(reply, column.error)
+            made.append((html.opening(self.prompt, 50), *who, tokens, cost, end))
+        return made
 
     def key(self, letter: str) -> str:
         """Return who answers in a column: the letter with all its settings."""

@@ -21,9 +21,8 @@ from kimikit.display.cell import kernel_shell
 from kimikit.errors import KimiError
 from kimikit.markdown import as_html
 from kimikit.notebook import page, same_as_code
-from kimikit.notebook.asked import Asked
+from kimikit.notebook.asked import Asked, requests
 from kimikit.notebook.ballot import scores
-from kimikit.notebook.columns import ended, figures
 from kimikit.notebook.controls import button, dial, view
 from kimikit.notebook.dials import Wrong
 from kimikit.notebook.form import Form
@@ -79,6 +78,7 @@ class Playground:
         self._kimi = kimi
         self._client_for = client_for
         self._now: Asked | None = None
+        self._preparing: Asked | None = None
         self._over = threading.Event()
         self._over.set()
         self._asked: list[Asked] = []
@@ -87,12 +87,11 @@ class Playground:
         self.replies: list[Reply] = []
         self.form = Form(kimi.host)
         self._buttons()
-        self.history = dial(
-            w.Dropdown,
-            "History",
+        tip, none = (
             "Open an earlier answer with its settings",
-            options=[("no answers yet", None)],
+            [("no answers yet", None)],
         )
+        self.history = dial(w.Dropdown, "History", tip, options=none)
         self.history.index, self.history.disabled = 0, True
         self.history.observe(self._open, "value")
         self.status, self._said = w.HTML(), w.HTML()
@@ -150,39 +149,52 @@ class Playground:
         except Exception as exc:
             put(self.output, [error_view(exc)])
 
-    # What is asked.
-
     def run(self) -> None:
         """Ask every column, as often as ``samples`` says; the answers stream in."""
         if not self._over.is_set():
             return
-        form = self.form
-        text, params, files = form.question()
-        requests = {}
-        for each in form.columns:
-            model = str(params[each.name].get("model", ""))
-            try:
-                turns = self._kimi._with_files(
-                    text, files or None, model, each.host.value
-                )
-            except KimiError as error:
-                raise form.refuse_files(error) from error
-            requests[each.name] = Request(
-                messages=turns,
-                params=params[each.name],
-                host=each.host.value,
-                model=model,
-            )
-        asked = form.asked()
-        asked.begin(requests, self._client_for, partial(self._guarded, self._reveal))
+        text, params, files = self.form.question()
+        asked = self._preparing = self.form.asked()
+        hosts = {each.name: each.host.value for each in self.form.columns}
         self._over.clear()
+        self.run_button.disabled, self.stop_button.disabled = True, False
+        sent = partial(requests, self._kimi, text, params, files, hosts)
+        begin = partial(self._begin, asked, sent)
+        if files:  # A host may take its time, and Stop is for this thread to hear.
+            self.status.value = html.footer("sending the files")
+            self._start(partial(self._guarded, begin))
+        else:
+            begin()
+
+    def _start(self, act: Callable[[], None]) -> None:
+        run = contextvars.copy_context().run  # tags and budgets of the caller hold
+        threading.Thread(target=run, args=(act,), daemon=True).start()
+
+    def _begin(self, asked: Asked, sent: Callable[[], dict[str, Request]]) -> None:
+        """Ask, unless it was stopped while its files were sent."""
+        made: dict[str, Request] = {}
+        try:
+            made = sent()
+        except KimiError as error:
+            raise self.form.refuse_files(error) from error
+        finally:
+            if not made and self._preparing is asked:
+                self._rest()
+        if self._preparing is not asked:
+            return
+        self._preparing = None
+        asked.begin(made, self._client_for, partial(self._guarded, self._reveal))
         self._now = asked
         self._ballot.children = ()
         self._answers.children = [slot.box for slot in asked.slots.values()]
         put(self.output, [])
-        self.run_button.disabled, self.stop_button.disabled = True, False
-        run = contextvars.copy_context().run  # tags and budgets of the caller hold
-        threading.Thread(target=run, args=(self._follow, asked), daemon=True).start()
+        self._start(partial(self._follow, asked))
+
+    def _rest(self) -> None:
+        """Be ready for the next question."""
+        self._preparing = None
+        self.run_button.disabled, self.stop_button.disabled = False, True
+        self._over.set()
 
     def _follow(self, asked: Asked) -> None:
         """Draw the answers until they are over, in a thread of its own."""
@@ -194,7 +206,10 @@ class Playground:
 
     def stop(self) -> None:
         """Stop the answers; what arrived is kept."""
-        if self._now is not None:
+        if self._preparing is not None:  # what is sent by now stays at the host
+            self._rest()
+            self.status.value = html.footer("stopped before anything was asked")
+        elif self._now is not None:
             self._now.columns.stop()
             self._over.wait(STOP_S)
 
@@ -295,20 +310,7 @@ class Playground:
 
     def rows(self) -> list[tuple[object, ...]]:
         """Return one row per answer that may be named, the newest run first."""
-        made = []
-        for asked in self._asked[::-1]:
-            for name, column in asked.columns.by_name.items():
-                reply, set_to = column.reply, asked.settings[name[0]]
-                who: tuple[object, ...] = ("blind", "", "", "")
-                if asked.named:
-                    model = reply.model or set_to["model"]
-                    heat = f"{set_to['temperature']:g}"
-                    who = (name[0], reply.host or set_to["host"], model, heat)
-                tokens, cost = figures(reply)[2:] if asked.named else ("", "")
-                end = ended(reply, column.error)
-                prompt = html.opening(asked.prompt, 50)
-                made.append((prompt, *who, tokens, cost, end))
-        return made
+        return [row for asked in self._asked[::-1] for row in asked.rows()]
 
     # As code.
 

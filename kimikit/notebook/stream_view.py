@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.footer import footer
 from kimikit.display.marimo import in_marimo
 from kimikit.display.renderable import call_text
 from kimikit.markdown import safe
@@ -25,7 +26,7 @@ from kimikit.types import Delta, Reply, Wait
 BYTES_PER_S = 5_500
 """Most bytes per second to the browser while an answer streams."""
 
-Total = Callable[[], Decimal | None]
+Total = Callable[[], str]
 AtMost = Callable[[Reply], Decimal | None]
 Footer = Callable[[Reply], str]
 
@@ -43,25 +44,26 @@ def answer_view(
 
     Args:
         show: True or False forces; None shows in notebooks and on terminals only.
-        total: Gives the session's cost in US dollars, for the footer.
+        total: Gives the session's cost as it is shown, for the footer.
         at_most: Gives the most that a stopped answer can cost in US dollars.
         images: Whether to load remote images.
         out: Where text goes outside notebooks, standard output unless given.
         beside: Where all but the answer goes there, ``out`` unless given.
     """
 
-    def footer(reply: Reply) -> str:
-        return reply.footer(
-            session_usd=total() if total else None,
+    def foot(reply: Reply) -> str:
+        return footer(
+            [reply],
+            session_cost=total() if total else "",
             at_most_usd=at_most(reply) if at_most and reply.partial else None,
         )
 
     if out is None and show is not False and in_marimo():
-        return Guarded(MarimoView(footer))
+        return Guarded(MarimoView(foot))
     shell, stream = place(show, out)
     if shell is not None:
-        return Guarded(NotebookView(shell, footer, images=images))
-    return View() if stream is None else Guarded(TextView(stream, footer, beside))
+        return Guarded(NotebookView(shell, foot, images=images))
+    return View() if stream is None else Guarded(TextView(stream, foot, beside))
 
 
 class TextView(View):

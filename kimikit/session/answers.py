@@ -73,7 +73,7 @@ class Answers(Session):
         costs = self.ledger
         return answer_view(
             self._show if show is None else show,
-            total=lambda: costs.session_total(costs.session).cost,
+            total=lambda: costs.session_total(costs.session).known_text,
             at_most=lambda _: costs.calls(1, session=costs.session)[0].at_most,
             images=self._images,
         )

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kimikit import html
 from kimikit.display.plots import GREY, as_text, name, plain
 from kimikit.errors import BadInput
@@ -31,6 +33,13 @@ NAMED = 24
 """Characters of a name beside a line or below an axis."""
 
 
+class Panels(np.ndarray[Any, Any]):
+    """Axes in rows and columns, of which a notebook shows the figure, and no list."""
+
+    def _ipython_display_(self) -> None:
+        """Show nothing: the figure is shown by itself."""
+
+
 def panels_of(
     axes: Any, shape: tuple[int, int], size: tuple[float, float], **options: Any
 ) -> tuple[Any, Any]:
@@ -46,10 +55,10 @@ def panels_of(
         BadInput: If there are not as many as panels.
     """
     import matplotlib.pyplot as plt
-    import numpy as np
 
     if axes is None:
         _, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
+        axes = axes.view(Panels)
     panels = np.asarray(axes, dtype=object).ravel()
     count = math.prod(shape)
     if len(panels) != count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.kernel import Kernel, running_kernel
@@ -36,6 +37,23 @@ def test_the_first_chat_leaves_one_answer_and_one_footer(kernel: Kernel) -> None
     assert answer == {"text/plain": "**Hi** there.", "text/markdown": "**Hi** there."}
     assert "9 -> 20 tokens · $0.000055" in footer["text/plain"]
     assert footer["text/plain"].endswith(" · session $0.000055")
+
+
+@pytest.mark.parametrize(
+    ("first", "session"), [("other", "unpriced"), ("kimi", "at least $0.000055")]
+)
+def test_a_session_is_never_cheaper_than_known(
+    kernel: Kernel, first: str, session: str, tmp_path: Path
+) -> None:
+    """An unpriced call adds an unknown amount, and not 0."""
+    made = "Kimi(base_url=server.url, model='no-price', api_key='k', ledger=mine)"
+    both = f"mine = {str(tmp_path / 'l.db')!r}; other = {made}"
+    kernel.run(f"{both}; kimi = Kimi(base_url=server.url, model='kimi-k2', api_key='k',"
+               " ledger=other.ledger)\nkimi.set_price(input='0.6', output='2.5')")  # fmt: skip
+    model = "kimi-k2" if first == "kimi" else "no-price"
+    kernel.run(f"play(*played('Hi.', 0, {model!r})); {first}.chat('Hi', show=False)")
+    ran = kernel.run("play(*played('Hi.', 0, 'no-price')); other.chat('Hello')")
+    assert ran.outputs()[-1]["text/plain"].endswith(f" · session {session}")
 
 
 def test_remote_images_are_links_unless_allowed(kernel: Kernel) -> None:

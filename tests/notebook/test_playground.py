@@ -343,3 +343,42 @@ def test_the_static_copy_is_inert_and_complete(
     assert "&lt;script&gt;pwn()" in kept
     assert "20 tokens" in kept
     assert "history: 1" in kept
+
+
+class Uploads(Session):
+    """A session whose host takes a file only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def _with_files(self, prompt: Any, file: Any, model: Any, host: Any) -> Any:
+        if file is not None:
+            self.begun.set()
+            assert self.go.wait(60)
+        return super()._with_files(prompt, file, model, host)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_stop_is_heard_while_files_are_sent(server: FaultServer, stop: bool) -> None:
+    server.play(answer("They dance."))
+    session = Uploads()
+    at: dict[str, Any] = {"base_url": server.url, "api_key": "k", "max_retries": 0}
+    app = Playground(session, partial(AsyncClient, **at))
+    app.form.prompt.value = "How do bees tell?"
+    add(app, "notes.txt", b"Waggle.")
+    app.run_button.click()
+    assert session.begun.wait(60)
+    assert "sending the files" in app.status.value
+    assert app.run_button.disabled
+    if stop:
+        app.stop_button.click()
+        assert not app.run_button.disabled
+        assert "stopped before anything was asked" in app.status.value
+        app.form.files.value = ()
+        ask(app)  # at once, whatever the upload does
+    session.go.set()
+    app.wait()
+    assert "They dance." in shown(app)
+    assert len(server.requests) == 1
+    assert ("Waggle." in str(server.requests[0].json)) != stop

@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_gets_the_text_as_it_comes_and_one_footer() -> None:
     out = Terminal()
-    with answer_view(out=out, total=lambda: Decimal("0.5")) as view:
+    with answer_view(out=out, total=lambda: "$0.5000") as view:
         view(Wait(seconds=3, reason="The host is busy", attempt=1))
         view(Delta(reasoning="Hm."))
         for step in steps("Hello **you**."):

@@ -572,3 +572,12 @@ def test_figures_of_a_summary_are_plain_numbers():
     assert len(floats) > 20
     assert not any(isinstance(value, np.generic) for value in row.values())
     assert all(math.isfinite(value) for value in floats)
+
+
+def test_a_notebook_shows_the_figure_and_no_list_of_axes():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    axes = ask(obeys(), temperature=[0, 1]).plot()
+    formats = InteractiveShell.instance().display_formatter.format
+    assert formats(axes) == ({}, {})
+    assert formats(axes.ravel()[0].figure)[0], "which is shown by itself"

@@ -1,4 +1,4 @@
-"""What the cell that runs now has put out, and whether it may be cleared."""
+"""Tell what the cell that runs now has put out, and whether it may be cleared."""
 
 from __future__ import annotations
 

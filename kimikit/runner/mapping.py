@@ -51,7 +51,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         client: One that blocks, which tells host and defaults.
         store: Where paid answers are found again: the ledger.
         price: What one call costs.
-        attach: Puts before a prompt what goes with each of them.
+        attach: Puts before a prompt, given its row and place, what goes with it.
         ask: How a prompt is asked, where one call may not do.
         name: Makes it resumable.
         concurrency: Calls at once.
@@ -64,7 +64,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     client: Any
     store: Any = None
     price: Price | None = None
-    attach: Callable[[Any], Any] | None = None
+    attach: Callable[[Any, dict[str, Any], int], Any] | None = None
     ask: Ask | None = None
     name: str | None = None
     concurrency: int | None = None
@@ -139,7 +139,8 @@ def _prompts(how: Mapping, given: Any, template: str | None) -> Prompts:
     prompts = read_prompts(given, template)
     if how.attach is None:
         return prompts
-    return prompts._replace(asked=list(map(how.attach, prompts.asked)))
+    each = map(how.attach, prompts.asked, prompts.rows, range(len(prompts.rows)))
+    return prompts._replace(asked=list(each))
 
 
 def _work(

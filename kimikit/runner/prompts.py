@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -64,6 +65,12 @@ def read_prompts(given: Any, template: str | None) -> Prompts:
         return Prompts(asked, rows, frame)
     _check_items(items)
     return Prompts(items, [{PROMPT: item} for item in items])
+
+
+def column_in(given: Any) -> str:
+    """Return the column that a text such as ``{picture}`` names, empty for none."""
+    found = re.fullmatch(r"\{([^{}]+)\}", given) if isinstance(given, str) else None
+    return "" if found is None else found[1]
 
 
 def frame_rows(given: Any) -> list[dict[str, Any]] | None:
@@ -175,13 +182,9 @@ def _filled(
         parts.append(text)
         if name is None:
             continue
-        if name not in columns:
-            raise BadInput(
-                f"The template wants {name!r}, and no column has that name."
-                f"{nearest(name, columns)}",
-                f"Columns: {', '.join(columns)[:200]}. Braces of the text itself are "
-                "written {{ and }}.",
-            )
+        known(
+            name, columns, "The template", " Braces of the text itself are {{ and }}."
+        )
         value = present(row, name, place)
         try:
             value = string.Formatter().convert_field(value, conversion)
@@ -193,6 +196,16 @@ def _filled(
                 "Change the template, or the column's type.",
             ) from exc
     return "".join(parts)
+
+
+def known(name: str, columns: Iterable[str], what: str, more: str = "") -> None:
+    """Refuse a name that no column has."""
+    if name not in columns:
+        raise BadInput(
+            f"{what} wants {name!r}, and no column has that name."
+            f"{nearest(name, columns)}",
+            f"Columns: {', '.join(columns)[:200]}.{more}",
+        )
 
 
 def present(row: Mapping[str, Any], name: str, place: int) -> Any:

@@ -171,7 +171,8 @@ class Comparing(Filing):
             prompts: A list of texts or of conversations; or rows for ``template``: a
                 frame, or a list of dicts.
             template: What to ask of each row: ``"Translate {text} into {language}."``
-            file: Files that go before each prompt, as for ``chat``.
+            file: Files that go before each prompt, as for ``chat``; ``"{picture}"``
+                for the file, or the files, in that column of each row.
             into: A type that each answer must fit, as in ``chat``: ``.parsed``.
             retries: How often an answer that does not fit ``into`` goes back.
             schema: Whether the host, the prompt or both hold answers to ``into``.
@@ -202,7 +203,7 @@ class Comparing(Filing):
             'The capital of Germany is Berlin.'
         """
         ask = self._structured(into, retries=retries, schema=schema)
-        attach = self._attach(file, params.get("model"))
+        attach = self._attach_each(file, params.get("model"))
         own = {"concurrency": concurrency, "rpm": rpm, "progress": progress}
         asked, ways = (prompts, template, dict(params)), {"ask": ask, "attach": attach}
         return self._mapped(asked, via, poll_s, max_cost, name=name, **ways, **own)

@@ -100,6 +100,27 @@ class Filing(Session):
         attach = self._attach(file, model, host)
         return prompt if attach is None else attach(prompt)
 
+    def _attach_each(
+        self, file: Any, model: Any
+    ) -> Callable[[Any, dict[str, Any], int], Any] | None:
+        """Return what puts files before one of many prompts: its row may name them."""
+        from kimikit.runner import prompts
+
+        column, attach = prompts.column_in(file), self._attach
+        if not column:
+            same = attach(file, model)
+            return None if same is None else lambda prompt, *_: same(prompt)
+        read: dict[str, Any] = {}
+
+        def before(prompt: Any, row: dict[str, Any], place: int) -> Any:
+            prompts.known(column, row, "file=")
+            given = prompts.present(row, column, place)
+            if (name := repr(given)) not in read:  # many rows may name one
+                read[name] = attach(given, model)
+            return read[name](prompt)
+
+        return before
+
     def _attach(
         self, file: Any, model: Any = None, host: str | None = None
     ) -> Callable[[Any], Any] | None:

@@ -1,5 +1,6 @@
 """Files go before the question: text and PDF anywhere, all else where the host reads it."""
 
+import pandas as pd
 import pytest
 from support.fault_server import FaultServer, plain
 from support.files import ANSWER, DOCX, MP4, PNG, WAV, kimi_at, pdf
@@ -210,6 +211,38 @@ def test_map_run_stream_and_race_take_files(server):
     assert "A cow." in server.requests[-1].json["messages"][0]["content"]
     kimi.race("Five?", {"a": {"stream": False}}, file=b"A dog.", show=False)
     assert "A dog." in server.requests[-1].json["messages"][0]["content"]
+    kimi.close()
+
+
+def test_each_row_of_a_map_may_name_its_own_files(server, tmp_path):
+    server.play(ANSWER)
+    kimi = kimi_at(server)
+    once = {"stream": False, "progress": False, "concurrency": 1}
+    fox, hen = tmp_path / "fox.txt", tmp_path / "hen.txt"
+    fox.write_text("A fox."), hen.write_text("A hen.")
+    rows = [
+        {"ask": "One?", "page": fox},
+        {"ask": "Two?", "page": [str(fox), hen]},
+        {"ask": "Three?", "page": b"A cow."},
+    ]
+    for given in (rows, pd.DataFrame(rows)):
+        server.requests.clear()
+        found = kimi.map(given, template="{ask}", file="{page}", **once)
+        assert len(found.replies) == 3
+        sent = [request.json["messages"][0]["content"] for request in server.requests]
+        assert [text.count("<file") for text in sent] == [1, 2, 1]
+        assert "A cow." in sent[2]
+        assert sent[2].endswith("Three?")
+    server.requests.clear()
+    with pytest.raises(BadInput, match=r"file= wants 'pages'.*mean 'page'"):
+        kimi.map(rows, template="{ask}", file="{pages}", **once)
+    rows[1]["page"] = None
+    with pytest.raises(BadInput, match="Row 1 has no value for 'page'"):
+        kimi.map(rows, template="{ask}", file="{page}", **once)
+    rows[1]["page"] = tmp_path / "gone.txt"
+    with pytest.raises(BadInput, match=r"gone\.txt"):
+        kimi.map(rows, template="{ask}", file="{page}", **once)
+    assert server.requests == []  # all are read before the first is asked
     kimi.close()
 
 

@@ -27,35 +27,56 @@ from kimikit.tools.values import (
 from kimikit.types import CallPart, Delta, Reply, Usage, Wait
 
 SETUP = """
-import time
+import threading, time
 from support.scripts import Scripted, call, calls
 from kimikit.errors import HostError
 from kimikit.notebook.trace_view import trace_view
 from kimikit.tools import run, tool
 from kimikit.types import CallPart, Delta, Reply, Wait
 
+shown, more = [], threading.Condition()
+publisher = get_ipython().display_pub
+publish = publisher.publish
+
+def kept(data, *args, **options):
+    publish(data, *args, **options)
+    with more:
+        shown.append(str(data))
+        more.notify()
+
+publisher.publish = kept
+
+def until(text):
+    with more:
+        assert more.wait_for(lambda: any(text in each for each in shown), 60), text
+
 @tool
 def weather(city: str) -> list:
     "Weather."
-    time.sleep(0.15)
     return [{"city": city, "celsius": 31}]
 
 def streams(*deltas, then):
     def answer(messages):
         for delta in deltas:
-            client.requests[-1]["watch"](delta)
-            time.sleep(0.5 if isinstance(delta, Wait) or delta.calls else 0.02)
+            if isinstance(delta, str):
+                until(delta)  # however long a busy machine takes to draw it
+            else:
+                client.requests[-1]["watch"](delta)
+                time.sleep(0.02)
         return then
     return answer
 """
 LIVE = """
+shown.clear()
 two = calls(call("weather", 0, city="<b>Lagos"), call("weather", 1, city="Paris"),
             text="I **look**.")
 pieces = [Delta(text=part) for part in ("I ", "**look", "**.")]
 pieces += [Delta(calls=(CallPart(0, "weather", part),)) for part in ('{"city": ', '"<b>La')]
 client = Scripted(
-    streams(Wait(3, "the host is busy", 1), Delta(reasoning="hm"), *pieces, then=two),
-    streams(*[Delta(text="word ")] * 30, then=Reply(text="It is **warmer** in Lagos.")),
+    streams(Wait(3, "the host is busy", 1), "trying again in 3 s",
+            Delta(reasoning="hm"), *pieces, "&lt;b&gt;La&#x27;)", then=two),
+    streams("✓ weather", *[Delta(text="word ")] * 30,
+            then=Reply(text="It is **warmer** in Lagos.")),
 )
 with trace_view() as view:
     done = run(client, "go", [weather], watch=view)
@@ -68,7 +89,7 @@ with trace_view() as view:
 STOPPED = """
 with trace_view() as view:
     view(Delta(text="so far"))
-    time.sleep(0.3)
+    until("so far")
     raise ValueError("a bug")
 """
 

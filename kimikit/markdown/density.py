@@ -34,6 +34,8 @@ def marks(text: str) -> int:
     heavy = len(_SHORT_LINE.findall(found)) + 3 * len(_SHORT_ITEM.findall(found))
     # A list of its own is begun for each item, whatever is in it.
     heavy += 2 * len("\n".join(_ITEMS.findall(found)).replace(">", " ").split())
+    # What follows a bracket is looked through for its end, for each of those in it too.
+    heavy += 4 * (found.count("![") + max(0, found.count("[") - found.count("]")))
     return single + heavy + 6 * short + light + rows.cells(text)
 
 

@@ -162,6 +162,8 @@ def _math_block(
         return False
     # An environment ends where its own end is, whatever is nested in it.
     stop = 0 if mark else _environments(state).get(begin, 0)
+    if not (mark or stop or growing):
+        return False  # nothing ends it, so that no line of it need be read
     end = formulas.closing(mark) if mark else ""
     pieces = [state.src[begin + len(mark) : state.eMarks[startLine]].rstrip()]
     if mark and end in pieces[0] and not pieces[0].endswith(end):

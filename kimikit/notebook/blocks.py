@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from kimikit.markdown import density
@@ -75,13 +76,15 @@ class Splitter:
 def _split(text: str) -> list[str]:
     """Cut text that ends in the probe; the last piece, with it, is not finished."""
     lines = re.split(r"(?<=\n)", text)
+    starts = list(accumulate(map(len, lines), initial=0))
     pieces, begin, head = [], 0, ""
     for end, repeated in _ends(lines):
-        piece = head + "".join(lines[begin:end])
-        if repeated is None or len(piece) > CUT_AT:
-            pieces.append(piece)
+        # A fence may end at each of its lines: none is put together before it is due.
+        size = len(head) + starts[end] - starts[begin]
+        if repeated is None or size > CUT_AT:
+            pieces.append(head + text[starts[begin] : starts[end]])
             begin, head = end, repeated or ""
-    return [*pieces, head + "".join(lines[begin:])]
+    return [*pieces, head + text[starts[begin] :]]
 
 
 def _ends(lines: list[str]) -> Iterator[tuple[int, str | None]]:
@@ -113,7 +116,7 @@ def preview(text: str) -> str:
     Closes what is open, and holds back marks whose meaning the next character
     decides: a lone ``-`` below a line would make it a heading.
     """
-    if density.is_dense(text):
+    if not text.strip() or density.is_dense(text):
         return text  # which is shown as it is
     last = next((token for token in reversed(_outline(text)) if token.map), None)
     if last is None or last.map is None or last.type in ("fence", "code_block"):

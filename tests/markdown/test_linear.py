@@ -13,7 +13,7 @@ import pytest
 from support.work import seconds
 
 from kimikit import html
-from kimikit.markdown import safe
+from kimikit.markdown import parser, safe
 from kimikit.markdown.writer import NOTE
 from kimikit.notebook.blocks import preview
 from kimikit.notebook.progress import Progress
@@ -79,6 +79,9 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "lines": rep("word\n"),
     "escapes": rep("\x1b]"),
     "wide emphasis": rep("**注意：**这"),
+    "one open fence": lambda n: "```\n" + "a\n" * (n // 2),
+    "blank lines": rep("\n"),
+    "all marks": rep("[*_`<$\\(&!~"),
 }  # fmt: skip
 
 
@@ -124,6 +127,42 @@ def test_redraws_of_a_growing_answer_parse_a_bounded_part_of_it(
         progress.take(Delta(text[at : at + 6_000]), 0.0)
         progress.parts(0.0)
     assert made[0] < 25_000
+
+
+@pytest.mark.parametrize("name", ["images", "image in image", "all marks", "brackets"])
+def test_what_follows_a_bracket_is_not_looked_through_again_and_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first redraw of 6,000 characters looked at half a million marks."""
+    from markdown_it.parser_inline import ParserInline
+
+    seen, skip = [0], ParserInline.skipToken
+
+    def counted(*args: Any) -> Any:
+        seen[0] += 1
+        return skip(*args)
+
+    monkeypatch.setattr(ParserInline, "skipToken", counted)
+    streamed(HOSTILE[name](100_000))
+    assert seen[0] < 100_000
+
+
+def test_lines_of_an_open_environment_are_not_read_again_for_each_that_opens_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """1,600 environments without an end read 640,000 lines."""
+    read, lines_of = [0], parser._lines_of
+
+    def counted(*args: Any) -> Any:
+        for line in lines_of(*args):
+            read[0] += 1
+            yield line
+
+    monkeypatch.setattr(parser, "_lines_of", counted)
+    for piece in ("\\begin{a}\n", "\\begin{align}\nx &= 1\n"):
+        safe(piece * (10_000 // len(piece)))
+        streamed(piece * (100_000 // len(piece)))
+    assert read[0] < 100_000
 
 
 @pytest.mark.parametrize("view", VIEWS)

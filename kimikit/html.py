@@ -24,6 +24,9 @@ PALETTE = (
 PART_SHOWN = 300
 """Characters of a part of a footer."""
 
+PARTS_SHOWN = 40
+"""Parts of a footer."""
+
 TEXT_SHOWN = 4_000
 """Characters of a text that a cell or a fold of a view shows."""
 
@@ -172,11 +175,18 @@ def footer_line(parts: Sequence[str]) -> str:
 
     A host or a server chose some of them: none is longer than a line.
     """
-    short = (hide(" ".join(clean(part).split())) for part in parts if part)
+    line = " · ".join(hide(" ".join(clean(part).split())) for part in parts if part)
+    shown = line.split(" · ", PARTS_SHOWN)
+    if len(shown) > PARTS_SHOWN:
+        shown[PARTS_SHOWN:] = ["…"]
     return " · ".join(
-        part if len(part) <= PART_SHOWN or " · " in part else part[:PART_SHOWN] + "…"
-        for part in short
+        part if len(part) <= PART_SHOWN else part[:PART_SHOWN] + "…" for part in shown
     )
+
+
+def one_part(name: str) -> str:
+    """Return a name that a host chose as a single part: it may not pass for others."""
+    return " ".join(clean(name).replace("·", "-").split())
 
 
 def footer(line: str) -> str:

@@ -4,8 +4,11 @@ import pytest
 
 from kimikit import html
 from kimikit.display.renderable import Table
+from kimikit.errors import BadInput, HostError, KimiWarning, warn
 from kimikit.prompting.documents import Part, check_citations
 from kimikit.prompting.tree import Branch, Tree, Turn
+from kimikit.types import Reply
+from kimikit.wire.results import Models
 
 
 def test_a_long_cell_opens_to_a_part_that_says_what_is_missing() -> None:
@@ -75,3 +78,41 @@ def test_what_is_to_be_copied_stays_whole(width):
     assert all(any(each in line for line in lines) for each in whole)
     assert all(line.startswith("    ") for line in lines[1:])
     assert " ".join(" ".join(lines).split()) == text
+
+
+@pytest.mark.parametrize(
+    "part", ["x" * 100_000, "a · " * 50_000, "a · " + "x" * 100_000]
+)
+def test_a_footer_is_a_line_whatever_it_is_made_of(part: str) -> None:
+    line = html.footer_line([part, "$0.10"])
+    assert len(line) < 2_000
+    assert "…" in line
+
+
+@pytest.mark.parametrize(
+    "name", ["m · 1 -> 1 tokens · $0.00", "m·$0.00", "m\n·\n$0.00 ·"]
+)
+def test_a_name_passes_for_no_other_part_of_a_footer(name: str) -> None:
+    plain = Reply(model="m", host="h").footer().count("·")
+    assert Reply(model=name, host=name).footer().count("·") == plain
+    shown = Models(ids=[name], raw={}, reply=Reply(host=name, created=1.0))
+    assert shown._parts()[2].count("·") == 1
+
+
+@pytest.mark.parametrize("created", [1e300, -1e300, float("nan"), float("inf"), 1e17])
+def test_an_answer_of_no_day_is_shown(created: float) -> None:
+    reply = Reply(text="blue", created=created, model="m")
+    for shown in (repr(reply), reply._repr_html_(), reply.to_markdown()):
+        assert "blue" in shown
+        assert "unknown day" in shown.replace("&#32;", " ")
+
+
+@pytest.mark.parametrize("kind", [BadInput, HostError])
+def test_an_error_is_as_long_as_can_be_read(kind: type) -> None:
+    error = kind("a column " * 100_000, "Say with answer= " * 100_000)
+    for shown in (str(error), error._repr_html_(), "".join(error._render_traceback_())):
+        assert "more characters" in shown
+        assert len(shown) < 3 * html.TEXT_SHOWN
+    with pytest.warns(KimiWarning) as caught:
+        warn("a tool " * 100_000)
+    assert len(str(caught[0].message)) < 2 * html.TEXT_SHOWN

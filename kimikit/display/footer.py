@@ -132,8 +132,8 @@ def footer(
         [
             *before,
             "" if one is None else how_it_ended(one),
-            ", ".join(dict.fromkeys(reply.host for reply in replies if reply.host)),
-            ", ".join(dict.fromkeys(reply.model for reply in replies if reply.model)),
+            _names(reply.host for reply in replies),
+            _names(reply.model for reply in replies),
             str(usage) if replies else "",
             "" if free else cost,
             "" if one is None else _speed(one),
@@ -147,7 +147,13 @@ def footer(
 
 def source(reply: Answer) -> str:
     """Return who gave an answer."""
-    return html.footer_line([reply.host, reply.model, origin([reply])])
+    return html.footer_line(
+        [html.one_part(reply.host), html.one_part(reply.model), origin([reply])]
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(html.one_part, dict.fromkeys(filter(None, names))))
 
 
 def origin(replies: Iterable[Answer], *, stand_in: bool = False) -> str:
@@ -163,9 +169,15 @@ def origin(replies: Iterable[Answer], *, stand_in: bool = False) -> str:
     return html.footer_line([STAND_IN if stand_in else "", *marks])
 
 
-def day(created: float) -> str:
-    """Return the day of a Unix time here, ISO format."""
-    return time.strftime("%Y-%m-%d", time.localtime(created))
+def day(created: float, form: str = "%Y-%m-%d") -> str:
+    """Return the day of a Unix time here, ISO format, or more of it.
+
+    A file of somebody else may hold a time that no day has.
+    """
+    try:
+        return time.strftime(form, time.localtime(created))
+    except (ValueError, OverflowError, OSError):
+        return "unknown day"
 
 
 def _cost(some: Sequence[Spent], usage: Usage) -> str:

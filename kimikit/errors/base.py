@@ -48,8 +48,8 @@ class KimiError(Exception):
     def __init__(self, what: str, remedy: str) -> None:
         # A host's words and a model's reach every terminal by these two, and keys that
         # were passed as something else.
-        self.what = hide_quoted(html.clean(what))
-        self.remedy = hide_quoted(html.clean(remedy))
+        self.what = html.cut(hide_quoted(html.clean(what)))
+        self.remedy = html.cut(hide_quoted(html.clean(remedy)))
         super().__init__(self.what, self.remedy)
         self.run: Any = None
 
@@ -100,7 +100,8 @@ def warn(message: str, stacklevel: int = 2) -> None:
         message: What works less well, and what to do about it.
         stacklevel: Whose line to name, as in ``warnings.warn``.
     """
-    message = html.clean(message)  # a host, a server or a file chose some of its words
+    # A host, a server or a file chose some of its words.
+    message = html.cut(html.clean(message))
     try:
         warnings.warn(message, KimiWarning, stacklevel + 1)
     except Warning:

@@ -190,7 +190,10 @@ def _end(reply: Reply) -> float:
 def _time(seconds: float, otherwise: str) -> str:
     if not seconds:
         return otherwise
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return otherwise  # a saved lab of somebody else may hold any number
 
 
 def _reason(reply: Reply) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ TRIES = 30
 """Times that a line is asked of a server that is busy or away, before it fails."""
 
 LONGEST_WAIT_S = 300.0
+_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 BUSY = (408, 429, 500, 502, 503, 504)
 """Statuses after which the same request may do better."""
 
@@ -124,7 +126,7 @@ class Upstream:
             if status not in BUSY:
                 return status, _as_json(said)
             wait_s = min(2 * wait_s, 60.0)
-            asked_s = float(told) if told.replace(".", "", 1).isdigit() else 0.0
+            asked_s = float(told) if _SECONDS.fullmatch(told) else 0.0
             pause_s = min(max(asked_s, wait_s / 2), LONGEST_WAIT_S)
             # All lines wait: a server that is busy is so for each of them.
             self._ready_at = max(self._ready_at, time.monotonic() + pause_s)

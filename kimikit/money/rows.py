@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_type_hints, overload
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import STAND_IN
+from kimikit.display.footer import STAND_IN, day
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, BudgetExceeded, NotRecorded, StatusError
 from kimikit.money.store import COUNTS, dollars
@@ -193,7 +193,7 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
             del cells[name]
         known = (self.price.source, self.price.as_of) if self.price else ()
         return {
-            "time": dt.datetime.fromtimestamp(self.created),
+            "time": _moment(self.created),
             **cells,
             **{name: getattr(self.usage, name, None) for name in COUNTS},
             "cost_usd": self.cost,
@@ -225,19 +225,28 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
         """
         prompt, answer = self.beginnings() if texts else ("", "")
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
-        day, at = when.split()
+        begun, at = day(self.created), day(self.created, "%H:%M")
         whom = f"{self.host}/{self.model}" if self.model else self.host
         begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
         return [
             self.id[:ID_SHOWN],
-            html.Cell(when, f'<span style="white-space:nowrap">{day}</span> {at}'),
+            html.Cell(
+                f"{begun} {at}",
+                f'<span style="white-space:nowrap">{begun}</span> {at}',
+            ),
             *breakable([whom]),
             *begun,
             seconds,
             _tokens(self.usage, writes=writes),
             *breakable([self.cost_text, self.state, self.tag]),
         ]
+
+
+def _moment(created: float) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(created)
+    except (ValueError, OverflowError, OSError):
+        return None  # a damaged file may hold any number
 
 
 def _whole(name: str, value: Any) -> Any:

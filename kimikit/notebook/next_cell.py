@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 from kimikit import html
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, warn
 from kimikit.markdown.fences import Code, code
 from kimikit.types import Reply
 
@@ -19,6 +20,15 @@ MAGICS = {
     "perl": "perl", "ruby": "ruby", "markdown": "markdown", "md": "markdown",
 }  # fmt: skip
 """IPython's own cell magics by the words after a fence."""
+
+
+LINES_SEEN, LETTERS_SEEN = 40, 120
+"""Empty lines, and blanks in a line, after which nobody looks for more code."""
+
+_UNSEEN = re.compile(
+    "[\u00ad\u115f\u1160\u180e\u200b\u2060-\u2064\u3164\ufeff\uffa0\U000e0000-\U000e01ef]"
+)
+"""Letters that show nothing, of which names and texts can be made all the same."""
 
 
 def cell(answer: Reply | Code | str) -> str:
@@ -47,11 +57,10 @@ def cell(answer: Reply | Code | str) -> str:
     own = [block for block in blocks if block.language in PYTHON[:-1]]
     own = own or [block for block in blocks if block.language in PYTHON]
     if own:
-        # What reorders or hides text would be read as other code than is run.
-        return html.clean("\n\n\n".join(block.text for block in own))
+        return _as_read("\n\n\n".join(block.text for block in own))
     for block in blocks:
         if block.language in MAGICS:
-            return html.clean(f"%%{MAGICS[block.language]}\n{block.text}")
+            return _as_read(f"%%{MAGICS[block.language]}\n{block.text}")
     named = ", ".join(dict.fromkeys(block.language for block in blocks))
     raise BadInput(
         f"The code is {named}, which no cell runs.",
@@ -74,7 +83,25 @@ def fill(answer: Reply | Code | str) -> None:
             "There is no notebook and no IPython here.",
             "Take the text itself: reply.code[0].text.",
         )
+    if _hides(text):
+        warn(
+            "The code goes on far to the right, or far below, where the cell looks "
+            "empty. Scroll to its ends and read it all before you run it."
+        )
     shell.set_next_input(text)
+
+
+def _as_read(text: str) -> str:
+    """Return code without what reorders or hides it: what is read is what is run."""
+    return _UNSEEN.sub("", html.clean(text))
+
+
+def _hides(text: str) -> bool:
+    gaps = re.findall(r"[\s\u2800]+", text.strip())
+    return any(
+        gap.count("\n") > LINES_SEEN or max(map(len, gap.split("\n"))) > LETTERS_SEEN
+        for gap in gaps
+    )
 
 
 def _shell() -> Any:

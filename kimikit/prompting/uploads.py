@@ -13,6 +13,7 @@ from typing import Any, SupportsIndex, overload
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput, KimiError, nearest
 from kimikit.wire.coerce import as_object
@@ -184,7 +185,7 @@ class Uploads(Renderable, Sequence[Upload]):
                 upload.name,
                 upload.purpose,
                 f"{upload.size:,}",
-                time.strftime("%Y-%m-%d", time.localtime(upload.created)),
+                day(upload.created),
                 upload.id or "deleted there; its text is kept here",
             )
             for upload in self

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kimikit import errors, html
-from kimikit.display.footer import STAND_IN
+from kimikit.display.footer import STAND_IN, day
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
@@ -322,7 +322,7 @@ class Jobs(Renderable, list[Job[Any]]):
 
 def _summary(job: Job[Any]) -> list[object]:
     shards = job.shards
-    begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(job._rows[0].created))
+    begun = day(job._rows[0].created, "%Y-%m-%d %H:%M")
     state = "done" if job.done else "under way"
     sums = [sum(getattr(s, n) for s in shards) for n in ("done", "failed", "total")]
     return [job.name, job.kind, job._rows[0].host, begun, state, *sums]

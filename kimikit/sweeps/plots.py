@@ -70,6 +70,10 @@ def panels_of(
     return axes, panels
 
 
+NOTE_SHOWN = 600
+"""Characters of the line below; matplotlib takes seconds to wrap a very long one."""
+
+
 def plot(sweep: Outcome, axes: Any = None) -> Any:
     """Draw the figure; see ``Sweep.plot``."""
     others = [axis for axis in sweep.axes if axis != "prompt"]
@@ -108,6 +112,7 @@ def plot(sweep: Outcome, axes: Any = None) -> Any:
             ax.axvline(x.of(best), color=GREY, ls="--", lw=1)
     if origin := sweep.origin:
         note += f" {origin[:1].upper()}{origin[1:]}."
+    note = name(note, NOTE_SHOWN)
     below = panels[0].figure.supxlabel(note, fontsize="small", wrap=True)
     as_text(below)
     return axes

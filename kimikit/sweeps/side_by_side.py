@@ -272,7 +272,7 @@ class Diff(Renderable, msgspec.Struct, frozen=True):
 def _head(reply: Reply) -> str:
     temperature = reply.request.get("temperature")
     told = "" if temperature is None else f"temperature {temperature}"
-    return html.footer_line([reply.host, reply.model, told])
+    return html.footer_line([*map(html.one_part, (reply.host, reply.model)), told])
 
 
 def diff(first: Reply | str, second: Reply | str) -> Diff:

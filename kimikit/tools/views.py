@@ -198,7 +198,7 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
     ax.set_xlim(0, width)
     ax.set_xlabel("seconds")
     foot = footer_line(run)
-    as_text(ax.set_title(foot, fontsize=8, loc="left", wrap=True))
+    as_text(ax.set_title(name(foot, 300), fontsize=8, loc="left", wrap=True))
     ax.tick_params(axis="y", length=0)
     plain(ax, ["bottom"])
     return ax.figure

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer, total_cost
+from kimikit.display.footer import day, footer, total_cost
 from kimikit.display.plots import canvas, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
@@ -153,9 +153,9 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         kept, judged = len(by_state.pop("kept", [])), len(found)
         judged -= len(by_state.pop("measured", []))
         said = [f"{s} {', '.join(by_state[s])}" for s in _MARKS if s in by_state]
-        day = time.strftime("%Y-%m-%d", time.localtime(self.created))
         total = f"{kept} of {judged} kept"
-        parts = [*map(_inert, (host, self.models.get(host, ""))), day, total, *said]
+        whom = map(_inert, (host, self.models.get(host, "")))
+        parts = [*whom, day(self.created), total, *said]
         parts = ["kimikit verify", *parts, f"kimikit {__version__}"]
         return " · ".join(map(html.clean, filter(None, parts)))
 

@@ -48,7 +48,9 @@ class Free(Result, frozen=True, kw_only=True):
     """A result that costs nothing, so its footer names only host and day."""
 
     def _foot(self) -> str:
-        return html.footer_line([self.reply.host, day(self.reply.created)])
+        return html.footer_line(
+            [html.one_part(self.reply.host), day(self.reply.created)]
+        )
 
 
 class Embeddings(Result, frozen=True, kw_only=True):

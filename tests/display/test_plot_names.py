@@ -172,3 +172,11 @@ def test_places_are_those_of_values() -> None:
 def test_a_name_is_one_short_line() -> None:
     assert name("_a\nb") == " _a b"
     assert len(name("x" * 5000)) == 40
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "x " * 50_000])
+def test_what_stands_below_a_plot_is_a_few_lines(text: str) -> None:
+    panels = swept(temperature=[0, 1], metrics={text: lambda reply: 1.0})
+    below = panels[0].figure._supxlabel.get_text()
+    assert 100 < len(below) < 700
+    drawn(panels[0].figure)

@@ -106,3 +106,27 @@ def test_nothing_is_asked_at_once_never(capsys: pytest.CaptureFixture[str]) -> N
     given = ["serve", "--upstream", "http://127.0.0.1:9", "--concurrency", "0"]
     assert main(given) == 1
     assert "--concurrency is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("told", ["\xb2", "\xb2.5", "1" * 400, "nan", "-5", "soon"])
+def test_a_wait_that_is_no_number_is_none(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        upstream._ready_at = 0.0
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with FaultServer() as server:
+        busy = plain(b"{}", 429, "retry-after: *")
+        server.play(busy.replace(b"*", told.encode("latin-1")))
+        server.play(plain(b'{"choices": []}'))
+        upstream = Upstream(server.url)
+        found = asyncio.run(upstream.line("/v1/chat/completions", b"{}"))
+    assert found == (200, b'{"choices":[]}')
+    assert waited
+    assert max(waited) <= 1.0

@@ -349,6 +349,22 @@ class TestACorruptFile:
         assert ledger.calls(None, model="\ufffdA") == []
         ledger.close()
 
+    @pytest.mark.parametrize("created", [1e300, -1e300, 1e17, "-9e999"])
+    def test_a_row_of_no_day_is_shown_and_exported(self, path, good, created):
+        path.write_bytes(good)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute(f"UPDATE calls SET created = {created} WHERE seq = 150")
+            db.commit()
+        assert self.works(path) == []
+        ledger = Ledger(path)
+        rows = ledger.calls(None)
+        for shown in (repr(rows), rows._repr_html_(), rows.to_markdown()):
+            assert "unknown day" in shown.replace("&#32;", " ")
+        ledger.export("csv", path.with_name("rows.csv"))
+        ledger.export("parquet", path.with_name("rows.parquet"))
+        assert len(path.with_name("rows.csv").read_text().splitlines()) > 150
+        ledger.close()
+
 
 def ids(path):
     with contextlib.closing(sqlite3.connect(path)) as db:

@@ -26,6 +26,7 @@ AT_ONCE = 2_048
 """Rows that are made columns at once."""
 
 _PICO = Decimal("1e-12")
+_NAME_SHOWN = 100
 
 
 def packages(purpose: str) -> tuple[Any, Any]:
@@ -180,6 +181,26 @@ def copy_to(
     return target
 
 
+def path_of(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a file can have, whatever name it was made of.
+
+    Raises:
+        BadInput: If it is none, is too long, or goes in a circle.
+    """
+    absent = FileNotFoundError, NotADirectoryError, PermissionError
+    try:
+        found = Path(path).expanduser()
+        with contextlib.suppress(*absent):
+            found.stat()
+    except (OSError, ValueError, TypeError, RuntimeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise BadInput(
+            f"{html.cut(repr(path), _NAME_SHOWN)} is no path of a file: {why}.",
+            "Give a shorter or plainer one, as text.",
+        ) from exc
+    return found
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the path of a file to write; what a disk refuses is bad input.
@@ -187,7 +208,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         BadInput: If the file cannot be written.
     """
-    target = Path(path).expanduser()
+    target = path_of(path)
     try:
         yield target
     except OSError as exc:

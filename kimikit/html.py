@@ -83,6 +83,16 @@ _CONTROL = re.compile(
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
+UNSEEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2064\u3164"
+    "\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Letters that show nothing, of which names and texts can be made all the same.
+
+Python calls some of them printable. Those that join emoji and words are not in it.
+"""
+
+
 _SECRETS: dict[str, None] = {}
 _MOST_SECRETS = 64
 

@@ -20,6 +20,7 @@ from kimikit.errors import BadInput
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
+from kimikit.files import path_of
 from kimikit.json_values import writable
 from kimikit.secrets import encoded
 from kimikit.sweeps.data import written
@@ -52,7 +53,7 @@ def write_logs(
     Raises:
         BadInput: If a file cannot be written.
     """
-    target = Path(folder).expanduser()
+    target = path_of(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

@@ -225,14 +225,14 @@ class CallRow(StoredCall, msgspec.Struct, frozen=True, dict=True):
         """
         prompt, answer = self.beginnings() if texts else ("", "")
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
-        begun, at = day(self.created), day(self.created, "%H:%M")
+        on, at = day(self.created), day(self.created, "%H:%M")
         whom = f"{self.host}/{self.model}" if self.model else self.host
         begun = (html.opening(text, TEXT_SHOWN) for text in (prompt, answer))
         return [
             self.id[:ID_SHOWN],
             html.Cell(
-                f"{begun} {at}",
-                f'<span style="white-space:nowrap">{begun}</span> {at}',
+                f"{on} {at}",
+                f'<span style="white-space:nowrap">{on}</span> {at}',
             ),
             *breakable([whom]),
             *begun,

@@ -25,11 +25,6 @@ MAGICS = {
 LINES_SEEN, LETTERS_SEEN = 40, 120
 """Empty lines, and blanks in a line, after which nobody looks for more code."""
 
-_UNSEEN = re.compile(
-    "[\u00ad\u115f\u1160\u180e\u200b\u2060-\u2064\u3164\ufeff\uffa0\U000e0000-\U000e01ef]"
-)
-"""Letters that show nothing, of which names and texts can be made all the same."""
-
 
 def cell(answer: Reply | Code | str) -> str:
     """Return what a cell would hold: the Python of an answer, else its first block.
@@ -93,7 +88,7 @@ def fill(answer: Reply | Code | str) -> None:
 
 def _as_read(text: str) -> str:
     """Return code without what reorders or hides it: what is read is what is run."""
-    return _UNSEEN.sub("", html.clean(text))
+    return html.UNSEEN.sub("", html.clean(text))
 
 
 def _hides(text: str) -> bool:

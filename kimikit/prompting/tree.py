@@ -16,6 +16,7 @@ from kimikit import html
 from kimikit.display.footer import spent
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
+from kimikit.files import path_of, writing
 from kimikit.json_values import plain, saved
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
@@ -111,18 +112,19 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         """Write it as JSON; a file that is there is replaced whole.
 
         Raises:
-            BadInput: If a parameter of a branch is no JSON.
+            BadInput: If a parameter of a branch is no JSON, or the file cannot be
+                written.
         """
-        target = Path(path)
-        half = target.with_name(f".{target.name}.{os.getpid()}")
         branches = {
             name: replace(branch, params=_saved(branch.params))
             for name, branch in self.branches.items()
         }
         data = saved(replace(self, branches=branches))
         text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
-        half.write_text(text, encoding="utf-8")
-        half.replace(target)
+        with writing(path) as target:
+            half = target.with_name(f".{target.name}.{os.getpid()}")
+            half.write_text(text, encoding="utf-8")
+            half.replace(target)
 
     @classmethod
     def read(cls, path: str | Path) -> Tree:
@@ -131,8 +133,9 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadInput: If the file holds something else.
         """
+        source = path_of(path)
         try:
-            tree = msgspec.json.decode(Path(path).read_bytes(), type=cls)
+            tree = msgspec.json.decode(source.read_bytes(), type=cls)
             links = [(turn.parent, i) for i, turn in enumerate(tree.turns)]
             links += [(head, len(tree.turns)) for head in tree.heads.values()]
             if any(link is not None and not 0 <= link < end for link, end in links):

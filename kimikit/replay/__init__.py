@@ -21,6 +21,7 @@ import msgspec
 
 from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput
+from kimikit.files import path_of
 from kimikit.json_values import is_number
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import PriceBook
@@ -47,7 +48,7 @@ def opened(path: PathLike) -> Source:
     Raises:
         BadInput: If it is neither.
     """
-    found = Path(path).expanduser()
+    found = path_of(path)
     if found.is_file() and not is_database(found):
         return Script(found)
     return Recording(RecordingFile(found))

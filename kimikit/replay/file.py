@@ -16,12 +16,12 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.files import path_of
 from kimikit.money.database import FAULTS, connect
 from kimikit.money.lifetime import watch
 from kimikit.money.migrations import transaction
@@ -112,7 +112,7 @@ class RecordingFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, new: bool = False) -> None:
-        self.path = Path(path).expanduser()
+        self.path = path_of(path)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._pid = 0

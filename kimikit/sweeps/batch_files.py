@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import writing
+from kimikit.files import path_of, writing
 from kimikit.json_values import as_json
 from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
@@ -81,7 +81,7 @@ def read_sweep(
     Raises:
         BadInput: If a file cannot be read, or they do not belong together.
     """
-    asked = dict(_requests(Path(requests).expanduser()))
+    asked = dict(_requests(path_of(requests)))
     found = {line.custom_id: line for line in reversed(_answers(answers))}
     strangers = [name for name in found if name not in asked]
     if not asked or len(strangers) == len(found):
@@ -150,7 +150,7 @@ def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def _answers(path: str | os.PathLike[str]) -> list[Line]:
-    lines = map(line_of, _lines(Path(path).expanduser()))
+    lines = map(line_of, _lines(path_of(path)))
     return [line for line in lines if line is not None]
 
 

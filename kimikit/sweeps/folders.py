@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import Kind, arrow_table, database, packages
+from kimikit.files import Kind, arrow_table, database, packages, path_of
 
 PART_ROWS = 2_048
 PART_BYTES = 16_000_000
@@ -111,7 +111,7 @@ class FolderWriter:
         database("results=")
         if not isinstance(path, str | os.PathLike) or not str(path).strip():
             raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
-        self.path, self.title = Path(path).expanduser(), title
+        self.path, self.title = path_of(path), title
         self._rows: deque[Any] = deque()
         self._bytes, self._encode = 0, encode
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class Folder:
         self, path: str | os.PathLike[str], full: Collection[str] = ()
     ) -> None:
         _, self._pq = packages("results=")
-        self.path = Path(path).expanduser()
+        self.path = path_of(path)
         title = read_title(self.path)
         if title is None:
             raise BadInput(

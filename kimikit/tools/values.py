@@ -156,5 +156,9 @@ def exact(call: ToolCall, *, indent: int | None = None) -> str:
     except BadInput:
         text = call.arguments
     return "".join(
-        c if c.isprintable() or c in " \n" else json.dumps(c)[1:-1] for c in text
+        c if _is_seen(c) or c in " \n" else json.dumps(c)[1:-1] for c in text
     )
+
+
+def _is_seen(letter: str) -> bool:
+    return letter.isprintable() and not html.UNSEEN.match(letter)

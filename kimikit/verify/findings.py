@@ -16,6 +16,7 @@ from kimikit.display.footer import day, footer, total_cost
 from kimikit.display.plots import canvas, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
+from kimikit.files import writing
 from kimikit.types import Reply
 from kimikit.version import __version__
 from kimikit.wire.coerce import mend
@@ -197,7 +198,8 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         text = json.dumps(mend(self.to_dict()), ensure_ascii=False, indent=2)
         text = html.clean(text)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            with writing(path) as target:
+                target.write_text(text + "\n", encoding="utf-8")
         return text
 
     def _ordered(self) -> list[str]:

@@ -14,6 +14,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
+from kimikit.files import writing
 from kimikit.types import Reply
 from kimikit.types.pickling import Travels
 from kimikit.wire.coerce import as_count, as_dict
@@ -123,9 +124,14 @@ class Picture(Result, frozen=True, kw_only=True):
     others: tuple[Picture, ...] = ()
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture to ``path``."""
-        Path(path).write_bytes(self.data)
-        return Path(path)
+        """Write the picture to ``path``.
+
+        Raises:
+            BadInput: If the file cannot be written.
+        """
+        with writing(path) as target:
+            target.write_bytes(self.data)
+        return target
 
     def _words(self) -> str:
         return f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"

@@ -1,0 +1,89 @@
+"""A name that no file can have is refused before anything is done, wherever it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kimikit import Kimi, Sweep
+from kimikit.errors import BadInput
+from kimikit.files import path_of
+from kimikit.prompting.conversation import Conversation
+from kimikit.replay.commands import show
+from kimikit.types import Reply
+from kimikit.verify.findings import Verification
+from kimikit.wire.results import Picture
+
+ANSWER = {
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "blue"},
+            "finish_reason": "stop",
+        }
+    ]
+}
+NAMES = ["a" * 5_000, "a\0b", "a\ud800", "=x " * 2_000]
+
+TAKERS: dict[str, Callable[[Any, Any, Any], object]] = {
+    "path_of": lambda kimi, sweep, path: path_of(path),
+    "replay": lambda kimi, sweep, path: Kimi("replay", path=path),
+    "record": lambda kimi, sweep, path: kimi.record(path).__enter__(),
+    "show": lambda kimi, sweep, path: show(path),
+    "from_results": lambda kimi, sweep, path: Sweep.from_results(path),
+    "from_batch_file": lambda kimi, sweep, path: Sweep.from_batch_file(path, path),
+    "to_batch_file": lambda kimi, sweep, path: sweep.to_batch_file(path),
+    "to_csv": lambda kimi, sweep, path: sweep.to_csv(path),
+    "to_parquet": lambda kimi, sweep, path: sweep.to_parquet(path),
+    "results": lambda kimi, sweep, path: kimi.sweep("q", temperature=[0], results=path),
+    "export": lambda kimi, sweep, path: kimi.ledger.export("jsonl", path),
+    "save": lambda kimi, sweep, path: kimi.conversation().save(path),
+    "load": lambda kimi, sweep, path: Conversation.load(path, kimi),
+    "picture": lambda kimi, sweep, path: Picture(data=b"x", reply=Reply()).save(path),
+    "verification": lambda kimi, sweep, path: Verification(
+        findings=(), models={}
+    ).to_json(path),
+}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    kimi = Kimi(
+        "mine", base_url="http://x/v1", api_key="k", model="m", show=False,
+        ledger=tmp_path_factory.mktemp("ledger") / "l.sqlite",
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=ANSWER)),
+    )  # fmt: skip
+    yield kimi, kimi.sweep("q", temperature=[0, 1], repeats=1, progress=False)
+    kimi.close()
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("name", NAMES, ids=["long", "NUL", "half", "words"])
+def test_what_is_no_name_of_a_file_is_refused(
+    taker: str, name: str, asked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput) as caught:
+        TAKERS[taker](*asked, name)
+    assert len(str(caught.value)) < 600
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["", "missing/file", "file/file"])
+def test_a_place_that_cannot_be_written_is_told(
+    place: str, asked: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for taker in ("save", "picture", "verification", "to_csv"):
+        with pytest.raises(BadInput, match="cannot be written"):
+            TAKERS[taker](*asked, tmp_path / place)
+
+
+def test_a_link_that_goes_in_a_circle_is_no_path(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(BadInput, match="no path of a file"):
+        path_of(tmp_path / "loop")

@@ -9,11 +9,13 @@ from support.kernel import Kernel, running_kernel
 
 SETUP = """
 import time
+from support import drawn
 from support.streamed import FakeClient, reply, steps, text_of
 from kimikit.display.cell import arm
 from kimikit.notebook.stream_view import answer_view
 from kimikit.types import Delta, Reply, Wait
 arm()
+drawn.watch()
 def ask(prompt, per_s=0, wait_s=0, show=None):
     with answer_view(show) as view:
         reply = FakeClient(per_s, wait_s).chat(prompt, watch=view)
@@ -144,12 +146,15 @@ def test_a_reply_shows_itself_later_and_no_second_footer_at_once(
 
 def test_thinking_waiting_and_calls_show_while_they_come(kernel: Kernel) -> None:
     ran = kernel.run(
+        "drawn.forget()\n"
         "with answer_view() as v:\n"
-        "    time.sleep(.6)\n"
-        "    v(Wait(seconds=3, reason='The host is busy', attempt=1)); time.sleep(.4)\n"
+        "    drawn.until('waiting for the first token')\n"
+        "    v(Wait(seconds=3, reason='The host is busy', attempt=1))\n"
+        "    drawn.until('trying again in 3 s')\n"
         "    for s in steps('Done.', reasoning='Let me think. ' * 60,\n"
         "                   calls=(('get_weather', '{\"city\": \"Paris\"}'),)):\n"
-        "        v(s); time.sleep(.3 if s.calls else .004)\n"
+        "        v(s); time.sleep(.004)\n"
+        "    drawn.until('Par')\n"
         "    v.finish(reply('Done.', reasoning='Let me think. ' * 60))"
     )
     texts = [
@@ -194,9 +199,11 @@ def test_a_view_in_a_task_works_inside_the_running_loop(kernel: Kernel) -> None:
         "    with answer_view() as v:\n"
         "        for step in steps('A task wrote this.'):\n"
         "            v(step); await asyncio.sleep(.01)\n"
+        "        wrote.set()\n"
         "        await asyncio.sleep(30)\n"
+        "wrote = asyncio.Event()\n"
         "task = asyncio.create_task(go())\n"
-        "await asyncio.sleep(.6)\n"
+        "await wrote.wait()\n"
         "task.cancel()\n"
         "try: await task\n"
         "except asyncio.CancelledError: print('cancelled')"

@@ -28,27 +28,14 @@ from kimikit.types import CallPart, Delta, Reply, Usage, Wait
 
 SETUP = """
 import threading, time
+from support import drawn
 from support.scripts import Scripted, call, calls
 from kimikit.errors import HostError
 from kimikit.notebook.trace_view import trace_view
 from kimikit.tools import run, tool
 from kimikit.types import CallPart, Delta, Reply, Wait
 
-shown, more = [], threading.Condition()
-publisher = get_ipython().display_pub
-publish = publisher.publish
-
-def kept(data, *args, **options):
-    publish(data, *args, **options)
-    with more:
-        shown.append(str(data))
-        more.notify()
-
-publisher.publish = kept
-
-def until(text):
-    with more:
-        assert more.wait_for(lambda: any(text in each for each in shown), 60), text
+drawn.watch()
 
 @tool
 def weather(city: str) -> list:
@@ -59,7 +46,7 @@ def streams(*deltas, then):
     def answer(messages):
         for delta in deltas:
             if isinstance(delta, str):
-                until(delta)  # however long a busy machine takes to draw it
+                drawn.until(delta)  # however long a busy machine takes to draw it
             else:
                 client.requests[-1]["watch"](delta)
                 time.sleep(0.02)
@@ -67,7 +54,7 @@ def streams(*deltas, then):
     return answer
 """
 LIVE = """
-shown.clear()
+drawn.forget()
 two = calls(call("weather", 0, city="<b>Lagos"), call("weather", 1, city="Paris"),
             text="I **look**.")
 pieces = [Delta(text=part) for part in ("I ", "**look", "**.")]
@@ -89,7 +76,7 @@ with trace_view() as view:
 STOPPED = """
 with trace_view() as view:
     view(Delta(text="so far"))
-    until("so far")
+    drawn.until("so far")
     raise ValueError("a bug")
 """
 

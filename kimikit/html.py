@@ -66,10 +66,16 @@ div.kimikit .code{position:relative}
 div.kimikit .copy{display:block;position:absolute;top:.2em;right:.2em;font-size:.85em;
 background:transparent;color:inherit;border:1px solid currentColor;border-radius:3px}
 .kimikit .remedy{border-left:3px solid #E69F00;padding-left:.6em}
+@media print{div.kimikit.kimikit pre,.kimikit div{max-height:none;
+overflow:visible!important}.kimikit table{font-size:.8em}
+div.kimikit.kimikit th,div.kimikit.kimikit td{padding:.1em .3em}
+.kimikit details::details-content{content-visibility:visible;height:auto}
+.kimikit button{display:none!important}}
 </style>"""
 """The one style sheet. Colours come from the front end, with fallbacks for any page.
 
 The class is named twice where JupyterLab's own rules for tables would win otherwise.
+Paper neither scrolls nor opens folds, so it has all of them.
 """
 
 _CONTROL = re.compile(

@@ -46,6 +46,11 @@ def running(code):
     return spoil
 
 
+def printing_nothing(book):
+    cell = notebooks.code_cells(book)[0]
+    cell.source, cell.outputs = "try:\n    pass\nexcept OSError:\n    print('no')", []
+
+
 def giving(**output):
     def spoil(book):
         notebooks.code_cells(book)[0].outputs.append(new_output(**output))
@@ -68,6 +73,8 @@ FAULTS = {
     "dead link images/none.png": saying("![plot](images/none.png)"),
     "an error output": giving(output_type="error", ename="E", evalue="", traceback=[]),
     "a warning": giving(output_type="stream", name="stderr", text="Warning: old"),
+    "an empty output": giving(output_type="display_data", data={}),
+    "prints, and has no output": printing_nothing,
     "lines of code": running("pass\n" * 15),
     "bytes": giving(output_type="stream", text="x" * notebooks.LIMIT_BYTES),
 }

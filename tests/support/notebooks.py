@@ -7,6 +7,7 @@ from run to run without meaning (timings, widget state, cell metadata).
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
@@ -78,6 +79,13 @@ def faults(path: Path) -> list[str]:
         found.append("no output names its source")
     if any(o.get("name") == "stderr" for cell in cells for o in cell.outputs):
         found.append("a warning in an output")
+    if any(o.get("data") == {} for cell in cells for o in cell.outputs):
+        found.append("an empty output")
+    found += [
+        f"cell {number} prints, and has no output"
+        for number, cell in enumerate(cells, 1)
+        if not cell.outputs and _prints(cell.source)
+    ]
     if path.name != "index.ipynb":
         if not 14 <= len(book.cells) <= 25:
             found.append(f"{len(book.cells)} cells")
@@ -88,6 +96,20 @@ def faults(path: Path) -> list[str]:
         ]
         found += _lonely_code(book) + _unframed(book, path)
     return found + _dead_links(book)
+
+
+def _prints(source: str) -> bool:
+    """Whether a cell itself prints something, outside the functions that it defines.
+
+    A refusal that is to be shown and does not come leaves such a cell silent.
+    """
+    ways = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    try:
+        own = [s for s in ast.parse(source).body if not isinstance(s, ways)]
+    except SyntaxError:  # a magic, or await outside a function
+        return False
+    calls = [n for s in own for n in ast.walk(s) if isinstance(n, ast.Call)]
+    return any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls)
 
 
 def _unframed(book: Any, path: Path) -> list[str]:
@@ -171,9 +193,9 @@ def execute(path: Path, keep: Path | None = None, *, offline: bool = False) -> A
 
 
 def _spent(output: Any) -> bool:
-    """Whether an output is a progress line that has done its work."""
-    data = output.get("data", {})
-    return WIDGET in data and data.keys() <= {WIDGET, "text/plain"}
+    """Whether an output is a progress line that has done its work, or was cleared."""
+    data = output.get("data", {"text": ""})
+    return not data or (WIDGET in data and data.keys() <= {WIDGET, "text/plain"})
 
 
 def _merged(outputs: Iterable[Any]) -> list[Any]:

@@ -181,7 +181,9 @@ class Rounds(Generic[T]):
             return [], False  # what failed ends the work, and its end will say so
         asked = {key for planner in made for key in planner.asked}
         mine = ends(self._way, self._mine)
-        if any(why is None and key not in asked for key, why in mine.items()):
+        # What is asked once looks up what is paid for by itself.
+        lost = any(why is None and key not in asked for key, why in mine.items())
+        if lost and not self._once:
             raise _other_questions("What came is there: .collect() returns it.")
         found = [request for planner in made for request in planner.planned]
         open_ = any(planner.notes[IN_A_BATCH] for planner in made)

@@ -320,6 +320,35 @@ def test_retry_buys_what_failed_and_nothing_that_is_paid_for(host, kind):
     assert host.calls("POST", "/batches") == before + last
 
 
+def of_sweep(kimi, **options):
+    texts = [text for text, _ in ROWS]
+    return kimi.sweep(texts, repeats=1, progress=False, **options)
+
+
+def of_map(kimi, **options):
+    return kimi.map([text for text, _ in ROWS], progress=False, **options)
+
+
+@pytest.mark.parametrize("work", [of_sweep, of_map, of_frontier])
+def test_what_is_asked_in_one_round_is_retried_too(host, work):
+    fails = [True]
+    host.answer = lambda text: (
+        (400, {"error": {"message": "not today"}})
+        if fails and "2 + 2" in text
+        else f"Answer: {add(text)}"
+    )
+    job = work(session(host), name="w", **BY_BATCH)
+    job.wait()
+    assert job.failed
+    fails.clear()
+    found = job.retry().wait()
+    assert job.failed == {}
+    assert getattr(found, "sweep", found).stop_reason == "done"
+    assert host.calls("POST", "/batches") == 2
+    assert job.retry().done  # nothing has failed
+    assert host.calls("POST", "/batches") == 2
+
+
 @pytest.mark.parametrize("ended", ["cancelled", "expired"])
 @pytest.mark.parametrize("restored", [False, True], ids=["same", "another kernel"])
 def test_what_expired_half_done_is_bought_anew(host, ended, restored, monkeypatch):

@@ -211,20 +211,11 @@ class Evaluating(Comparing):
 
         asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
         self._check_efforts(asked)
+        how: dict[str, Any] = {"name": name, "max_cost": max_cost, "dry_run": dry_run}
+        how |= {"via": via, "poll_s": poll_s, "concurrency": concurrency}
+        weighed: dict[str, Any] = {"votes": votes, "margin": margin, "metrics": metrics}
         return frontier(
-            self.sweep,
-            task,
-            votes=votes,
-            margin=margin,
-            metrics=metrics,
-            grid=asked,
-            name=name,
-            max_cost=max_cost,
-            dry_run=dry_run,
-            via=via,
-            poll_s=poll_s,
-            concurrency=concurrency,
-            progress=progress,
+            self.sweep, task, grid=asked, progress=progress, **weighed, **how
         )
 
     def _check_efforts(self, grid: dict[str, Any]) -> None:

@@ -219,7 +219,9 @@ def test_environment_file_and_pyproject_ask_for_the_same():
     lines = (ROOT / "environment.yml").read_text().splitlines()
     conda = [line for line in lines if re.match(r"  - [a-z_-]+[>=]", line)]
     assert requirements(line.split("#")[0].strip("- ") for line in conda) == wanted
-    assert any("- -e .[local,scale,cluster]" in line for line in lines)
+    (by_pip,) = re.findall(r"- -e \.\[(.*)\]", "\n".join(lines))
+    (lab,) = re.findall(r"^EXTRAS := (.*)", (ROOT / "Makefile").read_text(), re.M)
+    assert {*by_pip.split(","), "lab", "pandas", "tokens"} == set(lab.split())
     packages = [line for line in lines if re.match(r"\s+- .*[>\[]", line)]
     assert [line for line in packages if "#" not in line] == [], (
         "each line has a reason"

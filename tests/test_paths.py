@@ -87,3 +87,18 @@ def test_a_link_that_goes_in_a_circle_is_no_path(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(BadInput, match="no path of a file"):
         path_of(tmp_path / "loop")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev")
+@pytest.mark.parametrize("name", ["image", "file"])
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_file_without_an_end_is_not_read_for_ever(name, endless, tmp_path):
+    """A device has a size of 0; a sparse file takes no place on the disk."""
+    path = Path("/dev/zero")
+    if not endless:
+        path = tmp_path / "large"
+        with path.open("wb") as file:
+            file.truncate(100_000_001)
+    kimi = Kimi("together", api_key="k", base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(BadInput, match="has more than 100,000,000 bytes"):
+        kimi.chat("?", **{name: path})

@@ -16,10 +16,8 @@ from kimikit.wire import features
 from kimikit.wire.hosts import model_facts
 from kimikit.wire.keys import Files
 from kimikit.wire.media import sound_format, sound_part, video_kind, video_part
-from kimikit.wire.requests import file_bytes, image_kind, image_url
-
-MOST_BYTES = 100_000_000
-"""Bytes of a file at most, as Moonshot's page "Upload File" says."""
+from kimikit.wire.read_file import check_size, file_bytes
+from kimikit.wire.requests import image_kind, image_url
 
 MOST_PAGES = 5_000
 MOST_CHARACTERS = 20_000_000
@@ -108,33 +106,18 @@ def _bytes(file: Any, place: int) -> Read:
     if isinstance(file, bytes | bytearray | memoryview):
         name, data = f"file {place}", bytes(file)
     elif isinstance(file, str | Path):
-        path = Path(file)
-        try:
-            size = path.expanduser().stat().st_size
-        except (OSError, ValueError, RuntimeError):
-            size = 0  # which reading tells better
-        name = _named(path.name)
-        data = b"" if size > MOST_BYTES else file_bytes(file, "file")
-        if size > MOST_BYTES:
-            raise _too_large(name, size)
+        name, data = _named(Path(file).name), file_bytes(file, "file")
     else:
         raise BadInput(
             f"file is of type {type(file).__name__}.",
             "Pass a path, bytes, a list, or a dict of names.",
         )
-    if len(data) > MOST_BYTES:
-        raise _too_large(name, len(data))
+    check_size(name, data)
     return Read(name, data)
 
 
 def _named(name: object) -> str:
     return str(name).replace('"', "'")
-
-
-def _too_large(name: str, size: int) -> BadInput:
-    return BadInput(
-        f"{name} has {size:,} bytes.", f"Pass files of at most {MOST_BYTES:,} bytes."
-    )
 
 
 def _kind(file: Read, at: Where) -> str:

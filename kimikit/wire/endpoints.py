@@ -20,6 +20,7 @@ from kimikit.secrets import redact
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results
 from kimikit.wire.coerce import as_count, as_decimal, as_list, as_str, mend, read_json
+from kimikit.wire.read_file import file_bytes
 
 _T = TypeVar("_T")
 
@@ -281,7 +282,7 @@ async def transcribe(
     """Write down what is said in ``audio``, a path or bytes."""
     name = "audio"
     if not isinstance(audio, bytes):
-        name, audio = Path(audio).name, requests.file_bytes(audio, "recording")
+        name, audio = Path(audio).name, file_bytes(audio, "recording")
     body = _body(
         wire,
         model,

@@ -18,6 +18,7 @@ from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking
 from kimikit.wire.hosts import model_facts
 from kimikit.wire.param_types import refuse_other_types
+from kimikit.wire.read_file import file_bytes
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_TOOLS = 128
@@ -232,23 +233,6 @@ def _unbase64(text: str) -> bytes | None:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
         return None
-
-
-def file_bytes(path: str | Path, what: str) -> bytes:
-    """Return what is in a file of the caller.
-
-    Raises:
-        BadInput: If it cannot be read.
-    """
-    try:
-        return Path(path).expanduser().read_bytes()
-    except (OSError, ValueError, RuntimeError) as exc:
-        why = getattr(exc, "strerror", None) or "it is no path"
-        shown = str(path) if len(str(path)) <= 100 else f"{str(path)[:60]}..."
-        raise BadInput(
-            f"The {what} {shown!r} cannot be read: {why}.",
-            "Pass the path of a file that exists, or its bytes.",
-        ) from exc
 
 
 def image_kind(image: bytes) -> str | None:

@@ -106,7 +106,7 @@ def test_a_large_file_is_not_even_read(server, tmp_path):
     with large.open("wb") as file:
         file.truncate(100_000_001)
     kimi = kimi_at(server, "moonshot", "kimi-k3")
-    with pytest.raises(BadInput, match="at most 100,000,000"):
+    with pytest.raises(BadInput, match="more than 100,000,000 bytes"):
         kimi.chat("What is it?", file=large)
     kimi.close()
     assert server.requests == []

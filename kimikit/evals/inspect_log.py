@@ -7,7 +7,6 @@ write it.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import re
 from functools import partial
@@ -21,7 +20,7 @@ from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
 from kimikit.files import path_of
-from kimikit.json_values import writable
+from kimikit.json_values import digest, writable
 from kimikit.secrets import encoded
 from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage
@@ -85,7 +84,7 @@ def _log(
     replies = [one.reply for one in own if one.reply is not None]
     paid = (reply for one in own for reply in one.took)
     model = next((f"{r.host}/{r.model}" for r in replies), "unknown")
-    name = hashlib.sha256(f"{task.name}\0{pattern}\0{stamp}".encode()).hexdigest()[:22]
+    name = digest(task.name, pattern, stamp)
     shown = {"accuracy": point["accuracy"], "low": point["low"], "high": point["high"]}
     spec = {
         "eval_id": name,

@@ -327,6 +327,15 @@ def test_inspect_reads_what_is_exported(tmp_path):
         found.to_inspect(files[0])
 
 
+@pytest.mark.parametrize("name", ["half \ud800", "\ud83d\ude00\ud83d"])
+def test_inspect_reads_what_utf8_cannot_hold(name, tmp_path):
+    """Half a surrogate pair comes from a file of JSON, or from a model."""
+    task = Task(instruction="Add.", name=name, rows=[(f"1 + 1? {name}", name)])
+    found = lab(FakeClient(lambda *_: name), task, progress=False)
+    for file in found.to_inspect(tmp_path):
+        assert "\ufffd" in read_eval_log(str(file)).eval.task
+
+
 def test_a_csv_file_has_a_line_per_answer(tmp_path):
     found = graded()
     text = found.to_csv(tmp_path / "lab.csv")

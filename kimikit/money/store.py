@@ -94,8 +94,11 @@ class Store:
                 a permission that it has by then.
         """
         with self._lock:
-            self.flush()
-            return self._write(work, again)
+            try:
+                self.flush()
+            finally:  # what fails of others costs this no row
+                made = self._write(work, again)
+            return made
 
     def later(self, work: Work[Any]) -> None:
         """Do ``work`` with the next ``flush``, write or read, before it."""

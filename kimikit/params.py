@@ -216,6 +216,15 @@ _ELSEWHERE = {
 }
 """Options of other clients that would land in the body, keys included."""
 
+_OF_VERBS = {
+    **dict.fromkeys(("repeats", "results"), "kimi.sweep"),
+    **dict.fromkeys(("name", "via", "max_cost"), "kimi.sweep and kimi.map"),
+    "template": "kimi.map",
+    "max_steps": "kimi.run",
+    "patterns": "kimi.lab",
+}
+"""Options that only some verbs have."""
+
 OF_A_VIEW = frozenset({"into", "retries", "schema", "show", "watch", "meta"})
 """What ``Kimi.chat`` takes besides, which other verbs hand on to it."""
 
@@ -289,6 +298,8 @@ def refuse_unknown(
         if name in taken or name in own or name.startswith("extra_body."):
             continue
         refuse_elsewhere([name])
+        if verb := _OF_VERBS.get(name):
+            raise BadInput(f"There is no option {name!r} here.", f"Use it with {verb}.")
         meant = nearest(name, [*own, *taken])
         spell = "Mend its name; or, if" if meant else "If"
         raise BadInput(

@@ -186,3 +186,14 @@ def test_pyright_checks_users_calls(tmp_path):
         if one["severity"] == "error"
     ]
     assert found == refused, said
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "where"),
+    [("map", "results", "kimi.sweep"), ("chat", "max_steps", "kimi.run")],
+)
+def test_an_option_of_another_verb_is_refused_with_its_name(verb, option, where):
+    kimi = Kimi("together", api_key="k" * 20)
+    with pytest.raises(BadInput, match=rf"{option}.*Use it with {where}\.") as refused:
+        getattr(kimi, verb)(["q"] if verb == "map" else "q", **{option: 3})
+    assert "extra_body" not in str(refused.value)

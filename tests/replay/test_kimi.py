@@ -119,7 +119,9 @@ DOES = {
     "rerank": lambda kimi: [hit.text for hit in kimi.rerank("a pet", ["oak", "dog"])],
     "models": lambda kimi: list(kimi.models()),
     "complete": lambda kimi: kimi.complete("The capital of France is").text,
-    "into": lambda kimi: kimi.chat("Is the sky blue?", into=bool).parsed,
+    "into": lambda kimi: (
+        kimi.chat("Is the sky blue?", into=bool, temperature=0, max_tokens=60).parsed
+    ),
 }
 
 

@@ -105,6 +105,7 @@ def upload(file: Any, at: Where) -> Upload:
 def _bytes(file: Any, place: int) -> Read:
     if isinstance(file, bytes | bytearray | memoryview):
         name, data = f"file {place}", bytes(file)
+        check_size(name, data)
     elif isinstance(file, str | Path):
         name, data = _named(Path(file).name), file_bytes(file, "file")
     else:
@@ -112,7 +113,6 @@ def _bytes(file: Any, place: int) -> Read:
             f"file is of type {type(file).__name__}.",
             "Pass a path, bytes, a list, or a dict of names.",
         )
-    check_size(name, data)
     return Read(name, data)
 
 

@@ -112,16 +112,25 @@ def test_calls_that_begin_and_end_together_are_written_together(path, transactio
     asyncio.run(main())
 
 
+def three_calls(asked):
+    return [asyncio.create_task(asked.chat("Hello")) for _ in range(3)]
+
+
+async def cancelled(tasks):
+    """Cancel tasks; return what each of them ended with."""
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def test_a_stopped_call_is_written_when_its_task_ends(path):
     async def main():
         ledger = Ledger(path)
         async with host(path, 99) as (url, seen), client(url, ledger) as asked:
-            tasks = [asyncio.create_task(asked.chat("Hello")) for _ in range(3)]
+            tasks = three_calls(asked)
             for _ in range(3):
                 await seen.get()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
             assert "open" not in states(path)
             assert len(states(path)) == 3
         ledger.close()
@@ -133,11 +142,9 @@ def test_a_task_that_is_cancelled_before_its_row_is_written_sends_nothing(path):
     async def main():
         ledger = Ledger(path)
         async with host(path, 1) as (url, seen), client(url, ledger) as asked:
-            tasks = [asyncio.create_task(asked.chat("Hello")) for _ in range(3)]
+            tasks = three_calls(asked)
             await asyncio.sleep(0)  # all have begun, and wait for their rows
-            for task in tasks:
-                task.cancel()
-            found = await asyncio.gather(*tasks, return_exceptions=True)
+            found = await cancelled(tasks)
             assert all(isinstance(each, asyncio.CancelledError) for each in found)
             assert seen.empty()
         assert "open" not in states(path)

@@ -28,8 +28,10 @@ _ROOT = re.compile(r"\\sqrt(?:\[[^\]]{0,9}\])?\s{0,2}\{[^{}]{0,40}\}")
 _TEX = [
     ("\\left", ""), ("\\right", ""), ("\\!", ""), ("\\,", "\u202f"), ("\\;", " "),
     ("\\ ", " "), ("{,}", ","), ("\\$", "$"), ("\\%", "%"), ("\\times", "*"),
-    ("\\cdot", "*"), ("**", "^"), ("\\pi", "π"),
+    ("\\cdot", "*"), ("**", ""), ("\\pi", "π"),
 ]  # fmt: skip
+_RAISED_TO = re.compile(r"(?<=[\d)\]}])( ?)\*\*\1(?=[-+(\d])")
+"""Python's power. Elsewhere two stars make bold what is between them."""
 
 _RUN = re.compile(r"\d[\d.,'_\u202f]*|\.\d+")
 _PLAIN = re.compile(r"\d+(?:\.\d*)?|\.\d+")
@@ -101,6 +103,7 @@ def _plain_digits(text: str) -> str:
     if "\\" in text or "**" in text or "{,}" in text:
         text = _FRACTION.sub(_fraction, text)
         text = _ROOT.sub(" ", text)
+        text = _RAISED_TO.sub("^", text)
         for tex, sign in _TEX:
             text = text.replace(tex, sign)
     return text

@@ -199,17 +199,6 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
         recorder = recorder_of(self.host.name, record=path, replay=replay)
         return self._connection.through(recorder, self.ledger)
 
-    def close(self) -> None:
-        """Close all connections; it also happens when the object is collected.
-
-        Example:
-            >>> kimi.close()
-            >>> kimi.chat("Hello")
-            Traceback (most recent call last):
-            kimikit.errors.BadInput: The client is closed. Make a new one.
-        """
-        self._connection.close()
-
     def __repr__(self) -> str:
         return f"Kimi({self.host.name!r}, model={self.host.model!r})"
 

@@ -7,7 +7,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.secrets import Key
@@ -264,6 +264,23 @@ class Session:
             ('local', 'smollm2-135m-instruct')
         """
         return self._connection.host
+
+    def close(self) -> None:
+        """Close all connections; so does the end of a ``with`` block, and collection.
+
+        Example:
+            >>> kimi.close()
+            >>> kimi.chat("Hello")
+            Traceback (most recent call last):
+            kimikit.errors.BadInput: The client is closed. Make a new one.
+        """
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def _own_embed(self) -> Callable[[list[str]], Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,10 +93,7 @@ def resolve(
         )
         host = msgspec.structs.replace(twin, name=own or twin.name)
     elif host is None and own:
-        raise UnknownHost(
-            f"No host is called {own[:80]!r}.{nearest(own[:80], known)}",
-            f"Use one of {', '.join(known)}, or pass base_url= for any other.",
-        )
+        raise _unknown(own[:80], known)
     elif host is None:
         host = known[_first_with_key(os.environ if env is None else env)]
     if isinstance(chosen, Host) and host.base_url and not base_url:
@@ -105,6 +102,19 @@ def resolve(
         base_url = _running_address(host.name)
     host = msgspec.structs.replace(host, base_url=base_url or host.base_url)
     return msgspec.structs.replace(host, model=model or host.model or newest(host))
+
+
+def _unknown(name: str, known: Iterable[str]) -> UnknownHost:
+    if "/" in name or "kimi" in name.lower():
+        return UnknownHost(
+            f"No host is called {name!r}; it looks like a model.",
+            "Pass it as model= (in a race: models=), and as host one of "
+            f"{', '.join(known)}, or base_url= for any other.",
+        )
+    return UnknownHost(
+        f"No host is called {name!r}.{nearest(name, known)}",
+        f"Use one of {', '.join(known)}, or pass base_url= for any other.",
+    )
 
 
 def _is_a_key(name: Secret) -> UnknownHost:

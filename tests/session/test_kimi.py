@@ -92,6 +92,13 @@ def test_the_local_host_is_started_again_when_it_ended(monkeypatch, tmp_path):
         local.stop()
 
 
+def test_the_end_of_a_with_block_closes_it():
+    with Kimi(base_url="http://127.0.0.1:9/v1", model="m") as kimi:
+        assert kimi.host.model == "m"
+    with pytest.raises(kimikit.BadInput, match="closed"):
+        kimi.chat("Hello")
+
+
 def test_a_host_is_chosen_by_its_key(monkeypatch, capsys):
     monkeypatch.setenv("NOVITA_API_KEY", "sk-not-a-real-key")
     kimi = Kimi()

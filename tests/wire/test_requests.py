@@ -552,6 +552,10 @@ def test_the_default_model(host: str, model: str) -> None:
 def test_hosts_that_are_not_there() -> None:
     with pytest.raises(errors.UnknownHost, match="Did you mean 'together'"):
         Client("togehter")
+    for model in ("moonshotai/Kimi-K2-Instruct", "kimi-k2.6"):
+        with pytest.raises(errors.UnknownHost, match="looks like a model") as caught:
+            Client(model)
+        assert "Pass it as model= (in a race: models=)" in caught.value.remedy
     with pytest.raises(errors.MissingKey) as caught:
         Client("together")
     assert "TOGETHER_API_KEY" in caught.value.what

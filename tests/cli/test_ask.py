@@ -42,7 +42,7 @@ def run(
         capture_output=True,
         env=dict(os.environ),
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

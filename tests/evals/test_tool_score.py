@@ -249,7 +249,7 @@ def test_stop_keeps_what_was_answered():
 
 
 def test_stop_ends_the_calls_under_way_at_their_next_token():
-    under_way = threading.Barrier(4, timeout=60)
+    under_way = threading.Barrier(4, timeout=300)
     lock, ended = threading.Lock(), queue.Queue()
 
     class Talker:
@@ -277,7 +277,7 @@ def test_stop_ends_the_calls_under_way_at_their_next_token():
     clients = {"one": Talker("one"), "two": Talker("two")}
     cases = [case("add")] * 9
     scores = score_tool_calls(clients, cases, concurrency=2, progress=False)
-    hung_up = sorted(ended.get(timeout=60) for _ in range(4))
+    hung_up = sorted(ended.get(timeout=300) for _ in range(4))
     assert hung_up == ["one", "one", "two", "two"]
     assert [client.asked for client in clients.values()] == [3, 3], "none came after"
     assert [one.host for one in scores.outcomes] == ["one", "two"]

@@ -40,7 +40,7 @@ WEATHER = {
 def http(local_host: local.Running) -> Any:
     headers = {"Authorization": f"Bearer {local_host.api_key}"}
     with httpx.Client(
-        base_url=local_host.base_url, headers=headers, timeout=60
+        base_url=local_host.base_url, headers=headers, timeout=300
     ) as client:
         yield client
 

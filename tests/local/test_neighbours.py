@@ -347,7 +347,7 @@ def weather(running: local.Running, city: str) -> httpx.Response:
             "tools": [TOOL],
             "tool_choice": "required",  # so its confidence need not be found
         },
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -252,6 +252,6 @@ def test_a_llama_that_does_not_tell_its_window_serves_all_the_same(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.split()[-1] == "None"

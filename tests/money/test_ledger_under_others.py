@@ -197,7 +197,7 @@ stop.set(); thread.join(); L.close()
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         "KIMIKIT_LEDGER": str(path),
     }
-    subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=300)
     ledger = Ledger(path)
     assert len(ledger.search("child")) == 12
     ledger.close()

@@ -143,7 +143,7 @@ def test_hosts_models_and_options_are_completed(
     kernel: Kernel, code: str, expected: str
 ) -> None:
     kernel.client.complete(code, len(code))
-    matches = kernel.client.get_shell_msg(timeout=60)["content"]["matches"]
+    matches = kernel.client.get_shell_msg(timeout=300)["content"]["matches"]
     assert expected in matches
 
 

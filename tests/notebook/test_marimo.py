@@ -92,7 +92,7 @@ def test_every_view_shows_in_an_exported_notebook(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "marimo", "export", "ipynb", "notebook.py",
          "--include-outputs", "-o", "out.ipynb"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120,
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]

@@ -86,7 +86,7 @@ def test_what_the_kernel_says_to_others_meanwhile_changes_nothing(
         kernel.client.control_channel.send(asked)
     ran = kernel.wait(key)
     for _ in range(3):
-        kernel.client.get_control_msg(timeout=60)
+        kernel.client.get_control_msg(timeout=300)
     assert len(ran.of("clear_output")) == 1
     assert len(ran.outputs()) == 2
 

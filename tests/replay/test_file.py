@@ -93,7 +93,7 @@ def test_processes_write_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "x.kimi"
     running = [writer(path, 40, name) for name in "abc"]
     for each in running:
-        each.communicate(timeout=60)
+        each.communicate(timeout=300)
     assert RecordingFile(path).size()[:2] == (21, 120)
 
 

@@ -176,7 +176,7 @@ def run_command(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -175,7 +175,7 @@ def execute(path: Path, keep: Path | None = None, *, offline: bool = False) -> A
         timeout=TIMEOUT_S,
         # On a busy machine outputs may come long after a cell has ended; by default
         # those that take over 4 s are lost without an error.
-        iopub_timeout=60,
+        iopub_timeout=300,
         raise_on_iopub_timeout=True,
         kernel_name="python3",
         resources={"metadata": {"path": str(FOLDER)}},

@@ -49,7 +49,7 @@ def test_a_kernel_without_widgets_asks_by_input_below_the_arguments(kernel):
 
     prompts, seen = [], []
     kernel.client.execute_interactive(
-        "told = go()", stdin_hook=answer, output_hook=seen.append, timeout=120
+        "told = go()", stdin_hook=answer, output_hook=seen.append, timeout=300
     )
     assert kernel.run("1", value="told").result == "'dropped <i>x'"
     assert prompts == [

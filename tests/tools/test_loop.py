@@ -126,7 +126,7 @@ def test_what_is_wrong_with_a_call_goes_back_to_the_model():
 
 
 def test_calls_of_one_answer_run_together_and_their_results_keep_the_order():
-    barrier = threading.Barrier(3, timeout=60)
+    barrier = threading.Barrier(3, timeout=300)
 
     @tool
     def meet(n: int) -> int:

@@ -37,7 +37,7 @@ POINT = of(x={"type": "number"})
 
 def opened(*tools, **conf):
     conf = json.dumps({"tools": [GOOD, *tools], **conf})
-    return mcp_tools(sys.executable, SERVER, conf, timeout_s=20)
+    return mcp_tools(sys.executable, SERVER, conf, timeout_s=120)
 
 
 def odd(schema, name="odd", **more):

@@ -316,6 +316,6 @@ def test_stop_ends_the_wait_long_before_the_limit(options):
     )
     done = subprocess.run(
         [sys.executable, "-c", child],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.stdout == "stopped\n", done.stderr

@@ -99,7 +99,7 @@ def _in_children(work: Any, count: int = 4) -> list[Any]:
     children = [context.Process(target=child, args=(n,)) for n in range(count)]
     for one in children:
         one.start()
-    found = dict(answers.get(timeout=30) for _ in children)
+    found = dict(answers.get(timeout=300) for _ in children)
     for one in children:
         one.join(10)
         one.close()

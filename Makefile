@@ -11,6 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --quiet --require-hashes -r
 SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
+# Images of containers often set this, and then each of hundreds of processes that the tests
+# start compiles kimikit again, and each worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 # JupyterLab refuses to run as root, and rightly so, unless root is a container's.
 IN_CONTAINER ?= $(wildcard /.dockerenv /run/.containerenv)$(container)$(KUBERNETES_SERVICE_HOST)
 ROOT_FLAG := $(and $(strip $(IN_CONTAINER)),$(filter 0,$(shell id -u)),--allow-root)

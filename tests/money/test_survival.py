@@ -38,7 +38,6 @@ def child(code, ledger, **options):
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
             "KIMIKIT_LEDGER": str(ledger),
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -55,7 +55,7 @@ class Frontier(Renderable, msgspec.Struct, frozen=True, kw_only=True, dict=True)
         >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"),
         ...         ("Capital of Germany?", "Berlin"))
         >>> task = Task(instruction="Name the city.", rows=rows)
-        >>> found = kimi.frontier(task, max_tokens=[4, 16], progress=False)
+        >>> found = kimi.frontier(task, max_tokens=[1, 4], progress=False)
         >>> [setting.n for setting in found.settings]
         [3, 3]
     """

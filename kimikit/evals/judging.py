@@ -153,7 +153,7 @@ def judge(
 
     Example:
         >>> rows = [{"question": "2 + 2?", "answer": "4", "label": "right"}]
-        >>> found = judge(client, rows, progress=False)
+        >>> found = judge(client, rows, concurrency=1, progress=False)
         >>> len(found.verdicts), found.n
         (2, 1)
     """

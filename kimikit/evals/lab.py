@@ -235,11 +235,11 @@ def lab(
         StatusError: If the host refuses all; its ``lab`` has what was finished.
 
     Example:
-        >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
+        >>> rows = [("Capital of France?", "Paris")]
         >>> task = Task(instruction="Name the city.", rows=rows)
         >>> found = lab(client, task, {"typed": PATTERNS["structured"]}, progress=False)
         >>> [(point["pattern"], point["right"]) for point in found.summary()]
-        [('typed', 2)]
+        [('typed', 1)]
     """
     ways = _ways(task, patterns)
     scorers = scorers_of(metrics, task, embed=embed)

@@ -46,7 +46,9 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     Example:
         >>> rows = (("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"))
         >>> task = Task(instruction="Name the city.", rows=rows)
-        >>> found = kimi.lab(task, metrics=["includes"], progress=False)
+        >>> from kimikit.evals import PATTERNS
+        >>> patterns = {"bare": PATTERNS["zero-shot"]}
+        >>> found = kimi.lab(task, patterns, metrics=["includes"], progress=False)
         >>> found.to_csv().splitlines()[0]
         'pattern,row,question,truth,answer,includes,right,text,...'
     """

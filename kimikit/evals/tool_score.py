@@ -222,12 +222,14 @@ def score_tool_calls(
             is the error's ``scores``.
 
     Example:
-        >>> def weather(city: str) -> str:
-        ...     "Current weather of a city."
+        >>> def population(city: str) -> int:
+        ...     "Number of people who live in a city."
         >>> case = {
-        ...     "messages": [{"role": "user", "content": "How warm is it in Lagos?"}],
-        ...     "tools": [tool(weather).schema],
-        ...     "calls": ["weather"],
+        ...     "messages": [
+        ...         {"role": "user", "content": "What is the population of Paris?"}
+        ...     ],
+        ...     "tools": [tool(population).schema],
+        ...     "calls": ["population"],
         ... }
         >>> scores = score_tool_calls({"local": client}, [case], progress=False)
         >>> scores.rates()["local"]["Right tools"]

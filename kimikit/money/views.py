@@ -84,8 +84,8 @@ class LedgerViews(Exports, Renderable):
 
         Example:
             >>> for question in ("When does it open?", "When does it close?"):
-            ...     reply = kimi.chat(question, system="Open from 9 to 6. " * 30)
-            >>> kimi.ledger.cache(limit=2).rows[0].expected_tokens > 200
+            ...     reply = kimi.chat(question, system="Open from 9 to 6. " * 8)
+            >>> kimi.ledger.cache(limit=2).rows[0].expected_tokens > 50
             True
         """
         rows = self.calls(limit, since=since, **where)

@@ -129,7 +129,7 @@ def brief(
         >>> made = brief(texts, "What failed?")
         >>> made
         Brief of 2 parts, ~... tokens
-        >>> report = made.ask(client, max_tokens=16)
+        >>> report = made.ask(client, max_tokens=4)
         >>> report.citations  # the stand-in forgets them
         0 of 2 parts are cited.
     """

@@ -158,7 +158,7 @@ def map_reduce(
         >>> asked = ["The pump failed.", "It rained."], "What failed?"
         >>> map_reduce(client, *asked, dry_run=True)
         about 3 calls · ~... tokens · $0.00
-        >>> digest = map_reduce(client, *asked, max_tokens=16, progress=False)
+        >>> digest = map_reduce(client, *asked, max_tokens=4, progress=False)
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """

@@ -190,9 +190,9 @@ class Kimi(Evaluating, Verifying, Spending, Endpoints, Answers, Handle):
 
         Example:
             >>> with kimi.record("lesson.kimi"):
-            ...     first = kimi.chat("Say hello.", max_tokens=24, temperature=0)
+            ...     first = kimi.chat("Say hello.", max_tokens=8, temperature=0)
             >>> replay = Kimi("replay", path="lesson.kimi")
-            >>> again = replay.chat("Say hello.", max_tokens=24, temperature=0)
+            >>> again = replay.chat("Say hello.", max_tokens=8, temperature=0)
             >>> again.text == first.text
             True
         """

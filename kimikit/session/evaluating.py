@@ -128,7 +128,7 @@ class Evaluating(Comparing):
 
         Example:
             >>> pair = {"question": "Capital of France?", "a": "Paris", "b": "Rome"}
-            >>> found = kimi.judge([pair], progress=False)
+            >>> found = kimi.judge([pair], concurrency=1, progress=False)
             >>> len(found.verdicts)
             2
         """
@@ -203,9 +203,9 @@ class Evaluating(Comparing):
             >>> rows = [("Capital of France?", "Paris"), ("Capital of Italy?", "Rome"),
             ...         ("Capital of Germany?", "Berlin")]
             >>> task = Task(instruction="Name the city.", rows=rows)
-            >>> found = kimi.frontier(task, max_tokens=[1, 16], progress=False)
+            >>> found = kimi.frontier(task, max_tokens=[1, 8], progress=False)
             >>> found.recommended.best.labels
-            {'max_tokens': 16}
+            {'max_tokens': 8}
         """
         from kimikit.evals.frontier import frontier
 

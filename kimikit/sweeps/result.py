@@ -142,7 +142,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         Example:
             >>> pilot = kimi.sweep(["Name a colour.", "Name a tree.", "Name a pet.",
             ...                     "Name a city.", "Name a tool."], temperature=1,
-            ...                    repeats=3, metrics={"size": lambda r: len(r.text)})
+            ...                    repeats=2, metrics={"size": lambda r: len(r.text)})
             >>> plan = pilot.plan_for(20)
             >>> plan.best.calls == 2 * plan.best.questions * plan.best.repeats
             True

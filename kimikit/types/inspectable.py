@@ -147,10 +147,10 @@ class Inspectable:
                 from, or nobody can be asked.
 
         Example:
-            >>> cut = kimi.chat("Count from 1 to 20.", max_tokens=12, temperature=0)
+            >>> cut = kimi.chat("Count from 1 to 20.", max_tokens=4, temperature=0)
             >>> cut.finish_reason
             'length'
-            >>> whole = cut.continue_(max_tokens=24)
+            >>> whole = cut.continue_(max_tokens=4)
             >>> whole.text.startswith(cut.text), len(whole.text) > len(cut.text)
             (True, True)
         """

@@ -105,9 +105,9 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         created: Unix time of the end.
 
     Example:
-        >>> found = kimi.verify(checks=["n", "max_tokens"], progress=False)
+        >>> found = kimi.verify(checks=["model", "max_tokens"], progress=False)
         >>> [(finding.check, finding.state) for finding in found.findings]
-        [('n', 'kept'), ('max_tokens', 'kept')]
+        [('model', 'kept'), ('max_tokens', 'kept')]
         >>> found.badge()
         'kimikit verify · local · ... · 2 of 2 kept · kimikit ...'
     """

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from kimikit import local
 
-Server = tuple[str, str, Path]
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
@@ -234,27 +233,36 @@ def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Runni
         local.stop()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The system's Chromium, for a file: others get this thread's event loop back."""
-    from support.lab import running_chromium  # most tests need none
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, one for this worker."""
+    from support.lab import event_loop, running_chromium  # most tests need none
 
-    with running_chromium() as browser:
+    with running_chromium() as browser, event_loop(None):
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def chromium(browser: Any) -> Iterator[Any]:
+    """That Chromium, for a file: others get this thread's event loop back."""
+    from support.lab import event_loop
+
+    with event_loop(browser._loop):
         yield browser
 
 
 @pytest.fixture(scope="session")
-def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A JupyterLab of this worker's own."""
-    from support.lab import running_server
+def lab_page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab of this worker's own, on a page of Chromium."""
+    from support.lab import Lab, event_loop, running_server
 
     with running_server(tmp_path_factory.mktemp("lab")) as server:
-        yield server
+        with event_loop(browser._loop):
+            made = Lab(*server, browser)
+        yield made
 
 
 @pytest.fixture(scope="module")
-def lab(chromium: Any, lab_server: Server) -> Lab:
-    """That JupyterLab, seen through Chromium."""
-    from support.lab import Lab
-
-    return Lab(*lab_server, chromium)
+def lab(chromium: Any, lab_page: Lab) -> Lab:
+    """That JupyterLab, for a file."""
+    return lab_page

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def start(lab: Lab, local_host):
-    """00-start as committed, open in JupyterLab: a page takes seconds to load."""
+    """00-start as committed, open in JupyterLab."""
     shutil.copy(FOLDER / "00-start.ipynb", lab.root / "00-start.ipynb")
     shown = lab.open("00-start")
     yield shown
-    shown.page.close()
+    shown.close()
 
 
 def index_of(shown, words):
@@ -86,4 +86,4 @@ def test_a_table_that_was_made_elsewhere_reads_as_here(lab: Lab):
     caption, *cells = shown.page.evaluate(ALIGNED)
     assert caption == "left bottom"
     assert [each.split()[0] for each in cells] == ["left", "right", "left", "right"]
-    shown.page.close()
+    shown.close()

@@ -66,9 +66,8 @@ def test_nothing_is_wider_than_a_cell(chromium, path, width, whole):
 
 def test_figures_are_whole_and_dollars_are_not_math(lab, path):
     """JupyterLab reads what stands between two dollars as a formula."""
-    page = lab.context.new_page()
-    page.set_viewport_size({"width": 1366, "height": 2600})
-    book = lab.open("money", [cell.format(path=path) for cell in CELLS], page=page)
+    lab.page.set_viewport_size({"width": 1366, "height": 2600})
+    book = lab.open("money", [cell.format(path=path) for cell in CELLS])
     for index in range(len(CELLS)):
         book.run(index, 60)
     assert "$3.325" in book.outputs(1).locator("details").first.text_content()
@@ -82,4 +81,4 @@ def test_figures_are_whole_and_dollars_are_not_math(lab, path):
     for dark in (False, True):
         book.theme(dark=dark)
         book.picture(f"money-{'dark' if dark else 'light'}")
-    book.page.close()
+    book.close()

@@ -73,19 +73,25 @@ FOUND = """
 @pytest.fixture(scope="module")
 def page(lab: Lab) -> Iterator[Cells]:
     """All payloads shown, one a cell, in a page that notes what should not happen."""
-    page = lab.context.new_page()
-    page.add_init_script(CANARY)
+    page = lab.page
+    page.evaluate(f"{CANARY}; null")  # Playwright calls what is a function
     page.kimikit_seen = []
-    page.on("dialog", lambda d: (page.kimikit_seen.append(d.message), d.dismiss()))
-    page.on("request", lambda r: _note(page, lab, r.url))
-    page.on("popup", lambda p: page.kimikit_seen.append(p.url))
+    heard = {
+        "dialog": lambda d: (page.kimikit_seen.append(d.message), d.dismiss()),
+        "request": lambda r: _note(page, lab, r.url),
+        "popup": lambda p: page.kimikit_seen.append(p.url),
+    }
+    for event, hear in heard.items():
+        page.on(event, hear)
     shows = [f"show({name!r})" for name in PAYLOADS]
-    cells = lab.open("hostile", [SETUP, *shows, ELSEWHERE, MATH], page=page)
+    cells = lab.open("hostile", [SETUP, *shows, ELSEWHERE, MATH])
     cells.command("notebook:run-all-cells")
     cells.wait_idle(len(PAYLOADS) + 2, 120)
     page.wait_for_timeout(1000)
     yield cells
-    page.close()
+    cells.close()
+    for event, hear in heard.items():
+        page.remove_listener(event, hear)
 
 
 def _note(page: object, lab: Lab, url: str) -> None:
@@ -138,8 +144,8 @@ def test_nothing_runs_when_clicked_or_when_opened_again(page: Cells, lab: Lab) -
         })"""
     )
     page.save()
-    page.page.reload()
-    again = lab.open("hostile", page=page.page)
+    page.close(keep_kernel=True)
+    again = lab.open("hostile")
     again.page.wait_for_timeout(1000)
     assert again.page.evaluate("window.__pwned") == []
     assert page.page.kimikit_seen == []

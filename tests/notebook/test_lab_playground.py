@@ -52,7 +52,7 @@ def app(lab: Lab) -> Iterator[Cells]:
     cells.run(1)
     box(cells).get_by_label("Prompt").wait_for()
     yield cells
-    cells.page.close()
+    cells.close()
 
 
 def box(app: Cells) -> Any:
@@ -195,9 +195,7 @@ def test_it_looks_right_and_survives_saving(app: Cells, lab: Lab) -> None:
     assert "come back when its cell is run" in live.data["text/html"]
     for text in ("How do bees tell?", "Hmm, bees.", "history: 7"):
         assert text in kept.data["text/html"], text
-    end = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-    app.page.evaluate(end)
-    app.page.reload()
-    again = lab.open("playground", page=app.page)
-    assert again.cell(1).get_by_text("How do bees tell?").first.is_visible()
+    app.close()
+    again = lab.open("playground")
+    again.cell(1).get_by_text("How do bees tell?").first.wait_for()
     assert again.cell(1).get_by_text("dance").first.is_visible()

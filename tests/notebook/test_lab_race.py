@@ -34,7 +34,7 @@ def book(lab: Lab) -> Iterator[Cells]:
     cells = lab.open("race", [SETUP, "go(fast=fast, slow=slow)"])
     cells.run(0)
     yield cells
-    cells.page.close()
+    cells.close()
 
 
 def test_columns_grow_side_by_side(book: Cells) -> None:

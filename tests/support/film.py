@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -78,10 +77,9 @@ def film(path: Path) -> None:
         running_chromium() as browser,
         running_lab(Path(folder), browser) as lab,
     ):
-        size: Any = {"width": WIDTH, "height": HEIGHT}
-        page = lab.browser.new_context(viewport=size).new_page()
-        book = lab.open("stream", CELLS, page=page)
-        page.evaluate(
+        lab.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        book = lab.open("stream", CELLS)
+        lab.page.evaluate(
             "() => { const a = window.jupyterapp; a.shell.mode = 'single-document';"
             " a.shell.collapseLeft(); a.shell.collapseRight(); }"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,6 +23,7 @@ REPO = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPO / "artifacts"
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_S = 120
+SCREEN: Any = {"width": 1100, "height": 1000}
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,6 +41,33 @@ from jupyterlab.labapp import main
 main()
 """
 _CELL = ".jp-Notebook-cell.jp-CodeCell"
+_OPEN = """
+async path => {
+  const app = window.jupyterapp;
+  for (const other of [...app.shell.widgets('main')]) if (other.context) other.dispose();
+  const panel = await app.commands.execute('docmanager:open', {path});
+  await panel.revealed;
+  await panel.sessionContext.ready;
+  app.shell.activateById(panel.id);
+  await new Promise(done => {
+    const look = () => {
+      if (panel.sessionContext.session?.kernel?.status === 'idle'
+          && panel.content.widgets.length && app.shell.currentWidget === panel) done();
+      else setTimeout(look, 20);
+    };
+    look();
+  });
+}
+"""
+_CLOSE = """
+async ([path, ends]) => {
+  for (const panel of [...window.jupyterapp.shell.widgets('main')])
+    if (panel.context?.path === path) {
+      if (ends) await panel.sessionContext.shutdown();
+      panel.dispose();
+    }
+}
+"""
 _WATCH = """
 index => {
   const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
@@ -127,6 +156,13 @@ class Cells:
         )
         return nbformat.read(self.path, as_version=4)
 
+    def close(self, *, keep_kernel: bool = False) -> None:
+        """Close the notebook without saving it, and leave the page as it was."""
+        self.page.evaluate(_CLOSE, [self.path.name, not keep_kernel])
+        self.page.set_viewport_size(SCREEN)
+        if self.page.evaluate("document.body.dataset.jpThemeLight") == "false":
+            self.theme(dark=False)
+
     def theme(self, *, dark: bool) -> None:
         name = "JupyterLab Dark" if dark else "JupyterLab Light"
         self.page.evaluate(
@@ -150,41 +186,31 @@ class Cells:
 
 
 class Lab:
-    """A JupyterLab of our own and the browser that looks at it."""
+    """A JupyterLab of our own, and the one page of a browser that looks at it.
+
+    A page takes 5 s of CPU to load, so notebooks are opened in it one after the other.
+    """
 
     def __init__(self, url: str, token: str, root: Path, browser: Any) -> None:
         self.url = url
-        self.token = token
         self.root = root
-        self.browser = browser
-        self.context = browser.new_context(viewport={"width": 1100, "height": 1000})
         # Whoever waits goes on with the event; a busy machine may take its time.
-        self.context.set_default_timeout(PATIENCE_S * 1000)
+        self.page = browser.new_page(viewport=SCREEN)
+        self.page.set_default_timeout(PATIENCE_S * 1000)
+        self.page.goto(f"{url}/lab?token={token}")
+        self.page.wait_for_function("() => window.jupyterapp")
+        self.page.evaluate("async () => { await window.jupyterapp.restored; }")
 
-    def open(
-        self, name: str, cells: list[str] | None = None, *, page: Any = None
-    ) -> Cells:
-        """Open a notebook, made anew from ``cells`` if they are given."""
+    def open(self, name: str, cells: list[str] | None = None) -> Cells:
+        """Open a notebook, made anew from ``cells`` if given, and close any other."""
         path = self.root / f"{name}.ipynb"
         if cells is not None:
             made = [nbformat.v4.new_code_cell(source) for source in cells]
             notebook = nbformat.v4.new_notebook(cells=made)
             notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Py"}
             nbformat.write(notebook, path)
-        page = page or self.context.new_page()
-        page.goto(
-            f"{self.url}/lab/workspaces/{name}/tree/{path.name}?token={self.token}"
-        )
-        page.wait_for_function(
-            """() => {
-              const app = window.jupyterapp, panel = app && app.shell.currentWidget;
-              const kernel = panel && panel.sessionContext
-                && panel.sessionContext.session && panel.sessionContext.session.kernel;
-              return kernel && kernel.status === 'idle' && panel.content.widgets.length;
-            }""",
-            timeout=PATIENCE_S * 1000,
-        )
-        return Cells(page, path)
+        self.page.evaluate(_OPEN, path.name)
+        return Cells(self.page, path)
 
 
 @contextlib.contextmanager
@@ -247,6 +273,21 @@ def running_chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def event_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+    """Have asyncio take ``loop`` for the one that runs in this thread.
+
+    Playwright's runs from its start to its end, even while nobody uses it, and then
+    nothing else could run one.
+    """
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
 
 
 @contextlib.contextmanager

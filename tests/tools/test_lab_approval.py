@@ -38,7 +38,7 @@ def cells(lab: Lab) -> Iterator[Cells]:
     cells = lab.open("approval", [SETUP, *[GO] * 8])
     cells.run(0)
     yield cells
-    cells.page.close()
+    cells.close()
 
 
 def asked(cells: Cells, index: int) -> Any:
@@ -149,16 +149,29 @@ def test_it_can_be_read_in_light_and_dark(cells: Cells) -> None:
     ended(cells, 7)
 
 
-def test_input_asks_where_no_click_is_heard(cells: Cells) -> None:
+SUBSHELLS = """
+how => {
+  const kernels = window.jupyterapp.serviceManager.kernels, was = kernels.commsOverSubshells;
+  kernels.commsOverSubshells = how;
+  return was;
+}
+"""
+
+
+@pytest.fixture
+def no_subshells(cells: Cells) -> Iterator[None]:
     """As in VS Code: a front end that sends nothing to subshells."""
-    cells.page.evaluate(
-        "() => { const s = window.jupyterapp.serviceManager.kernels;"
-        " s.commsOverSubshells = 'disabled'; }"
-    )
+    was = cells.page.evaluate(SUBSHELLS, "disabled")
     cells.page.evaluate(
         "() => window.jupyterapp.shell.currentWidget.sessionContext"
         ".session.kernel.restart()"
     )
+    yield
+    cells.page.evaluate(SUBSHELLS, was)
+
+
+@pytest.mark.usefixtures("no_subshells")
+def test_input_asks_where_no_click_is_heard(cells: Cells) -> None:
     cells.run(0)
     cells.start(8)
     box = cells.cell(8).locator("input")

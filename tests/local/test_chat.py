@@ -8,27 +8,11 @@ from typing import Any
 import openai
 import pytest
 import together
+from support.weather import BOTH, PARIS, TOOL
 
 from kimikit import local
 
-WEATHER: Any = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Current weather of a city.",
-        "parameters": {
-            "type": "object",
-            "title": "Weather",
-            "properties": {
-                "city": {"type": "string", "description": "Name of the city."},
-                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
-            },
-            "required": ["city"],
-        },
-    },
-}
 CLOCK: Any = {"type": "function", "function": {"name": "now", "description": "Time."}}
-WARMER: Any = [{"role": "user", "content": "Is it warmer in Lagos or in Paris?"}]
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 
 
@@ -81,7 +65,7 @@ def test_a_tool_is_called_and_the_answer_uses_its_results(
     client: Any, local_host: local.Running
 ) -> None:
     reply = client.chat.completions.create(
-        model=local_host.model, messages=WARMER, tools=[WEATHER]
+        model=local_host.model, messages=BOTH, tools=[TOOL]
     )
     choice = reply.choices[0]
     calls = choice.message.tool_calls
@@ -102,9 +86,9 @@ def test_a_tool_is_called_and_the_answer_uses_its_results(
         }
         for call, city in zip(calls, cities, strict=True)
     ]
-    history = [*WARMER, choice.message.model_dump(exclude_none=True), *results]
+    history = [*BOTH, choice.message.model_dump(exclude_none=True), *results]
     answer = client.chat.completions.create(
-        model=local_host.model, messages=history, tools=[WEATHER]
+        model=local_host.model, messages=history, tools=[TOOL]
     )
     said = answer.choices[0].message.content
     assert answer.choices[0].finish_reason == "stop"
@@ -268,8 +252,8 @@ def test_streamed_calls_come_whole_then_their_finish_and_usage(
 ) -> None:
     stream = sdk.chat.completions.create(
         model=local_host.model,
-        messages=WARMER,
-        tools=[WEATHER],
+        messages=BOTH,
+        tools=[TOOL],
         parallel_tool_calls=False,
         stream=True,
         stream_options={"include_usage": True},
@@ -287,9 +271,9 @@ def test_streamed_calls_come_whole_then_their_finish_and_usage(
 def test_chatter_and_none_get_words_not_calls(
     sdk: Any, local_host: local.Running
 ) -> None:
-    for options in ({"messages": HELLO}, {"messages": WARMER, "tool_choice": "none"}):
+    for options in ({"messages": HELLO}, {"messages": BOTH, "tool_choice": "none"}):
         choice = sdk.chat.completions.create(
-            model=local_host.model, tools=[WEATHER], max_tokens=8, **options
+            model=local_host.model, tools=[TOOL], max_tokens=8, **options
         ).choices[0]
         assert choice.message.tool_calls is None
         assert choice.message.content
@@ -310,10 +294,10 @@ def test_required_and_named_force_a_call(sdk: Any, local_host: local.Running) ->
         return message.tool_calls[0].function
 
     named = {"type": "function", "function": {"name": "now"}}
-    forced = call("Write a poem about rain.", named, [WEATHER, CLOCK])
+    forced = call("Write a poem about rain.", named, [TOOL, CLOCK])
     assert (forced.name, json.loads(forced.arguments)) == ("now", {})
     # Needle abstains here, so SmolLM2 fills the arguments in under their grammar.
-    filled = call("Write a poem about rain.", "required", [WEATHER])
+    filled = call("Write a poem about rain.", "required", [TOOL])
     assert filled.name == "get_weather"
     assert isinstance(json.loads(filled.arguments)["city"], str)
 
@@ -323,7 +307,7 @@ def test_ids_count_over_the_conversation_and_old_results_stay_readable(
 ) -> None:
     history: Any = [
         {"role": "developer", "content": "Be brief."},
-        *WARMER,
+        *BOTH,
         {
             "role": "assistant",
             "tool_calls": [
@@ -346,10 +330,10 @@ def test_ids_count_over_the_conversation_and_old_results_stay_readable(
     assert "error" in failed.choices[0].message.content.lower()
     history += [
         {"role": "assistant", "content": "I do not know."},
-        {"role": "user", "content": [{"type": "text", "text": "Weather in Oslo?"}]},
+        {"role": "user", "content": [{"type": "text", "text": BOTH[0]["content"]}]},
     ]
     again = sdk.chat.completions.create(
-        model=local_host.model, messages=history, tools=[WEATHER]
+        model=local_host.model, messages=history, tools=[TOOL]
     )
     assert again.choices[0].message.tool_calls[0].id == "functions.get_weather:1"
     spoken = sdk.chat.completions.create(
@@ -366,17 +350,17 @@ def test_of_many_tools_the_nearest_are_read(
         return {"type": "function", "function": function}
 
     many = [
-        other("send_email", "Send an email to a colleague."),
-        other("play_song", "Play a song."),
-        other("buy_stock", "Buy shares of a company."),
-        other("lock_door", "Lock the front door."),
-        other("set_alarm", "Set an alarm clock."),
-        other("translate", "Translate a sentence."),
-        WEATHER,
+        other("send", "Send an email."),
+        other("play", "Play a song."),
+        other("buy", "Buy shares."),
+        other("lock", "Lock the door."),
+        other("alarm", "Set an alarm."),
+        TOOL,
     ]
     choice = sdk.chat.completions.create(
         model=local_host.model,
-        messages=[{"role": "user", "content": "What's the weather in Paris?"}],
+        messages=PARIS,
         tools=many,
+        tool_choice="required",  # so its confidence need not be found
     ).choices[0]
     assert choice.message.tool_calls[0].function.name == "get_weather"

@@ -11,22 +11,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from support.weather import FUNCTION, PARIS, TOOL, user
 
 from kimikit import local
 from kimikit.local import models, needle
 from kimikit.local.checks import Function
 
-WEATHER: dict[str, Any] = {
-    "name": "get_weather",
-    "description": "Get the current weather of a city",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}},
-        "required": ["city"],
-    },
-}
 CLOCK = {"name": "now", "description": "Tell the time of the day"}
-PARIS: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 
 @pytest.fixture
@@ -124,7 +115,7 @@ def allowed(mode: str, *names: str, flat: bool = False) -> dict[str, Any]:
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_only_allowed_tools_are_called(http: httpx.Client, flat: bool) -> None:
-    tools = [{"type": "function", "function": f} for f in (WEATHER, CLOCK)]
+    tools = [TOOL, {"type": "function", "function": CLOCK}]
 
     def called(choice: Any) -> list[str]:
         answer = ask(
@@ -147,9 +138,11 @@ def test_only_allowed_tools_are_called(http: httpx.Client, flat: bool) -> None:
 def test_functions_of_old_are_called_as_they_were(
     http: httpx.Client, choice: Any
 ) -> None:
-    asked = {"messages": PARIS, "functions": [WEATHER, CLOCK], "max_tokens": 8}
+    asked = {"messages": PARIS, "functions": [FUNCTION], "max_tokens": 8}
     if choice is not None:
         asked["function_call"] = choice
+    if isinstance(choice, dict):
+        asked["functions"].insert(0, CLOCK)
     first = ask(http, "chat/completions", **asked)["choices"][0]
     call = first["message"]["function_call"]
     assert (first["finish_reason"], call["name"]) == ("function_call", "get_weather")
@@ -161,7 +154,7 @@ def test_functions_of_old_are_called_as_they_were(
     answer = ask(http, "chat/completions", **asked, stop="\n")["choices"][0]
     assert "sunny" in answer["message"]["content"].lower()
     steps = streamed(
-        http, "chat/completions", messages=PARIS, functions=[WEATHER], max_tokens=8
+        http, "chat/completions", messages=PARIS, functions=[FUNCTION], max_tokens=8
     )
     assert steps[0]["choices"][0]["delta"]["function_call"]["name"] == "get_weather"
     assert steps[-1]["choices"][0]["finish_reason"] == "function_call"
@@ -172,20 +165,15 @@ def test_functions_may_be_off(http: httpx.Client) -> None:
         http,
         "chat/completions",
         messages=PARIS,
-        functions=[WEATHER],
+        functions=[FUNCTION],
         function_call="none",
         max_tokens=4,
     )
     assert answer["choices"][0]["message"]["content"]
 
 
-PHRASES = {
-    "Какая погода в Москве?": "required",
-    "What is the weather in Paris… ?": "auto",
-    "ما هو الطقس في باريس؟": "auto",
-    "पेरिस में मौसम कैसा है?": "auto",
-    "🙂": "required",
-}
+PHRASES = {"Погода?": "required", "Paris…": "required", "प?": "required", "🙂": "auto"}
+"""Needle reads some and panics at others, of two, three and four bytes a letter."""
 
 
 @pytest.mark.parametrize("question", PHRASES)
@@ -195,8 +183,8 @@ def test_a_question_in_any_letters_is_answered(
     answer = ask(
         http,
         "chat/completions",
-        messages=[{"role": "user", "content": question}],
-        tools=[{"type": "function", "function": WEATHER}],
+        messages=user(question),
+        tools=[TOOL],
         tool_choice=PHRASES[question],
         max_tokens=8,
     )
@@ -204,12 +192,14 @@ def test_a_question_in_any_letters_is_answered(
     assert message.get("tool_calls") or message["content"]
 
 
-@pytest.mark.parametrize(
-    "name", ["größe", "город", "🧑🏾\u200d🤝\u200d🧑", " 12😀d", "preis_€"]
-)
+NAMES = ["fïeld", "город", "🧑🏾\u200d🤝\u200d🧑", " 😀field", "field€"]
+"""Needle reads each as ``field_0``, so it is asked once."""
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_parameter_may_have_any_name(http: httpx.Client, name: str) -> None:
     schema = {"type": "object", "properties": {name: {"type": "string"}}}
-    function = WEATHER | {"parameters": schema | {"required": [name]}}
+    function = FUNCTION | {"parameters": schema | {"required": [name]}}
     answer = ask(
         http,
         "chat/completions",

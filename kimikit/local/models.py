@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -266,7 +265,8 @@ def _watch(child: subprocess.Popen[bytes], weights: Weights, folder: Path) -> No
     size = weights.size
     with progress_bar(total=size, unit="B", unit_scale=True, desc=what) as bar:
         while child.poll() is None:
-            time.sleep(0.2)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.2)
             sizes = [0]
             with contextlib.suppress(OSError):  # a file that is moved meanwhile
                 sizes += [path.stat().st_size for path in folder.rglob("*")]

@@ -246,8 +246,8 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
     limit_s = float(os.environ.get("KIMIKIT_LOCAL_IDLE_S") or IDLE_S)
 
     def end_when_idle() -> None:
-        while guard.idle_s() < limit_s:
-            time.sleep(min(limit_s, 5))
+        while (left_s := limit_s - guard.idle_s()) > 0:
+            time.sleep(min(left_s, 5))
         end()
 
     if port_file:

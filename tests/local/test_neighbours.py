@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
+from support.weather import user
 
 from kimikit import Kimi, local
 from kimikit.errors import LocalHostError
@@ -27,6 +28,18 @@ from kimikit.local import models, process, server, trust
 
 KEY = "local-test-key"
 FILES = Path("/proc/self/fd")
+
+
+SECRETS = {
+    "MOONSHOT_API_KEY": "sk-one",
+    "TOGETHER_API_KEY": "two",
+    "HF_TOKEN": "three",
+    "AWS_SECRET_ACCESS_KEY": "four",
+    "MY_PROVIDER": "five",
+    "KIMIKIT_API_KEY": "six",
+    "DATABASE_PASSWORD": "seven",
+    "PYTHON_TOKEN": "eight",
+}
 
 
 @pytest.fixture
@@ -37,6 +50,20 @@ def runtime(
     monkeypatch.setenv("KIMIKIT_RUNTIME", str(tmp_path / "runtime"))
     yield tmp_path / "runtime"
     local.stop()
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> local.Running:
+    """Start a host where keys of providers are; it must not get them."""
+    with monkeypatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        running = local.ensure()
+    path = Path(f"/proc/{running.pid}/environ")
+    if path.exists():
+        told = path.read_bytes()
+        assert b"KIMIKIT_RUNTIME" in told
+        assert not [v for v in SECRETS.values() if v.encode() in told]
+    return running
 
 
 def port_of(running: local.Running) -> int:
@@ -81,19 +108,23 @@ def impostor(port: int, pid: int) -> Iterator[list[str]]:
     heard: list[str] = []
     kind = type("Handler", (Impostor,), {"heard": heard, "pid": pid})
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), kind) as one:
-        threading.Thread(target=one.serve_forever, daemon=True).start()
+        threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
         yield heard
         one.shutdown()
 
 
-def test_an_impostor_gets_neither_key_nor_prompt(runtime: Path) -> None:
+def test_a_killed_host_is_replaced_and_an_impostor_gets_neither_key_nor_prompt(
+    runtime: Path,
+) -> None:
     died = local.ensure()
     end(died, signal.SIGKILL)
     assert process.port_file().exists()
+    assert local.status()["running"] is None
     with impostor(port_of(died), died.pid) as heard:
         assert local.status()["running"] is None
         reply = Kimi("local", show=False).chat("my private question", max_tokens=2)
     assert reply.text
+    assert local.ensure().pid != died.pid
     assert heard
     told = "\n".join(heard)
     assert died.api_key not in told
@@ -101,11 +132,12 @@ def test_an_impostor_gets_neither_key_nor_prompt(runtime: Path) -> None:
     assert "authorization" not in told.lower()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_a_host_that_ends_leaves_no_address(runtime: Path, sign: int) -> None:
-    running = local.ensure()
+def test_a_host_that_is_interrupted_leaves_no_address(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = started(monkeypatch)
     assert process.port_file().exists()
-    end(running, sign)
+    end(running, signal.SIGINT)
     assert not process.port_file().exists()
 
 
@@ -265,14 +297,15 @@ ASKED = f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".enco
 def test_a_request_that_does_not_come_is_hung_up_on(
     begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEADERS_S", 0.3)
+    asks = begin.startswith(ASKED)
+    monkeypatch.setattr(server, "HEADERS_S", 0.3 if asks else 0.02)
     with Own(hello) as port, half(port, begin) as connection:
         connection.settimeout(10)
         seen = b""
         with contextlib.suppress(ConnectionError):
             while data := connection.recv(4096):
                 seen += data
-        assert (b"hello" in seen) == begin.startswith(ASKED)
+        assert (b"hello" in seen) == asks
 
 
 def test_a_slow_answer_is_no_silent_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,28 +359,21 @@ def test_a_huge_request_is_refused(local_host: local.Running, size: str) -> None
 
 # Weights.
 
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-    },
-}
+PARAMETERS = {"type": "object", "properties": {}}
+NOW = {"type": "function", "function": {"name": "now", "parameters": PARAMETERS}}
 
 
-def weather(running: local.Running, city: str) -> httpx.Response:
+def decided(running: local.Running, question: str) -> httpx.Response:
+    """Ask Needle what takes it least time; what it was asked before it knows."""
     return httpx.post(
         f"{running.base_url}/chat/completions",
         headers={"Authorization": f"Bearer {running.api_key}"},
         json={
-            "messages": [
-                {"role": "user", "content": f"What is the weather in {city}?"}
-            ],
-            "tools": [TOOL],
+            "messages": user(question),
+            "tools": [NOW],
             "tool_choice": "required",  # so its confidence need not be found
         },
-        timeout=300,
+        timeout=60,
     )
 
 
@@ -367,9 +393,9 @@ def test_weights_changed_under_a_host_are_not_used(
     monkeypatch.setenv("KIMIKIT_CACHE", str(cache))
     shutil.copy(whole, cache)
     running = local.ensure()
-    assert weather(running, "Rome").status_code == 200
+    assert decided(running, "Hi").status_code == 200
     spoil(models.CALLS.path)
-    refused = weather(running, "Paris")
+    refused = decided(running, "Hello")
     assert refused.status_code == 500
     assert "sha256 differs" in refused.text
     # It ends, so that the next one fetches the file anew.
@@ -378,7 +404,7 @@ def test_weights_changed_under_a_host_are_not_used(
     shutil.copy(whole, cache)
     again = local.ensure()
     assert again.pid != running.pid
-    assert weather(again, "Paris").status_code == 200
+    assert decided(again, "Hi").status_code == 200
 
 
 def test_damaged_chat_weights_are_not_loaded(
@@ -393,34 +419,21 @@ def test_damaged_chat_weights_are_not_loaded(
 # Keys of others.
 
 
-def test_no_key_of_a_provider_is_in_the_environment_of_the_host(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_key_of_a_provider_is_in_the_environment_of_a_host(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    secrets = {
-        "MOONSHOT_API_KEY": "sk-one",
-        "TOGETHER_API_KEY": "two",
-        "HF_TOKEN": "three",
-        "AWS_SECRET_ACCESS_KEY": "four",
-        "MY_PROVIDER": "five",
-        "KIMIKIT_API_KEY": "six",
-        "DATABASE_PASSWORD": "seven",
-        "PYTHON_TOKEN": "eight",
-    }
-    for name, value in secrets.items():
+    """What is left of it; ``started`` looks at that of a real one."""
+    for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KIMIKIT_RUNTIME", "/run")
     monkeypatch.setenv("KIMIKIT_TOKENIZER", "/some/tiktoken.model")
     kept = trust.environment(EXTRA="1")
-    assert not secrets.keys() & kept.keys()
+    assert not SECRETS.keys() & kept.keys()
     assert kept["EXTRA"] == "1"
     assert {"PATH", "KIMIKIT_TOKENIZER", "KIMIKIT_RUNTIME"} <= kept.keys()
-    running = local.ensure()
-    path = Path(f"/proc/{running.pid}/environ")
-    if path.exists():
-        told = path.read_bytes()
-        assert not [v for v in secrets if v.encode() in told]
 
 
-def test_hanging_up_prints_nothing(runtime: Path) -> None:
+def test_hanging_up_prints_nothing_and_an_end_leaves_no_address(runtime: Path) -> None:
     running = local.ensure()
     kimi = Kimi(
         "gw",
@@ -438,3 +451,4 @@ def test_hanging_up_prints_nothing(runtime: Path) -> None:
         pass
     end(running, signal.SIGTERM)
     assert log.read_text() == ""
+    assert not process.port_file().exists()

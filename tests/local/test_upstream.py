@@ -41,7 +41,7 @@ def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         each.communicate()
 
 
-def test_batches_are_asked_of_the_server_and_all_else_passes_through(
+def test_batches_are_asked_of_the_server_and_all_else_passes_through_until_it_is_away(
     front: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KIMIKIT_UPSTREAM_KEY", "upstream-key-1")
@@ -54,19 +54,13 @@ def test_batches_are_asked_of_the_server_and_all_else_passes_through(
         return f"Re: {text}"
 
     with EchoHost(answer).running() as server:
-        kimi = Kimi(**front(server.base_url), show=False)
+        kimi = Kimi(**front(server.base_url), show=False, max_retries=0)
         job = kimi.map(TEXTS, via="batch", max_tokens=6, poll_s=0.1)
         assert job.wait().texts == [f"Re: {text}" for text in TEXTS]
         assert sorted(server.asked) == sorted([*TEXTS, "prompt 2"])
         assert "stream" not in server.requests[0]
         live = kimi.chat("live")  # streamed, word by word
         assert (live.text, live.first_token_s is not None) == ("Re: live", True)
-
-
-def test_an_upstream_that_is_away_is_told(front: Any) -> None:
-    with FaultServer() as server:
-        url = server.url
-    kimi = Kimi(**front(url), show=False, max_retries=0)
     with pytest.raises(HostError, match="does not answer"):
         kimi.chat("hello")
     kimi.close()

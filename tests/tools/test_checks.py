@@ -205,9 +205,9 @@ def schemas(inner):
     return st.fixed_dictionaries({}, optional=words) | JUNK
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(
-    st.recursive(JUNK, schemas, max_leaves=12),
+    st.recursive(JUNK, schemas, max_leaves=8),
     st.dictionaries(NAMES, st.recursive(JUNK, lambda i: st.dictionaries(NAMES, i))),
 )
 def test_any_schema_is_adapted_or_refused_by_name(schema, given_):

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mcp.client import stdio
 from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, KimiError, MissingDependency
@@ -92,7 +93,7 @@ def answering(head, body):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/mcp"
         server.shutdown()
 
@@ -107,7 +108,7 @@ def answering(head, body):
 )
 def test_an_answer_over_http_that_would_swell_is_not_read(head, said):
     """A megabyte of gzip can be gigabytes."""
-    bomb = gzip.compress(bytes(50_000_000))
+    bomb = gzip.compress(bytes(5_000_000))
     kind = {"content-type": "application/json"}
     with (
         answering({**kind, **head}, bomb) as url,
@@ -147,7 +148,9 @@ def test_a_server_that_fails_is_quoted(tools):
     assert tools[0](a=1, b=2) == "3", "the other connection is its own"
 
 
-def test_a_program_that_never_answers_is_left_and_ended(tmp_path):
+def test_a_program_that_never_answers_is_left_and_ended(tmp_path, monkeypatch):
+    # It is given 2 s to end by itself, where its input is closed.
+    monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1, raising=False)
     place = tmp_path / "pid"
     code = f"import os, time; open({str(place)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     with pytest.raises(KimiError, match="did not answer in time"):
@@ -156,12 +159,12 @@ def test_a_program_that_never_answers_is_left_and_ended(tmp_path):
         os.kill(int(place.read_text()), 0)
 
 
-def test_a_call_may_take_only_its_time():
-    with mcp_tools(sys.executable, str(SERVER)) as made:
-        made._timeout_s = 1.5  # a busy machine takes longer than that to start it
+def test_a_call_may_take_only_its_time(tools, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(tools, "_timeout_s", 0.1)
         with pytest.raises(RuntimeError, match="did not answer in time"):
-            made[4]()
-        assert made[0](a=1, b=2) == "3"
+            tools[4]()
+    assert tools[0](a=1, b=2) == "3"
 
 
 def test_a_server_starts_where_standard_error_is_no_file(monkeypatch):

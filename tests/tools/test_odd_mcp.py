@@ -331,7 +331,7 @@ def test_nothing_is_fetched_for_a_schema():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/a"
     schemas = [
         {**of(x={"$ref": url}), "$defs": {"a": STRING}},

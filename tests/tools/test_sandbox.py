@@ -97,8 +97,8 @@ def test_nothing_is_kept_and_no_key_is_seen(either, monkeypatch):
                                   "print('begun', flush=True)\na = [1]\n"
                                   "for i in range(60): a = [a, a]\na"])  # fmt: skip
 def test_what_does_not_end_is_stopped(kind, code):
-    told = samples.python(seconds=2, memory_mb=256, **kind)(code)
-    assert told in ("begun\n[stopped after 2 s]", "begun\nMemoryError"), told
+    told = samples.python(seconds=1, memory_mb=256, **kind)(code)
+    assert told in ("begun\n[stopped after 1 s]", "begun\nMemoryError"), told
 
 
 def test_a_long_sleep_is_stopped(python):
@@ -220,7 +220,7 @@ def test_processes_that_the_code_started_end_with_it(real):
         assert ended
 
 
-@pytest.mark.parametrize("depth", [5, 1200, 3000])
+@pytest.mark.parametrize("depth", [5, 3000])
 @POSIX
 def test_a_folder_of_any_depth_is_deleted(tmp_path, depth):
     top = tmp_path / "top"

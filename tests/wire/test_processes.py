@@ -72,7 +72,7 @@ class _Server(socketserver.ThreadingTCPServer):
 def echo() -> Iterator[Any]:
     server = _Server(("127.0.0.1", 0), _Echo)
     server.ports = {}  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

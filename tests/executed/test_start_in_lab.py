@@ -32,15 +32,6 @@ def index_of(shown, words):
     )
 
 
-def run(shown, words, timeout_s=120):
-    """Run the cell that holds ``words``; return its number among all cells."""
-    index = index_of(shown, words)
-    shown.select(index)
-    shown.command("notebook:run-cell")
-    shown.wait_idle(index, timeout_s)
-    return index
-
-
 def test_the_committed_outputs_show_without_a_kernel_run(start):
     text = start.page.locator(".jp-NotebookPanel").inner_text()
     assert "local stand-in, not Kimi" in text
@@ -49,10 +40,9 @@ def test_the_committed_outputs_show_without_a_kernel_run(start):
 
 def test_the_answer_grows_in_the_page_before_it_ends(start):
     start.command("notebook:clear-all-cell-outputs")
-    run(start, "kimi = Kimi()")
-    index = index_of(start, "Code a hacker news clone")
+    index = index_of(start, "kimi = Kimi()")
     start.watch(index)
-    run(start, "Code a hacker news clone")
+    start.run(index)
     growing = start.seen_to_grow()
     assert len(set(growing)) >= 3, "the answer was seen at several lengths"
     # What is shown may shrink by the marks of Markdown that a redraw has understood.

@@ -16,15 +16,17 @@ from decimal import Decimal
 from support.streamed import reply, steps
 from support.hostile import PAYLOADS
 from kimikit.display.cell import arm
+from kimikit.notebook import screen, stream_view
 from kimikit.notebook.stream_view import answer_view
 from kimikit.types import Reply, ToolCall, CallPart, Delta
 arm()
+screen.REDRAWS_PER_S, stream_view.BYTES_PER_S = 100, 10**9  # all that is drawn between
 def show(name):
     text = PAYLOADS[name]
     with answer_view(True) as view:
         for step in steps(text):
             view(step)
-            time.sleep(.25 / len(text))
+            time.sleep(.05 / len(text))
         view.finish(reply(text))
 """
 ELSEWHERE = """
@@ -68,6 +70,15 @@ FOUND = """
   };
 }
 """
+# The page has drawn all it had to, and what it asked of the network was answered.
+AT_REST = """
+async () => {
+  for (let i = 0; i < 3; i++) {
+    await fetch('/api/status', {cache: 'no-store'});
+    await new Promise(requestIdleCallback);
+  }
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +98,7 @@ def page(lab: Lab) -> Iterator[Cells]:
     cells = lab.open("hostile", [SETUP, *shows, ELSEWHERE, MATH])
     cells.command("notebook:run-all-cells")
     cells.wait_idle(len(PAYLOADS) + 2, 120)
-    page.wait_for_timeout(1000)
+    page.evaluate(AT_REST)
     yield cells
     cells.close()
     for event, hear in heard.items():
@@ -146,7 +157,7 @@ def test_nothing_runs_when_clicked_or_when_opened_again(page: Cells, lab: Lab) -
     page.save()
     page.close(keep_kernel=True)
     again = lab.open("hostile")
-    again.page.wait_for_timeout(1000)
+    again.page.evaluate(AT_REST)
     assert again.page.evaluate("window.__pwned") == []
     assert page.page.kimikit_seen == []
     found = again.page.evaluate(FOUND, [2, FORBIDDEN])

@@ -32,7 +32,7 @@ def thought(text):
 
 server = FaultServer().__enter__()
 opener = partial(AsyncClient, base_url=server.url, api_key="k", max_retries=0)
-begin, *answer = played('Bees **dance** to tell. ' * 12, .02, 'moonshotai/Kimi-K3')
+begin, *answer = played('Bees **dance** to tell. ' * 5, .02, 'moonshotai/Kimi-K3')
 """
 PLAY = [
     SETUP,

@@ -135,7 +135,7 @@ def test_cost_and_host_lines(kernel: Kernel) -> None:
     [
         ("%%kimi --host toge", "together"),
         ("%%kimi --host moonshot -m kimi-k2-07", "kimi-k2-0711-preview"),
-        ("%%kimi --sys", "--system"),
+        ("%%kimi --temp", "--temperature"),
         ("%kimi_host nov", "novita"),
     ],
 )

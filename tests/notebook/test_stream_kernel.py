@@ -31,19 +31,21 @@ def kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-def test_a_cell_ends_as_one_answer_and_one_footer(kernel: Kernel) -> None:
-    ran = kernel.run("text = text_of(400); _ = ask(text, per_s=200)", value="text")
+def test_a_cell_ends_as_one_answer_and_few_bytes_went_before(kernel: Kernel) -> None:
+    code = "text = text_of(250); _ = ask(text, per_s=100)"
+    ran = kernel.run(code, value="text")
     answer, footer = ran.outputs()
     assert set(answer) == {"text/plain", "text/markdown"}
     assert answer["text/plain"] == eval(ran.result)
     assert footer["text/plain"].startswith("together · moonshotai/Kimi-K2-Instruct")
-    assert ran.most_in_a_second <= 12
     live = ran.of("display_data", "update_display_data")[:-2]
     assert len(live) > 8, "it was seen to grow"
+    assert ran.most_in_a_second <= 12
+    assert ran.bytes <= 150 * 250
 
 
 def test_a_finished_block_is_sent_once(kernel: Kernel) -> None:
-    code = "_ = ask('First paragraph.\\n\\n' + 'and then. ' * 120, per_s=200)"
+    code = "_ = ask('First paragraph.\\n\\n' + 'and then. ' * 60, per_s=200)"
     live = kernel.run(code).of("display_data", "update_display_data")[:-2]
     whole = [
         m for m in live if "First paragraph." in m["data"].get("text/markdown", "")
@@ -51,12 +53,6 @@ def test_a_finished_block_is_sent_once(kernel: Kernel) -> None:
     ids = {m["transient"]["display_id"] for m in live}
     assert len(whole) == 1
     assert len(ids) == 2
-
-
-def test_bytes_are_few_at_100_tokens_a_second(kernel: Kernel) -> None:
-    ran = kernel.run("_ = ask(text_of(500), per_s=100)")
-    assert ran.bytes <= 300_000 / 4
-    assert ran.most_in_a_second <= 12
 
 
 def test_a_fast_long_answer_is_shown_at_once(kernel: Kernel) -> None:
@@ -79,7 +75,7 @@ def test_other_output_of_the_cell_is_never_cleared(kernel: Kernel) -> None:
 def test_what_the_kernel_says_to_others_meanwhile_changes_nothing(
     kernel: Kernel,
 ) -> None:
-    key = kernel.start("_ = ask(text_of(300), per_s=200)")
+    key = kernel.start("_ = ask(text_of(150), per_s=200)")
     kernel.until(key, "display_data")
     for _ in range(3):
         asked = kernel.client.session.msg("kernel_info_request")
@@ -94,10 +90,10 @@ def test_what_the_kernel_says_to_others_meanwhile_changes_nothing(
 def test_output_from_elsewhere_while_streaming_is_kept(kernel: Kernel) -> None:
     ran = kernel.run(
         "with answer_view() as v:\n"
-        "    for i, step in enumerate(steps(text_of(200))):\n"
+        "    for i, step in enumerate(steps(text_of(100))):\n"
         "        v(step); time.sleep(.005)\n"
-        "        if i == 100: print('from a tool')\n"
-        "    v.finish(reply(text_of(200)))"
+        "        if i == 50: print('from a tool')\n"
+        "    v.finish(reply(text_of(100)))"
     )
     assert any(o.get("text") == "from a tool\n" for o in ran.outputs())
 
@@ -151,11 +147,12 @@ def test_thinking_waiting_and_calls_show_while_they_come(kernel: Kernel) -> None
         "    drawn.until('waiting for the first token')\n"
         "    v(Wait(seconds=3, reason='The host is busy', attempt=1))\n"
         "    drawn.until('trying again in 3 s')\n"
-        "    for s in steps('Done.', reasoning='Let me think. ' * 60,\n"
-        "                   calls=(('get_weather', '{\"city\": \"Paris\"}'),)):\n"
-        "        v(s); time.sleep(.004)\n"
+        "    for s in steps('', reasoning='Let me think. ' * 9): v(s)\n"
+        "    drawn.until('thinking ... ')\n"
+        "    for s in steps('Done.', calls=(('get_weather', '{\"city\": \"Paris\"}'),)):\n"
+        "        v(s)\n"
         "    drawn.until('Par')\n"
-        "    v.finish(reply('Done.', reasoning='Let me think. ' * 60))"
+        "    v.finish(reply('Done.', reasoning='Let me think. ' * 9))"
     )
     texts = [
         m["data"].get("text/plain", "")
@@ -176,7 +173,7 @@ def test_show_false_shows_nothing(kernel: Kernel) -> None:
 
 
 def test_captured_output_holds_the_final_view_only(kernel: Kernel) -> None:
-    kernel.run("%%capture got\n_ = ask(text_of(100), per_s=300)")
+    kernel.run("%%capture got\n_ = ask(text_of(50), per_s=300)")
     assert kernel.run("1", value="len(got.outputs)").result == "2"
 
 
@@ -213,7 +210,7 @@ def test_a_view_in_a_task_works_inside_the_running_loop(kernel: Kernel) -> None:
 
 
 def test_many_answers_in_one_cell_stay_few_outputs(kernel: Kernel) -> None:
-    ran = kernel.run("for i in range(8): ask('A.\\n\\nB.\\n\\nC.', per_s=30)")
+    ran = kernel.run("for i in range(8): ask('A.\\n\\nB.\\n\\nC.', per_s=60)")
     assert len(ran.outputs()) <= 2 * 8 + 2
     assert [o["text/plain"] for o in ran.outputs() if "text/markdown" in o] == [
         "A.\n\nB.\n\nC."

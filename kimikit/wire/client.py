@@ -35,7 +35,7 @@ from kimikit.wire.batches import AsyncBatches, Batches
 from kimikit.wire.blocking import blocking, sleep
 from kimikit.wire.files import AsyncFiles, Files
 from kimikit.wire.recorder import Recorder, Seam
-from kimikit.wire.streams import AsyncStream, Stream, running_loop
+from kimikit.wire.streams import AsyncStream, Stream, in_asyncio, running_loop, wait
 from kimikit.wire.tries import Tries
 from kimikit.wire.unpack import BadPacking
 
@@ -87,6 +87,8 @@ class _Wire(Tries[_S]):
         }
         if self._transport is None:
             settings["proxy"] = network.proxy(url, httpx.Proxy, httpx.InvalidURL)
+            if not settings["proxy"] and not self._blocks and in_asyncio():
+                settings["transport"] = _connections(settings["verify"])
         if self.recorder is not None:
             settings["transport"] = self._seam(settings, self.recorder)
         return settings
@@ -95,7 +97,7 @@ class _Wire(Tries[_S]):
         """Return a transport that asks the recorder before the network."""
         way = {name: settings[name] for name in ("verify", "limits", "trust_env")}
         proxy = settings.pop("proxy", None)
-        below = self._transport or self._network(**way, proxy=proxy)
+        below = settings["transport"] or self._network(**way, proxy=proxy)
         return Seam(
             recorder, below, describe=self.described, make=_response, error=_error
         )
@@ -151,6 +153,12 @@ def _error(name: str, said: str) -> Exception:
     kind = getattr(httpx, name, None)
     known = isinstance(kind, type) and issubclass(kind, httpx.TransportError)
     return cast("type[Exception]", kind if known else httpx.NetworkError)(said)
+
+
+def _connections(trust: network.Trust) -> Any:
+    from kimikit.wire.sockets import Connections  # it loads asyncio
+
+    return Connections(verify=trust, idle_s=IDLE_S, make=_response, error=_error)
 
 
 def _limits(timeouts: dict[str, float]) -> httpx.Timeout:
@@ -387,7 +395,4 @@ class AsyncClient(_Wire[AsyncStream]):
         async with httpx.AsyncClient(**self._settings(url)) as http:
             yield http
 
-    async def _sleep(self, seconds: float) -> None:
-        import asyncio  # as in _loop
-
-        await asyncio.sleep(seconds)
+    _sleep = staticmethod(wait)

@@ -163,13 +163,12 @@ class AsyncStream(_Stream):
                     with _patience(response, answer):
                         body, failed = aiter(response.stream), None
                         try:
-                            async for data in body:
-                                deltas = answer.feed(data)
-                                del data  # a traceback shows what is local
-                                for delta in deltas:
+                            # No bytes are local here, either.
+                            while not answer.ended:
+                                for delta in answer.feed(await anext(body)):
                                     yield delta
-                                if answer.ended:
-                                    break
+                        except StopAsyncIteration:
+                            pass
                         except client.lost as exc:
                             failed = exc
                         for delta in answer.finish():
@@ -199,3 +198,15 @@ def running_loop() -> Any:
         return asyncio.get_running_loop()
     except RuntimeError:
         return running_loop  # the loop of another library
+
+
+def in_asyncio() -> bool:
+    """Say whether an event loop of asyncio runs here."""
+    return running_loop() is not running_loop
+
+
+async def wait(seconds: float) -> None:
+    """Sleep in an event loop."""
+    import asyncio
+
+    await asyncio.sleep(seconds)

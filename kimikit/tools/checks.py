@@ -10,7 +10,10 @@ import contextlib
 import contextvars
 import copy
 import functools
+import importlib.util
 import re
+import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -101,6 +104,7 @@ def _leave_out(schema: Any, place: Sequence[Any]) -> None:
 
 def _drafts(schema: Any) -> list[Any]:
     """Return the drafts that a schema may be written in, the likeliest first."""
+    _import_jsonschema()
     from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
     from jsonschema.validators import validator_for
 
@@ -112,6 +116,26 @@ def _drafts(schema: Any) -> list[Any]:
     return list(
         dict.fromkeys(map(_careful, (named, newest, Draft7Validator, Draft4Validator)))
     )
+
+
+@functools.cache
+def _import_jsonschema() -> None:
+    """Import it without what it loads for the format "iri" alone, in 3 s.
+
+    JupyterLab brings that module. Whoever checks this format still gets it.
+    """
+    name = "rfc3987_syntax"
+    if name in sys.modules or importlib.util.find_spec(name) is None:
+        return
+    later: Any = types.ModuleType(name)
+    later.is_valid_syntax = lambda *args: importlib.import_module(name).is_valid_syntax(
+        *args
+    )
+    sys.modules[name] = later
+    try:
+        import jsonschema  # noqa: F401 - for what it does to itself
+    finally:
+        sys.modules.pop(name, None)
 
 
 def _errors(draft: Any, schema: Any) -> Iterator[Any]:

@@ -1,6 +1,9 @@
 """A schema of others is checked against in bounded time, and fetches nothing."""
 
 import contextlib
+import os
+import subprocess
+import sys
 import time
 
 import msgspec
@@ -264,3 +267,25 @@ def test_thousands_of_wrong_arguments_are_told_in_part():
     with pytest.raises(BadInput, match="and 1981 more") as caught:
         take.bind({f"x{i}" * 50: i for i in range(2_000)})
     assert len(str(caught.value)) < 5_000
+
+
+IRI = """
+import sys
+from kimikit.tools.checks import validator
+assert validator({"type": "string"}).is_valid("x")
+assert "rfc3987_syntax" not in sys.modules, "it takes 3 s to import"
+from jsonschema import FormatChecker
+assert FormatChecker().conforms("good", "iri")
+assert not FormatChecker().conforms("bad", "iri")
+assert "rfc3987_syntax" in sys.modules
+"""
+
+
+def test_what_only_the_format_iri_needs_is_loaded_when_it_is_checked(tmp_path):
+    stands_in = (
+        "def is_valid_syntax(rule, text): return (rule, text) == ('iri', 'good')"
+    )
+    (tmp_path / "rfc3987_syntax.py").write_text(stands_in)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    env = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", IRI], env=env, check=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import inspect
 import itertools
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from kimikit import local
 
+LOOKS = pytest.StashKey[Any]()
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
@@ -137,31 +140,54 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 
-TRACED_CASES, TRACED_S = 8, 1.5
-"""Of one test, how many cases coverage looks at and for how long: what it looks at takes
-three times as long, and later cases run what the first ones or another test have run. So
-what it counts is the least that is covered."""
+TRACED_CASES, TRACED_S = 4, 0.5
+"""Of one test, how many cases coverage looks at, and for how many seconds of work: what
+it looks at takes three times as long, and later cases run what the first ones or another
+test have run. So what it counts is the least that is covered."""
 _cases: Counter[object] = Counter()
 _spent_s: Counter[object] = Counter()
 
 
+def _look_away(*_: object) -> None:
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Show coverage each module of kimikit, and after that nothing but tests."""
+    looks = threading.gettrace()  # begins to look at the thread that calls it
+    if getattr(looks, "__module__", "") == "coverage.collector":
+        import kimikit
+
+        for module in pkgutil.walk_packages(kimikit.__path__, "kimikit."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        _look_away()
+        signal.signal(signal.SIGVTALRM, _look_away)
+        signal.siginterrupt(signal.SIGVTALRM, False)
+        session.config.stash[LOOKS] = looks
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let coverage look away from more cases of one test."""
-    test, traced = item.nodeid.partition("[")[0], (sys.gettrace(), threading.gettrace())
+    """Let coverage look at the first cases of one test, and away from a long one."""
+    test, looks = item.nodeid.partition("[")[0], item.config.stash.get(LOOKS, None)
     _cases[test] += 1
-    looks = _cases[test] <= TRACED_CASES and _spent_s[test] < TRACED_S
+    left_s = TRACED_S - _spent_s[test]
+    if not looks or _cases[test] > TRACED_CASES or left_s < 0.001:
+        return (yield)
     begun = time.process_time()
-    if traced[0] and not looks:
-        sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+    signal.setitimer(signal.ITIMER_VIRTUAL, left_s)
+    threading.settrace(looks)
+    sys.settrace(looks)
     try:
         return (yield)
     finally:
+        _look_away()
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         _spent_s[test] += time.process_time() - begun
-        if traced[0] and not looks:
-            threading.settrace(traced[1])  # type: ignore[arg-type]
-            sys.settrace(traced[0])
 
 
 def _is_foreign(name: str) -> bool:

@@ -67,16 +67,19 @@ def test_labels_are_what_was_given() -> None:
     plt.close(panels[0].figure)
 
 
-@pytest.mark.parametrize("text", [*NAMES, *WIDE])
-def test_a_timeline_draws_any_name(text: str) -> None:
-    result = ToolResult(
-        call=ToolCall("a", text, "{}"), text="x", failed="unknown",
-        started_s=0.1, duration_s=0.2,
-    )  # fmt: skip
-    reply = Reply(model=text, cost=Decimal("0.01"), duration_s=1.0)
-    drawn(
-        Run(reply=reply, steps=(Step(0, reply, (result,)),), duration_s=2.0).timeline()
-    )
+@pytest.mark.parametrize(
+    "names", [NAMES[:4], NAMES[4:], WIDE], ids=["TeX", "odd", "wide"]
+)
+def test_a_timeline_draws_any_name(names: list[str]) -> None:
+    steps = []
+    for number, text in enumerate(names):
+        result = ToolResult(
+            call=ToolCall("a", text, "{}"), text="x", failed="unknown",
+            started_s=0.1, duration_s=0.2,
+        )  # fmt: skip
+        reply = Reply(model=text, cost=Decimal("0.01"), duration_s=1.0)
+        steps.append(Step(number, reply, (result,)))
+    drawn(Run(reply=reply, steps=tuple(steps), duration_s=2.0).timeline())
 
 
 @pytest.mark.parametrize("text", ["a$\\frac$b", "_hidden", "价格"])

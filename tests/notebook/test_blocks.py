@@ -94,7 +94,7 @@ def words(markdown: str) -> list[str]:
 def test_a_long_block_goes_on_in_a_new_one(head: str, line: str, end: str) -> None:
     splitter = Splitter()
     blocks = [
-        b for piece in (head, *[line * 25] * 60, end) for b in splitter.feed(piece)
+        b for piece in (head, *[line * 100] * 15, end) for b in splitter.feed(piece)
     ]
     blocks.append(splitter.open)
     assert len(blocks) > 2

@@ -243,4 +243,4 @@ def test_work_on_hostile_answers_is_linear(piece, monkeypatch):
             sys.setprofile(None)
         return count
 
-    assert steps(20_000) <= 2.5 * steps(10_000) + 100
+    assert steps(8_000) <= 2.5 * steps(4_000) + 100

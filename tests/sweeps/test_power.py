@@ -98,7 +98,7 @@ def test_to_be_sure_is_enough_in_four_of_five_pilots():
     rng = np.random.default_rng(2)
     truth = questions_needed(0.5 / math.sqrt(1.0 + 2.0), power=0.8, alpha=0.05)
     assured, needed = [], []
-    for _ in range(60):
+    for _ in range(40):
         first = plan_for(pilot(rng, 12, 2, between=1.0, within=2.0), 0.5).options[0]
         assured.append(first.questions_assured >= truth)
         needed.append(first.questions >= truth)

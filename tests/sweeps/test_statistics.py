@@ -90,8 +90,9 @@ def sentences(rng, n):
     ]
 
 
-@pytest.mark.parametrize("ns", [(5, 20), (20, 5), (3, 8)])
-@pytest.mark.parametrize("prompts", [1, 12])
+@pytest.mark.parametrize(
+    ("ns", "prompts"), [((5, 20), 1), ((20, 5), 1), ((3, 8), 1), ((3, 8), 12)]
+)
 def test_a_difference_of_figures_that_depend_on_n_is_of_equal_n(ns, prompts):
     """One host against itself, more answers on one side: nothing differs."""
     rng = random.Random(sum(ns) + prompts)

@@ -1,6 +1,6 @@
 """Hostile answers cost work in proportion to their length, however they are cut.
 
-The same input is taken at 20 kB and at 80 kB. Linear work is 4 times as much, and
+The same input is taken at 5 kB and at 20 kB. Linear work is 4 times as much, and
 quadratic work 16 times; so a ratio over 8 is a fault, if it is so each time it is tried.
 """
 
@@ -18,7 +18,7 @@ from kimikit.wire.calls import Assembler, tidy
 from kimikit.wire.leaks import calls_in
 from kimikit.wire.markers import Filter
 
-SIZES = (10_000, 40_000)
+SIZES = (5_000, 20_000)
 TRIES = 5
 HOST = Host(name="h", base_url="http://h")
 BEGUN = "<|tool_call_begin|>f:0<|tool_call_argument_begin|>"
@@ -82,7 +82,7 @@ def ratio(work: Callable[[int], object]) -> float:
     least = float("inf")
     for _ in range(TRIES):
         spent = [seconds(work, size) for size in SIZES]
-        least = min(least, spent[1] / max(spent[0], 0.001))
+        least = min(least, spent[1] / max(spent[0], 0.0005))
         if least < 8:
             break
     return least

@@ -16,12 +16,12 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "kimikit").rglob("*.py"))
 
 
-def run(code, *arguments, **environment):
+def run(code, *arguments, options=(), **environment):
     """Run code where every warning is an error; also those that are hidden otherwise."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("COV", "KIMIKIT"))}
     cache = {n: v for n, v in os.environ.items() if n == "KIMIKIT_CACHE"}
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *map(str, arguments)],
+        [sys.executable, *options, "-W", "error", "-c", code, *map(str, arguments)],
         env={**kept, **cache, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
@@ -138,8 +138,9 @@ gc.collect()
 
 def test_all_verbs_go_on_and_leave_nothing_open(host, tmp_path):
     """In a process of its own, where each library is imported for the first time."""
-    done = run(VERBS, host.url, KIMIKIT_LEDGER=str(tmp_path / "ledger.db"))
-    if done.returncode and run(LIBRARIES).returncode:
+    ledger = str(tmp_path / "ledger.db")
+    done = run(VERBS, host.url, options=("-X", "dev"), KIMIKIT_LEDGER=ledger)
+    if done.returncode and run(LIBRARIES, options=("-X", "dev")).returncode:
         pytest.skip("libraries of this version warn of each other when imported")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 FUNCTION: dict[str, Any] = {
     "name": "get_weather",
-    "description": "Weather in a city",
+    "description": "Weather in a city.",
     "parameters": {
         "type": "object",
         "properties": {"city": {"type": "string"}},

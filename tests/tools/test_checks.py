@@ -210,7 +210,7 @@ def schemas(inner):
 
 @settings(suppress_health_check=list(HealthCheck))
 @given(
-    st.recursive(JUNK, schemas, max_leaves=8),
+    st.recursive(JUNK, schemas, max_leaves=6),
     st.dictionaries(NAMES, st.recursive(JUNK, lambda i: st.dictionaries(NAMES, i))),
 )
 def test_any_schema_is_adapted_or_refused_by_name(schema, given_):

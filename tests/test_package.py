@@ -381,7 +381,7 @@ def test_the_six_lines_run(local_host):
     assert len([line for line in code.splitlines() if line]) == 6
     names = {}
     warnings.simplefilter("error")  # as in a project that makes warnings errors
-    exec(code.replace("Kimi()", "Kimi(max_tokens=24)"), names)
+    exec(code.replace("Kimi()", "Kimi(max_tokens=4)"), names)
     assert names["reply"].text
     assert len(names["sweep"].replies) == 24
     calls = names["kimi"].ledger.calls()

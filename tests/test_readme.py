@@ -64,7 +64,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def made_small(code: str) -> str:
     """Put hosts of this test where Kimi's are named, and few answers for thousands."""
     code = code.replace("repeats=1000", "repeats=2")
-    code = code.replace('"together", "novita"', "kimi, other")
+    code = code.replace('"together", "novita"', 'kimi, other, ["Hi"]')
     return code.replace('["novita"]', '{"novita": other}')
 
 

@@ -211,6 +211,8 @@ def test_a_judge_is_a_metric_of_a_sweep_and_its_limit_holds(local_host):
     plan = kimi.sweep(task, metrics=mine, dry_run=True, **asked).plan
     assert str(plan).endswith("judging costs apart"), "its bound has no judge in it"
     assert "apart" not in str(kimi.sweep(task, dry_run=True, **asked).plan)
+    task = Task(instruction="", rows=ROWS[:1], written=True)
+    asked |= {"concurrency": 1}  # so the local host reads the second prompt once
     own = kimi.sweep(task, metrics="judge", name="judged", **asked)
     assert set(own.scores["judge"]) <= {True, False, None}
     before = len(kimi.ledger.calls())

@@ -142,7 +142,7 @@ def test_ids_markers_retries_and_failures_are_counted():
 
     class Busy(Scripted):
         def chat(self, messages, watch, **params):
-            watch(Wait(1.0, "busy", 1))
+            watch(Wait(0.01, "busy", 1))
             return super().chat(messages, **params)
 
     client = Busy(slow, HostError("The host failed.", "Wait."))

@@ -85,7 +85,7 @@ def test_examples_and_briefs_are_legal_messages(client):
 
 def test_map_reduce_resumes_from_the_ledger(client, ledger):
     docs = [f"Pump {i} failed on day {i}." for i in range(2)]
-    asking = {"store": ledger, "name": "p", "progress": False, "max_tokens": 8}
+    asking = {"store": ledger, "name": "p", "progress": False, "max_tokens": 2}
     first = map_reduce(client, docs, "Which pumps failed?", **asking)
     calls = len(ledger.calls())
     again = map_reduce(client, docs, "Which pumps failed?", **asking)
@@ -99,7 +99,7 @@ def test_an_interrupt_hangs_up_at_once_and_keeps_answers(client):
 
     def look(step):
         words.append(step)
-        if len(words) == 40 and isinstance(step, Delta):
+        if len(words) >= 8 and not interrupted and isinstance(step, Delta):
             interrupted.append(time.monotonic())
             _thread.interrupt_main()
 
@@ -113,7 +113,7 @@ def test_an_interrupt_hangs_up_at_once_and_keeps_answers(client):
 
 def test_the_lab_runs_every_pattern(client):
     task = Task.load(DATA / "sentiment.jsonl", "Name the mood.", limit=1, shots=2)
-    result = lab(client, task, progress=False, max_tokens=6)
+    result = lab(client, task, progress=False, max_tokens=1)
     assert [point["n"] for point in result.summary()] == [1] * len(PATTERNS)
     assert all(point["tokens"] > 0 for point in result.summary())
     assert "local stand-in, not Kimi" in str(result)

@@ -67,11 +67,11 @@ DOES = {
         ).summary()
     ],
     "vote": lambda kimi: sorted(
-        vote(kimi, "Is 2 + 2 4 or 5?", 3, temperature=1, max_tokens=8).counts
+        vote(kimi, "Is 2 + 2 4 or 5?", 3, temperature=1).counts
     ),
     "lab": lambda kimi: [
         {name: row[name] for name in ("accuracy", "tokens", "cost")}
-        for row in kimi.lab(TASK, QUICK, progress=False).summary()
+        for row in kimi.lab(TASK, QUICK, max_tokens=12, progress=False).summary()
     ],
     "map": lambda kimi: [reply.text for reply in kimi.map(["Name a tree.", "A pet?"])],
     "map by batch": lambda kimi: [
@@ -88,7 +88,9 @@ DOES = {
     ),
     "lab by batch": lambda kimi: [
         {name: row[name] for name in ("accuracy", "tokens", "cost")}
-        for row in kimi.lab(TASK, QUICK, name="l", progress=False, via="batch")
+        for row in kimi.lab(
+            TASK, QUICK, max_tokens=12, name="l", progress=False, via="batch"
+        )
         .wait()
         .summary()
     ],
@@ -138,22 +140,22 @@ def test_a_verb_is_the_same_without_its_host(
 ) -> None:
     monkeypatch.setenv("KIMIKIT_BATCH_POLL_S", "0.1")
     path = tmp_path / "x.kimi"
-    live = Kimi("local", record=path, show=False, max_tokens=16)
+    live = Kimi("local", record=path, show=False, max_tokens=4)
     first = DOES[verb](live)
     live.close()
-    assert DOES[verb](again(path, max_tokens=16)) == first
+    assert DOES[verb](again(path, max_tokens=4)) == first
 
 
 def test_the_footer_says_that_it_is_replayed(tmp_path: Path) -> None:
     path = tmp_path / "x.kimi"
-    first = Kimi("local", show=False, max_tokens=16)
+    first = Kimi("local", show=False, max_tokens=4)
     with first.record(path):
         first.chat("Hello")
     first.chat("This is not recorded")
-    reply = again(path, max_tokens=16).chat("Hello")
+    reply = again(path, max_tokens=4).chat("Hello")
     assert re.search(r"not Kimi · replayed, recorded \d{4}-\d\d-\d\d$", repr(reply))
     with pytest.raises(NotRecorded, match=r"\[-Hello-\]"):
-        again(path, max_tokens=16).chat("This is not recorded")
+        again(path, max_tokens=4).chat("This is not recorded")
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ class _Server(uvicorn.Server):
         await self.on_tick(0)
         while not self.should_exit:  # noqa: ASYNC110 - a test's thread sets it
             await asyncio.sleep(0.01)
+        for one in list(self.server_state.connections):
+            one.shutdown()  # else uvicorn waits 0.1 s for the idle ones to be closed
+        await asyncio.sleep(0.001)
 
 
 class BatchHost:

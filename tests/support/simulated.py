@@ -59,6 +59,7 @@ class Simulated:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # its chunks would wait for each other
 
             def do_POST(self) -> None:
                 size = int(self.headers["content-length"])
@@ -103,7 +104,7 @@ class Simulated:
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self
 

@@ -196,10 +196,10 @@ class ColourHost:
             return 400, {"error": {"message": "bad luck", "type": "luck"}}, ""
         if self.kind == "limits":
             now = asyncio.get_running_loop().time()
-            self._recent = [t for t in self._recent if now - t < 0.25]
+            self._recent = [t for t in self._recent if now - t < 0.15]
             if len(self._recent) >= 4:
                 error = {"message": "slow down", "type": "rate_limit_reached_error"}
-                return 429, {"error": error}, "retry-after-ms: 100\r\n"
+                return 429, {"error": error}, "retry-after-ms: 60\r\n"
             self._recent.append(now)
         if self.kind == "dies" and len(self.requests) > self.dies_after:
             return 0, {}, ""

@@ -9,7 +9,7 @@ from kimikit.wire.client import AsyncClient
 
 
 def test_the_local_model_varies_more_at_1_2_than_at_0(local_host: local.Running):
-    """Five temperatures, eight answers each, in under two minutes on two cores."""
+    """Three temperatures, eight answers each, in under two minutes on two cores."""
 
     def make(_: str | None) -> AsyncClient:
         return AsyncClient(
@@ -22,13 +22,13 @@ def test_the_local_model_varies_more_at_1_2_than_at_0(local_host: local.Running)
     found = sweep(
         make,
         "Name a colour.",
-        temperature=[0, 0.3, 0.6, 0.9, 1.2],
+        temperature=[0, 0.6, 1.2],
         repeats=8,
         max_tokens=8,
         progress=False,
     )
     assert time.monotonic() - start < 120
-    assert len(found.replies) == 40
+    assert len(found.replies) == 24
     assert found.verdict.changed is True
     assert found.verdict.gain.low > 0
     first, *_, last = found.summary()

@@ -25,7 +25,7 @@ def side(rng, heat, prompts=6, repeats=6):
     }
 
 
-def told_apart(heat_a, heat_b, runs=100):
+def told_apart(heat_a, heat_b, runs):
     found = 0
     for seed in range(runs):
         rng = random.Random(seed)
@@ -35,9 +35,9 @@ def told_apart(heat_a, heat_b, runs=100):
 
 
 def test_one_model_is_seldom_told_from_itself_and_another_temperature_mostly():
-    """Five in a hundred, whose sum over 100 runs stays below 12 but once in 300."""
-    assert told_apart(1.0, 1.0) <= 0.11
-    assert told_apart(1.0, 0.4) >= 0.9
+    """Five in a hundred, whose sum over 60 runs stays below 9 but once in 300."""
+    assert told_apart(1.0, 1.0, runs=60) <= 8 / 60
+    assert told_apart(1.0, 0.4, runs=20) >= 0.9
 
 
 def clients(*hosts):

@@ -196,7 +196,8 @@ HOSTILE = [
 def test_the_work_on_a_hostile_text_grows_with_its_length(piece):
     def spent(size):
         text = piece * (size // len(piece))
-        return min(seconds(json_roots, text) for _ in range(3))
+        return seconds(json_roots, text)
 
     # Four times the text takes four times as long, sixteen if it were quadratic.
-    assert spent(200_000) < 8 * spent(50_000) + 0.2
+    tries = (spent(200_000) < 8 * spent(50_000) + 0.2 for _ in range(3))
+    assert any(tries)  # mostly the first one tells, and the others are not begun

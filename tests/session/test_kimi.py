@@ -181,7 +181,7 @@ def run_command(*arguments):
 
 
 def test_the_command_asks_and_streams():
-    done = run_command("ask", "Say", "hello.", "--host", "local")
+    done = run_command("ask", "Say", "hello.", "--host", "local", "--max-tokens", "4")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "local stand-in, not Kimi" in done.stderr, "the answer alone goes to a pipe"

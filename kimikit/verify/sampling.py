@@ -173,8 +173,8 @@ def several(ask: Asker) -> list[Finding]:
 def stops(ask: Asker) -> list[Finding]:
     """Ask for what goes past a stop text, with and without it."""
     mark = "5"
-    free = ask.fact(COUNT, 120)
-    held = ask.fact(COUNT, 120, stop=[mark])
+    free = ask.fact(COUNT, 40)
+    held = ask.fact(COUNT, 40, stop=[mark])
     lost = failed(ask, "stop", [free, held])
     if lost is not None:
         return [lost]

@@ -215,27 +215,28 @@ def _connecting() -> Iterator[None]:
         raise httpcore.ConnectError(str(exc)) from exc
 
 
-class _Network(httpcore.AsyncNetworkBackend):
-    """Connects by asyncio."""
+async def _connected(url: httpcore.URL, verify: ssl.SSLContext, how: Any) -> _Socket:
+    """Connect to a host by the first of its addresses that answers.
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to a host by the first of its addresses that answers."""
-        loop = asyncio.get_running_loop()
-        with _connecting():
-            async with asyncio.timeout(timeout):
-                _, made = await loop.create_connection(
-                    _Socket, host, port, happy_eyeballs_delay=EYEBALLS_S
-                )
-        return made
+    Args:
+        url: Where to.
+        verify: The TLS context.
+        how: The extensions of the request, as httpcore knows them.
+    """
+    origin, loop = url.origin, asyncio.get_running_loop()
+    host, limit_s = origin.host.decode("ascii"), how.get("timeout", {}).get("connect")
+    with _connecting():
+        async with asyncio.timeout(limit_s):
+            _, made = await loop.create_connection(
+                _Socket, host, origin.port, happy_eyeballs_delay=EYEBALLS_S
+            )
+    if origin.scheme == b"https":
+        verify.set_alpn_protocols(["http/1.1"])
+        await made.start_tls(verify, how.get("sni_hostname") or host, limit_s)
+    return made
 
 
+_Connection = httpcore.AsyncHTTP11Connection
 _Key = tuple[bytes, bytes, int]
 """The scheme, host and port of a URL."""
 
@@ -260,8 +261,8 @@ class Connections:
     ) -> None:
         self._verify, self._idle_s = verify, idle_s
         self._make, self._error = make, error
-        self._all: dict[httpcore.AsyncHTTPConnection, _Key] = {}
-        self._idle: dict[_Key, list[httpcore.AsyncHTTPConnection]] = {}
+        self._all: dict[_Connection, tuple[_Key, _Socket]] = {}
+        self._idle: dict[_Key, list[_Connection]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -286,20 +287,19 @@ class Connections:
             content=request.stream,
             extensions=request.extensions,
         )
-        connection = await self._connection(sent.url.origin)
-        try:
-            with self.known_errors():
+        with self.known_errors():
+            connection = await self._connection(sent)
+            try:
                 response = await connection.handle_async_request(sent)
-        except BaseException:
-            self.give_back(connection)
-            raise
-        body = _Received(self, connection, response)
+            except BaseException:
+                self.give_back(connection)
+                raise
+        body = _Received(self, connection, response.stream)
         return self._make(response.status, response.headers, body, response.extensions)
 
-    async def _connection(
-        self, origin: httpcore.Origin
-    ) -> httpcore.AsyncHTTPConnection:
+    async def _connection(self, sent: httpcore.Request) -> _Connection:
         """Return the connection that was used last, and close those that are over."""
+        origin = sent.url.origin
         key = origin.scheme, origin.host, origin.port
         idle = self._idle.get(key, [])
         while idle and idle[0].has_expired():
@@ -309,26 +309,24 @@ class Connections:
             if not found.has_expired():
                 return found
             await self._close(found)
-        made = httpcore.AsyncHTTPConnection(
-            origin,
-            ssl_context=self._verify,
-            keepalive_expiry=self._idle_s,
-            network_backend=_Network(),
-        )
-        self._all[made] = key
+        socket = await _connected(sent.url, self._verify, sent.extensions)
+        made = _Connection(origin, socket, self._idle_s)
+        self._all[made] = key, socket
         return made
 
-    async def _close(self, connection: httpcore.AsyncHTTPConnection) -> None:
+    async def _close(self, connection: _Connection) -> None:
         self._all.pop(connection, None)
         await connection.aclose()
 
-    def give_back(self, connection: httpcore.AsyncHTTPConnection) -> None:
+    def give_back(self, connection: _Connection) -> None:
         """Keep a connection for the next request, if it can be used again."""
-        if (key := self._all.get(connection)) is not None:
+        if (known := self._all.get(connection)) is not None:
+            key, socket = known
             if connection.is_available():
                 self._idle.setdefault(key, []).append(connection)
-            else:
+            else:  # a task that is cancelled twice may have left it open
                 del self._all[connection]
+                socket.abort()
 
     @contextlib.contextmanager
     def known_errors(self) -> Iterator[None]:
@@ -351,30 +349,17 @@ class Connections:
 class _Received:
     """A body that gives its connection back when it is closed."""
 
-    def __init__(
-        self,
-        pool: Connections,
-        connection: httpcore.AsyncHTTPConnection,
-        response: httpcore.Response,
-    ) -> None:
-        self._pool, self._connection = pool, connection
-        self._given: Any = response.stream
-        self._socket: Any = response.extensions["network_stream"]
+    def __init__(self, pool: Connections, connection: _Connection, given: Any) -> None:
+        self._pool, self._connection, self._given = pool, connection, given
+        self.close = given.aclose  # which nobody calls in an event loop
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with self._pool.known_errors():
             async for data in self._given:
                 yield data
 
-    def close(self) -> None:
-        """End the connection at once."""
-        self._socket.abort()
-
     async def aclose(self) -> None:
-        """End the answer; a task that is cancelled meanwhile leaves nothing open."""
         try:
             await self._given.aclose()
         finally:
-            if not self._connection.is_available():
-                self.close()
             self._pool.give_back(self._connection)

@@ -35,6 +35,8 @@ _followed: contextvars.ContextVar[list[int]] = contextvars.ContextVar("followed"
 
 def problems(validator: Any, value: Any) -> list[str]:
     """Return what is wrong with a call's arguments, one sentence each."""
+    from referencing.exceptions import Unresolvable
+
     token = _followed.set([0, 0])
     try:
         errors = islice(validator.iter_errors(value), _PROBLEMS_TOLD)
@@ -43,6 +45,8 @@ def problems(validator: Any, value: Any) -> list[str]:
         return [_TOO_DEEP]
     except OverflowError as exc:
         return [str(exc)]
+    except Unresolvable as exc:  # beside a reference to the whole that stands in itself
+        return [f"their schema refers to {_short(exc.ref)}, which it does not have"]
     except BaseException as exc:
         # What a library in Rust makes of a RecursionError inside it.
         if type(exc).__name__ != "PanicException":

@@ -226,6 +226,14 @@ def test_any_schema_is_adapted_or_refused_by_name(schema, given_):
             tool.bind(given_)
 
 
+@pytest.mark.parametrize("named", ["#/", "http://x"])
+def test_a_reference_to_nothing_beside_one_to_the_whole_is_told(named):
+    """The error of a library came out of the call."""
+    tool = made({"type": "object", "$dynamicRef": named, "$ref": "#"})
+    with pytest.raises(BadInput, match="their schema refers to"):
+        tool.bind({"a": [1]})
+
+
 @pytest.mark.parametrize(
     "part", [{}, {"type": "string"}, {"type": ["string", "null"]}, {"items": {}}]
 )

@@ -102,6 +102,7 @@ DOES = {
             "What failed?",
             name="d",
             via="batch",
+            max_tokens=8,
         )
         .wait()
         .merged

@@ -126,6 +126,7 @@ class FaultServer:
         self.gate.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        self._threads[0].join(5)  # which may be about to accept one more
         with self._lock:
             for one in self._open:
                 with contextlib.suppress(OSError):

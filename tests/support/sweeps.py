@@ -174,7 +174,6 @@ class ColourHost:
         self.base_url = ""
         self._rng = random.Random(1)
         self._recent: list[float] = []
-        self._server: asyncio.Server | None = None
 
     def _judge(self, body: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
         """Return status, JSON body and further headers."""
@@ -253,29 +252,24 @@ class ColourHost:
     @contextmanager
     def running(self) -> Iterator[ColourHost]:
         """Serve on a port of the system's choice in a thread of its own."""
-        ready, loop = threading.Event(), asyncio.new_event_loop()
+        ready, made = threading.Event(), []
 
-        async def start() -> None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-            port = self._server.sockets[0].getsockname()[1]
+        async def serve() -> None:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
             self.base_url = f"http://127.0.0.1:{port}/v1"
+            over = asyncio.Event()
+            made.append((asyncio.get_running_loop(), over))
             ready.set()
+            await over.wait()
+            server.close()
 
-        def run() -> None:
-            loop.run_until_complete(start())
-            loop.run_forever()
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0.01))
-            loop.close()
-
-        thread = threading.Thread(target=run, daemon=True)
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         thread.start()
-        ready.wait(5)
+        ready.wait()
         try:
             yield self
         finally:
-            assert self._server is not None
-            loop.call_soon_threadsafe(self._server.close)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(5)
+            loop, over = made[0]
+            loop.call_soon_threadsafe(over.set)
+            thread.join()

@@ -201,8 +201,10 @@ def running_loop() -> Any:
 
 
 def in_asyncio() -> bool:
-    """Say whether an event loop of asyncio runs here."""
-    return running_loop() is not running_loop
+    """Say whether an event loop of asyncio's own runs here: uvloop's takes other options."""
+    import asyncio
+
+    return isinstance(running_loop(), asyncio.BaseEventLoop)
 
 
 async def wait(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,20 @@ def test_a_connection_is_used_again_but_not_one_that_the_host_closed(
 
     asyncio.run(ask())
     assert [each.connection for each in server.requests] == [1, 1, 2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+def test_the_event_loop_of_uvloop_asks_by_httpx(server: FaultServer) -> None:
+    import uvloop
+
+    server.play(GOOD)
+
+    async def ask() -> list[str]:
+        async with asking(server.url) as client:
+            both = await asyncio.gather(client.chat("x"), client.chat("x"))
+            return [reply.text for reply in (*both, await client.chat("x"))]
+
+    assert uvloop.run(ask()) == ["fine"] * 3
 
 
 def test_calls_at_once_have_a_connection_each_and_share_them_later(

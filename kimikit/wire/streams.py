@@ -201,7 +201,7 @@ def running_loop() -> Any:
 
 
 def in_asyncio() -> bool:
-    """Say whether an event loop of asyncio's own runs here: uvloop's takes other options."""
+    """Say whether a loop of asyncio's own runs here: uvloop's takes other options."""
     import asyncio
 
     return isinstance(running_loop(), asyncio.BaseEventLoop)

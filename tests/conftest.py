@@ -136,7 +136,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         source = inspect.getsource(item.function) if hasattr(item, "function") else ""
-        if re.search(r"interrupt_main|press_stop|SIGINT|kill -INT|(?<![.\w])interrupt\b", source):
+        if re.search(
+            r"interrupt_main|press_stop|SIGINT|kill -INT|(?<![.\w])interrupt\b", source
+        ):
             pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 

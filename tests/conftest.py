@@ -142,7 +142,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 
-TRACED_CASES, TRACED_S = 8, 0.8
+TRACED_CASES, TRACED_S = 6, 0.6
 """Of one test, how many cases coverage looks at, and for how many seconds of work: what
 it looks at takes three times as long, and later cases run what the first ones or another
 test have run. So what it counts is the least that is covered."""

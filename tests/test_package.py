@@ -135,7 +135,7 @@ def lines_of(function, text):
     return EXAMPLE.sub("\n", "\n".join(lines) + "\n").count("\n")
 
 
-BUDGET = 36_484
+BUDGET = 36_485
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the
@@ -197,7 +197,7 @@ def requirements(lines):
     """Return {name: bound} of requirement strings, names as pip normalises them."""
     found = {}
     for line in lines:
-        match = re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?\s*(.*)", line.strip())
+        match = re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?\s*([^;]*)", line.strip())
         found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2].strip()
     return found
 

@@ -28,6 +28,9 @@ _PASSING = (
     (r"(?<![\w.])\d[\d,.]*( to \d[\d,.]*)? ?(ms|s|tokens/s|it/s)\b", "<time>"),
 )
 
+_SECONDS = re.compile(r"seconds?\b|time\b|first token|tokens/s")
+"""A name of a figure that the clock makes."""
+
 _ORDER = re.compile(r"(?m)^kimi\.ledger(\.calls\(.*\))?$")
 """A cell that shows the newest calls: which these are depends on the order."""
 
@@ -81,7 +84,10 @@ def _words(cell: Any) -> Iterator[str]:
 
 
 def _without_seconds(lines: list[str]) -> Iterator[str]:
-    """Cut columns of seconds out of tables of text, whose rules of dashes part them."""
+    """Cut columns and rows of seconds out of tables of text.
+
+    A rule of dashes parts their columns.
+    """
     columns: list[tuple[int, int]] = []
     for place, line in enumerate(lines):
         if place and re.fullmatch(r"-{2,}(  -+)+", line.rstrip()):
@@ -90,8 +96,10 @@ def _without_seconds(lines: list[str]) -> Iterator[str]:
             columns = [
                 (start, end)
                 for start, end in spans
-                if re.search(r"second|\btime\b|first token|tokens/s", head[start:end])
+                if _SECONDS.search(head[start:end])
             ]
+        elif _SECONDS.match(line):
+            continue
         elif not line.strip():
             columns = []
         shown = line

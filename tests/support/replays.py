@@ -94,9 +94,7 @@ def _without_seconds(lines: list[str]) -> Iterator[str]:
             spans = [match.span() for match in re.finditer("-+", line)]
             head = lines[place - 1]
             columns = [
-                (start, end)
-                for start, end in spans
-                if _SECONDS.search(head[start:end])
+                (start, end) for start, end in spans if _SECONDS.search(head[start:end])
             ]
         elif _SECONDS.match(line):
             continue

@@ -294,6 +294,7 @@ def _config(guard: Guard) -> uvicorn.Config:
         lifespan="on",
         timeout_graceful_shutdown=1,
         http=BoundedProtocol,
+        loop="asyncio",  # with uvloop a child that died is another error
     )
 
 

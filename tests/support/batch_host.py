@@ -102,7 +102,9 @@ class BatchHost:
             for message in told:
                 await send(message)
 
-        config = uvicorn.Config(faulty, log_level="critical", lifespan="on")
+        config = uvicorn.Config(
+            faulty, log_level="critical", lifespan="on", loop="asyncio"
+        )
         self._server = _Server(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
         run = lambda: self._server.run(sockets=[self._socket])  # noqa: E731

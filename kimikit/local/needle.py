@@ -28,9 +28,6 @@ It reads about 80 tokens per second, 30 of them per tool.
 QUERY_CHARACTERS = 800
 """End of the question that Needle reads, for the same reason."""
 
-_PART_CHARACTERS = 80
-"""Beginning of a parameter's description that Needle reads."""
-
 _LOG = logging.getLogger("kimikit.local")
 _NOISE = {"title", "default", "additionalProperties", "$schema", "strict", "examples"}
 
@@ -197,8 +194,6 @@ def _lean(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {key: _lean(each) for key, each in schema.items() if key not in _NOISE}
-    if isinstance(about := kept.get("description"), str):
-        kept["description"] = about[:_PART_CHARACTERS]
     if isinstance(properties := schema.get("properties"), dict):
         # A property may be called like a keyword.
         kept["properties"] = {name: _lean(each) for name, each in properties.items()}

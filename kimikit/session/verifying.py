@@ -124,8 +124,8 @@ class Verifying(Session):
             KimiError: If a host does not answer. What came is its ``same_model``.
 
         Example:
-            >>> few = {"repeats": 4, "max_tokens": 4}
-            >>> found = kimi.same_model("local", "local", ["Name a colour."], **few)
+            >>> found = kimi.same_model("local", "local", ["Name a colour."],
+            ...                         repeats=4, max_tokens=4)
             >>> print(found.sentence)
             local and local (2) are not told apart, which does not prove ...
         """

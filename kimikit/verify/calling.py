@@ -43,13 +43,12 @@ def choices(ask: Asker) -> list[Finding]:
     named = {"type": "function", "function": {"name": "get_time"}}
     joke = "Tell me a joke about a cat."
     found = []
-    for check, question, choice, tokens in (
-        # Whether it calls shows at once: talk instead need not go on.
-        ("tool_choice none", WEATHER, "none", 64),
-        ("tool_choice required", joke, "required", 200),
-        ("tool_choice named", WEATHER, named, 200),
+    for check, question, choice in (
+        ("tool_choice none", WEATHER, "none"),
+        ("tool_choice required", joke, "required"),
+        ("tool_choice named", WEATHER, named),
     ):
-        came = ask.fact(question, tokens, tools=TOOLS, tool_choice=choice)
+        came = ask.fact(question, 200, tools=TOOLS, tool_choice=choice)
         lost = failed(ask, check, [came])
         found.append(lost or _chosen(ask, check, free, came))
     return found

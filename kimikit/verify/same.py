@@ -95,8 +95,8 @@ class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         created: Unix time of the end.
 
     Example:
-        >>> few = {"repeats": 4, "max_tokens": 4}
-        >>> found = kimi.same_model("local", "local", ["Name a pet."], **few)
+        >>> found = kimi.same_model("local", "local", ["Name a pet."],
+        ...                         repeats=4, max_tokens=4)
         >>> found.different
         False
     """

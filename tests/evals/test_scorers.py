@@ -299,9 +299,13 @@ def test_the_heat_map_has_a_field_per_question_and_way():
     assert list(easiest) == [1, 1]
 
 
-def test_inspect_reads_what_is_exported(tmp_path):
-    from inspect_ai.log import read_eval_log  # takes seconds
+def read_eval_log(file):
+    from inspect_ai import log  # its import takes seconds
 
+    return log.read_eval_log(file)
+
+
+def test_inspect_reads_what_is_exported(tmp_path):
     found = graded()
     files = found.to_inspect(tmp_path / "logs")
     assert len(files) == 2
@@ -330,8 +334,6 @@ def test_inspect_reads_what_is_exported(tmp_path):
 
 @pytest.mark.parametrize("name", ["half \ud800", "\ud83d\ude00\ud83d"])
 def test_inspect_reads_what_utf8_cannot_hold(name, tmp_path):
-    from inspect_ai.log import read_eval_log  # takes seconds
-
     """Half a surrogate pair comes from a file of JSON, or from a model."""
     task = Task(instruction="Add.", name=name, rows=[(f"1 + 1? {name}", name)])
     found = lab(FakeClient(lambda *_: name), task, progress=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import inspect
@@ -76,6 +77,12 @@ settings.load_profile("any speed")
 # 3 s, so no worker does it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
+# pytest-cov asks for two reports, its table and the sum alone, and coverage would read
+# all modules for each of them, which takes 4 s.
+if "coverage.control" in sys.modules:
+    Coverage: Any = sys.modules["coverage.control"].Coverage
+    Coverage._get_file_reporter = functools.cache(Coverage._get_file_reporter)
+
 # Thousands of tests are made while all files are read, and none of them is garbage: to
 # look for it again and again takes a third of that time.
 gc.disable()
@@ -87,22 +94,26 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-_WHOLE = {"kernel", "lab", "chromium", "archives", "collected"}
+_WHOLE = {"kernel", "lab", "chromium", "archives", "collected", "own"}
 """Fixtures that take seconds to make."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no worker is left with it at the end.
 
-    In a file, browser tests come last: Playwright keeps an event loop running in this
-    thread until the file's end.
+    Of files alike, that is the one with more tests. In a file, browser tests come last:
+    Playwright keeps an event loop running in this thread until the file's end.
     """
     whole = {item.path for item in items if _WHOLE & set(_fixtures(item))}
+    tests = Counter(item.path for item in items)
     first: dict[Path, int] = {}
     for item in items:
         first[item.path] = min(_rank(item, whole), first.get(item.path, 3))
-    order = {path: n for n, path in enumerate(first)}
-    items.sort(key=lambda i: (first[i.path], order[i.path], _in_browser(i)))
+    order = {
+        path: n
+        for n, path in enumerate(sorted(first, key=lambda p: (first[p], -tests[p])))
+    }
+    items.sort(key=lambda i: (order[i.path], _in_browser(i)))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

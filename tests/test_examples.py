@@ -42,18 +42,19 @@ PLAYED = {
 }
 """What the local host lacks is asked of a host that plays one answer over HTTP."""
 
-CUT_SHORT = (
-    "kimikit.evals.frontier",
-    "kimikit.evals.result",
-    "kimikit.money",
-    "kimikit.runner",
-    "kimikit.session.comparing.Comparing.race",
-    "kimikit.session.comparing.Comparing.sweep",
-    "kimikit.session.evaluating.Evaluating.lab",
-    "kimikit.session.spending",
-    "kimikit.sweeps",
+SHOWS_WORDS = (
+    "kimikit.evals.judging",
+    "kimikit.evals.lab",
+    "kimikit.evals.vote",
+    "kimikit.prompting.conversation",
+    "kimikit.prompting.structured",
+    "kimikit.session.Kimi.",
+    "kimikit.session.comparing.Comparing.map",
+    "kimikit.tools.steps",
+    "kimikit.tools.values",
+    "kimikit.types",
 )
-"""What shows no words of an answer: four tokens are answer enough, and take less time."""
+"""What shows words of an answer. Elsewhere four tokens are answer enough, and quicker."""
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 HARDLY_MODULES = {"kimikit.__main__"}  # it starts a program
@@ -79,7 +80,7 @@ def kimi(request, local_host, tmp_path):
     """A session on the local host, or on one that plays what that host lacks."""
     answer = PLAYED.get(request.param)
     if answer is None:
-        tokens = 4 if request.param.startswith(CUT_SHORT) else 16
+        tokens = 16 if request.param.startswith(SHOWS_WORDS) else 4
         yield Kimi("local", max_tokens=tokens, temperature=0)
         return
     host = "moonshot" if "balance" in request.param else None

@@ -216,12 +216,12 @@ def test_a_host_that_is_down_is_an_error_that_tells_what_was_found():
 
 
 def test_the_local_host_is_not_accused(local_host):
-    """Of the choices of tools neither, which local/test_chat.py tries one by one."""
+    """Of tools neither: local/test_chat.py tries choices, and answers calls by their ids."""
     checks = ["model", "usage in streams", "n", "stop", "max_tokens", "logprobs",
-              "json_schema", "tool ids"]  # fmt: skip
+              "json_schema"]  # fmt: skip
     kimi = Kimi("local", show=False)
     found = kimi.verify(checks=checks, progress=False)
     assert found.faults == {"local": []}, str(found)
     assert "local stand-in, not Kimi" in str(found)
-    assert [f.state for f in found.findings].count("kept") >= 7
+    assert [f.state for f in found.findings].count("kept") >= 6
     kimi.close()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from operator import itemgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from kimikit.sweeps.segmentation import words
 from kimikit.types import Reply
-
-Answer = tuple[str, float, float]
-"""The text of an answer, its tokens and its seconds."""
 
 
 def text_of(reply: Reply) -> str:
@@ -32,7 +29,9 @@ class Answers:
     whatever order they came, such as in a replay.
 
     Args:
-        found: The answers that came whole.
+        texts: Of the answers that came whole.
+        tokens: Of each of them.
+        seconds: How long each of them took.
         paid: What each answer took, also of those that broke off.
         split: Cuts a text into words; many texts are alike.
 
@@ -45,14 +44,16 @@ class Answers:
 
     def __init__(
         self,
-        found: Iterable[Answer],
+        texts: Sequence[str] = (),
+        tokens: Sequence[float] = (),
+        seconds: Sequence[float] = (),
         paid: Sequence[Decimal | None] = (),
         split: Callable[[str], list[str]] | None = None,
     ) -> None:
-        ordered = _scattered(found)
-        self.texts = [text for text, _, _ in ordered]
-        self.tokens = [tokens for _, tokens, _ in ordered]
-        self.seconds = [seconds for _, _, seconds in ordered]
+        order = _scattered(texts, seconds)
+        self.texts = [texts[place] for place in order]
+        self.tokens = np.asarray(tokens)[order]
+        self.seconds = np.asarray(seconds)[order]
         self.paid = paid
         self._split = split or functools.cache(words)
 
@@ -87,14 +88,14 @@ class Group(msgspec.Struct, frozen=True, eq=False):
         return self.read().texts
 
 
-def _scattered(found: Iterable[Answer]) -> list[Answer]:
+def _scattered(texts: Sequence[str], seconds: Sequence[float]) -> list[int]:
     """Order answers by a hash of each text and of how many equal ones went before."""
     seen: dict[str, int] = {}
-    out: dict[bytes, Answer] = {}
-    for answer in sorted(found, key=itemgetter(2)):
-        text = answer[0]
-        before = seen.get(text, 0)
-        whole = f"{before} {text}".encode("utf-8", "surrogatepass")
-        out[hashlib.blake2b(whole).digest()] = answer
-        seen[text] = before + 1
-    return [out[name] for name in sorted(out)]
+    hashes: dict[bytes, int] = {}
+    hashed = hashlib.blake2b
+    for place in np.argsort(seconds, kind="stable").tolist():
+        text = texts[place]
+        before = seen[text] = seen.get(text, -1) + 1
+        whole = f"{before} {text}".encode(errors="surrogatepass")
+        hashes[hashed(whole).digest()] = place
+    return [hashes[name] for name in sorted(hashes)]

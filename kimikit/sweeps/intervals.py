@@ -193,7 +193,7 @@ def subsets(n: int, size: int, draws: int) -> Array:
     return taken
 
 
-def mean(values: Sequence[float]) -> Part:
+def mean(values: Sequence[float] | Array) -> Part:
     """Return the mean of a figure that each answer has of its own."""
     data = np.asarray(values, dtype=np.float64)
     return Part(
@@ -285,7 +285,8 @@ def of_set(
         wide = math.hypot(wide, REPETITIONS * step)
         low, high = value - wide, math.inf
         if not unbounded:
-            one = float(figure(np.eye(n, dtype=bool)[:SINGLES]).mean()) / size
+            single = np.eye(min(n, SINGLES), n, dtype=bool)
+            one = float(figure(single).mean()) / size
             high = value + math.hypot(wide, one)
         if alike:
             end = (bounds[0], value) if unbounded else SHARE

@@ -67,8 +67,9 @@ def variety(
     """Return every figure of how two or more answers differ.
 
     Args:
-        cut: The answers, each cut to the common length in words.
-        tokens: The words of these.
+        cut: The first ``PAIR_ANSWERS`` of the answers, or all, each cut to the common
+            length in words.
+        tokens: The words of all answers, cut to the same length.
         vectors: Embeddings of the answers, one row each, or ``None``.
         bleu_answers: Answers that self-BLEU compares, the first so many.
         size: Answers that the figures are of which depend on how many there are; all
@@ -99,7 +100,8 @@ def agreement(texts: Sequence[str], size: int | None = None) -> dict[str, Part]:
     The interval of ``agreement`` is of the share among all answers the model would
     give; it holds that of n answers too, which is higher.
     """
-    same = codes(normal(text) for text in texts)
+    alike = {text: normal(text) for text in dict.fromkeys(texts)}
+    same = codes(map(alike.__getitem__, texts))
     n, owner = len(texts), np.arange(len(texts))
     kept = min(size or n, n)
     counts = np.sort(np.bincount(same))[::-1]
@@ -126,7 +128,7 @@ def agreement(texts: Sequence[str], size: int | None = None) -> dict[str, Part]:
     if n > 1:
         numbers = codes(texts[:PAIR_ANSWERS])
         out["exact_match"] = pairwise(numbers[:, None] == numbers[None, :])
-        out["entropy"] = entropy(same.tolist(), kept)
+        out["entropy"] = entropy(same, kept)
     return out
 
 
@@ -151,10 +153,10 @@ def distinct(
     Li et al. 2016, A Diversity-Promoting Objective Function (N16-1014), scale both by
     the number of words. Where no answer has two words there is no distinct-2.
     """
-    lengths = np.array([len(some) for some in tokens])
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
     numbers = codes(itertools.chain.from_iterable(tokens))
     owner = np.repeat(np.arange(len(tokens)), lengths)
-    pairs = numbers[:-1] * (len(numbers) + 1) + numbers[1:]
+    pairs = numbers[:-1] * (int(numbers.max(initial=0)) + 1) + numbers[1:]
     inside = owner[:-1] == owner[1:]
     size = min(size or len(tokens), len(tokens))
 
@@ -169,29 +171,34 @@ def _of_different(numbers: Array, owner: Array, weights: Array, size: int) -> Pa
     """Return how many different things there are in a set, for each unit of weight.
 
     Args:
-        numbers: Which thing occurs, from 0.
+        numbers: Which thing occurs, from 0, none left out.
         owner: In which answer.
         weights: The weight of each answer, such as its words.
         size: Answers that the figure is of.
     """
-    if int(numbers.max(initial=0)) < 1 << 16:
-        numbers = numbers.astype(
-            np.uint16
-        )  # sorted by counting, in a third of the time
-    order = np.argsort(numbers, kind="stable")
-    owners = owner[order]
-    ordered = numbers[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] + 1))
+    different = int(numbers.max(initial=-1)) + 1
+
+    @functools.cache
+    def by_thing() -> tuple[Array, Array]:
+        """Return the answers that each thing is in, and where those of each begin."""
+        # Sorted by counting where numbers are small, in a third of the time.
+        some = numbers.astype(np.uint16) if different <= 1 << 16 else numbers
+        order = np.argsort(some, kind="stable")
+        ordered = numbers[order]
+        return owner[order], np.flatnonzero(np.diff(ordered, prepend=-1))
 
     def of(taken: Array) -> Array:
+        if taken.all():
+            return np.asarray(different / np.maximum(taken @ weights, 1))
         # A bit for each set: a thing has those of the sets of all answers it is in.
-        sets = np.zeros((SETS, len(weights)), dtype=bool)
-        sets[: len(taken)] = taken
-        bits = np.packbits(sets, axis=0).T.copy().view(np.uint64)[:, 0]
-        seen = np.bitwise_or.reduceat(bits[owners], starts) if len(starts) else bits[:0]
+        sets = np.zeros((len(weights), SETS), dtype=bool)
+        sets[:, : len(taken)] = taken.T
+        bits = np.packbits(sets, axis=1).view(np.uint64)[:, 0]
+        owners, starts = by_thing()
+        seen = np.bitwise_or.reduceat(bits[owners], starts) if different else bits[:0]
         counts = np.unpackbits(seen.view(np.uint8).reshape(-1, SETS // 8), axis=1)
-        different = counts.sum(axis=0, dtype=np.int64)[: len(taken)]
-        return np.asarray(different / np.maximum(taken @ weights, 1))
+        found = counts.sum(axis=0, dtype=np.int64)[: len(taken)]
+        return np.asarray(found / np.maximum(taken @ weights, 1))
 
     step = len(weights) / (size * max(float(weights.sum()), 1.0))
     return of_set(of, len(weights), size, step=step)
@@ -294,7 +301,7 @@ def meanings(alike: Array) -> list[int]:
     return out
 
 
-def entropy(clusters: Sequence[Hashable], size: int | None = None) -> Part:
+def entropy(clusters: Sequence[Hashable] | Array, size: int | None = None) -> Part:
     """Return the discrete entropy of clusters in nats.
 
     Over clusters of one meaning it is semantic entropy (Kuhn et al. 2023, arXiv
@@ -302,7 +309,8 @@ def entropy(clusters: Sequence[Hashable], size: int | None = None) -> Part:
     on average less than that of all answers the model would give, which has a lower
     limit and no upper one: answers not seen yet may be any number.
     """
-    numbers, n = codes(clusters), len(clusters)
+    numbers = clusters if isinstance(clusters, np.ndarray) else codes(clusters)
+    n = len(numbers)
 
     def of(counts: Array, total: Array) -> Array:
         shares = counts / total

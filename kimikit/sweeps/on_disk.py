@@ -331,7 +331,7 @@ class TrialsOnDisk(Sequence[Trial]):
 
     def _read_answers(self, start: int, end: int) -> Answers:
         """Return the answers of some places."""
-        found: list[tuple[str, int, float]] = []
+        columns: dict[str, list[Any]] = {name: [] for name in _OF_ANSWERS}
         costs: list[Decimal | None] = []
         first = 0
         for page, last in enumerate(self._ends):
@@ -341,12 +341,11 @@ class TrialsOnDisk(Sequence[Trial]):
                 paid, came = table.column("_cost"), table.column("_came")
                 costs += paid.filter(came).to_pylist()
                 whole = table.filter(table.column("_whole"))
-                found += zip(
-                    *(whole.column(name).to_pylist() for name in _OF_ANSWERS),
-                    strict=True,
-                )
+                for name, some in columns.items():
+                    some += whole.column(name).to_pylist()
             first = last
-        return Answers(found, costs)
+        texts, tokens, seconds = columns.values()
+        return Answers(texts, tokens, seconds, costs)
 
     def __reduce__(self) -> Any:
         return _opened, (str(self.folder.path), self.judged)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -26,9 +28,8 @@ COLUMNS = 8192
 
 def codes(items: Iterable[Hashable]) -> Array:
     """Return a number for each item, equal for equal ones."""
-    every = [*items]
-    place = {item: number for number, item in enumerate(dict.fromkeys(every))}
-    return np.fromiter(map(place.__getitem__, every), np.int64, len(every))
+    number: dict[Hashable, int] = collections.defaultdict(itertools.count().__next__)
+    return np.fromiter(map(number.__getitem__, items), np.int64)
 
 
 def _different(values: Array) -> Array:

@@ -163,12 +163,17 @@ def groups(sweep: Outcome) -> list[Group]:
         replies = [trial.reply for trial in trials if trial.reply is not None]
         both = (trial.reply or trial.partial for trial in trials)
         paid = [reply for reply in both if reply is not None]
-        some = [(text_of(r), r.usage.completion_tokens, r.duration_s) for r in replies]
-        answers = Answers(some, [reply.cost for reply in paid], split)
-        median = float(np.median([len(w) for w in answers.words])) if some else None
+        answers = Answers(
+            [text_of(reply) for reply in replies],
+            [reply.usage.completion_tokens for reply in replies],
+            [reply.duration_s for reply in replies],
+            [reply.cost for reply in paid],
+            split,
+        )
+        median = float(np.median([len(w) for w in answers.words])) if replies else None
         read = functools.partial(_same, answers)
         cost = total_cost(paid)
-        out.append(Group(labels, places, len(some), median, cost, read))
+        out.append(Group(labels, places, len(replies), median, cost, read))
     return out
 
 
@@ -182,7 +187,7 @@ def _groups_on_disk(sweep: Outcome, trials: TrialsOnDisk) -> list[Group]:
     if not sweep.pinned:
         for at in itertools.product(*sweep.axes.values()):
             labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
-            out[at] = Group(labels, (), 0, None, None, functools.partial(Answers, ()))
+            out[at] = Group(labels, (), 0, None, None, Answers)
     for labels, places, count, length, cost in trials.parts():
         at = tuple(labels.get(axis) for axis in sweep.axes)
         read = functools.partial(trials.answers, places.start, places.stop)
@@ -260,19 +265,22 @@ def _measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str,
     meaning, answers = vectors(sweep), group.read()
     texts, words = answers.texts, answers.words
     parts = metrics.agreement(texts, size)
+    lengths = list(map(len, words))
     if len(texts) > 1:
         shorten = functools.cache(metrics.cut)
         parts |= metrics.variety(
-            [
-                shorten(text, length) if len(some) > length else text
-                for text, some in zip(texts, words, strict=True)
+            [  # no more are looked at in letters
+                shorten(text, length) if count > length else text
+                for text, count in zip(
+                    texts[: metrics.PAIR_ANSWERS], lengths, strict=False
+                )
             ],
-            [some[:length] if len(some) > length else some for some in words],
+            [some[:length] for some in words] if max(lengths) > length else words,
             np.stack([meaning[text] for text in texts]) if meaning else None,
             max(LEAST_BLEU, math.isqrt(BLEU_PAIRS // len(groups(sweep)))),
             size,
         )
-    parts["words"] = mean([len(some) for some in words])
+    parts["words"] = mean(lengths)
     parts["tokens"] = mean(answers.tokens)
     parts["seconds"] = mean(answers.seconds)
     for name, scores in sweep.scores.items():

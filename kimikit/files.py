@@ -89,6 +89,17 @@ def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
     )
 
 
+def _is_text(values: Sequence[Any]) -> bool:
+    """Tell whether a column holds nothing but texts that UTF-8 can hold."""
+    if not {*map(type, values)} <= {str, type(None)}:
+        return False
+    try:
+        "".join(filter(None, values)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
@@ -117,10 +128,12 @@ def arrow_columns(
         "time": pa.timestamp("us"),
         "bytes": pa.binary(),
     }
-    arrays = {
-        writable(name): pa.array(_plain(columns[name], kind), types[kind])
-        for name, kind in kinds.items()
-    }
+    arrays = {}
+    for name, kind in kinds.items():
+        values = columns[name]
+        if kind != "text" or not _is_text(values):
+            values = _plain(values, kind)
+        arrays[writable(name)] = pa.array(values, types[kind])
     return pa.table(arrays)
 
 

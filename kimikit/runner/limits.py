@@ -146,6 +146,8 @@ class RateLimiter(Pace):
 
     def _admit(self) -> None:
         """Let those begin whose turn it is, and look again when the next one's is."""
+        if self._begun and not self._lifted:
+            return  # the next turn looks again
         while self._waiting:
             if self._waiting[0].done():  # cancelled meanwhile
                 self._waiting.popleft()

@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,17 @@ def test_fewer_than_three_answers_get_no_interval():
     assert pool([[mean([1.0, 2.0])]]).low is None
     assert pool([[Part(0.5, 2, hits=1)]]).low is None
     assert pool([[mean([1.0, 2.0, 3.0])]], (0, 9)).low is not None
+
+
+@pytest.mark.parametrize("answer", ["word", "{}"])
+def test_intervals_of_many_answers_take_memory_in_proportion_to_them(answer):
+    some = [[answer.format(n)] for n in range(20_000)]
+    tracemalloc.start()
+    ends = metrics.distinct(some)["distinct_1"].limits(SHARE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ends is not None
+    assert peak < 2_000 * len(some)  # a byte for each pair of answers is 20,000 each
 
 
 def test_equal_values_have_an_interval_where_the_figure_has_ends():

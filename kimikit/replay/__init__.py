@@ -27,12 +27,12 @@ from kimikit.money.ledger import Ledger
 from kimikit.money.prices import PriceBook
 from kimikit.replay.file import RecordingFile
 from kimikit.replay.script import SCRIPT, Script, is_database
-from kimikit.replay.tape import Recording, Source, Tape
+from kimikit.replay.tape import Source, Tape
 from kimikit.types import Host, Price
 from kimikit.wire import hosts
 from kimikit.wire.recorder import everywhere
 
-__all__ = ["REPLAY", "Recording", "RecordingFile", "Script", "Tape", "opened", "tape"]
+__all__ = ["REPLAY", "RecordingFile", "Script", "Tape", "opened", "tape"]
 
 REPLAY = "replay"
 """The name of the host that answers from a recording."""
@@ -51,7 +51,7 @@ def opened(path: PathLike) -> Source:
     found = path_of(path)
     if found.is_file() and not is_database(found):
         return Script(found)
-    return Recording(RecordingFile(found))
+    return RecordingFile(found)
 
 
 def tape(
@@ -87,7 +87,7 @@ def tape(
         return Tape(opened(source), speed=speed, cycle=cycle)
     if record is not None:
         file = _recorder(record)
-        return Tape(Recording(file) if replay else None, file, speed=speed, cycle=cycle)
+        return Tape(file if replay else None, file, speed=speed, cycle=cycle)
     everywhere[:] = _of_environment()
     found = next(iter(everywhere), None)
     return found if isinstance(found, Tape) else None

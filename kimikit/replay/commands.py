@@ -15,10 +15,10 @@ from kimikit.display.footer import SCRIPTED, day
 from kimikit.errors import BadInput
 from kimikit.json_values import digest
 from kimikit.replay import opened
-from kimikit.replay.file import Answer, Question, RecordingFile
+from kimikit.replay.file import Answer, RecordingFile
 from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
+from kimikit.replay.questions import Question
 from kimikit.replay.script import Script, Turn
-from kimikit.replay.tape import Recording
 from kimikit.wire.coerce import as_list, as_object
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ def said(question: Question) -> str:
 
 def _recording(path: str) -> RecordingFile:
     source = opened(path)
-    if not isinstance(source, Recording):
+    if not isinstance(source, RecordingFile):
         raise BadInput(
             f"{Path(path).name} is a script, {SCRIPTED}.", "Edit it with any editor."
         )
-    return source.file
+    return source
 
 
 def _trim(options: argparse.Namespace) -> int:

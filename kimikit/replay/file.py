@@ -20,12 +20,14 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput
+from kimikit.display.footer import day
+from kimikit.errors import BadInput, NotRecorded
 from kimikit.files import path_of
 from kimikit.money.database import FAULTS, connect
 from kimikit.money.lifetime import watch
 from kimikit.money.migrations import transaction
 from kimikit.replay import untrusted
+from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
 from kimikit.version import __version__
 from kimikit.wire.coerce import as_object
@@ -56,26 +58,6 @@ _ASKED = ("key", "host", "method", "path", "body")
 _ALL = ("readme", "hosts", "prices", "questions", "answers")
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What was asked.
-
-    Attributes:
-        key: What tells it from all others.
-        host: Name of the host.
-        method: ``GET`` or ``POST``.
-        path: Where there.
-        body: The request as canonical JSON, without keys.
-        sent: The request as it was sent, which no file holds.
-    """
-
-    key: str
-    host: str
-    method: str
-    path: str
-    body: str
-    sent: bytes = b""
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What came of it, as it came.
 
@@ -101,11 +83,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class RecordingFile:
-    """A recording on disk; opened at the first use, once per process.
+    """A recording on disk, a source of answers; opened once per process.
 
     Args:
         path: The file.
         new: Whether to make it if it is not there.
+
+    Attributes:
+        name: What it is called in an error.
 
     Raises:
         BadInput: If it is not there, or no recording.
@@ -113,13 +98,14 @@ class RecordingFile:
 
     def __init__(self, path: str | os.PathLike[str], *, new: bool = False) -> None:
         self.path = path_of(path)
+        self.name = self.path.name
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._pid = 0
         self._new = new
         if not new and not self.path.is_file():
             raise BadInput(
-                f"There is no recording {self.path.name!r} here.",
+                f"There is no recording {self.name!r} here.",
                 "Pass the path of a file that Kimi(record=...) made.",
             )
         with self._open():
@@ -153,7 +139,7 @@ class RecordingFile:
             return db
         except FAULTS as exc:
             raise BadInput(
-                f"{self.path.name!r} cannot be used as a recording: {exc}.",
+                f"{self.name!r} cannot be used as a recording: {exc}.",
                 "Pass the path of a recording, or of a new file to record into.",
             ) from exc
 
@@ -185,11 +171,11 @@ class RecordingFile:
                 count += 1
         return count
 
-    def answer(self, key: str, number: int, *, good: bool) -> Answer | None:
+    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
         """Return an answer to a question by its place among them, from 0.
 
         Args:
-            key: The question's.
+            asked: The question.
             number: Its place.
             good: Whether only whole successes count.
         """
@@ -199,17 +185,26 @@ class RecordingFile:
             " ORDER BY seq LIMIT 1 OFFSET ?"
         )
         with self._open() as db:
-            row = db.execute(sql, (key, number)).fetchone()
+            row = db.execute(sql, (asked.key, number)).fetchone()
         return None if row is None else _answer(row)
 
-    def count(self, key: str) -> int:
+    def count(self, asked: Question) -> int:
         """Return how many answers to a question there are."""
         with self._open() as db:
             sql = "SELECT count(*) FROM answers WHERE key = ?"
-            (found,) = db.execute(sql, (key,)).fetchone()
+            (found,) = db.execute(sql, (asked.key,)).fetchone()
         return int(found)
 
-    def like(self, path: str) -> Iterator[Question]:
+    def label(self, answer: Answer) -> str:
+        """Return what every view says of an answer."""
+        return f"replayed, recorded {day(answer.created)}"
+
+    def missing(self, asked: Question, times: int) -> NotRecorded:
+        """Return the error of a question without an answer, or without another."""
+        others = self._like(asked.path)
+        return not_recorded(asked, others, name=self.name, times=times)
+
+    def _like(self, path: str) -> Iterator[Question]:
         """Yield what was asked, on a path first."""
         rows, room = [], untrusted.LOOKED_THROUGH
         sql = "SELECT * FROM questions WHERE {} AND length(body) < ? LIMIT 5000"
@@ -224,11 +219,12 @@ class RecordingFile:
                         return iter(rows)
         return iter(rows)
 
-    def has(self, path: str) -> bool:
-        """Tell whether something was asked on a path, such as ``/embeddings``."""
+    @property
+    def embeds(self) -> bool:
+        """Whether it has embeddings of texts."""
         with self._open() as db:
-            sql = "SELECT 1 FROM questions WHERE path = ? LIMIT 1"
-            return db.execute(sql, (path,)).fetchone() is not None
+            sql = "SELECT 1 FROM questions WHERE path = '/embeddings' LIMIT 1"
+            return db.execute(sql).fetchone() is not None
 
     def asked(self, most: int) -> list[tuple[Question, int]]:
         """Return the questions with the number of their answers, first asked first."""

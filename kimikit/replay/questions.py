@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from kimikit import html
 from kimikit.errors import NotRecorded
 from kimikit.json_values import as_json, digest
-from kimikit.replay.file import Question
 from kimikit.replay.masks import STARS, mask_of
 from kimikit.secrets import masked
 from kimikit.types import Host
@@ -30,6 +31,26 @@ _BYTES = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
 _BATCH = re.compile(r"\bjob-[0-9a-f]{1,12}-[0-9a-f]{8}-\d+\b")
 """What a batch is called, anew each time, by ``money.jobs.new_id``."""
 _WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What was asked.
+
+    Attributes:
+        key: What tells it from all others.
+        host: Name of the host.
+        method: ``GET`` or ``POST``.
+        path: Where there.
+        body: The request as canonical JSON, without keys.
+        sent: The request as it was sent, which no file holds.
+    """
+
+    key: str
+    host: str
+    method: str
+    path: str
+    body: str
+    sent: bytes = b""
 
 
 def question(asked: Asked) -> Question:

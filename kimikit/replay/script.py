@@ -36,8 +36,8 @@ import msgspec
 
 from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput, NotRecorded, nearest
-from kimikit.replay.file import Answer, Question
-from kimikit.replay.questions import not_recorded
+from kimikit.replay.file import Answer
+from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
 from kimikit.wire.coerce import as_list, as_object
 

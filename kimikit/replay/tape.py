@@ -7,19 +7,18 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from kimikit.display.footer import day
 from kimikit.errors import KimiError, NotRecorded, warn
-from kimikit.replay.file import Answer, Question, RecordingFile, model_of
+from kimikit.replay.file import Answer, RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
-from kimikit.replay.questions import name_of, not_recorded, question
+from kimikit.replay.questions import Question, name_of, question
 from kimikit.secrets import redact
 from kimikit.types import Host, Price
-from kimikit.wire.recorder import STOPPED, Asked, Exchange
+from kimikit.wire.recorder import STOPPED, Asked, Exchange, Replayed
 
 _HEADERS = re.compile(
     r"content-(?:type|encoding|length)|location|retry-after.*|.*ratelimit.*"
@@ -43,11 +42,13 @@ class Source(Protocol):
 
     Attributes:
         name: What it is called in an error.
-        embeds: Whether it has embeddings of texts.
     """
 
     name: str
-    embeds: bool
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it has embeddings of texts."""
 
     def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
         """Return the answer of this number, from 0, to a question."""
@@ -66,40 +67,6 @@ class Source(Protocol):
 
     def prices(self) -> dict[tuple[str, str], Price]:
         """Return the prices of the days of the recording."""
-
-
-class Recording:
-    """A recorded file as a source of answers."""
-
-    def __init__(self, file: RecordingFile) -> None:
-        self.file = file
-        self.name = file.path.name
-        self.embeds = file.has("/embeddings")
-
-    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
-        """Return the answer of this number, from 0, to a question."""
-        return self.file.answer(asked.key, number, good=good)
-
-    def count(self, asked: Question) -> int:
-        """Return how many answers to a question there are."""
-        return self.file.count(asked.key)
-
-    def label(self, answer: Answer) -> str:
-        """Return what every view says of an answer."""
-        return f"replayed, recorded {day(answer.created)}"
-
-    def missing(self, asked: Question, times: int) -> NotRecorded:
-        """Return the error of a question without an answer, or without another."""
-        others = self.file.like(asked.path)
-        return not_recorded(asked, others, name=self.name, times=times)
-
-    def hosts(self) -> list[Host]:
-        """Return the hosts that answered."""
-        return self.file.hosts()
-
-    def prices(self) -> dict[tuple[str, str], Price]:
-        """Return the prices of the days of the recording."""
-        return self.file.prices()
 
 
 class Tape:
@@ -135,7 +102,7 @@ class Tape:
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def asked(self, asked: Asked) -> Exchange:
+    def asked(self, asked: Asked) -> Exchange | Replayed:
         """Take a request: answer it from the source, or record what comes of it.
 
         Raises:
@@ -145,7 +112,16 @@ class Tape:
         if self.source is not None:
             answer = self._found(made, self.source)
             if answer is not None:
-                return _Replaying(Found(answer, self.source.label(answer), self.speed))
+                return Replayed(
+                    status=answer.status,
+                    headers=answer.headers,
+                    label=self.source.label(answer),
+                    head_s=answer.head_s,
+                    pieces=answer.pieces,
+                    failure=answer.failure,
+                    failure_s=answer.failure_s,
+                    speed=self.speed,
+                )
         return _Recording(self, made, asked)
 
     def _found(self, asked: Question, source: Source) -> Answer | None:
@@ -225,45 +201,8 @@ def _kept(asked: Asked, made: Question, answer: Answer) -> Kept:
     )
 
 
-class Found:
-    """A recorded answer on its way to a client; see ``wire.recorder.Replayed``."""
-
-    def __init__(self, answer: Answer, label: str, speed: float | None) -> None:
-        self.status = answer.status
-        self.headers = answer.headers
-        self.label = label
-        self.elapsed_s = 0.0
-        self.head_s = answer.head_s
-        self.failure = answer.failure
-        self.failure_s = answer.failure_s
-        self.speed = speed
-        self._pieces = answer.pieces
-
-    def pieces(self) -> Iterator[tuple[float, bytes]]:
-        """Yield each piece of the body with the seconds from sending to it."""
-        return iter(self._pieces)
-
-
-class _Replaying:
-    """A request that is answered from a recording."""
-
-    def __init__(self, found: Found) -> None:
-        self.found: Found | None = found
-
-    def began(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Do nothing: it is recorded."""
-
-    def took(self, data: bytes) -> None:
-        """Do nothing: it is recorded."""
-
-    def ended(self, error: BaseException | None = None, *, left: bool = False) -> None:
-        """Do nothing: it is recorded."""
-
-
 class _Recording:
     """A request that goes to its host, and what comes of it."""
-
-    found: Found | None = None
 
     def __init__(self, tape: Tape | Carrier, made: Question, asked: Asked) -> None:
         self._tape = tape

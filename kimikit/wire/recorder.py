@@ -11,6 +11,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from kimikit.types import Host
 from kimikit.wire.blocking import at_once, each_at_once, sleep
 
@@ -38,39 +40,34 @@ class Asked(NamedTuple):
     keys: tuple[str, ...]
 
 
-class Replayed(Protocol):
+class Replayed(msgspec.Struct, kw_only=True):
     """An answer that was recorded.
 
     Attributes:
         status: Its HTTP status; 0 if it failed before its head.
         headers: Those that matter.
         label: What every view says of it, such as ``replayed, recorded 2026-11-28``.
-        elapsed_s: Seconds from sending at the last piece that was given, as recorded.
         head_s: Seconds from sending to its head.
+        pieces: The pieces of its body, each with the seconds from sending to it.
         failure: The kind and words of the error that it ended with, if it did.
         failure_s: Seconds from sending to that.
         speed: How fast it comes, 1 as it was, ``None`` at once.
+        elapsed_s: Seconds from sending at the last piece that was given, as recorded.
     """
 
     status: int
     headers: list[tuple[str, str]]
     label: str
-    elapsed_s: float
     head_s: float
+    pieces: list[tuple[float, bytes]]
     failure: tuple[str, str] | None
     failure_s: float
     speed: float | None
-
-    def pieces(self) -> Iterator[tuple[float, bytes]]:
-        """Yield each piece of the body with the seconds from sending to it."""
+    elapsed_s: float = 0.0
 
 
 class Exchange(Protocol):
-    """One request and what comes of it."""
-
-    @property
-    def found(self) -> Replayed | None:
-        """Its recorded answer; ``None`` if the network is to be asked."""
+    """One request to the network and what comes of it."""
 
     def began(self, status: int, headers: list[tuple[str, str]]) -> None:
         """Note the head of the answer."""
@@ -93,7 +90,7 @@ class Recorder(Protocol):
     offline: bool
     speed: float | None
 
-    def asked(self, asked: Asked) -> Exchange:
+    def asked(self, asked: Asked) -> Exchange | Replayed:
         """Take a request; raises a ``KimiError`` if nothing can answer it."""
 
 
@@ -179,8 +176,8 @@ class Seam:
     async def _answer(
         self, request: Any, ask: Callable[[], Awaitable[Any]], way: Way
     ) -> Any:
-        exchange = self._recorder.asked(self._describe(request))
-        if (found := exchange.found) is not None:
+        found = self._recorder.asked(self._describe(request))
+        if isinstance(found, Replayed):
             body = _Played(found, self._error, way)
             await way.sleep(body.until(found.head_s))
             if not found.status:
@@ -190,11 +187,11 @@ class Seam:
         try:
             response = await ask()
         except BaseException as exc:
-            exchange.ended(exc)
+            found.ended(exc)
             raise
         status, headers = response.status_code, response.headers
-        exchange.began(status, headers.multi_items())
-        kept = _Kept(response.stream, exchange)
+        found.began(status, headers.multi_items())
+        kept = _Kept(response.stream, found)
         return self._make(status, headers, kept, response.extensions)
 
 
@@ -271,7 +268,7 @@ class _Played:
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         found = self._found
-        for at_s, data in found.pieces():
+        for at_s, data in found.pieces:
             if wait := self.until(at_s):
                 await self._way.sleep(wait)
             found.elapsed_s = at_s

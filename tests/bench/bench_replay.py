@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from kimikit.json_values import digest  # noqa: E402
-from kimikit.replay import Recording, RecordingFile  # noqa: E402
+from kimikit.replay import RecordingFile  # noqa: E402
 from kimikit.replay.file import Answer, Question  # noqa: E402
 from kimikit.types import Host  # noqa: E402
 
@@ -70,12 +70,12 @@ def main() -> None:
             file.close()
 
             def opened(path: Path = path) -> None:
-                found = Recording(RecordingFile(path))
+                found = RecordingFile(path)
                 assert found.hosts()
                 assert found.find(question(7), 1, good=False)
-                found.file.close()
+                found.close()
 
-            source = Recording(RecordingFile(path))
+            source = RecordingFile(path)
             find = ms(lambda s=source: s.find(question(5), 0, good=False), 50)
             miss = ms(lambda s=source, n=count: s.missing(question(5 * n), 0))
             size = path.stat().st_size / 1e6

@@ -8,7 +8,7 @@ import pytest
 from support.both import Both
 from support.fault_server import FaultServer
 
-from kimikit.replay import Recording, RecordingFile, Tape
+from kimikit.replay import RecordingFile, Tape
 from kimikit.wire import recorder
 
 
@@ -42,6 +42,6 @@ def twice(tmp_path: Path) -> Twice:
         file = RecordingFile(path, new=True)
         first = what(Tape(file=file))
         file.close()
-        return first, what(Tape(Recording(RecordingFile(path)), speed=None))
+        return first, what(Tape(RecordingFile(path), speed=None))
 
     return run

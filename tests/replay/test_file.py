@@ -34,10 +34,10 @@ def test_what_is_added_is_read(tmp_path: Path) -> None:
         file.add(question(), answer(text), HOST, None)
     file.close()
     found = RecordingFile(tmp_path / "x.kimi")
-    assert found.answer("hi", 0, good=False) == answer("one")
-    assert found.answer("hi", 1, good=True) == answer("two")
-    assert found.answer("hi", 2, good=False) is None
-    assert (found.count("hi"), found.hosts()) == (2, [HOST])
+    assert found.find(question(), 0, good=False) == answer("one")
+    assert found.find(question(), 1, good=True) == answer("two")
+    assert found.find(question(), 2, good=False) is None
+    assert (found.count(question()), found.hosts()) == (2, [HOST])
     assert [path.name for path in tmp_path.iterdir()] == ["x.kimi"], "one file"
 
 
@@ -119,4 +119,4 @@ def test_a_file_that_cannot_be_written_is_replayed(tmp_path: Path) -> None:
     file.add(question(), answer(), HOST, None)
     file.close()
     (tmp_path / "x.kimi").chmod(0o400)
-    assert RecordingFile(tmp_path / "x.kimi").count("hi") == 1
+    assert RecordingFile(tmp_path / "x.kimi").count(question()) == 1

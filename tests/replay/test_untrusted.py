@@ -100,7 +100,7 @@ def test_an_answer_that_cannot_be_is_damaged(name: str, path: Path) -> None:
     change(path, f"UPDATE answers SET {column} = ?", values=(value,))
     file = RecordingFile(path)
     with pytest.raises(BadInput, match="damaged"):
-        file.answer("k", 0, good=False)
+        file.find(Question("k", "", "", "", ""), 0, good=False)
     with pytest.raises(KimiError, match="damaged"):
         list(file.rows())
     assert "1 answers to 1 questions" in show(str(path))

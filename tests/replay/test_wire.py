@@ -28,7 +28,7 @@ from support.fault_server import (
 from support.fault_server import chunk as http_chunk
 
 from kimikit import errors
-from kimikit.replay import Recording, RecordingFile, Tape
+from kimikit.replay import RecordingFile, Tape
 from kimikit.types import Delta, Reply
 from kimikit.wire import AsyncClient, Client
 
@@ -166,7 +166,7 @@ def test_a_stop_is_the_same(server: FaultServer, tmp_path: Any) -> None:
     with Client(**known, recorder=Tape(file=RecordingFile(path, new=True))) as client:
         threading.Timer(0.2, interrupt).start()
         first = client.chat("hi")
-    tape = Tape(Recording(RecordingFile(path)), speed=None)
+    tape = Tape(RecordingFile(path), speed=None)
     with Client(**known, recorder=tape) as client:
         again = client.chat("hi")
     assert (first.text, first.partial) == ("Hel", True)
@@ -219,7 +219,7 @@ def test_it_streams_at_the_speed_it_had(server: FaultServer, tmp_path: Any) -> N
         client.chat("hi")
     took = {}
     for speed in (1.0, 10.0, None):
-        tape = Tape(Recording(RecordingFile(path)), speed=speed)
+        tape = Tape(RecordingFile(path), speed=speed)
         with Client(**known, recorder=tape) as client:
             import time
 
@@ -264,7 +264,7 @@ def test_no_key_is_recorded(
     assert KEY not in kept
     assert KEY[half:] not in kept
     assert "***" in kept
-    tape = Tape(Recording(RecordingFile(path)), speed=None)
+    tape = Tape(RecordingFile(path), speed=None)
     with contextlib.suppress(errors.HostError):
         client = {"recorder": tape}
         reply = both.chat(server.url, f"my key is {KEY}", client=client)

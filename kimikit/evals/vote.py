@@ -198,7 +198,7 @@ def _voted(
     runner, clients = runner_over(asked, "vote", options)
     watch, given = params.get("watch"), {k: params[k] for k in params if k != "watch"}
     requests = _requests(clients[None], prompt, n, given)
-    came = ask_all(runner, requests, keep_errors=True, watch=watch, progress=bar)
+    came = ask_all(runner, requests, failed=runner.failed, watch=watch, progress=bar)
     found = msgspec.structs.replace(
         _cast(came, extract),
         truth=truth,

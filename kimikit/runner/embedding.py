@@ -50,7 +50,7 @@ def batch_embeddings(
             )
             for text in listed
         ]
-        return _together(listed, ask_all(runner, requests, keep_errors=True))
+        return _together(listed, ask_all(runner, requests, failed=runner.failed))
 
     options = WorkOptions(AT_ONCE, name, None, max_cost)
     return done_by("batch", poll_s, {None: client}, "embed", options, run)

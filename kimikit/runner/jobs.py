@@ -21,6 +21,7 @@ from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
 from kimikit.money.store import dollars
 from kimikit.runner.batch import Way
 from kimikit.runner.batch_looks import look
+from kimikit.runner.cache import prefix_of
 from kimikit.runner.live import LONGEST_WAIT_S
 from kimikit.runner.results import Results
 from kimikit.runner.stored_jobs import (
@@ -328,14 +329,16 @@ def _summary(job: Job[Any]) -> list[object]:
     return [job.name, job.kind, job._rows[0].host, begun, state, *sums]
 
 
-def catch_up(way: Way, prefix: str) -> list[JobRow]:
-    """Take in what is over of the work of a prefix; return its jobs that are not.
+def catch_up(way: Way, kind: str, name: object) -> list[JobRow]:
+    """Take in what batches of a named work have answered; return those under way.
 
     A host that does not tell keeps nobody from working elsewhere: what it was asked
     stays claimed.
     """
-    store, rows = way.ledger.jobs, list[JobRow]()
-    for row in store.jobs(prefix=prefix):
+    rows = list[JobRow]()
+    if not (isinstance(name, str) and name):
+        return rows
+    for row in way.ledger.jobs.jobs(prefix=prefix_of(kind, name)):
         job = _stored(way, row)
         if not job.done:
             with contextlib.suppress(KimiError):

@@ -21,7 +21,7 @@ def ask_all(
     runner: Runner,
     requests: Sequence[Request],
     *,
-    keep_errors: bool = False,
+    failed: Callable[[Request, KimiError], bool] | None = None,
     watch: Watch | None = None,
     progress: str | None = None,
     then: Callable[[Sequence[Reply | KimiError | None]], Awaitable[None]] | None = None,
@@ -31,8 +31,8 @@ def ask_all(
     Args:
         runner: Asks.
         requests: What to ask, as many at once as their hosts are asked.
-        keep_errors: Whether a failure that only one request met is a result too; else
-            the first one ends the work.
+        failed: Told of a failure, which is a result then: whether only this request
+            met it, as ``runner.failed`` tells. Else, and without it, it ends the work.
         watch: Called for each step of each answer, in the runner's thread.
         progress: Label of a progress bar, none if left out.
         then: Does what comes next in the runner's thread, given the results; it may
@@ -48,9 +48,11 @@ def ask_all(
         try:
             came[index] = await runner.ask(requests[index], watch)
         except KimiError as error:
-            if not (keep_errors and runner.failed(requests[index], error)):
+            if failed is None:
                 raise
             came[index] = error
+            if not failed(requests[index], error):
+                raise
 
     async def work() -> None:
         hosts = {request.host for request in requests}

@@ -10,18 +10,17 @@ from typing import Any
 import msgspec
 
 from kimikit import errors
-from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
 from kimikit.money.jobs import new_id
 from kimikit.runner.batch import Way
-from kimikit.runner.cache import RequestCache, prefix_of
+from kimikit.runner.cache import RequestCache
 from kimikit.runner.client import RunnerClient
 from kimikit.runner.costs import Bill
 from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.jobs import Job, catch_up
 from kimikit.runner.limits import AT_ONCE, check_pace
 from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
-from kimikit.runner.many import run_jobs
+from kimikit.runner.many import ask_all, run_jobs
 from kimikit.runner.planning import Planner
 from kimikit.runner.prompts import Prompts, read_prompts
 from kimikit.runner.requests import Request
@@ -78,7 +77,7 @@ def map_prompts(
     given: Any,
     template: str | None,
     params: dict[str, Any],
-    way: Way | None = None,
+    way: Way,
 ) -> Results:
     """Ask each prompt once; see ``Kimi.map``.
 
@@ -90,8 +89,7 @@ def map_prompts(
         KimiError: What every prompt would meet; what was finished is its ``results``.
     """
     prompts = _prompts(how, given, template)
-    if way is not None and how.name and isinstance(how.name, str):
-        catch_up(way, prefix_of("map", how.name))
+    catch_up(way, "map", how.name)
     work = _work(how, Runner, prompts, params)
     found = work.found()
     return work.runner.finished(found, "results")
@@ -189,26 +187,20 @@ class _Work:
         self.how, self.runner, self.client = how, runner, client
         self.prompts, self.params = prompts, params
         self.items: list[Item] = [None] * len(prompts.asked)
-        self.done = self._refused = 0
-        self._answered = False
+        self._refused = 0
 
     def run(self) -> None:
         if not self.items:
             return
-        label = self.how.name or "prompts"
-        if self.how.ask is not None:
-            self._affordable(self._bills(self.prompts.asked))
-            jobs = [partial(self._job, place) for place in range(len(self.items))]
-            label_shown = label if self.how.progress else None
-            at_once = self.how.concurrency or AT_ONCE
-            run_jobs(self.runner, jobs, concurrency=at_once, progress=label_shown)
+        label = (self.how.name or "prompts") if self.how.progress else None
+        if self.how.ask is None:
+            asked, own = self._requests(), self._failed
+            self.items = ask_all(self.runner, asked, failed=own, progress=label)
             return
-        requests = self._requests()
-        silent = not self.how.progress
-        total = len(self.items)
-        with progress_bar(total=total, desc=label, disable=silent, **ANSWERS) as bar:
-            work, costs = partial(self._ask_all, requests), self.runner.costs
-            self.runner.run(work, lambda: move(bar, self.done, note=costs.so_far))
+        self._affordable(self._bills(self.prompts.asked))
+        jobs = [partial(self._job, place) for place in range(len(self.items))]
+        at_once = self.how.concurrency or AT_ONCE
+        run_jobs(self.runner, jobs, concurrency=at_once, progress=label)
 
     def _requests(self) -> list[Request]:
         """Return what is asked, each with what it may cost if that is limited."""
@@ -247,22 +239,12 @@ class _Work:
                 "Ask fewer, set max_tokens, or raise max_cost.",
             )
 
-    async def _ask_all(self, requests: list[Request]) -> None:
-        at_once = min(self.runner.endpoint(None).limiter.ceiling, len(requests))
-
-        async def one(place: int) -> None:
-            request = requests[place]
-            try:
-                self.items[place] = await self.runner.ask(request)
-                self._answered = True
-            except KimiError as error:
-                self.items[place] = error
-                if self._of_all(error):
-                    raise
-                self.runner.failed(request, error, others_may_do=True)
-            self.done += 1
-
-        await self.runner.each(range(len(requests)), one, at_once=at_once)
+    def _failed(self, request: Request, error: KimiError) -> bool:
+        """Take a failure into account; tell whether only this prompt met it."""
+        if self._of_all(error):
+            return False
+        self.runner.failed(request, error, others_may_do=True)
+        return True
 
     def _of_all(self, error: KimiError) -> bool:
         """Tell whether every other prompt would meet this too."""
@@ -270,7 +252,8 @@ class _Work:
             return isinstance(error, BadInput)  # what failed has failed already
         if isinstance(error, FATAL):
             return True
-        if self._answered or isinstance(error, OF_THE_PROMPT):
+        answered = self.runner.reused or self.runner.endpoint(None).answered
+        if answered or isinstance(error, OF_THE_PROMPT):
             return False
         self._refused += 1
         lost = isinstance(error, errors.ConnectionFailed | errors.TimedOut)
@@ -290,7 +273,6 @@ class _Work:
         if reply.partial:
             raise Stopped
         self.items[place] = reply
-        self._answered = True
 
     def found(self) -> Results:
         """Return what came."""

@@ -96,7 +96,7 @@ class Rounds(Generic[T]):
                 "Keep answers with Ledger(store='full') or KIMIKIT_STORE=full, or ask "
                 "live.",
             )
-        rows = catch_up(self._way, self._prefix)
+        rows = catch_up(self._way, self._kind, self._name)
         if not self._once:
             self._check_twice()
         held = self._bought(rows, {})
@@ -141,7 +141,7 @@ class Rounds(Generic[T]):
             except Claimed:
                 open_ = True
             ours = {row.id for row in rows}
-            more = catch_up(self._way, self._prefix) if open_ else []
+            more = catch_up(self._way, self._kind, self._name) if open_ else []
             rows[:0] = [row for row in more if row.id not in ours]
             if not open_ or more or len(rows) > before:
                 break
@@ -258,7 +258,7 @@ def done_by(
         if options.name:  # what a batch of the name has answered is taken in first
             with contextlib.suppress(BadInput):
                 way = way_over(clients, options.store)
-                catch_up(way, prefix_of(kind, options.name))
+                catch_up(way, kind, options.name)
         return run(options)
     if via != "batch":
         raise BadInput(f"via is {via!r}.", "Give 'live' or 'batch'.")

@@ -131,7 +131,9 @@ class Comparing(Filing):
             from kimikit.sweeps.by_batch import batch_sweep
 
             return batch_sweep(batches, client_for, prompt, given, asked, poll_s)
-        _catch_up(batches, given["name"])
+        from kimikit.runner.jobs import catch_up
+
+        catch_up(batches, "sweep", given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
 
     def _clients_for(self, models: Any, via: object) -> ClientFor:
@@ -327,12 +329,3 @@ def _named(models: Any) -> bool:
     """Say whether each call names its model, given one, several or none."""
     some = models if isinstance(models, list | tuple) else [models]
     return all(some) and bool(some)
-
-
-def _catch_up(batches: Way, name: object) -> None:
-    """Take in what batches of a sweep's name have answered meanwhile."""
-    if isinstance(name, str) and name:
-        from kimikit.runner.cache import prefix_of
-        from kimikit.runner.jobs import catch_up
-
-        catch_up(batches, prefix_of("sweep", name))

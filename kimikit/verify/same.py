@@ -349,7 +349,7 @@ def same_model(
         for prompt, one in work
     ]
     label = "answers" if progress else None
-    came = ask_all(runner, requests, keep_errors=True, progress=label)
+    came = ask_all(runner, requests, failed=runner.failed, progress=label)
     sides: dict[str, dict[str, list[Reply]]] = {
         host: {prompt: [] for prompt in prompts} for host in hosts
     }

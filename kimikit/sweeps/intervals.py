@@ -396,4 +396,5 @@ def minus(mine: Prompts, yours: Prompts, bounds: Limits) -> Estimate | None:
 
 
 def _mean_of(parts: Sequence[Part]) -> float:
-    return float(np.mean([part.value for part in parts]))
+    values = [part.value for part in parts]  # nearly always one: numpy is slow for it
+    return float(values[0] if len(values) == 1 else np.mean(values))

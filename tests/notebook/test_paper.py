@@ -10,7 +10,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbconvert import HTMLExporter
 from pypdf import PdfReader
 from support import notebooks
 from support.contrast import page_of
@@ -72,6 +71,8 @@ def test_a_notebook_converts_with_all_words(
     chromium: Any, name: str, template: str
 ) -> None:
     path = notebooks.FOLDER / f"{name}.ipynb"
+    from nbconvert import HTMLExporter  # half a second, for each worker that reads it
+
     made, _ = HTMLExporter(template_name=template).from_filename(str(path))
     made = re.sub(r"<script\b.*?</script\s*>", "", made, flags=re.DOTALL)
     page = chromium.new_page(viewport=PAPER, java_script_enabled=False)

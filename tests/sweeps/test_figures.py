@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from support.sweeps import pick
 
 from kimikit.sweeps import metrics
@@ -230,7 +230,7 @@ def test_equal_values_have_an_interval_where_the_figure_has_ends():
     assert (different.low, different.high) == (
         pytest.approx(1 - most_unseen(1, 8) ** 2), 1.0
     )  # fmt: skip
-    assert stats.binom.cdf(1, 8, most_unseen(1, 8)) == pytest.approx(0.05)
+    assert scipy.stats.binom.cdf(1, 8, most_unseen(1, 8)) == pytest.approx(0.05)
     middling = pool([[pairwise(np.full((8, 8), 0.5))]])
     assert middling.low < 0.4 < 0.6 < middling.high
     words = metrics.distinct([["red"]] * 8)["distinct_1"]
@@ -258,14 +258,14 @@ def test_an_answer_chosen_for_its_count_has_a_lower_limit_of_its_own():
     assert chosen(0, 0) == (0.0, 1.0)
     low, high = chosen(3, 4)
     assert 4 * low**3 * (1 - low) + low**4 == pytest.approx(0.025 * low)
-    assert high == pytest.approx(stats.binomtest(3, 4).proportion_ci().high)
+    assert high == pytest.approx(scipy.stats.binomtest(3, 4).proportion_ci().high)
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @settings(max_examples=50, deadline=None)
 def test_the_exact_interval_is_scipys(case):
     hits, n = case
-    found = stats.binomtest(hits, n).proportion_ci()
+    found = scipy.stats.binomtest(hits, n).proportion_ci()
     assert exact(hits, n) == pytest.approx((found.low, found.high))
     assert chosen(hits, n)[0] <= hits / n
 

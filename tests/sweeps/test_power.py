@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 from support.sweeps import of_texts
 
 from kimikit.errors import BadInput
@@ -67,7 +67,7 @@ def test_the_power_is_that_of_statsmodels(effect, pairs, alpha, power):
 @pytest.mark.parametrize(("effect", "pairs"), [(0.4, 25), (1.1, 8), (0.1, 400)])
 def test_its_power_is_that_of_simulated_studies(effect, pairs):
     rng = np.random.default_rng(pairs)
-    p = stats.ttest_1samp(rng.normal(effect, 1, (8000, pairs)), 0, axis=1).pvalue
+    p = scipy.stats.ttest_1samp(rng.normal(effect, 1, (8000, pairs)), 0, axis=1).pvalue
     assert abs(np.mean(p < 0.05) - power_of(effect, pairs, 0.05)) < 0.02
 
 
@@ -89,7 +89,7 @@ def test_a_study_of_the_planned_size_has_the_planned_power():
     for option in plan.options[:4]:
         n, k = option.questions, option.repeats
         gaps = rng.normal(0.4, math.sqrt(1.0 + 3.0 / k), (6000, n))
-        found = np.mean(stats.ttest_1samp(gaps, 0, axis=1).pvalue < 0.05)
+        found = np.mean(scipy.stats.ttest_1samp(gaps, 0, axis=1).pvalue < 0.05)
         assert abs(found - 0.8) < 0.07, option
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 from support.sweeps import of_texts, pick, reply
 
 from kimikit.errors import BadInput
@@ -68,7 +68,7 @@ def test_pass_at_k_of_two_prompts_joins_the_interval_of_each():
 def test_rates_of_few_prompts_have_students_factor():
     """Korn and Graubard 1998, by hand: shares .5, .7, .9 have the variance .04 / 3."""
     effective = 0.7 * 0.3 / (0.04 / 3) * (1.959964 / 4.302653) ** 2
-    z2 = stats.norm.ppf(0.975) ** 2
+    z2 = scipy.stats.norm.ppf(0.975) ** 2
     middle = (0.7 + z2 / (2 * effective)) / (1 + z2 / effective)
     low, high = of_shares(np.array([0.5, 0.7, 0.9]))
     assert (low + high) / 2 == pytest.approx(middle, rel=1e-4)

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from mcp.client import stdio
 from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, KimiError, MissingDependency
@@ -150,7 +149,8 @@ def test_a_server_that_fails_is_quoted(tools):
 
 def test_a_program_that_never_answers_is_left_and_ended(tmp_path, monkeypatch):
     # It is given 2 s to end by itself, where its input is closed.
-    monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1, raising=False)
+    name = "mcp.client.stdio.PROCESS_TERMINATION_TIMEOUT"
+    monkeypatch.setattr(name, 0.1, raising=False)
     place = tmp_path / "pid"
     code = f"import os, time; open({str(place)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     with pytest.raises(KimiError, match="did not answer in time"):

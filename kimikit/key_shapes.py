@@ -30,11 +30,12 @@ _HEX = r"[0-9a-fA-F]{40,128}"
 """Some keys are nothing but digits of base 16, as are sums of files."""
 
 
-def _three(secret: object) -> str:
+def three(secret: object) -> str:
+    """Return what stands for a secret."""
     return "***"
 
 
-def hide(text: str, fill: Callable[[str], str] = _three) -> str:
+def hide(text: str, fill: Callable[[str], str] = three) -> str:
     """Replace whatever has the shape of a key by ``***`` or what ``fill`` returns.
 
     A shape counts at the beginning of a word only: ``risk-adjusted`` has none.

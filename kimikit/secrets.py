@@ -18,7 +18,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.key_shapes import hide
+from kimikit.key_shapes import hide, three
 
 SHORTEST = 8
 """Characters below which a key is a dummy, such as ``EMPTY``, and no secret."""
@@ -114,11 +114,7 @@ class Key(Secret):
         return self
 
 
-def _three(secret: object) -> str:
-    return "***"
-
-
-def redact(text: str, *keys: str, fill: Callable[[str], str] = _three) -> str:
+def redact(text: str, *keys: str, fill: Callable[[str], str] = three) -> str:
     """Replace the keys given, and whatever has the shape of one, by ``***``.
 
     A shape counts at the beginning of a word only: ``risk-adjusted`` has none.
@@ -132,7 +128,7 @@ def redact(text: str, *keys: str, fill: Callable[[str], str] = _three) -> str:
 
 
 def without(
-    text: str, keys: Iterable[str], *, fill: Callable[[str], str] = _three
+    text: str, keys: Iterable[str], *, fill: Callable[[str], str] = three
 ) -> str:
     """Replace the keys given, and those in use, by ``***`` or what ``fill`` returns.
 
@@ -221,7 +217,7 @@ def masked(value: Any, name: str = "") -> Any:
     if type(value) in _SCALARS:
         return value
     try:
-        return _walked(value, _three, secret=names_secret(name))
+        return _walked(value, three, secret=names_secret(name))
     except RecursionError:
         return "***"
 

@@ -9,11 +9,12 @@ from typing import Any
 from kimikit import html
 from kimikit.display import plots
 from kimikit.display.footer import footer
-from kimikit.display.renderable import Renderable, Section, Table
+from kimikit.display.renderable import Table
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import as_text, includes
 from kimikit.evals.task import Task, is_right
 from kimikit.json_values import is_number
+from kimikit.sweeps.cells import Page
 
 WIDTH = 60
 """Characters of a question or an answer in a row."""
@@ -22,19 +23,9 @@ ANSWER_SHOWN = 400
 _MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-class View(Renderable):
-    """A table with a footer."""
-
-    def __init__(self, sections: Sequence[Section], foot: str) -> None:
-        self._content = "", sections, foot
-
-    def _parts(self) -> tuple[str, Sequence[Section], str]:
-        return self._content
-
-
 def questions(
     task: Task, ways: Sequence[str], outcomes: Sequence[Outcome], most: int
-) -> View:
+) -> Page:
     """Return one row per question, the hardest first."""
     by_row: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
@@ -67,7 +58,7 @@ def questions(
             f"the hardest {most} of {len(order)}" if len(order) > most else "",
         ]
     )
-    return View([Table(heads, rows, (0,), caption)], _foot(outcomes))
+    return Page([Table(heads, rows, (0,), caption)], _foot(outcomes))
 
 
 def _told(one: Outcome) -> html.Cell:
@@ -76,7 +67,7 @@ def _told(one: Outcome) -> html.Cell:
     return html.Cell(text, html.pre(text))
 
 
-def mistakes(task: Task, ways: Sequence[str], outcomes: Sequence[Outcome]) -> View:
+def mistakes(task: Task, ways: Sequence[str], outcomes: Sequence[Outcome]) -> Page:
     """Return the wrong answers by kind, the most frequent first."""
     found: dict[str, list[Outcome]] = {}
     for one in outcomes:
@@ -95,7 +86,7 @@ def mistakes(task: Task, ways: Sequence[str], outcomes: Sequence[Outcome]) -> Vi
     wrong = sum(map(len, found.values()))
     caption = f"{wrong} of {len(outcomes)} answers are not right"
     table = Table(heads, rows, range(1, 2 + len(ways)), caption)
-    return View([table], _foot(outcomes))
+    return Page([table], _foot(outcomes))
 
 
 def _foot(outcomes: Sequence[Outcome]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from kimikit.errors import BadInput
 from kimikit.money.estimates import (
     Ceiling,
+    asked_for,
     ceiling,
     estimate,
     open_ended,
@@ -93,15 +94,15 @@ def bill(
     most = at_most("chat", body, prices.longest(host, model), exact=True)
     most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
     tokens = _prompt(body) + LIKELY_PICTURE * (shown + pictures_in(turns))
-    answers = body.get("n") if isinstance(body.get("n"), int) else 1
+    answers = asked_for(body)
     each = likely_answer(history, model, body)
     if most.completion_tokens is not None:
-        each = min(each, most.completion_tokens / (answers or 1))
+        each = min(each, most.completion_tokens / answers)
     # What is to be kept for an hour costs more, and a first call writes all of it.
     kept = tokens * asks_for_hour(body)
     likely = Usage(
         tokens,
-        round(each * (answers or 1)),
+        round(each * answers),
         cache_write_tokens=kept,
         cache_write_1h_tokens=kept,
     )
@@ -173,7 +174,7 @@ def likely_answer(
     seen = history.recent.get(model)
     if seen is None or time.monotonic() - seen[0] > FRESH_S:
         found = [
-            Answered(tokens / _answers(asked), _kind(asked), asked.get("messages"))
+            Answered(tokens / asked_for(asked), _kind(asked), asked.get("messages"))
             for text, tokens in history.answered(model, RECENT)
             for asked in [stored(text) or {}]
         ]
@@ -193,11 +194,6 @@ def _mean(tokens: list[float], limit: Any) -> float:
     if limit:
         tokens = [min(each, limit) for each in tokens]
     return sum(tokens) / len(tokens)
-
-
-def _answers(body: Mapping[str, Any]) -> int:
-    given = body.get("n")
-    return given if isinstance(given, int) and given > 0 else 1
 
 
 def _kind(body: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -164,7 +164,7 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
     """
     prompt, answers = (
         TEMPLATE_AT_MOST,
-        max(_number(body, "n"), _number(body, "best_of")),
+        max(asked_for(body), asked_for(body, "best_of")),
     )
     for key, value in body.items():
         if key in DECLARED and value:
@@ -216,7 +216,7 @@ def pictures_in(messages: Sequence[Any]) -> int:
     )
 
 
-def _number(body: Mapping[str, Any], name: str) -> int:
+def asked_for(body: Mapping[str, Any], name: str = "n") -> int:
     """Return how many answers are asked for under a name, 1 without it."""
     given = body.get(name)
     return given if isinstance(given, int) and given > 0 else 1

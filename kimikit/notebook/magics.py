@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import enum
 import functools
 import json
 import shlex
@@ -24,9 +25,12 @@ from kimikit import html
 from kimikit.display.cell import arm
 from kimikit.errors import BadInput, nearest
 from kimikit.notebook.screen import emitted, rich
-from kimikit.notebook.variables import variable_text
+from kimikit.tools.results import whole_text_of
 from kimikit.types import Reply
 from kimikit.wire import hosts
+
+MOST_TOLD = 200_000
+"""Characters of a variable that a prompt takes, as CSV or JSON."""
 
 
 def register(shell: Any, make_kimi: Callable[..., Any]) -> None:
@@ -93,6 +97,35 @@ class _Filler(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> Any:
         shown = value.text if isinstance(value, Reply) else value
         return format(shown, format_spec) if format_spec else variable_text(shown)
+
+
+def variable_text(value: Any) -> str:
+    """Return a variable as text, frames and arrays whole.
+
+    As they show themselves they leave out rows, columns, digits and the ends of texts.
+
+    Raises:
+        BadInput: If that is more than ``MOST_TOLD``.
+    """
+    if isinstance(value, enum.Enum):
+        return variable_text(value.value)
+    if getattr(value, "ndim", None) == 0:  # one number of numpy's
+        return str(value)
+    table = any(hasattr(value, name) for name in ("to_csv", "write_csv", "dtype"))
+    if isinstance(value, str) or not table:
+        text = str(value)
+        shortened = not isinstance(value, str) and ("..." in text or "\u2026" in text)
+        if len(text) <= MOST_TOLD and not shortened:
+            return text
+        if isinstance(value, str):
+            return value
+    whole = whole_text_of(value, MOST_TOLD)
+    if whole is None:
+        raise BadInput(
+            f"A {type(value).__name__} is more than {MOST_TOLD:,} characters long.",
+            "Put the part that matters into a variable of its own: part = df.head(50).",
+        )
+    return whole
 
 
 def _words(line: str) -> list[str]:

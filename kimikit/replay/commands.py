@@ -15,11 +15,12 @@ from kimikit.display.footer import SCRIPTED, day
 from kimikit.errors import BadInput
 from kimikit.json_values import digest
 from kimikit.replay import opened
-from kimikit.replay.file import Answer, RecordingFile
+from kimikit.replay.file import RecordingFile
 from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
 from kimikit.replay.questions import Question
 from kimikit.replay.script import Script, Turn
 from kimikit.wire.coerce import as_list, as_object
+from kimikit.wire.recorder import Recorded
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _SHOWN = 100
 """Characters of a question that are shown."""
 
-Row = tuple[int, Question, Answer]
+Row = tuple[int, Question, Recorded]
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -209,7 +210,7 @@ def _write(
         hosts = {host.name: host for host in source.hosts()}
         prices = source.prices()
 
-        def made(source: RecordingFile = source) -> Iterator[tuple[Question, Answer]]:
+        def made(source: RecordingFile = source) -> Iterator[tuple[Question, Recorded]]:
             for row in source.rows():
                 if (changed := change(row)) is not None:
                     yield changed[1:]

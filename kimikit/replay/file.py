@@ -31,6 +31,7 @@ from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
 from kimikit.version import __version__
 from kimikit.wire.coerce import as_object
+from kimikit.wire.recorder import Recorded
 
 FORMAT = 1
 """Version of the tables; a later one says in which version of kimikit it came."""
@@ -56,30 +57,6 @@ CREATE INDEX answers_by_key ON answers (key, seq);
 """
 _ASKED = ("key", "host", "method", "path", "body")
 _ALL = ("readme", "hosts", "prices", "questions", "answers")
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What came of it, as it came.
-
-    Attributes:
-        created: Unix time at which it was asked.
-        status: The HTTP status, 0 if it failed before there was one.
-        headers: Those that matter.
-        head_s: Seconds from sending to the head.
-        pieces: For each piece of the body seconds from sending to it, and its bytes.
-        failure: Kind and words of the error that it ended with, or none.
-        failure_s: Seconds from sending to that.
-        good: Whether it is whole and a success.
-    """
-
-    created: float
-    status: int
-    headers: list[tuple[str, str]]
-    head_s: float
-    pieces: list[tuple[float, bytes]]
-    failure: tuple[str, str] | None
-    failure_s: float
-    good: bool
 
 
 class RecordingFile:
@@ -144,7 +121,7 @@ class RecordingFile:
             ) from exc
 
     def add(
-        self, question: Question, answer: Answer, host: Host, price: Price | None
+        self, question: Question, answer: Recorded, host: Host, price: Price | None
     ) -> None:
         """Add an answer; it is on the disk when this returns."""
         known = {} if price is None else {(host.name, model_of(question)): price}
@@ -152,7 +129,7 @@ class RecordingFile:
 
     def add_all(
         self,
-        rows: Iterable[tuple[Question, Answer]],
+        rows: Iterable[tuple[Question, Recorded]],
         hosts: Mapping[str, Host],
         prices: Mapping[tuple[str, str], Price],
     ) -> int:
@@ -171,7 +148,7 @@ class RecordingFile:
                 count += 1
         return count
 
-    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
+    def find(self, asked: Question, number: int, *, good: bool) -> Recorded | None:
         """Return an answer to a question by its place among them, from 0.
 
         Args:
@@ -195,7 +172,7 @@ class RecordingFile:
             (found,) = db.execute(sql, (asked.key,)).fetchone()
         return int(found)
 
-    def label(self, answer: Answer) -> str:
+    def label(self, answer: Recorded) -> str:
         """Return what every view says of an answer."""
         return f"replayed, recorded {day(answer.created)}"
 
@@ -237,7 +214,7 @@ class RecordingFile:
             rows = db.execute(sql, (most,)).fetchall()
         return [(_question(row[:5]), row[5]) for row in rows]
 
-    def rows(self) -> Iterator[tuple[int, Question, Answer]]:
+    def rows(self) -> Iterator[tuple[int, Question, Recorded]]:
         """Yield all answers with their questions, in their order."""
         last = 0
         sql = (
@@ -331,7 +308,7 @@ def _create(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO readme (line) VALUES (?)", (line,))
 
 
-def _insert(db: sqlite3.Connection, question: Question, answer: Answer) -> None:
+def _insert(db: sqlite3.Connection, question: Question, answer: Recorded) -> None:
     asked = msgspec.structs.astuple(question)[:5]
     db.execute("INSERT OR IGNORE INTO questions VALUES (?, ?, ?, ?, ?)", asked)
     body = b"".join(data for _, data in answer.pieces)
@@ -364,7 +341,7 @@ def _question(row: tuple[Any, ...]) -> Question:
     )
 
 
-def _answer(row: tuple[Any, ...]) -> Answer:
+def _answer(row: tuple[Any, ...]) -> Recorded:
     try:
         return _read(row)
     except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as exc:
@@ -374,10 +351,10 @@ def _answer(row: tuple[Any, ...]) -> Answer:
         ) from exc
 
 
-def _read(row: tuple[Any, ...]) -> Answer:
+def _read(row: tuple[Any, ...]) -> Recorded:
     created, status, headers, head_s, body, cuts, failure, failure_s, good = row
     said = json.loads(failure)
-    return Answer(
+    return Recorded(
         created=untrusted.number(created, untrusted.LATEST),
         status=int(untrusted.number(status, 999)),
         headers=[(str(name), str(value)) for name, value in json.loads(headers)],

@@ -36,10 +36,10 @@ import msgspec
 
 from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput, NotRecorded, nearest
-from kimikit.replay.file import Answer
 from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
 from kimikit.wire.coerce import as_list, as_object
+from kimikit.wire.recorder import Recorded
 
 SCRIPT = "scripted"
 """The name of the host that a script stands for."""
@@ -154,7 +154,7 @@ class Script:
                 "Correct it; see the documentation of kimikit.replay.script.",
             )
 
-    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
+    def find(self, asked: Question, number: int, *, good: bool) -> Recorded | None:
         """Return the scripted answer to a question, templates filled."""
         places = self._places(asked)
         if number >= len(places):
@@ -192,7 +192,7 @@ class Script:
                 return
             yield turn
 
-    def label(self, answer: Answer) -> str:
+    def label(self, answer: Recorded) -> str:
         """Return what every view says of an answer."""
         return SCRIPTED
 
@@ -318,7 +318,9 @@ def _unfilled(hole: re.Match[str], where: str, why: str) -> BadInput:
     )
 
 
-def _answer(turn: Turn, results: _Results, body: dict[str, Any], where: str) -> Answer:
+def _answer(
+    turn: Turn, results: _Results, body: dict[str, Any], where: str
+) -> Recorded:
     """Return a turn as a host would send it, word by word."""
     text = results.text(turn.assistant or "", where)
     thought = results.text(turn.thinking, where)
@@ -349,7 +351,7 @@ def _chunk(delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
             "choices": [choice]}  # fmt: skip
 
 
-def _whole(deltas: list[dict[str, Any]], finish: str) -> Answer:
+def _whole(deltas: list[dict[str, Any]], finish: str) -> Recorded:
     message: dict[str, Any] = {"role": "assistant"}
     for name in ("content", "reasoning_content"):
         message[name] = "".join(delta.get(name, "") for delta in deltas)
@@ -362,8 +364,8 @@ def _whole(deltas: list[dict[str, Any]], finish: str) -> Answer:
     return _sent("application/json", [(_THINK_S, json.dumps(value).encode())])
 
 
-def _sent(kind: str, pieces: list[tuple[float, bytes]]) -> Answer:
-    return Answer(
+def _sent(kind: str, pieces: list[tuple[float, bytes]]) -> Recorded:
+    return Recorded(
         created=0.0,
         status=200,
         headers=[("content-type", kind)],

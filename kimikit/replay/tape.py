@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from kimikit.errors import KimiError, NotRecorded, warn
-from kimikit.replay.file import Answer, RecordingFile, model_of
+from kimikit.replay.file import RecordingFile, model_of
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import Question, name_of, question
 from kimikit.secrets import redact
 from kimikit.types import Host, Price
-from kimikit.wire.recorder import STOPPED, Asked, Exchange, Replayed
+from kimikit.wire.recorder import STOPPED, Asked, Exchange, Recorded, Replayed
 
 _HEADERS = re.compile(
     r"content-(?:type|encoding|length)|location|retry-after.*|.*ratelimit.*"
@@ -33,7 +33,7 @@ class Kept(NamedTuple):
     """A question and its answer as a recording holds them, without keys."""
 
     question: Question
-    answer: Answer
+    answer: Recorded
     host: Host
 
 
@@ -50,13 +50,13 @@ class Source(Protocol):
     def embeds(self) -> bool:
         """Whether it has embeddings of texts."""
 
-    def find(self, asked: Question, number: int, *, good: bool) -> Answer | None:
+    def find(self, asked: Question, number: int, *, good: bool) -> Recorded | None:
         """Return the answer of this number, from 0, to a question."""
 
     def count(self, asked: Question) -> int:
         """Return how many answers to a question there are."""
 
-    def label(self, answer: Answer) -> str:
+    def label(self, answer: Recorded) -> str:
         """Return what every view says of an answer."""
 
     def missing(self, asked: Question, times: int) -> NotRecorded:
@@ -112,19 +112,10 @@ class Tape:
         if self.source is not None:
             answer = self._found(made, self.source)
             if answer is not None:
-                return Replayed(
-                    status=answer.status,
-                    headers=answer.headers,
-                    label=self.source.label(answer),
-                    head_s=answer.head_s,
-                    pieces=answer.pieces,
-                    failure=answer.failure,
-                    failure_s=answer.failure_s,
-                    speed=self.speed,
-                )
+                return Replayed(answer, self.source.label(answer), self.speed)
         return _Recording(self, made, asked)
 
-    def _found(self, asked: Question, source: Source) -> Answer | None:
+    def _found(self, asked: Question, source: Source) -> Recorded | None:
         with self._lock:
             number = self._asked[asked.key]
             self._asked[asked.key] += 1
@@ -143,7 +134,7 @@ class Tape:
         found = (host for host in known if name in (None, name_of(host)))
         return next(found, None)
 
-    def keep(self, asked: Asked, made: Question, answer: Answer) -> None:
+    def keep(self, asked: Asked, made: Question, answer: Recorded) -> None:
         """Write an answer down; whatever happens to the file, it is not lost."""
         self._add(lambda: [_kept(asked, made, answer)])
 
@@ -180,7 +171,7 @@ class Carrier:
         """Take a request, and keep what comes of it."""
         return _Recording(self, question(asked), asked)
 
-    def keep(self, asked: Asked, made: Question, answer: Answer) -> None:
+    def keep(self, asked: Asked, made: Question, answer: Recorded) -> None:
         """Keep an answer until it is taken."""
         self._kept.append(_kept(asked, made, answer))
 
@@ -190,7 +181,7 @@ class Carrier:
         return kept
 
 
-def _kept(asked: Asked, made: Question, answer: Answer) -> Kept:
+def _kept(asked: Asked, made: Question, answer: Recorded) -> Kept:
     mask = mask_of(*asked.keys)
     headers, pieces, failed = masked_answer(answer.headers, answer.pieces, mask)
     good = answer.good and not failed
@@ -236,7 +227,7 @@ class _Recording:
             return
         self._over = True
         failure = self._failure(error, left=left)
-        answer = Answer(
+        answer = Recorded(
             created=self._created,
             status=self._status,
             headers=self._headers,

@@ -8,6 +8,7 @@ arXiv 2411.00640, section 5).
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -252,16 +253,12 @@ def questions_needed(effect: float, *, power: float, alpha: float) -> int:
         power: Chance to find it.
         alpha: Chance to find one where there is none.
     """
-    low, high = 2, 4
-    while high < MOST_QUESTIONS and power_of(effect, high, alpha) < power:
-        low, high = high, 2 * high
-    while low < high:
-        middle = (low + high) // 2
-        if power_of(effect, middle, alpha) < power:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+
+    def enough(pairs: int) -> bool:
+        return power_of(effect, pairs, alpha) >= power
+
+    counts = range(2, MOST_QUESTIONS)
+    return counts.start + bisect.bisect_left(counts, 1, key=enough)
 
 
 def power_of(effect: float, pairs: int, alpha: float) -> float:

@@ -40,28 +40,42 @@ class Asked(NamedTuple):
     keys: tuple[str, ...]
 
 
-class Replayed(msgspec.Struct, kw_only=True):
-    """An answer that was recorded.
+class Recorded(msgspec.Struct, frozen=True):
+    """What came of a request, as it came.
 
     Attributes:
-        status: Its HTTP status; 0 if it failed before its head.
+        created: Unix time at which it was asked.
+        status: The HTTP status, 0 if it failed before there was one.
         headers: Those that matter.
-        label: What every view says of it, such as ``replayed, recorded 2026-11-28``.
-        head_s: Seconds from sending to its head.
-        pieces: The pieces of its body, each with the seconds from sending to it.
-        failure: The kind and words of the error that it ended with, if it did.
+        head_s: Seconds from sending to the head.
+        pieces: For each piece of the body seconds from sending to it, and its bytes.
+        failure: Kind and words of the error that it ended with, or none.
         failure_s: Seconds from sending to that.
-        speed: How fast it comes, 1 as it was, ``None`` at once.
-        elapsed_s: Seconds from sending at the last piece that was given, as recorded.
+        good: Whether it is whole and a success.
     """
 
+    created: float
     status: int
     headers: list[tuple[str, str]]
-    label: str
     head_s: float
     pieces: list[tuple[float, bytes]]
     failure: tuple[str, str] | None
     failure_s: float
+    good: bool
+
+
+class Replayed(msgspec.Struct):
+    """A recorded answer on its way to a client.
+
+    Attributes:
+        answer: What was recorded.
+        label: What every view says of it, such as ``replayed, recorded 2026-11-28``.
+        speed: How fast it comes, 1 as it was, ``None`` at once.
+        elapsed_s: Seconds from sending at the last piece that was given, as recorded.
+    """
+
+    answer: Recorded
+    label: str
     speed: float | None
     elapsed_s: float = 0.0
 
@@ -179,11 +193,11 @@ class Seam:
         found = self._recorder.asked(self._describe(request))
         if isinstance(found, Replayed):
             body = _Played(found, self._error, way)
-            await way.sleep(body.until(found.head_s))
-            if not found.status:
+            answer, found.elapsed_s = found.answer, found.answer.head_s
+            await way.sleep(body.until(answer.head_s))
+            if not answer.status:
                 await body.fail()
-            found.elapsed_s = found.head_s
-            return self._make(found.status, found.headers, body, {REPLAYED: found})
+            return self._make(answer.status, answer.headers, body, {REPLAYED: found})
         try:
             response = await ask()
         except BaseException as exc:
@@ -268,18 +282,18 @@ class _Played:
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         found = self._found
-        for at_s, data in found.pieces:
+        for at_s, data in found.answer.pieces:
             if wait := self.until(at_s):
                 await self._way.sleep(wait)
             found.elapsed_s = at_s
             yield data
-        if found.failure is not None:
+        if found.answer.failure is not None:
             await self.fail()
 
     async def fail(self) -> None:
         """Raise what it ended with, a Stop at the latest a moment after it came."""
-        kind, said = self._found.failure or ("", "")
-        at_s = self._found.failure_s
+        kind, said = self._found.answer.failure or ("", "")
+        at_s = self._found.answer.failure_s
         if kind == STOPPED:
             await self._way.sleep(self._left(at_s + _STOP_GRACE_S))
             raise self._way.stop

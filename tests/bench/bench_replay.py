@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from kimikit.json_values import digest  # noqa: E402
 from kimikit.replay import RecordingFile  # noqa: E402
-from kimikit.replay.file import Answer, Question  # noqa: E402
+from kimikit.replay.file import Question  # noqa: E402
 from kimikit.types import Host  # noqa: E402
+from kimikit.wire.recorder import Recorded  # noqa: E402
 
 HOST = Host(name="h", base_url="http://h/v1")
 EVENTS = [f'data: {{"choices":[{{"delta":{{"content":" word{n}"}}}}]}}\n\n'.encode()
@@ -33,9 +34,11 @@ def question(number: int) -> Question:
     return Question(digest(body), "h", "POST", "/chat/completions", body)
 
 
-def answer() -> Answer:
+def answer() -> Recorded:
     pieces = [(0.1 + n / 100, data) for n, data in enumerate(EVENTS)]
-    return Answer(1e9, 200, [("content-type", "x")], 0.1, pieces, None, 0.0, good=True)
+    return Recorded(
+        1e9, 200, [("content-type", "x")], 0.1, pieces, None, 0.0, good=True
+    )
 
 
 def ms(what: Callable[[], Any], times: int = 5) -> float:
@@ -48,7 +51,7 @@ def ms(what: Callable[[], Any], times: int = 5) -> float:
     return statistics.median(took)
 
 
-def rows(count: int) -> Iterator[tuple[Question, Answer]]:
+def rows(count: int) -> Iterator[tuple[Question, Recorded]]:
     said = answer()
     return ((question(number % (count // 2)), said) for number in range(count))
 

@@ -11,8 +11,9 @@ import pytest
 
 from kimikit.errors import BadInput
 from kimikit.replay import RecordingFile
-from kimikit.replay.file import Answer, Question
+from kimikit.replay.file import Question
 from kimikit.types import Host
+from kimikit.wire.recorder import Recorded
 
 HOST = Host(name="h", base_url="http://h/v1")
 
@@ -21,9 +22,9 @@ def question(text: str = "hi") -> Question:
     return Question(text, "h", "POST", "/chat/completions", f'{{"q":"{text}"}}')
 
 
-def answer(text: str = "x", created: float = 1e9) -> Answer:
+def answer(text: str = "x", created: float = 1e9) -> Recorded:
     pieces = [(0.1, text.encode()), (0.2, b"!")]
-    return Answer(
+    return Recorded(
         created, 200, [("content-type", "a/b")], 0.05, pieces, None, 0.0, True
     )
 

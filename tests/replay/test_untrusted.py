@@ -12,9 +12,10 @@ from kimikit import Kimi
 from kimikit.errors import BadInput, KimiError
 from kimikit.replay import RecordingFile, Script
 from kimikit.replay.commands import show
-from kimikit.replay.file import Answer, Question
+from kimikit.replay.file import Question
 from kimikit.replay.script import _answer, _Results
 from kimikit.types import Host, Price
+from kimikit.wire.recorder import Recorded
 
 HOST = Host(name="h", base_url="http://h.test/v1", model="m")
 BODY = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     file = RecordingFile(made, new=True)
     asked = Question("k", "h", "POST", "/chat/completions", '{"messages":[]}')
     kind = [("content-type", "text/event-stream")]
-    given = Answer(1e9, 200, kind, 0.0, [(0.1, BODY)], None, 0.0, True)
+    given = Recorded(1e9, 200, kind, 0.0, [(0.1, BODY)], None, 0.0, True)
     price = Price(1, 2)  # type: ignore[arg-type]
     file.add(asked, given, HOST, price)
     file.close()

@@ -9,8 +9,8 @@ from typing import Any
 from kimikit import html
 
 GREY = "#808080"
-"""Of lines that are not data. Words have the colour of matplotlib's style, on its
-background: one ink without a background is too faint on light pages or on dark ones.
+"""Of lines that are not data. Words have the colour of matplotlib's style or of the page:
+one ink for all pages is too faint on light ones or on dark ones.
 """
 
 _BESIDE = [
@@ -27,6 +27,25 @@ _WIDELY_SPREAD = ("CJK", "Han", "Hei", "Gothic", "PingFang", "YaHei", "Noto", "U
 """Parts of the names of fonts that have many letters: these are asked first."""
 
 
+def subplots(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float], **options: Any
+) -> Any:
+    """Return the axes of a new figure, which notebooks show in the page's colours.
+
+    Args:
+        rows: Of axes.
+        columns: Of axes.
+        size: Width and height, in inches.
+        **options: What else ``plt.subplots`` takes.
+    """
+    import matplotlib.pyplot as plt
+
+    from kimikit.display.themed import ThemedFigure
+
+    look: dict[str, Any] = {"FigureClass": ThemedFigure, "layout": "constrained"}
+    return plt.subplots(rows, columns, figsize=size, **look, **options)[1]
+
+
 def canvas(ax: Any, width: float, height: float, *, shown: bool = False) -> Any:
     """Return the axes to draw on: those given, or the ones of a new figure.
 
@@ -40,9 +59,9 @@ def canvas(ax: Any, width: float, height: float, *, shown: bool = False) -> Any:
     if ax is None:
         import matplotlib.pyplot as plt
 
-        figure, ax = plt.subplots(figsize=(width, height), layout="constrained")
+        ax = subplots(size=(width, height))
         if not shown:
-            plt.close(figure)
+            plt.close(ax.figure)
     return ax
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from kimikit import html
 from kimikit.display import footer
-from kimikit.display.plots import as_text, plain
+from kimikit.display.plots import as_text, plain, subplots
 from kimikit.display.plots import name as axes_name
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.money.caching import CacheReport, report
@@ -241,12 +241,7 @@ def _stacks(
 
 
 def _panels() -> Any:
-    import matplotlib.pyplot as plt
-
-    _, axes = plt.subplots(
-        3, 1, sharex=True, layout="constrained", figsize=(7, 6), height_ratios=(3, 2, 1)
-    )
-    return axes
+    return subplots(3, 1, size=(7, 6), sharex=True, height_ratios=(3, 2, 1))
 
 
 def _date(axes: Any, when: list[dt.datetime]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kimikit import html
-from kimikit.display.plots import GREY, as_text, name, plain
+from kimikit.display.plots import GREY, as_text, name, plain, subplots
 from kimikit.errors import BadInput
 from kimikit.json_values import is_number
 from kimikit.sweeps.cells import label_text
@@ -54,11 +54,8 @@ def panels_of(
     Raises:
         BadInput: If there are not as many as panels.
     """
-    import matplotlib.pyplot as plt
-
     if axes is None:
-        _, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
-        axes = axes.view(Panels)
+        axes = subplots(*shape, size=size, **options).view(Panels)
     panels = np.asarray(axes, dtype=object).ravel()
     count = math.prod(shape)
     if len(panels) != count:

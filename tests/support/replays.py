@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from matplotlib import image
+from PIL import Image
 from support import notebooks
 
 _CLOCK = re.compile(r"perf_counter|monotonic|time\(\)|_s\b|seconds|timeline")
@@ -108,7 +108,11 @@ def _without_seconds(lines: list[str]) -> Iterator[str]:
 
 def _plots(cell: Any) -> list[Any]:
     found = [output.get("data", {}).get("image/png") for output in cell.outputs]
-    return [image.imread(io.BytesIO(base64.b64decode(each))) for each in found if each]
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGBA")) / 255
+        for each in found
+        if each
+    ]
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -1,0 +1,119 @@
+"""Show figures in the colours of the page: dark ink on light pages, light on dark ones.
+
+A picture has one ink, and none is dark enough on white and light enough on black
+(WCAG asks for 4.5 : 1). So a notebook gets the figure as SVG whose ink is the colour of
+the page's text, and a picture for pages that take style sheets and SVG away, as GitHub
+does, or show pictures only.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import io
+import re
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+STYLE = """<style>.kimikit-figure{color:var(--jp-content-font-color1,currentColor)}
+.kimikit-figure svg{max-width:100%;height:auto;fill:currentColor;
+stroke-linejoin:round;stroke-linecap:butt}
+.kimikit-figure img{display:none}</style>"""
+
+LARGEST = 200_000
+"""Characters of SVG that a notebook keeps: a larger figure is a picture alone."""
+
+COLOURS = 128
+"""Colours of the picture, which so takes a third of the bytes."""
+
+_SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
+_LEFT_OUT = re.compile(
+    r"<metadata>.*?</metadata>|<!--.*?-->|<style\b.*?</style>", re.DOTALL
+)
+_TAG = re.compile(r"<[^<>]+>")
+_SHORTER = (
+    (re.compile(r"\s+"), " "),
+    (re.compile(r'(?<=<g) id="[^"]*"'), ""),
+    (re.compile(r"(?<=[a-z]: )#000000\b"), "currentColor"),
+    # Verdana's letters are as wide, where the browser has not matplotlib's own font.
+    (re.compile(r"'Bitstream Vera Sans',[^;\"]*"), "Verdana, sans-serif"),
+    # A hundredth of a point is enough for places, and four digits for scales.
+    (re.compile(r"(?<=\d\d\.\d\d)\d+|(?<=\b[1-9]\.\d\d)\d+|(?<=\b0\.\d{4})\d+"), ""),
+)
+"""What becomes of the parts of a tag, its text apart."""
+
+
+class ThemedFigure(Figure):
+    """A figure that notebooks show in the colours of the page.
+
+    Where the user has another style than matplotlib's own, it stays as they have it.
+    """
+
+    def _repr_html_(self) -> str | None:
+        shown: str | None = super()._repr_html_()  # of a backend that is a web page
+        if shown is not None or not self._is_plain():
+            return shown
+        svg = self._svg()
+        if len(svg) > LARGEST:
+            return None
+        picture = base64.b64encode(self._repr_png_()).decode()
+        about = html.escape(self._about())
+        return (
+            f'<div class="kimikit-figure" role="img" aria-label="{about}">{STYLE}{svg}'
+            f'<img alt="{about}" src="data:image/png;base64,{picture}"></div>'
+        )
+
+    def _repr_png_(self) -> bytes:
+        from PIL import Image
+
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", bbox_inches="tight")
+        few = Image.open(drawn).convert("RGB").quantize(COLOURS)
+        few.save(small, "png", optimize=True)
+        return small.getvalue()
+
+    def _is_plain(self) -> bool:
+        """Tell whether the style is matplotlib's own: black on white."""
+        rc: Any = mpl.rcParams
+        inks = rc["text.color"], rc["axes.labelcolor"], rc["xtick.color"]
+        grounds = self.get_facecolor(), *(axes.get_facecolor() for axes in self.axes)
+        looks = {*map(to_hex, inks)}, {*map(to_hex, grounds)}
+        return looks == ({"#000000"}, {"#ffffff"})
+
+    def _svg(self) -> str:
+        """Return the figure as SVG without a background, its black the page's ink."""
+        target = io.StringIO()
+        look: Any = {"svg.fonttype": "none", "svg.hashsalt": "kimikit"}
+        with mpl.rc_context(look):  # letters are the browser's, and names the same
+            self.savefig(target, format="svg", bbox_inches="tight", transparent=True)
+        svg = _LEFT_OUT.sub("", _SVG.findall(target.getvalue())[0])
+        return re.sub(r">\s+<", "><", _TAG.sub(_shorter, svg))
+
+    def _about(self) -> str:
+        """Return what the figure shows, for those who hear it."""
+        said = []
+        for axes in self.axes:
+            shown = axes.get_title() or axes.get_ylabel()
+            said.append(" by ".join(filter(None, [shown, axes.get_xlabel()])))
+        return "Figure: " + "; ".join(filter(None, said))
+
+
+def _shorter(tag: re.Match[str]) -> str:
+    return functools.reduce(lambda t, by: by[0].sub(by[1], t), _SHORTER, tag[0])
+
+
+def _register() -> None:
+    """Have IPython ask for the small picture, which it else makes itself."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None and shell.display_formatter is not None:
+        pictures = shell.display_formatter.formatters["image/png"]
+        pictures.for_type(ThemedFigure, ThemedFigure._repr_png_)
+
+
+_register()

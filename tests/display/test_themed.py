@@ -1,0 +1,96 @@
+"""Figures take the ink of the page, and are a picture where a page takes no SVG."""
+
+import io
+import pickle
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib as mpl
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
+from support.contrast import faint, page_of
+
+from kimikit.display.plots import canvas, subplots
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "stroke: #000000; 0.123456789",
+    "]]></svg> & <!-- x",
+]
+
+
+def drawn(label: str = "x"):
+    axes = subplots(size=(4, 3))
+    axes.plot([1, 2e9], label=label)
+    axes.set(xlabel=label, ylabel="y")
+    axes.legend()
+    return axes.figure
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def test_a_notebook_gets_svg_in_the_ink_of_the_page_and_a_picture():
+    found, _ = DisplayFormatter().format(drawn())
+    assert "currentColor" in found["text/html"]
+    assert "#000000" not in found["text/html"]
+    assert 'aria-label="Figure: y by x"' in found["text/html"]
+    assert Image.open(io.BytesIO(found["image/png"])).mode == "P"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_word_of_a_figure_stands_out_on_any_page(chromium, dark):
+    page = chromium.new_page()
+    page.set_content(page_of(drawn()._repr_html_(), dark=dark))
+    assert faint(page.locator("body")) == []
+    assert page.locator("svg").is_visible()
+    assert not page.locator("img").is_visible()
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_page_that_takes_no_svg_and_no_style_shows_the_picture(chromium):
+    page = chromium.new_page()
+    shown = re.sub(r"(?s)<(svg|style).*?</\1>", "", drawn()._repr_html_())
+    page.set_content(shown)
+    assert page.locator("img").evaluate("image => image.naturalWidth") > 100
+    page.close()
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_a_label_is_a_text_letter_for_letter(label):
+    svg = re.search(r"(?s)<svg.*</svg>", drawn(label)._repr_html_())
+    tree = ElementTree.fromstring(svg[0])
+    said = ["".join(each.itertext()) for each in tree.iter() if "text" in each.tag]
+    assert said.count(label) == 2
+    assert not [each for each in tree.iter() if each.tag.endswith(("script", "img"))]
+
+
+@pytest.mark.parametrize("style", ["dark_background", "ggplot", "Solarize_Light2"])
+def test_another_style_stays_as_the_user_has_it(style):
+    with plt.style.context(style):
+        figure = drawn()
+        assert figure._repr_html_() is None
+        found, _ = DisplayFormatter().format(figure)
+    assert "text/html" not in found
+    assert found["image/png"]
+
+
+def test_axes_of_the_users_own_figure_stay_theirs():
+    own = plt.figure().subplots()
+    assert canvas(own, 1, 1) is own
+    assert own.figure._repr_html_() is None
+
+
+def test_a_figure_can_be_kept_and_drawn_again():
+    again = pickle.loads(pickle.dumps(drawn()))
+    assert again._repr_html_() == drawn()._repr_html_()

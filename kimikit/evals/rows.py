@@ -97,20 +97,20 @@ def _file_rows(path: Path, answer: str) -> list[dict[str, Any]]:
 
 
 def _csv(text: str, answer: str) -> list[dict[str, Any]]:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    names, *rest = [line for line in lines if line] or [[]]
+    told = io.StringIO(text.lstrip("\r\n"), newline="")
+    lines = csv.DictReader(told, strict=True)
+    names = [*(lines.fieldnames or ())]
     if len(set(names)) < len(names):
         raise ValueError("two columns have one name")
-    for number, line in enumerate(rest):
-        if len(line) != len(names):
-            raise ValueError(f"row {number} has {len(line)} cells, not {len(names)}")
-    columns = [[cell or None for cell in column] for column in zip(*rest, strict=True)]
-    rows = dict(zip(names, columns, strict=False))
-    if answer in rows:
-        rows[answer] = _typed(rows[answer])
-    return [
-        dict(zip(names, row, strict=True)) for row in zip(*rows.values(), strict=True)
-    ]
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines):
+        if None in line or None in line.values():
+            raise ValueError(f"row {number} has not {len(names)} cells")
+        rows.append({name: cell or None for name, cell in line.items()})
+    if answer in names:
+        typed = _typed([row[answer] for row in rows])
+        rows = [{**row, answer: one} for row, one in zip(rows, typed, strict=True)]
+    return rows
 
 
 def _typed(cells: list[str | None]) -> list[Any]:

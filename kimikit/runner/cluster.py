@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from kimikit.errors import BadInput, ConnectionFailed, KimiError, needed
 from kimikit.runner.endpoint import ClientFor
 from kimikit.secrets import secrets_in
-from kimikit.types import AsyncChatClient, Call, Host, Observer, Reply, Watch
+from kimikit.types import AsyncChatClient, Host, Observer, Reply, Watch
 from kimikit.wire import AsyncClient
 from kimikit.wire.observers import tell_closed
 from kimikit.wire.replies import cost
@@ -267,10 +267,13 @@ class _ClusterClient:
         _refuse_secrets(params.pop("extra_headers", None), params)
         answer = own.prepared(messages, meta=meta, **params)
         call = answer.call
-        told = _opened(answer.observers, call)
+        told: list[Observer] = []
         reply: Reply | None = None
         failed: BaseException | None = None
         try:
+            for observer in answer.observers:
+                observer.opened(call)  # one that refuses ends it before it is sent
+                told.append(observer)
             reply, failed = await self._cluster.ask(
                 own.host, self.options, messages, params
             )
@@ -304,16 +307,3 @@ def _refuse_secrets(headers: Any, fields: dict[str, Any]) -> None:
             "extra_headers, and fields that hold secrets, do not travel to workers.",
             "Leave them out; keys stand in the workers' own environment.",
         )
-
-
-def _opened(observers: Iterable[Observer], call: Call) -> list[Observer]:
-    """Tell observers of a call; one that refuses ends it before it is sent."""
-    told: list[Observer] = []
-    for observer in observers:
-        try:
-            observer.opened(call)
-        except BaseException as exc:
-            tell_closed(told, call, None, exc)
-            raise
-        told.append(observer)
-    return told

@@ -29,18 +29,6 @@ def holm(chances: Sequence[float]) -> list[float]:
     return out
 
 
-def permutation_test(
-    strata: Sequence[Mapping[float, Sequence[str]]], *, seed: int = 0
-) -> tuple[float, int]:
-    """Test whether the spread of answers goes with temperature.
-
-    Returns:
-        The two-sided p and the number of answers; see ``permutation_tests``.
-    """
-    p, _, n = permutation_tests(strata, seed=seed)
-    return p, n
-
-
 def permutation_tests(
     strata: Sequence[Mapping[float, Sequence[str]]],
     *,

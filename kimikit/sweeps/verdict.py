@@ -19,7 +19,7 @@ from kimikit.sweeps.intervals import (
     one_thread,
     pool,
 )
-from kimikit.sweeps.permutation import holm, permutation_test, permutation_tests
+from kimikit.sweeps.permutation import holm, permutation_tests
 from kimikit.sweeps.values import Outcome, kept
 
 LEVEL = 0.05
@@ -27,9 +27,6 @@ LEVEL = 0.05
 
 MOST = 300
 """Answers that the test looks at, the first ones of each point."""
-
-
-__all__ = ["Recommendation", "Verdict", "permutation_test", "recommend", "verdict"]
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -15,8 +15,8 @@ from support.sweeps import pick
 
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import Part, mean, minus, pairwise, pool
+from kimikit.sweeps.permutation import permutation_tests
 from kimikit.sweeps.shares import chosen, exact, most_unseen, student, wilson
-from kimikit.sweeps.verdict import permutation_test
 from kimikit.types import Reply, ToolCall
 
 SHARE = (0.0, 1.0)
@@ -358,7 +358,7 @@ def colours(temperatures: list[float], n: int, seed: int) -> dict[float, list[st
 
 
 def test_the_test_finds_a_host_that_obeys():
-    found = [permutation_test([colours([0, 0.6, 1.2], 8, s)])[0] for s in range(10)]
+    found = [permutation_tests([colours([0, 0.6, 1.2], 8, s)])[0] for s in range(10)]
     assert sum(p < 0.05 for p in found) >= 9
 
 
@@ -377,7 +377,7 @@ def test_p_is_the_share_of_all_orders_that_are_as_extreme():
     gaps = [abs(spread(everyone - order) - spread(order)) for order in orders]
     exact = np.mean([gap >= gaps[0] - 1e-5 for gap in gaps])
     strata = [{0.0: some[:4], 1.0: some[4:]}]
-    found = [permutation_test(strata, seed=seed)[0] for seed in range(8)]
+    found = [permutation_tests(strata, seed=seed)[0] for seed in range(8)]
     assert np.mean(found) == pytest.approx(exact, abs=0.012)
 
 
@@ -387,15 +387,15 @@ def test_the_test_rarely_accuses_a_host_that_ignores():
     wrong = 0
     for _ in range(40):
         some = {t: [pick(1.0, rng) for _ in range(8)] for t in (0, 0.6, 1.2)}
-        wrong += permutation_test([some])[0] < 0.05
+        wrong += permutation_tests([some])[0] < 0.05
     assert wrong <= 6
 
 
 def test_prompts_are_shuffled_within_themselves():
     """Two prompts with other answers altogether: that is no effect of temperature."""
     flat = [{0.0: [word] * 6, 1.0: [word] * 6} for word in ("blue", "an utter other")]
-    assert permutation_test(flat)[0] == 1.0
+    assert permutation_tests(flat)[0] == 1.0
     both = [colours([0, 1.2], 6, 1), colours([0, 1.2], 6, 2)]
-    p, n = permutation_test(both)
+    p, _, n = permutation_tests(both)
     assert p < 0.05
     assert n == 24

@@ -9,8 +9,8 @@ from typing import Any
 from kimikit import html
 
 GREY = "#808080"
-"""Of lines that are not data. Words have the colour of matplotlib's style or of the page:
-one ink for all pages is too faint on light ones or on dark ones.
+"""Of lines that are not data. Words have the colour of matplotlib's style or of the
+page: one ink for all pages is too faint on light ones or on dark ones.
 """
 
 _BESIDE = [

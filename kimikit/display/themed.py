@@ -55,8 +55,12 @@ class ThemedFigure(Figure):
 
     def _repr_html_(self) -> str | None:
         shown: str | None = super()._repr_html_()  # of a backend that is a web page
-        if shown is not None or not self._is_plain():
-            return shown
+        return shown or self.as_html()
+
+    def as_html(self) -> str | None:
+        """Return HTML that follows the page, ``None`` where the picture alone does."""
+        if not self._is_plain():
+            return None
         svg = self._svg()
         if len(svg) > LARGEST:
             return None

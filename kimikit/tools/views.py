@@ -92,7 +92,9 @@ def _value_html(result: ToolResult) -> str:
         pictures = "".join(map(_picture, value.pictures))
         return pictures + html.pre(short(result.text))
     if is_picture(value):
-        return _picture(_png(value))
+        # A figure of ours is in the colours of the page.
+        themed = getattr(figure(value), "as_html", None)
+        return (themed and themed()) or _picture(_png(value))
     if is_frame(value):
         # With the index where the model was told of it.
         named = value.reset_index() if value.index.name is not None else value

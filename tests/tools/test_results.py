@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from support.scripts import Scripted, call, calls
 
+from kimikit.display.plots import canvas
 from kimikit.tools import run, tool
 from kimikit.tools.results import RESULT_LIMIT, Content, text_of
 from kimikit.types import Reply
@@ -159,6 +160,14 @@ def test_axes_are_shown_as_the_picture_that_they_are_in(several):
     done, result = told_of(axes)
     assert result.text == "A picture, which is shown to the user."
     assert "data:image/png;base64," in done._repr_html_()
+
+
+def test_a_figure_of_ours_follows_the_page_inside_a_result_too():
+    ax = canvas(ax=None, width=2, height=2)
+    ax.set_xlabel("bill length")
+    done, _ = told_of(ax.figure)
+    assert "<svg" in done._repr_html_()
+    assert ">bill length</text>" in done._repr_html_()
 
 
 class Mute(Exception):

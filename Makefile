@@ -84,11 +84,13 @@ UV_INSTALL := uv pip install --quiet --group build
 lowest: $(VENV)/dev.stamp
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
 	$(BIN)/$(UV_INSTALL) --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	@$(VENV)-lowest/bin/kimikit fetch
 	$(VENV)-lowest/bin/python -m pytest $(QUICK) $(PYTEST_FLAGS)
 
 latest: $(VENV)/dev.stamp
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-latest
 	$(BIN)/$(UV_INSTALL) --python $(VENV)-latest/bin/python --upgrade -e '.[dev]'
+	@$(VENV)-latest/bin/kimikit fetch
 	$(VENV)-latest/bin/python -m pytest $(QUICK) $(PYTEST_FLAGS)
 
 notebooks: $(VENV)/dev.stamp

@@ -575,9 +575,9 @@ def test_figures_of_a_summary_are_plain_numbers():
 
 
 def test_a_notebook_shows_the_figure_and_no_list_of_axes():
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.formatters import DisplayFormatter
 
     axes = ask(obeys(), temperature=[0, 1]).plot()
-    formats = InteractiveShell.instance().display_formatter.format
+    formats = DisplayFormatter().format
     assert formats(axes) == ({}, {})
     assert formats(axes.ravel()[0].figure)[0], "which is shown by itself"

@@ -5,24 +5,13 @@ from __future__ import annotations
 import math
 
 from kimikit import html
-from kimikit.sweeps.shares import RightPrice, wilson
+from kimikit.sweeps.shares import wilson
 
 
 def share(count: int, n: int, ends: tuple[float, float] | None = None) -> html.Cell:
     """Return a share with its 95 % interval, Wilson's unless given."""
     parts = (count / n if n else 0.0, *(ends or wilson(count, n)))
     return html.interval(*(f"{part:.0%}" for part in parts))
-
-
-def each_right(price: RightPrice) -> html.Cell | str:
-    """Return what a right answer cost with its 95 % interval, as far as it is known."""
-    if price.low is None:
-        return html.money(price.value)
-    least = html.money(price.low)
-    if price.value is None:
-        return f"none right, at least {least}"
-    most = "∞" if price.high is None else html.money(price.high)
-    return html.interval(html.money(price.value), least, most)
 
 
 def not_asked(count: int, stop_reason: str) -> str:

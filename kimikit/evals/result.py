@@ -15,12 +15,13 @@ from kimikit import errors, html
 from kimikit.display.footer import footer, total_cost, total_usage, total_usd
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals import lab_views
-from kimikit.evals.cells import each_right, not_asked, share, sign_test
+from kimikit.evals.cells import not_asked, share, sign_test
 from kimikit.evals.outcomes import Outcome, asked, rounds
 from kimikit.evals.scorers import Score, said
 from kimikit.evals.task import Task
 from kimikit.files import pandas
 from kimikit.json_values import writable
+from kimikit.sweeps.cells import each_right
 from kimikit.sweeps.data import as_csv
 from kimikit.sweeps.settled import Settled, settled
 from kimikit.sweeps.shares import NO_INTERVAL, RightPrice, of_mean, right_price, wilson

@@ -13,11 +13,12 @@ from kimikit import html
 from kimikit.display.footer import footer, total_cost, total_usage
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError, warn
-from kimikit.evals.cells import each_right, not_asked, share
+from kimikit.evals.cells import not_asked, share
 from kimikit.params import VoteParams, takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
 from kimikit.runner.rounds import done_by
+from kimikit.sweeps.cells import each_right
 from kimikit.sweeps.shares import RightPrice, chosen, right_price
 from kimikit.types import AnswerStore, ChatClient, Reply, Usage
 
@@ -112,7 +113,7 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         price = self.right_price
         right = "" if price.value is None else f"{each_right(price)} a right answer"
         if price.value is None and self.truth is not None and price.low is not None:
-            right = str(each_right(price))
+            right = each_right(price).text
         remarks = [
             f"n = {self.votes}",
             "a tie" if self.tied else "",

@@ -12,6 +12,7 @@ from kimikit import html
 from kimikit.display.footer import footer, total_usd
 from kimikit.display.renderable import Renderable, Table
 from kimikit.json_values import is_number
+from kimikit.sweeps.shares import RightPrice
 from kimikit.sweeps.values import Outcome
 
 POINTS_SHOWN = 6
@@ -47,6 +48,19 @@ def bar(share: float) -> str:
     return (
         f'<span style="{outer}" aria-hidden="true"><span style="{inner}"></span></span>'
     )
+
+
+def each_right(price: RightPrice) -> html.Cell:
+    """Return what a right answer cost with its 95 % interval, as far as it is known."""
+    value = html.money(price.value)
+    if price.low is None:
+        return html.Cell(value, html.esc(value))
+    least = html.money(price.low)
+    if price.value is None:
+        none = f"none right, at least {least}"
+        return html.Cell(none, html.esc(none))
+    most = "∞" if price.high is None else html.money(price.high)
+    return html.interval(value, least, most)
 
 
 def label_text(value: Any, most: int = 40) -> str:

@@ -18,6 +18,7 @@ from kimikit.sweeps.cells import (
     Page,
     Rows,
     bar,
+    each_right,
     footer_line,
     label_text,
     label_texts,
@@ -25,7 +26,7 @@ from kimikit.sweeps.cells import (
 from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.settled import of_sweep
-from kimikit.sweeps.shares import LEAST
+from kimikit.sweeps.shares import LEAST, RightPrice
 from kimikit.sweeps.side_by_side import (
     compare,
     marked,  # noqa: F401 - as in 0.3.0
@@ -47,8 +48,8 @@ ENDS = {
 def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     """Return a figure with its interval, where it has one."""
     values = [row.get(name + end) for end in ("", "_low", "_high")]
-    if name.endswith("_usd"):
-        return _price(values)
+    if name.endswith("_usd") and values != [None] * 3:
+        return each_right(RightPrice(*values))
     known = figure_named(name)
     texts = [f"{v:z.{known.digits}f}" for v in values if v is not None]
     shown = [text.replace("inf", "∞") for text in texts]
@@ -57,19 +58,6 @@ def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     text, rich = html.interval(*shown) if len(shown) == 3 else (shown[0], shown[0])
     drawn = f"{bar(row[name])} " if bars and known.drawn else ""
     return html.Cell(text, drawn + rich)
-
-
-def _price(values: Sequence[Any]) -> html.Cell:
-    """Return what a right answer cost; where none is right, the least it costs."""
-    value, low, high = values
-    if low is None:
-        text = "" if value is None else html.money(value)
-        return html.Cell(text, html.esc(text))
-    if value is None:
-        text = f"none right, at least {html.money(low)}"
-        return html.Cell(text, html.esc(text))
-    most = "∞" if high is None else html.money(high)
-    return html.interval(html.money(value), html.money(low), most)
 
 
 Names = dict[str, dict[Any, str]]

@@ -310,7 +310,7 @@ class SqlTable(Renderable):
         shown = [[_cell(value) for value in row] for row in rows]
         kinds = [kind_of(values) for values in zip(*rows, strict=True)]
         numeric = [n for n, kind in enumerate(kinds) if kind not in ("text", "bool")]
-        note = f"{len(self):,} rows"
+        note = html.many(len(self), "row")
         if len(self) > len(rows):
             note += f", the first {len(rows)} shown"
         return "", [Table(self.columns, shown, numeric, note)], ""

@@ -306,7 +306,7 @@ def table(
 
     shown = part(rows[:ROWS_SHOWN], caption)
     rest = rows[ROWS_SHOWN:ROWS_KEPT]
-    more = f"{len(rest)} more row{'' if len(rest) == 1 else 's'}{left_out(rows)}"
+    more = f"{many(len(rest), 'more row')}{left_out(rows)}"
     return shown + (fold(more, part(rest, "")) if rest else "")
 
 
@@ -314,6 +314,11 @@ def left_out(rows: Sequence[Sequence[object]]) -> str:
     """Say how many rows of a table are not shown at all."""
     lost = len(rows) - ROWS_KEPT
     return f", {lost:,} more are left out" if lost > 0 else ""
+
+
+def many(count: int, word: str) -> str:
+    """Return a number of things in words, such as ``1 row`` and ``2 rows``."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def notice(title: str, what: str, remedy: str) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,14 @@ import pytest
 from support import files
 from support.batch_host import KEY, BatchHost
 
-from kimikit import Kimi, Sweep
+from kimikit import Kimi, Sweep, __version__
+from kimikit.cli import parser
 from kimikit.evals import Task
+from kimikit.runner.jobs import Job
+from kimikit.tools.samples import python
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 BLOCKS = [code for language, code in FENCES if language in ("", "py")]
 ELSEWHERE = {
@@ -78,3 +86,72 @@ def test_each_line_of_code_in_the_readme_runs(
             assert compile(code, "README.md", "exec"), why
             return
     exec(compile(made_small(code), "README.md", "exec"), known)
+
+
+def test_no_block_of_code_escapes_the_tests() -> None:
+    """``python`` and ``sh`` are run or looked up in ``test_package.py``."""
+    assert {language for language, _ in FENCES} == {"", "py", "python", "sh", "bibtex"}
+    (cited,) = (code for language, code in FENCES if language == "bibtex")
+    assert f"version = {{{__version__}}}" in cited
+
+
+def spans() -> list[str]:
+    """Return what stands between backticks in the running text and in tables."""
+    text = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(one.split()) for one in re.findall(r"`([^`]+)`", text)]
+
+
+def test_every_call_in_the_running_text_is_one_that_there_is(
+    known: dict[str, Any],
+) -> None:
+    """Each name is looked up, and the arguments are held against its signature."""
+    own = {"Kimi": Kimi, "job": Job, "python": python}
+    names = {name: getattr(Sweep, name) for name in dir(Sweep)} | known | own
+    checked = 0
+    for span in spans():
+        code = re.sub(r"^with (.*):$", r"\1", span)
+        code = f"sweep{code}" if re.match(r"\.\w+\(", code) else code
+        name, bracket, _ = code.partition("(")
+        root = name.split(".")[0]
+        if not re.fullmatch(r"[\w.]+", name) or not (bracket or "." in name):
+            continue
+        if root not in names:
+            assert not bracket or root in ("fn", "help", "plt"), span
+            continue
+        found = eval(name, {}, names)
+        if bracket:
+            call = ast.parse(code, mode="eval").body
+            assert isinstance(call, ast.Call)
+            given = [None for arg in call.args if ast.unparse(arg) != "..."]
+            named = {str(keyword.arg): None for keyword in call.keywords}
+            inspect.signature(found).bind_partial(*given, **named)
+        checked += 1
+    assert checked > 30
+
+
+def test_every_command_in_the_running_text_is_one_that_there_is() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    checked = 0
+    for span in spans():
+        code = span.replace("\\|", "|").split("| ")[-1]
+        match (
+            shlex.split(code) if re.match(r"(make|kimikit|python|pip) ", code) else []
+        ):
+            case ["make", *words]:
+                wanted = [rf"(?m)^{word.split('=')[0]}( \?=|:)" for word in words]
+                assert all(re.search(each, makefile) for each in wanted), span
+            case ["kimikit", *words]:
+                value = ["URL"] if words[-1].startswith("--") else []
+                parser().parse_args([*words, *value])
+            case ["python", path, *_]:
+                assert (ROOT / path).exists(), span
+            case ["pip", "install", what]:
+                wanted = re.findall(r"\w+", what.partition("[")[2])
+                assert {*wanted} <= {*extras["optional-dependencies"]}, span
+            case []:
+                continue
+            case _:
+                raise AssertionError(span)
+        checked += 1
+    assert checked > 20

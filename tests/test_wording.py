@@ -32,6 +32,11 @@ def test_rates_are_per():
 
 
 def test_one_row_more_is_one():
+    assert [html.many(n, "row") for n in (0, 1, 2000)] == [
+        "0 rows",
+        "1 row",
+        "2,000 rows",
+    ]
     assert "1 more row<" in html.table(["a"], [[n] for n in range(11)])
     assert "2 more rows<" in html.table(["a"], [[n] for n in range(12)])
 

@@ -26,16 +26,16 @@ _MARKS = {True: "✓", False: "✗", None: "–"}
 def questions(
     task: Task, ways: Sequence[str], outcomes: Sequence[Outcome], most: int
 ) -> Page:
-    """Return one row per question, the hardest first."""
+    """Return one row per question: where ways differ, then the hardest."""
     by_row: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         by_row.setdefault(outcome.row, []).append(outcome)
 
-    def ease(row: int) -> float:
+    def rank(row: int) -> tuple[bool, float]:
         marks = [one.right for one in by_row[row] if one.right is not None]
-        return sum(marks) / len(marks) if marks else 2.0
+        return len({*marks}) < 2, sum(marks) / len(marks) if marks else 2.0
 
-    order = sorted(by_row, key=ease)
+    order = sorted(by_row, key=rank)
     rows = []
     for row in order[:most]:
         own = by_row[row]
@@ -55,7 +55,8 @@ def questions(
     caption = html.footer_line(
         [
             f"ways: {', '.join(ways)}",
-            f"the hardest {most} of {len(order)}" if len(order) > most else "",
+            f"{most} of {len(order)}" if len(order) > most else "",
+            "first where ways differ, then the hardest" if len(ways) > 1 else "",
         ]
     )
     return Page([Table(heads, rows, (0,), caption)], _foot(outcomes))

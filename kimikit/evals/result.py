@@ -152,8 +152,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
                 found.append(f"{other} {verb} {base} ({chance})")
         asked = len({o.row for o in self.outcomes})
         nothing = f"no pattern differs from {base} beyond chance"
-        plural = "s" * (asked != 1)
-        return f"On {asked} question{plural} {'; '.join(found) or nothing}."
+        return f"On {html.many(asked, 'question')} {'; '.join(found) or nothing}."
 
     @property
     def judge_cost(self) -> Decimal | None:
@@ -204,7 +203,9 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             yield f"judging cost {html.money(self.judge_cost)} apart"
 
     def questions(self, most: int = 20) -> Renderable:
-        """Return one row per question, the hardest first, which opens to all answers.
+        """Return one row per question, which opens to all of its answers.
+
+        Those that one way got right and another wrong stand first, then the hardest.
 
         Args:
             most: How many questions to show.

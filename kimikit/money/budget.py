@@ -16,7 +16,7 @@ from kimikit.money.bills import at_most, unbounded
 from kimikit.money.estimates import Ceiling, open_ended, size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
-from kimikit.money.rows import outcome, some
+from kimikit.money.rows import outcome
 from kimikit.money.tokens import Encode, encoder
 from kimikit.types import Call, Reply, Usage
 
@@ -170,7 +170,8 @@ class Budget:
             parts.append(f"{html.money(self.spent.usd)} of {html.money(usd)}")
         if tokens := self.limits.get("tokens"):
             parts.append(f"{self.spent.tokens:,} of {tokens:,.0f} tokens")
-        return f"budget: {' and '.join(parts)} spent, {some(len(self.held))} open"
+        parts = [f"{' and '.join(parts)} spent", html.many(len(self.held), "call")]
+        return f"budget: {', '.join(parts)} open"
 
 
 def around() -> tuple[Budget, ...]:

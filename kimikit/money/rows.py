@@ -289,8 +289,8 @@ class Calls(Renderable, list[CallRow]):
         if not any(row.tag for row in self):
             del heads[-1]
         local = any(row.stand_in for row in self)
-        note = [f"n = {some(len(self))}, newest first", STAND_IN if local else ""]
-        note.append(self.origin)
+        first = f"n = {html.many(len(self), 'call')}, newest first"
+        note = [first, STAND_IN if local else "", self.origin]
         rows = (
             row.cells(texts=i < TEXTS_READ, writes=writes) for i, row in enumerate(self)
         )
@@ -376,9 +376,4 @@ class Total(msgspec.Struct, frozen=True):
         return [calls, *token_cells(self.usage, writes=writes), *cost]
 
     def __str__(self) -> str:
-        return f"{some(self.calls)} · {self.usage} · {self.cost_text}"
-
-
-def some(calls: int) -> str:
-    """Return a number of calls in words."""
-    return f"{calls:,} call{'' if calls == 1 else 's'}"
+        return f"{html.many(self.calls, 'call')} · {self.usage} · {self.cost_text}"

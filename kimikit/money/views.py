@@ -20,7 +20,7 @@ from kimikit.money.caching import CacheReport, report
 from kimikit.money.exports import Exports
 from kimikit.money.prices import STALE_DAYS, STAND_IN, PriceBook, is_stale
 from kimikit.money.queries import Since
-from kimikit.money.rows import Total, breakable, some, token_heads
+from kimikit.money.rows import Total, breakable, token_heads
 from kimikit.types import Price, Usage
 
 REDRAW_S = 0.25
@@ -102,7 +102,7 @@ class LedgerViews(Exports, Renderable):
             tables.append(html.Cell(f"{_PRICES}\n{prices.text}", folded))
         where = "memory only, the file failed" if self.failure else self.path.name
         total = self.total(by="host")
-        calls = some(sum(part.calls for part in total.values()))
+        calls = html.many(sum(part.calls for part in total.values()), "call")
         local = footer.STAND_IN if STAND_IN in total else ""
         foot = [f"ledger: {where}", f"n = {calls}, each at the price of its day", local]
         return "", tables, html.footer_line([*foot, self.origin])
@@ -201,7 +201,7 @@ def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
         axes[0].bar(when, heights, bottom=base, color=colour, label=label, width=0.8)
         base = [low + more for low, more in zip(base, heights, strict=True)]
     title = "cost by model" if priced else "tokens by model, no call has a cost"
-    count = some(sum(total.calls for total in days.values()))
+    count = html.many(sum(total.calls for total in days.values()), "call")
     axes[0].set_ylabel(f"{unit} per day")
     axes[0].set_title(f"{title}, n = {count}", fontsize="medium")
     look = {"frameon": False, "fontsize": "small"}
@@ -263,7 +263,7 @@ def meter_line(ledger: LedgerViews) -> str:
     now = f"{len(running)} running, ~{streamed:,} tokens" if running else "idle"
     today, session = ledger.total(since="today"), ledger.session_total(ledger.session)
     spent = [f"today {today.cost_text}", f"this session {session.cost_text}"]
-    return html.footer_line([now, *spent, f"{some(today.calls)} today"])
+    return html.footer_line([now, *spent, f"{html.many(today.calls, 'call')} today"])
 
 
 def meter(ledger: LedgerViews) -> Any:

@@ -257,7 +257,7 @@ class Conversation:
         n = len(self._path())
         own = self._own()
         sources = dict.fromkeys(turn.source for turn in own)
-        title, turns = f"Conversation {self.name}", f"{n} turn{'s' * (n != 1)}"
+        title, turns = f"Conversation {self.name}", html.many(n, "turn")
         return html.footer_line([title, turns, *sources, spent(own)])
 
     def _repr_html_(self) -> str:

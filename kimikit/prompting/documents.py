@@ -82,7 +82,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
         return Report(reply=reply, citations=check_citations(reply.text, self.parts))
 
     def __repr__(self) -> str:
-        return f"Brief of {len(self.parts)} parts, ~{self.tokens:,} tokens"
+        return f"Brief of {html.many(len(self.parts), 'part')}, ~{self.tokens:,} tokens"
 
 
 class Report(Renderable, msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ def brief(
         Brief of 2 parts, ~... tokens
         >>> report = made.ask(client, max_tokens=4)
         >>> report.citations  # the stand-in forgets them
-        0 of 2 parts are cited.
+        0 of 2 parts cited.
     """
     if not is_question(question) or place not in ("last", "first", "both"):
         raise BadInput(
@@ -240,7 +240,7 @@ class Citations(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         unknown = self.unknown
         missing = ", ".join(f"[{number}]" for number in unknown[:10])
         missing += f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-        caption = f"{len(self.used)} of {len(self.parts)} parts are cited"
+        caption = f"{len(self.used)} of {html.many(len(self.parts), 'part')} cited"
         caption += f"; {missing} cited though there is no such part" if missing else ""
         columns = ["part", "from", "text", "times cited"]
         return "", [Table(columns, rows, (0, 3), f"{caption}.")], ""

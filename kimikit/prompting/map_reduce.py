@@ -69,7 +69,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         cost = html.money(self.cost_usd, estimated=True)
-        return html.footer_line([f"about {self.calls} calls", str(self.usage), cost])
+        calls = f"about {html.many(self.calls, 'call')}"
+        return html.footer_line([calls, str(self.usage), cost])
 
     __repr__ = __str__
 
@@ -97,8 +98,8 @@ class Digest(Report, frozen=True, kw_only=True):
         text, tables, foot = super()._parts()
         read = [note for note in self.notes if note is not None]
         remarks = [
-            f"{len(read)} of {len(self.notes)} parts read",
-            f"{self.reused} answers paid before" if self.reused else "",
+            f"{len(read)} of {html.many(len(self.notes), 'part')} read",
+            f"{html.many(self.reused, 'answer')} paid before" if self.reused else "",
             "max_cost reached" if self.stop_reason == "max_cost" else "",
             f"all together {spent([*read, *self.merged])}",
         ]

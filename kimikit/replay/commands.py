@@ -220,5 +220,5 @@ def _write(
     names = ", ".join(Path(path).name for path in files)
     target.note(f"Made of {names} by kimikit recording on {stamp}.")
     target.close()
-    print(f"{count:,} answers are in {Path(to).name}.")
+    print(f"{Path(to).name} has {html.many(count, 'answer')}.")
     return 0

@@ -315,7 +315,7 @@ class Jobs(Renderable, list[Job[Any]]):
     def _parts(self) -> tuple[str, list[Table], str]:
         heads = ["", "name", "kind", "host", "begun", "state", "done", "failed", "of"]
         rows = [[n, *_summary(job)] for n, job in enumerate(self)]
-        return "", [Table(heads, rows, (0, 6, 7, 8))], f"{len(self)} jobs"
+        return "", [Table(heads, rows, (0, 6, 7, 8))], html.many(len(self), "job")
 
     __repr__ = Renderable.__repr__
     __str__ = Renderable.__str__

@@ -314,7 +314,7 @@ def _variances(settings: Mapping[str, Scores]) -> list[_Variance]:
     if not enough:
         most = max((len(scores) for scores in settings.values()), default=0)
         raise BadInput(
-            f"The sweep has answers to {most} question{'s' * (most != 1)}.",
+            f"The sweep has answers to {html.many(most, 'question')}.",
             f"Sweep a pilot of {LEAST_QUESTIONS} prompts or more, two repeats each.",
         )
     return [each for each in enough if each is not None]

@@ -59,7 +59,7 @@ class Plan(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         likely, most = html.money(self.likely_usd), html.money(self.upper_usd)
         cost = f"likely {likely}, at most {most}"
-        calls = f"{self.calls} calls"
+        calls = html.many(self.calls, "call")
         if self.least_calls is not None:
             calls = f"{self.least_calls} to {calls}"
             cost = f"at most {most}"

@@ -25,7 +25,7 @@ def headline(run: RunRecord) -> str:
     """Return one line on how a run went, such as ``3 steps, 2 calls: done``."""
     calls = sum(len(step.results) for step in run.steps)
     counts = [(len(run.steps), "step"), (calls, "call")]
-    parts = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
+    parts = ", ".join(html.many(n, word) for n, word in counts)
     return f"{parts}: {run.stop_reason.replace('_', ' ')}"
 
 
@@ -113,9 +113,7 @@ def _picture(data: bytes) -> str:
 
 
 def _table(names: list[Any], rows: list[list[Any]]) -> str:
-    caption = (
-        f"{len(rows)} rows" if len(rows) <= ROWS else f"{ROWS} of {len(rows)} rows"
-    )
+    caption = f"{ROWS} of " * (len(rows) > ROWS) + html.many(len(rows), "row")
     numeric = [i for i in range(len(names)) if all(_is_number(row[i]) for row in rows)]
     heads = [str(name) for name in names]
     return html.table(heads, rows[:ROWS], caption=caption, numeric=numeric)

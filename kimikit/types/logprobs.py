@@ -149,8 +149,9 @@ class Heat(Renderable, msgspec.Struct, frozen=True):
         spans = "".join(_span(*group) for group in _groups(shown))
         text = "".join(text for text, _ in _groups(self.tokens))
         note = (
-            f"n = {len(self.tokens):,} tokens, perplexity {self.perplexity:.2f}. The "
-            "deeper the shade, the less likely the token; hover for alternatives."
+            f"n = {html.many(len(self.tokens), 'token')}, "
+            f"perplexity {self.perplexity:.2f}. The deeper the "
+            "shade, the less likely the token; hover for alternatives."
         )
         known = [
             (place, token)

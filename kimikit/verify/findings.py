@@ -84,7 +84,7 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
     most_usd: Decimal | None = None
 
     def __str__(self) -> str:
-        each = [f"{n} calls to {host}" for host, n in self.calls.items()]
+        each = [f"{html.many(n, 'call')} to {host}" for host, n in self.calls.items()]
         likely = f"likely {html.money(self.cost_usd, estimated=True)}"
         most = f"at most {html.money(self.most_usd)}"
         return html.footer_line([*each, *([likely, most] if any(each) else [])])
@@ -211,7 +211,7 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def _tables(self) -> Iterator[Table]:
         states = {(f.host, f.check): f for f in self.findings}
         hosts, checks = list(self.models), self._ordered()
-        note = "refused: the host says no, which is no fault; unclear: nothing is told"
+        note = "refused: the host says no, which is no fault; unclear: no verdict"
         remarks = [
             not_asked(self.left, self.stop_reason).replace("asked", "finished"),
             f"{self.reused} answers paid before" if self.reused else "",

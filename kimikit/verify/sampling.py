@@ -116,8 +116,8 @@ def _narrowed(
     far, near = spread(free), spread(held)
     what = {"temperature": "temperature 0", "top_p": "top_p 0.01", "seed": "one seed"}
     said = (
-        f"{len({*held})} of {len(held)} answers differ at {what[check]} and "
-        f"{len({*free})} of {len(free)} without; spread {near:.2f} against {far:.2f}"
+        f"{len(held)} answers at {what[check]}: {html.many(len({*held}), 'wording')}; "
+        f"{len(free)} without: {len({*free})}; spread {near:.2f} against {far:.2f}"
     )
     figures = {"spread": near, "spread_free": far}
     if far < SAME:
@@ -218,7 +218,7 @@ def probabilities(ask: Asker) -> list[Finding]:
     known = [token.logprob for token in tokens if token.logprob is not None]
     if not known:
         return [finding(ask, "logprobs", "ignored", "none came")]
-    said = f"{len(known)} tokens, {len({*known})} different values"
+    said = f"{html.many(len(known), 'token')}, {len({*known})} different values"
     wrong = max(known) > 1e-6 or (len(known) >= 8 and len({*known}) == 1)
     written = "".join(token.text for token in tokens).strip()
     if written and came.text and not _about(written, came):

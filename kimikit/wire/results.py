@@ -220,7 +220,7 @@ class Models(Free, frozen=True, kw_only=True):
         return [[name, window] for name, window in zip(self.ids, shown, strict=True)]
 
     def _view(self) -> Section:
-        note = f"{len(self)} models, {len(self.kimi)} of Kimi"
+        note = f"{html.many(len(self), 'model')}, {len(self.kimi)} of Kimi"
         return Table(["model", "context"], self._rows(), [1], note)
 
 

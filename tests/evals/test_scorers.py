@@ -274,7 +274,7 @@ def graded(n=12):
 def test_a_question_opens_to_all_its_answers_and_mistakes_have_kinds():
     found = graded()
     view = found.questions(5)
-    assert "the hardest 5 of 12" in str(view)
+    assert "ways: bare, told · 5 of 12 · first where ways differ" in str(view)
     page = view._repr_html_()
     assert page.count("<details>") == 5
     assert "Let me see: &lt;script&gt;" in page

@@ -93,7 +93,7 @@ def test_an_answer_that_was_shown_is_not_shown_again(kernel: Kernel, code: str) 
 
 
 def test_what_a_report_adds_is_shown(kernel: Kernel) -> None:
-    assert "parts are cited" in plain(
+    assert "0 of 1 part cited." in plain(
         kernel.run("brief(['x'], 'q?').ask(kimi)").outputs()
     )
 

@@ -142,12 +142,10 @@ def test_citations_of_parts_that_do_not_exist_are_named():
     assert [part.number for part in found.used] == [2]
     assert found.unknown == (7,)
     assert not found.ok
-    assert "1 of 3 parts are cited; [7] cited though there is no such part." in str(
-        found
-    )
+    assert "1 of 3 parts cited; [7] cited though there is no such part." in str(found)
     assert "b &lt;i&gt;" in found._repr_html_()
     assert not check_citations("So.", split("a")).ok
-    assert str(check_citations("So.", split("a"))) == "0 of 1 parts are cited."
+    assert str(check_citations("So.", split("a"))) == "0 of 1 part cited."
 
 
 def test_a_brief_asks_and_checks():
@@ -161,4 +159,4 @@ def test_a_brief_asks_and_checks():
     assert "&lt;b&gt;failed" in page
     assert "fake-1" in page
     assert str(report).startswith("The pump <b>failed</b> [1].\n\npart")
-    assert "1 of 2 parts are cited." in repr(report)
+    assert "1 of 2 parts cited." in repr(report)

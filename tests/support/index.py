@@ -39,9 +39,11 @@ GROUPS = {
 
 _PAGE = """<meta charset="utf-8"><style>
 body {{ margin: 0; width: 640px; height: 360px; overflow: hidden; background: white;
-  box-sizing: border-box; border: 2px solid #ccc; font: 15px system-ui, sans-serif; }}
-main {{ padding: 12px; width: max-content; max-width: 800px; box-sizing: border-box; }}
-pre {{ margin: 0; font: 15px/1.35 ui-monospace, monospace; white-space: pre-wrap; }}
+  box-sizing: border-box; border: 2px solid #ccc; font: 15px system-ui, sans-serif;
+  display: grid; align-content: safe center; }}
+main {{ padding: 12px; width: max-content; max-width: 600px; box-sizing: border-box; }}
+pre {{ margin: 0; font: 15px/1.35 ui-monospace, monospace; white-space: pre-wrap;
+  max-width: 520px; }}
 img {{ display: block; width: 616px; height: 332px; object-fit: contain; }}
 </style><main>{}</main>"""
 

@@ -163,15 +163,14 @@ class Budget:
         del _BLOCKS[place]
 
     def __repr__(self) -> str:
-        parts = []
+        parts, held = list[str](), html.many(len(self.held), "call")
         if self._replays is not None and self.spent == NOTHING:
             return repr(self._replays)
         if usd := self.limits.get("usd"):
             parts.append(f"{html.money(self.spent.usd)} of {html.money(usd)}")
         if tokens := self.limits.get("tokens"):
             parts.append(f"{self.spent.tokens:,} of {tokens:,.0f} tokens")
-        parts = [f"{' and '.join(parts)} spent", html.many(len(self.held), "call")]
-        return f"budget: {', '.join(parts)} open"
+        return f"budget: {' and '.join(parts)} spent, {held} open"
 
 
 def around() -> tuple[Budget, ...]:

@@ -165,20 +165,25 @@ def test_lines_of_an_open_environment_are_not_read_again_for_each_that_opens_one
     assert read[0] < 100_000
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("name", HOSTILE)
-def test_twice_the_text_is_twice_the_work(name: str, view: str) -> None:
-    small, large = HOSTILE[name](SIZE), HOSTILE[name](2 * SIZE)
-    VIEWS[view]("warm")
+def ratio(view: Callable[[str], object], small: str, large: str) -> float:
+    """Return how much more the larger text costs, the least of several tries."""
+    view("warm")
     ratios = []
     for _ in range(3):  # a quadratic search needs four times as much, each time
-        twice = seconds(VIEWS[view], large)
+        twice = seconds(view, large)
         if twice < 3 * NOISE_S:
-            return  # whatever the half takes
-        ratios.append(twice / (seconds(VIEWS[view], small) + NOISE_S))
+            return 0.0  # whatever the half takes
+        ratios.append(twice / (seconds(view, small) + NOISE_S))
         if ratios[-1] < 3:
-            return
-    pytest.fail(f"twice the text took {ratios} times the work")
+            break
+    return min(ratios)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_twice_the_text_is_twice_the_work(name: str) -> None:
+    small, large = HOSTILE[name](SIZE), HOSTILE[name](2 * SIZE)
+    ratios = {each: ratio(view, small, large) for each, view in VIEWS.items()}
+    assert {each: more for each, more in ratios.items() if more >= 3} == {}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

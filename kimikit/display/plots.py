@@ -13,6 +13,9 @@ GREY = "#808080"
 page: one ink for all pages is too faint on light ones or on dark ones.
 """
 
+ON_LIGHT = "#010101"
+"""Of words on a light colour: not quite black, which notebooks make the page's ink."""
+
 _BESIDE = [
     (x, y, side)
     for y in (7, -7, 0, 15, -15, 23, -23, 31, -31)

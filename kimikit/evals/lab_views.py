@@ -181,7 +181,7 @@ def heatmap(
         interpolation="nearest",
     )  # fmt: skip
     if len(grid) <= NAMED:
-        signs = (("✗", "black"), ("✓", "white"), ("", "black"))
+        signs = (("✗", plots.ON_LIGHT), ("✓", "white"), ("", plots.ON_LIGHT))
         for y, row in enumerate(numbers):
             for x, kind in enumerate(row):
                 sign, colour = signs[kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
 import secrets
 import socket
@@ -288,6 +289,8 @@ def serve_upstream(port: int, api_key: str | None, url: str, concurrency: int) -
 
 
 def _config(guard: Guard) -> uvicorn.Config:
+    # It warns of each piece that goes to a client which hung up meanwhile.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     return uvicorn.Config(
         guard,
         log_level="error",

@@ -135,7 +135,7 @@ def lines_of(function, text):
     return EXAMPLE.sub("\n", "\n".join(lines) + "\n").count("\n")
 
 
-BUDGET = 36_506
+BUDGET = 36_514
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the

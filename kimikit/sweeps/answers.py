@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +19,15 @@ def text_of(reply: Reply) -> str:
     """Return what counts as the answer: the text, or the calls where there is none."""
     calls = (f"{call.name}({call.arguments})" for call in reply.tool_calls)
     return reply.text.strip() or "; ".join(calls)
+
+
+_T = TypeVar("_T")
+
+SHORT = 200
+"""Characters of a text whose words are kept: short answers come at many points."""
+
+REMEMBERED = 1 << 14
+"""Different short texts that are."""
 
 
 class Answers:
@@ -55,7 +64,7 @@ class Answers:
         self.tokens = np.asarray(tokens)[order]
         self.seconds = np.asarray(seconds)[order]
         self.paid = paid
-        self._split = split or functools.cache(words)
+        self._split = split or functools.cache(_split)
 
     @functools.cached_property
     def words(self) -> list[list[str]]:
@@ -86,6 +95,15 @@ class Group(msgspec.Struct, frozen=True, eq=False):
     def texts(self) -> list[str]:
         """The texts of the answers, in an order that is like chance."""
         return self.read().texts
+
+
+def once_if_short(function: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a function of texts that works short ones out once."""
+    kept = functools.lru_cache(REMEMBERED)(function)
+    return lambda text: kept(text) if len(text) <= SHORT else function(text)
+
+
+_split = once_if_short(words)
 
 
 def _scattered(texts: Sequence[str], seconds: Sequence[float]) -> list[int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from kimikit.sweeps.answers import text_of
+from kimikit.sweeps.answers import once_if_short, text_of
 from kimikit.sweeps.intervals import (
     RAREFIED,
     Array,
@@ -46,6 +46,7 @@ SAME_MEANING = 0.85
 """Cosine of embeddings from which two answers count as one meaning."""
 
 
+@once_if_short
 def normal(text: str) -> str:
     """Return ``text`` so that ``Blue.`` and ``blue`` are one answer."""
     if text.isascii():

@@ -73,7 +73,7 @@ def summarise(
 
 @kept
 def _rows(sweep: Outcome, *axes: str) -> list[dict[str, Any]]:
-    """Return the rows of a summary, which are kept: a million answers take some 15 s."""
+    """Return the rows of a summary, which are kept: a million answers take 15 s."""
     if sweep.on_disk is None:
         _measure(sweep)
     return [

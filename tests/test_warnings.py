@@ -62,7 +62,7 @@ def test_where_warnings_are_errors_it_is_logged(caplog):
 IMPORTS = """
 import importlib, pkgutil, kimikit, warnings
 with warnings.catch_warnings(action="ignore"):
-    import matplotlib  # an older one uses what its own libraries deprecate
+    import matplotlib.figure  # an older one uses what its own libraries deprecate
 for module in pkgutil.walk_packages(kimikit.__path__, "kimikit."):
     if "__main__" not in module.name:
         importlib.import_module(module.name)

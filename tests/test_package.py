@@ -121,21 +121,41 @@ def test_only_the_wire_imports_httpx():
     assert users == {"kimikit/wire/client.py"}
 
 
-EXAMPLE = re.compile(r"\n\n? *Example:\n(?:(?! *\"\"\").*\n)+")
-"""An example at a docstring's end: what users read and a test runs, so no burden."""
-
-
 MODULE, FUNCTION = 400, 60
 """Lines with docstrings, in a function's but for its example."""
 
-
-def lines_of(function, text):
-    """Count a function's lines, its docstring too, but for the example in it."""
-    lines = text.splitlines()[function.lineno - 1 : function.end_lineno]
-    return EXAMPLE.sub("\n", "\n".join(lines) + "\n").count("\n")
+EXAMPLE = re.compile(r"^Example:\n(?:(?: .*)?(?:\n|\Z))+", flags=re.M)
+"""What users read in a docstring and a test runs, with the blank lines behind it."""
 
 
-BUDGET = 36_514
+def lines_of(function):
+    """Count the lines of decorators, signature, docstring and body, but no example."""
+    first = min(node.lineno for node in [function, *function.decorator_list])
+    lines = function.end_lineno - first + 1
+    if example := EXAMPLE.search(ast.get_docstring(function) or ""):
+        # The blank line before an example at the end goes with it.
+        lines -= len(example[0].splitlines()) + (example.end() == len(example.string))
+    return lines
+
+
+def test_a_function_is_counted_without_its_example_alone():
+    blocks = {
+        "text": ["Say it.", ""],
+        "example": ["Example:", "    >>> f()", "", "    >>> f()", ""],
+        "rest": ["Raises:", "    Error: If not."],
+    }
+
+    def counted(*names):
+        doc = [line for name in names for line in blocks[name]]
+        lines = "\n".join(f"    {line}".rstrip() for line in doc).strip()
+        code = f'@cache\ndef f():\n    """{lines}\n    """\n    return 1\n'
+        return lines_of(ast.parse(code).body[0])
+
+    assert counted("text") == counted("text", "example") == 5
+    assert counted("text", "rest") == counted("text", "example", "rest") == 8
+
+
+BUDGET = 36_526
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the
@@ -188,7 +208,7 @@ def test_files_stay_small_and_say_at_once_what_they_do():
             node.name
             for node in ast.walk(tree)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and lines_of(node, text) > FUNCTION
+            and lines_of(node) > FUNCTION
         ]
         assert long == [], name
 

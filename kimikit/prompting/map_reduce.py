@@ -148,8 +148,7 @@ def map_reduce(
         **params: What else ``chat`` takes.
 
     Returns:
-        The ``Digest``: the answer with its notes; Stop keeps whole notes. By batch the
-        ``Job`` whose ``wait()`` has it, with ``dry_run`` the ``Plan``.
+        The ``Digest``: the answer with its notes; Stop keeps whole notes.
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.

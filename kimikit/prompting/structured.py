@@ -68,14 +68,8 @@ def structured(
             f"retries={retries!r}, schema={schema!r} cannot be done.",
             "Give retries of 0 or more, and the schema 'auto', 'host' or 'prompt'.",
         )
-    root = asked = schemas.of(into)
-    if root.get("type") != "object":
-        asked = {
-            "type": "object",
-            "properties": {WRAPPED: root},
-            "required": [WRAPPED],
-            "additionalProperties": False,
-        }
+    root = schemas.of(into)
+    asked = _object(root)
     turns, params = _told(as_messages(messages), params, asked)
     ask = partial(_repaired, client, turns, into, retries=retries, root=root)
     if schema == "prompt":
@@ -91,6 +85,18 @@ def structured(
             raise
         refused = f"The host refused response_format ({exc.what})"
     return ask(params, f"{refused}, so only the system prompt asked for the schema.")
+
+
+def _object(root: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema as hosts take it, whose root is an object."""
+    if root.get("type") == "object":
+        return root
+    return {
+        "type": "object",
+        "properties": {WRAPPED: root},
+        "required": [WRAPPED],
+        "additionalProperties": False,
+    }
 
 
 def _told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from kimikit.display.progress import ANSWERS, move, progress_bar
@@ -95,14 +95,8 @@ def run_jobs(
     results: list[_T | None] = [None] * len(jobs)
     running: set[asyncio.Future[None]] = set()
 
-    def job(index: int) -> _T:
-        try:
-            return jobs[index]()
-        except KeyboardInterrupt as exc:  # it would end the loop of the others unheard
-            raise Stopped from exc
-
     async def one(index: int) -> None:
-        results[index] = await in_thread(job, index)
+        results[index] = await in_thread(_stopping, jobs[index])
 
     async def do(index: int) -> None:
         run = asyncio.ensure_future(one(index))
@@ -117,16 +111,28 @@ def run_jobs(
                 await _grouped(runner, do, range(done, end), groups, concurrency)
                 done, end = end, end if next_end is None else next_end(results)
         except asyncio.CancelledError:
-            # Stop: calls hang up, and jobs take what had arrived for an answer.
-            for call in tuple(runner.asking):
-                call.cancel()
-            if running:
-                await asyncio.wait(running, timeout=0.75 * STOP_S)
+            await _hung_up(runner, running)
             raise
 
     with _bar(runner, results, progress) as tell:
         runner.run(work, tell)
     return results
+
+
+def _stopping(job: Callable[[], _T]) -> _T:
+    """Run a job, whose Stop would end the loop of the others unheard."""
+    try:
+        return job()
+    except KeyboardInterrupt as exc:
+        raise Stopped from exc
+
+
+async def _hung_up(runner: Runner, running: Collection[asyncio.Future[None]]) -> None:
+    """Have calls hang up at Stop, and jobs take what had arrived for an answer."""
+    for call in tuple(runner.asking):
+        call.cancel()
+    if running:
+        await asyncio.wait(running, timeout=0.75 * STOP_S)
 
 
 async def _grouped(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -92,16 +92,18 @@ class Comparing(Filing):
         given = sweeps.options(locals())
         embed = embed or self._own_embed
         prompt, metrics = self._judged(prompt, metrics, embed, name, max_cost)
-        asked: dict[str, Any] = {**grid, **({} if host is None else {"host": host})}
-        asked |= {} if file is None else {"file": self._axis_of(file, asked)}
+        asked = self._axes(grid, host, file)
         given |= {"metrics": metrics, "embed": embed}
         return self._swept(prompt, given, asked, poll_s, via)
 
-    def _axis_of(self, file: Any, asked: dict[str, Any]) -> Any:
-        """Return files as an axis takes them, checked by all hosts that are asked."""
-        each = partial(self._files, host=asked.get("host"), model=asked.get("model"))
+    def _axes(self, grid: Mapping[str, Any], host: Any, file: Any) -> dict[str, Any]:
+        """Return what is varied, files as an axis that all asked hosts have checked."""
+        asked = {**grid, **({} if host is None else {"host": host})}
+        if file is None:
+            return asked
+        each = partial(self._files, host=host, model=asked.get("model"))
         several = isinstance(file, list | tuple)
-        return [*map(each, file)] if several else each(file)
+        return {**asked, "file": [*map(each, file)] if several else each(file)}
 
     def _judged(
         self, prompt: Any, metrics: Any, embed: Any, name: Any, max_cost: Any

@@ -53,9 +53,9 @@ class Evaluating(Comparing):
             embed: From texts to vectors; the local host has its own.
             name: Makes it resumable: what was paid for is not asked again.
             max_cost: US dollars that are not passed: no more is asked then.
-            until: Half the width of an interval, such as 0.05 for ± 0.05: questions are
-                asked in rounds until the share of right ones is known so well of each
-                pattern, or every two are told apart; ``.settled`` has the intervals.
+            until: Half the width of an interval, such as 0.05: ask in rounds until the
+                share of right answers is known so well of each pattern, or every two
+                are told apart; ``.settled`` has the intervals.
             via: ``live``, or ``batch`` for the host's batch API: within a day, at a
                 lower price, a ``Job`` at once; a judge is asked in further batches.
             poll_s: Seconds between two looks at a batch, instead of 30 to 60.
@@ -64,8 +64,7 @@ class Evaluating(Comparing):
             **params: The same for every pattern.
 
         Returns:
-            The ``Lab``. By batch the ``Job``, whose ``wait()`` and ``collect()`` return
-            it; tomorrow the same call with the same ``name`` finds it again.
+            The ``Lab``; by batch a ``Job``, which this call by name finds tomorrow too.
 
         Example:
             >>> from kimikit.evals import PATTERNS, Task
@@ -190,8 +189,7 @@ class Evaluating(Comparing):
 
         Returns:
             The ``Frontier``: a table, ``.plot()``, and in ``.recommended`` the cheapest
-            setting that is sure to lose no more than the margin against the best. By
-            batch a ``Job`` whose ``wait()`` returns it.
+            setting that is sure to lose no more than the margin against the best.
 
         Raises:
             BadInput: If an argument is impossible; nothing was sent then.

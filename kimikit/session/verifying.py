@@ -133,8 +133,7 @@ class Verifying(Session):
         from kimikit.verify import same
 
         asked = same.prompts_of(prompts, repeats)
-        clients, known = self._known([host_a, host_b], model)
-        facts = [*known.values()]
+        clients, facts = self._known([host_a, host_b], model)
         return same.same_model(
             clients,
             facts,

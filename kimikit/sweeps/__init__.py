@@ -60,8 +60,7 @@ def sweep(
     """Ask a prompt at every point of a grid and measure how the answers differ.
 
     Args:
-        make_client: Makes a client of a host by its name (``None`` is the default
-            host); called in the sweep's own thread, for at most 16 workers each.
+        make_client: Makes a client of a host by its name; see ``ClientFor``.
         prompt: A text or a conversation; a list or a dict of named ones is an axis.
         repeats: Answers of each point, each asked by itself.
         concurrency: Calls at once per host; 8, or fewer where hosts serve few.

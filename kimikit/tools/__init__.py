@@ -6,9 +6,9 @@ answers (``loop``; ``task`` decides the next step). ``samples`` has some to try,
 """
 
 from kimikit.tools.builtin import builtin
-from kimikit.tools.declared import declare
+from kimikit.tools.declared import declare, offered
 from kimikit.tools.loop import run
-from kimikit.tools.tool import Tool, offered, tool
+from kimikit.tools.tool import Tool, tool
 from kimikit.tools.values import Run, Step, ToolResult
 
 __all__ = [

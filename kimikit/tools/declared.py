@@ -1,11 +1,49 @@
-"""Take tools that come in the middle of a conversation."""
+"""Take tools as they are given: for a run, or in the middle of a conversation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kimikit.errors import BadTool
-from kimikit.tools.tool import Tool, as_tools
+from kimikit.tools.tool import Tool, tool
+
+
+def offered(some: Any) -> list[Any] | None:
+    """Return tools as the wire takes them: dicts as they are, functions as tools."""
+    if some is None:
+        return None
+    many = [some] if callable(some) or isinstance(some, dict) else list(some)
+    return [one if isinstance(one, dict) else tool(one) for one in many]
+
+
+def as_tools(tools: Any) -> dict[str, Tool]:
+    """Return tools by name from tools, functions, and collections of them.
+
+    Raises:
+        BadTool: If two have the same name, or something is not callable.
+    """
+    found: dict[str, Tool] = {}
+    for made in _each(() if tools is None else tools):
+        if made.name in found:
+            raise BadTool(
+                f"Two tools are called {made.name}.", "Rename one: tool(name='...')."
+            )
+        found[made.name] = made
+    return found
+
+
+def _each(some: Any) -> Iterator[Tool]:
+    if callable(some):
+        yield tool(some)
+    elif isinstance(some, Iterable) and not isinstance(some, str | Mapping):
+        for one in some:
+            yield from _each(one)
+    else:
+        raise BadTool(
+            f"{some!r} is not a tool.",
+            "Pass functions, or Tool.from_schema(...) for a bare schema.",
+        )
 
 
 def declare(*some: Any) -> dict[str, Any]:

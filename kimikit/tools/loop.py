@@ -10,8 +10,9 @@ import msgspec
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.params import takes_chat_params
+from kimikit.tools.declared import as_tools
 from kimikit.tools.task import Answer, Approve, Ask, Task
-from kimikit.tools.tool import Tool, as_tools
+from kimikit.tools.tool import Tool
 from kimikit.tools.values import (
     CallAsked,
     CallFinished,

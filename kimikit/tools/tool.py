@@ -10,7 +10,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import msgspec
@@ -234,14 +234,7 @@ def tool(
     if isinstance(function, Tool):
         return function._changed(name, description, confirm=confirm)
     if inspect.isclass(function):
-        kind: Any = function
-        try:
-            function = kind()
-        except TypeError as exc:
-            raise BadTool(
-                f"No {kind.__name__} can be made: {exc}.",
-                f"Make one yourself: tool({kind.__name__}(...)).",
-            ) from exc
+        function = _instance(function)
     if not callable(function):
         raise BadTool(
             f"{function!r} cannot be called, so it is no tool.",
@@ -265,41 +258,15 @@ def tool(
     return Tool(name, description or text, function, parameters, check, confirm=confirm)
 
 
-def offered(some: Any) -> list[Any] | None:
-    """Return tools as the wire takes them: dicts as they are, functions as tools."""
-    if some is None:
-        return None
-    many = [some] if callable(some) or isinstance(some, dict) else list(some)
-    return [one if isinstance(one, dict) else tool(one) for one in many]
-
-
-def as_tools(tools: Any) -> dict[str, Tool]:
-    """Return tools by name from tools, functions, and collections of them.
-
-    Raises:
-        BadTool: If two have the same name, or something is not callable.
-    """
-    found: dict[str, Tool] = {}
-    for made in _each(() if tools is None else tools):
-        if made.name in found:
-            raise BadTool(
-                f"Two tools are called {made.name}.", "Rename one: tool(name='...')."
-            )
-        found[made.name] = made
-    return found
-
-
-def _each(some: Any) -> Iterator[Tool]:
-    if callable(some):
-        yield tool(some)
-    elif isinstance(some, Iterable) and not isinstance(some, str | Mapping):
-        for one in some:
-            yield from _each(one)
-    else:
+def _instance(kind: type) -> Any:
+    """Return an object of a class, to be called as a tool."""
+    try:
+        return kind()
+    except TypeError as exc:
         raise BadTool(
-            f"{some!r} is not a tool.",
-            "Pass functions, or Tool.from_schema(...) for a bare schema.",
-        )
+            f"No {kind.__name__} can be made: {exc}.",
+            f"Make one yourself: tool({kind.__name__}(...)).",
+        ) from exc
 
 
 def _checked(

@@ -154,17 +154,7 @@ class Inspectable:
             >>> whole.text.startswith(cut.text), len(whole.text) > len(cut.text)
             (True, True)
         """
-        if not (self.partial or self.truncated or self.finish_reason == "length"):
-            raise BadInput(
-                f"This answer ended by itself ({self.finish_reason or 'no reason'}).",
-                "Ask on in a further turn: kimi.conversation() keeps the history.",
-            )
-        if self.tool_calls or not self.text.strip():
-            what = "It was cut in a tool call" if self.tool_calls else "It has no text"
-            raise BadInput(
-                f"{what}, so there is nothing to go on from.",
-                "Ask again with a larger max_tokens.",
-            )
+        _refuse_to_go_on(self)
         ask = self.sent.asker(kimi)
         asked, given = self.sent.same(ask, {**params, "n": None})
         host = self.sent.host
@@ -183,6 +173,21 @@ class Inspectable:
 
         found: Reply = ask(asked, of=self.sent, join=join, show=show, **given)
         return found
+
+
+def _refuse_to_go_on(cut: Inspectable) -> None:
+    """Refuse to go on with an answer that ended, or that has no text."""
+    if not (cut.partial or cut.truncated or cut.finish_reason == "length"):
+        raise BadInput(
+            f"This answer ended by itself ({cut.finish_reason or 'no reason'}).",
+            "Ask on in a further turn: kimi.conversation() keeps the history.",
+        )
+    if cut.tool_calls or not cut.text.strip():
+        what = "It was cut in a tool call" if cut.tool_calls else "It has no text"
+        raise BadInput(
+            f"{what}, so there is nothing to go on from.",
+            "Ask again with a larger max_tokens.",
+        )
 
 
 def _with_its_blank(rest: Reply) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -287,7 +287,7 @@ def prompts_of(given: Sequence[str] | None, repeats: int) -> list[str]:
 
 
 def params_of(
-    facts: Sequence[Facts],
+    facts: Mapping[str, Facts],
     temperature: float | None,
     max_tokens: int,
     *,
@@ -299,11 +299,12 @@ def params_of(
         BadInput: If they pin different temperatures.
     """
     asked: dict[str, Any] = {"max_tokens": max_tokens}
-    asked["temperature"] = _pinned(facts) if temperature is None else temperature
-    return asked | _logprobs_of(facts, wanted=logprobs)
+    both = facts.values()
+    asked["temperature"] = _pinned(both) if temperature is None else temperature
+    return asked | _logprobs_of(both, wanted=logprobs)
 
 
-def _pinned(facts: Sequence[Facts]) -> float:
+def _pinned(facts: Iterable[Facts]) -> float:
     """Return the temperature that both hosts take."""
     known = {
         model_facts(one.host, one.model).fixed_temperature for one in facts if one.host
@@ -316,7 +317,7 @@ def _pinned(facts: Sequence[Facts]) -> float:
     return next(iter(known), None) or TEMPERATURE
 
 
-def _logprobs_of(facts: Sequence[Facts], *, wanted: bool | None) -> dict[str, Any]:
+def _logprobs_of(facts: Iterable[Facts], *, wanted: bool | None) -> dict[str, Any]:
     """Return how both hosts are asked for log probabilities, if they are."""
     names = [one.host.name if one.host else "" for one in facts]
     known = {logprobs.HOSTS.get(name) for name in names}
@@ -327,7 +328,7 @@ def _logprobs_of(facts: Sequence[Facts], *, wanted: bool | None) -> dict[str, An
 
 def same_model(
     clients: Mapping[str, ChatClient],
-    facts: Sequence[Facts],
+    facts: Mapping[str, Facts],
     prompts: Sequence[str],
     options: WorkOptions,
     *,
@@ -338,15 +339,15 @@ def same_model(
 ) -> SameModel:
     """Ask two hosts the same and compare what comes; see ``Kimi.same_model``."""
     runner, asking = runner_over(clients, "same", options)
-    hosts = (facts[0].label, facts[1].label)
+    first, second = hosts = tuple(facts)
     work = [
-        (prompt, one) for prompt in prompts for _ in range(repeats) for one in facts
+        (prompt, host) for prompt in prompts for _ in range(repeats) for host in hosts
     ]
     requests = [
-        asking[one.label].request(
-            prompt, model=one.model, meta={"as": one.label}, **params
+        asking[host].request(
+            prompt, model=facts[host].model, meta={"as": host}, **params
         )
-        for prompt, one in work
+        for prompt, host in work
     ]
     label = "answers" if progress else None
     came = ask_all(runner, requests, failed=runner.failed, progress=label)
@@ -354,19 +355,19 @@ def same_model(
         host: {prompt: [] for prompt in prompts} for host in hosts
     }
     replies, errors = [], []
-    for (prompt, one), each in zip(work, came, strict=True):
+    for (prompt, host), each in zip(work, came, strict=True):
         if isinstance(each, KimiError):
             errors.append(each)
         elif each is not None:
             replies.append(each)
             if not (each.partial or each.truncated):
-                sides[one.label][prompt].append(each)
+                sides[host][prompt].append(each)
     found = SameModel(
-        hosts=hosts,
-        differences=compared(sides[hosts[0]], sides[hosts[1]], embed),
-        tokens=_counted(sides[hosts[0]], sides[hosts[1]]),
+        hosts=(first, second),
+        differences=compared(sides[first], sides[second], embed),
+        tokens=_counted(sides[first], sides[second]),
         replies=tuple(replies),
-        n=(_size(sides[hosts[0]]), _size(sides[hosts[1]])),
+        n=(_size(sides[first]), _size(sides[second])),
         reused=runner.reused,
         stop_reason=runner.stop_reason,
     )

@@ -8,7 +8,7 @@ import pytest
 
 from kimikit.errors import BadInput, BadTool
 from kimikit.tools import Tool, tool
-from kimikit.tools.tool import as_tools
+from kimikit.tools.declared import as_tools
 
 
 def properties(made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -62,8 +63,9 @@ class Renderable:
 
     __slots__ = ()
 
+    @abstractmethod  # for mypy: ABCMeta is at odds with a Struct's own metaclass
     def _parts(self) -> tuple[str, Sequence[Section], str]:
-        raise NotImplementedError
+        """Return the answer, the sections and the footer."""
 
     def _plain(self) -> str:
         """Return the whole as plain text."""

@@ -334,14 +334,6 @@ class Ledger(Handle, LedgerViews):
         """Return a host's words without keys."""
         return _pictureless(redact(text, *self._keys(call)))
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` at each step of each call; return what ends that.
-
-        It runs in the thread that makes the call and must be quick.
-        """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()

@@ -44,6 +44,7 @@ class LedgerViews(Exports, Renderable):
     session: str
     prices: PriceBook
     running: dict[str, Usage]
+    _listeners: list[Callable[[], None]]
 
     @property
     def failure(self) -> Exception | None:
@@ -51,8 +52,12 @@ class LedgerViews(Exports, Renderable):
         return self._store.failure
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` at each step of each call; return what ends that."""
-        raise NotImplementedError
+        """Call ``listener`` at each step of each call; return what ends that.
+
+        It runs in the thread that makes the call and must be quick.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw cost per day by model, its running sum, and the share from the cache.

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
@@ -254,7 +255,7 @@ class Guarded(View):
                     self._view.fall_back(value, exc)
 
 
-class LiveView(View):
+class LiveView(View, ABC):
     """Notes each step down, and draws them in a thread of its own.
 
     Args:
@@ -287,12 +288,13 @@ class LiveView(View):
         self._steps.append(step)
         self._awake.set()
 
+    @abstractmethod
     def _take(self, step: Any, now: float) -> None:
-        raise NotImplementedError
+        """Take one step in, in the thread that draws."""
 
+    @abstractmethod
     def _parts(self, now: float) -> tuple[list[Bundle], list[Bundle]]:
         """Return what is finished since the last time, and what may still change."""
-        raise NotImplementedError
 
     def _take_all(self) -> None:
         while self._steps:

@@ -292,7 +292,7 @@ def _custom_schema(kind: type) -> dict[str, Any]:
     if hasattr(kind, "model_json_schema"):
         schema: dict[str, Any] = kind.model_json_schema()
         return schema
-    raise NotImplementedError
+    raise NotImplementedError  # msgspec then says which type it is
 
 
 def _custom_value(kind: type, value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -147,8 +148,9 @@ class Base(Handle, Generic[_S]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.host.name!r}, model={self.host.model!r})"
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Make connections of this process's own."""
 
     @property
     def secrets_in_use(self) -> frozenset[Key]:

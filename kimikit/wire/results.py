@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+from abc import abstractmethod
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -38,11 +39,13 @@ class Result(Travels, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def _foot(self) -> str:
         return self.reply.footer()
 
-    def _words(self) -> str:
-        raise NotImplementedError
-
+    @abstractmethod
     def _view(self) -> Section:
-        return html.Cell(self._words(), html.pre(self._words()))
+        """Return what stands above the footer."""
+
+
+def _as_text(text: str) -> Section:
+    return html.Cell(text, html.pre(text))
 
 
 class Free(Result, frozen=True, kw_only=True):
@@ -73,10 +76,10 @@ class Embeddings(Result, frozen=True, kw_only=True):
     def __getitem__(self, index: int) -> list[float]:
         return self.vectors[index]
 
-    def _words(self) -> str:
+    def _view(self) -> Section:
         size, missing = max(map(len, self.vectors), default=0), len(self.missing)
         more = f", {missing} missing" if missing else ""
-        return f"{len(self) - missing} vectors of {size} numbers{more}"
+        return _as_text(f"{len(self) - missing} vectors of {size} numbers{more}")
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -133,15 +136,13 @@ class Picture(Result, frozen=True, kw_only=True):
             target.write_bytes(self.data)
         return target
 
-    def _words(self) -> str:
-        return f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
-
     def _view(self) -> Section:
+        text = f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
         if not self.data or not self.media_type:
-            return super()._view()
+            return _as_text(text)
         source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
         shown = f'<img alt="generated picture" src="{source}" style="max-width:100%">'
-        return html.Cell(self._words(), shown)
+        return html.Cell(text, shown)
 
 
 class Speech(Result, frozen=True, kw_only=True):
@@ -149,16 +150,15 @@ class Speech(Result, frozen=True, kw_only=True):
 
     path: Path = Path()
 
-    def _words(self) -> str:
-        return f"{self.path}, {self.path.stat().st_size:,} bytes"
-
     def _view(self) -> Section:
-        if self.path.stat().st_size > AUDIO_SHOWN:
-            return super()._view()
+        size = self.path.stat().st_size
+        text = f"{self.path}, {size:,} bytes"
+        if size > AUDIO_SHOWN:
+            return _as_text(text)
         kind = mimetypes.guess_type(self.path.name)[0] or "audio/mpeg"
         data = base64.b64encode(self.path.read_bytes()).decode()
         player = f'<audio controls src="data:{kind};base64,{data}"></audio>'
-        return html.Cell(self._words(), player)
+        return html.Cell(text, player)
 
 
 class Transcript(Result, frozen=True, kw_only=True):
@@ -170,8 +170,8 @@ class Transcript(Result, frozen=True, kw_only=True):
     segments: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
 
-    def _words(self) -> str:
-        return self.text
+    def _view(self) -> Section:
+        return _as_text(self.text)
 
 
 _WINDOWS = (
@@ -239,5 +239,5 @@ class Balance(Free, frozen=True, kw_only=True):
     voucher: Decimal | None = None
     currency: str = "USD"
 
-    def _words(self) -> str:
-        return f"{self.available} {self.currency} available"
+    def _view(self) -> Section:
+        return _as_text(f"{self.available} {self.currency} available")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ ANSWERS = {
     "bar_format": f"{_FORMAT}{{rate_noinv_fmt}}{{postfix}}]",
 }
 """Options of a bar of answers: how far, time gone and left, answers per second."""
+
+LOG_S = 10.0
+"""Seconds between two states of a bar in a file or a pipe, where each one stays."""
 
 
 @contextlib.contextmanager
@@ -37,7 +41,9 @@ def progress_bar(**options: Any) -> Iterator[Any]:
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
     if in_notebook:
         options["display"] = False
-    with tqdm(leave=False, **options) as bar:
+    elif not sys.stderr.isatty():
+        options |= {"mininterval": LOG_S, "delay": LOG_S}
+    with tqdm(leave=False, miniters=0, **options) as bar:
         box = getattr(bar, "container", None)
         if box is None:
             yield bar
@@ -79,8 +85,8 @@ def move(bar: Any, done: int, *, total: int | None = None, note: str = "") -> No
         bar.total = total
         if (box := getattr(bar, "container", None)) is not None:
             box.children[1].max = total  # tqdm tells its widget only in reset()
-    bar.n = done
-    bar.set_postfix_str(note)  # and draws it
+    bar.set_postfix_str(note, refresh=False)
+    bar.update(done - bar.n)  # draws it, unless it was drawn just now
 
 
 def slowly(

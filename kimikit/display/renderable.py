@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from kimikit import html
+
+T = TypeVar("T")
 
 
 class Table(NamedTuple):
@@ -113,6 +115,17 @@ class Renderable:
         _, sections, _ = self._parts()
         text = "\n\n".join(each.text for each in sections if each.text)
         return html.clean(text), "".join(each.rich for each in sections)
+
+
+def by_label(items: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return items by their labels, the second of a label as ``label (2)``."""
+    out: dict[str, T] = {}
+    for label, item in items:
+        unique, n = label, 1
+        while unique in out:
+            unique = f"{label} ({(n := n + 1)})"
+        out[unique] = item
+    return out
 
 
 def _answer(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from kimikit import html
 from kimikit.display.footer import footer
 from kimikit.display.marimo import in_marimo, replace
-from kimikit.display.renderable import Renderable, Section, Table
+from kimikit.display.renderable import Renderable, Section, Table, by_label
 from kimikit.errors import BadInput
 from kimikit.markdown import as_html
 from kimikit.notebook.columns import Column, Columns, ended, figures
@@ -28,7 +28,7 @@ _HEADS = ("", "first token", "tokens/s", "tokens", "cost", "ended")
 def columns(
     hosts: Any, models: Any = None, *, own: Host | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return the columns of a race by label.
+    """Return the columns of a race by label, a name's second as ``name (2)``.
 
     Args:
         hosts: Names of hosts or models, or parameters by label.
@@ -42,17 +42,19 @@ def columns(
         if not _are_names(models):
             raise BadInput(f"models={models!r:.80} names none.", "Give a list of ids.")
         if hosts is None:
-            return {name: {"model": name} for name in models}
-        return {
-            f"{label} {name}": {**column, "model": name}
+            return by_label((name, {"model": name}) for name in models)
+        return by_label(
+            (f"{label} {name}", {**column, "model": name})
             for label, column in columns(hosts, own=own).items()
             for name in models
-        }
+        )
     if isinstance(hosts, dict) and all(isinstance(v, dict) for v in hosts.values()):
         return hosts
     if _are_names(hosts):
         kinds = ("model" if _is_model(name, own) else "host" for name in hosts)
-        return {name: {kind: name} for name, kind in zip(hosts, kinds, strict=True)}
+        return by_label(
+            (name, {kind: name}) for name, kind in zip(hosts, kinds, strict=True)
+        )
     raise BadInput(
         f"hosts={hosts!r:.80} names no columns.",
         "Give a list of host names, models=[...], or a dict of label to parameters.",

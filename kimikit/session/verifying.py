@@ -157,6 +157,8 @@ class Verifying(Session):
 
     def _clients(self, hosts: Any) -> dict[str, ChatClient]:
         """Return the clients to ask, by what each is called."""
+        from kimikit.display.renderable import by_label
+
         if hosts is None:
             return {self.host.name: self.client}
         if isinstance(hosts, str) or callable(getattr(hosts, "chat", None)):
@@ -168,14 +170,14 @@ class Verifying(Session):
             named = ((None, each) for each in hosts)
         else:
             named = ()
-        found: dict[str, ChatClient] = {}
-        for given, each in named:
-            client = self._client_of(each)
-            host = getattr(client, "host", None)
-            label = title = str(given or getattr(host, "name", "host"))
-            while label in found:
-                label = f"{title} ({len(found) + 1})"
-            found[label] = client
+        clients = [(given, self._client_of(each)) for given, each in named]
+        found = by_label(
+            (
+                str(given or getattr(getattr(client, "host", None), "name", "host")),
+                client,
+            )
+            for given, client in clients
+        )
         if not found:
             raise BadInput(
                 f"hosts is {hosts!r:.60}, which names none.",

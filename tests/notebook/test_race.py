@@ -175,3 +175,15 @@ def test_a_race_of_models_asks_each_and_a_refused_one_leaves_nothing(
     refused = kernel.run("k.race(3, models=['x', 'y'])")
     assert [error["ename"] for error in refused.of("error")] == ["BadInput"]
     assert [o for o in refused.outputs() if "text/html" in o] == []
+
+
+def test_a_name_that_is_given_twice_has_two_columns() -> None:
+    assert columns(None, ["a", "b", "a", "a"]) == {
+        "a": {"model": "a"},
+        "b": {"model": "b"},
+        "a (2)": {"model": "a"},
+        "a (3)": {"model": "a"},
+    }
+    assert list(columns(["local", "local"])) == ["local", "local (2)"]
+    assert list(columns(["local"], ["a", "a"])) == ["local a", "local a (2)"]
+    assert list(columns(["x/a (2)", "x/a", "x/a"])) == ["x/a (2)", "x/a", "x/a (3)"]

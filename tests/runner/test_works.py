@@ -7,6 +7,7 @@ import pytest
 from support.prompting import FakeClient, FakeStore, press_stop
 
 from kimikit import Kimi
+from kimikit.display import progress
 from kimikit.errors import AuthenticationFailed, BadInput, BudgetExceeded, RateLimited
 from kimikit.evals import PATTERNS, Task, lab, score_tool_calls, vote
 from kimikit.prompting import map_reduce
@@ -135,7 +136,8 @@ def test_a_watch_of_the_users_sees_every_step(work, kind):
     assert [step.text for step in steps] == ["ok"] * N
 
 
-def test_progress_is_a_bar(work, capsys):
+def test_progress_is_a_bar(work, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_S", 0.0)  # standard error is no terminal here
     work(FakeClient(ok), progress=True)
     assert f"/{N}" in capsys.readouterr().err.replace(f"/{N - 1}", f"/{N}")
 

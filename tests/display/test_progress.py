@@ -1,0 +1,47 @@
+"""A progress bar on a terminal moves; in a file or a pipe it writes a line now and then."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from kimikit.display import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(
+    monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, moves: int = 100
+) -> str:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with progress.progress_bar(total=moves, desc="sweep", **progress.ANSWERS) as bar:
+        for done in range(moves):
+            progress.move(bar, done, note="$0.01")
+            progress.move(bar, done, note="$0.02")
+    return stderr.getvalue()
+
+
+def test_what_is_over_soon_writes_nothing_into_a_pipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert drawn(monkeypatch, io.StringIO()) == ""
+
+
+def test_a_long_wait_is_seen_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_S", 0.0)
+    log = drawn(monkeypatch, io.StringIO(), moves=2)
+    assert "1/2" in log
+    assert "$0.02" in log
+
+
+def test_a_terminal_shows_a_bar_at_once_and_not_each_of_many_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = drawn(monkeypatch, Terminal(), moves=20_000)
+    assert "0/20000" in shown
+    assert 1 < shown.count("\r") < 2_000, "tqdm draws ten times per second"

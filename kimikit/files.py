@@ -89,7 +89,14 @@ def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
     )
 
 
-def _is_text(values: Sequence[Any]) -> bool:
+def _are_alike(values: Sequence[Any]) -> bool:
+    """Tell whether a column holds one text alone, or nothing."""
+    first = values[0]
+    alike = type(first) is str or first is None
+    return alike and values.count(first) == len(values)
+
+
+def is_text(values: Sequence[Any]) -> bool:
     """Tell whether a column holds nothing but texts that UTF-8 can hold."""
     if not {*map(type, values)} <= {str, type(None)}:
         return False
@@ -130,10 +137,13 @@ def arrow_columns(
     }
     arrays = {}
     for name, kind in kinds.items():
-        values = columns[name]
-        if kind != "text" or not _is_text(values):
+        values, count = columns[name], 1
+        if len(values) > 1 and _are_alike(values):
+            values, count = values[:1], len(values)
+        if kind != "text" or not is_text(values):
             values = _plain(values, kind)
-        arrays[writable(name)] = pa.array(values, types[kind])
+        made = pa.array(values, types[kind])
+        arrays[writable(name)] = made if count == 1 else pa.repeat(made[0], count)
     return pa.table(arrays)
 
 

@@ -60,13 +60,15 @@ class Usage(msgspec.Struct, frozen=True):
         """Add two usages; ``None`` and the 0 that ``sum`` starts from are neutral."""
         if other is None or isinstance(other, int):
             return self
-        costs = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
+        cost = self.cost_usd
+        if other.cost_usd is not None:
+            cost = other.cost_usd + (cost or 0)
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
-            sum(costs, Decimal(0)) if costs else None,
+            cost,
             self.estimated or other.estimated,
             self.cache_write_tokens + other.cache_write_tokens,
             self.cache_write_1h_tokens + other.cache_write_1h_tokens,

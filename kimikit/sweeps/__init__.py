@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kimikit.runner.costs import Estimate
     from kimikit.runner.endpoint import ClientFor
     from kimikit.sweeps.asking import Asking
-    from kimikit.sweeps.on_disk import TrialWriter
+    from kimikit.sweeps.trial_writer import TrialWriter
 
 __all__ = ["Plan", "Progress", "Sweep", "Trial", "sweep"]
 
@@ -174,7 +174,7 @@ def _writer(
     """Return what writes trials into a folder, ``None`` where none is given."""
     if folder is None:
         return None
-    from kimikit.sweeps.on_disk import TrialWriter
+    from kimikit.sweeps.trial_writer import TrialWriter
 
     axes = {name: tuple(values) for name, values in grid.axes.items()}
     fixed = {name: label(name, value) for name, value in grid.fixed.items()}

@@ -17,8 +17,9 @@ from kimikit.types import Reply
 
 def text_of(reply: Reply) -> str:
     """Return what counts as the answer: the text, or the calls where there is none."""
-    calls = (f"{call.name}({call.arguments})" for call in reply.tool_calls)
-    return reply.text.strip() or "; ".join(calls)
+    return reply.text.strip() or "; ".join(
+        f"{call.name}({call.arguments})" for call in reply.tool_calls
+    )
 
 
 _T = TypeVar("_T")

@@ -29,7 +29,7 @@ from kimikit.sweeps.values import Plan, Progress, costs_of_judges, in_order
 from kimikit.types import Reply
 
 if TYPE_CHECKING:  # numpy stands behind it
-    from kimikit.sweeps.on_disk import TrialWriter
+    from kimikit.sweeps.trial_writer import TrialWriter
 
 PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 """Parameters that hosts pin for some models (Moonshot, models overview)."""

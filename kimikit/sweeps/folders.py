@@ -16,21 +16,15 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import Kind, arrow_table, database, packages, path_of
+from kimikit.files import Kind, arrow_table, packages, path_of
+from kimikit.sweeps.merging import merge
 
-PART_ROWS = 2_048
+PART_ROWS = 4_096
 PART_BYTES = 16_000_000
 """Rows, and bytes of them, of a file that is written while answers arrive."""
 
 QUICKLY: dict[str, Any] = {"compression": "lz4", "use_dictionary": False}
 """How parts are written, which are put together later."""
-
-GROUP_ROWS = 8_192
-"""Rows of a finished file that are read at once."""
-
-SORTED_IN_MEMORY = 50_000
-SORT_MB = 200
-"""Rows that are put in order in memory; more of them in so many megabytes."""
 
 TITLE = "kimikit.json"
 """The file of a folder that says what is in it."""
@@ -97,7 +91,7 @@ class FolderWriter:
         encode: Makes a table of pyarrow of what was added, in any thread.
 
     Raises:
-        MissingDependency: If pyarrow or DuckDB is not installed.
+        MissingDependency: If pyarrow is not installed.
         BadInput: If the folder holds something else, or cannot be written.
     """
 
@@ -108,7 +102,6 @@ class FolderWriter:
         encode: Callable[[Sequence[Any]], Any],
     ) -> None:
         packages("results=")
-        database("results=")
         if not isinstance(path, str | os.PathLike) or not str(path).strip():
             raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
         self.path, self.title = path_of(path), title
@@ -277,14 +270,8 @@ class Folder:
     def _put_in_order(self) -> None:
         files = [self.path / part for part in self.title.parts]
         name = files[0].name.replace(".parquet", "-all.parquet")
-        fresh, order = self.path / f".{os.getpid()}-{name}", self.title.order
-        if self.count <= SORTED_IN_MEMORY:
-            pa, pq = packages("results=")
-            table = pa.concat_tables([pq.read_table(file) for file in files])
-            table = table.sort_by([(column, "ascending") for column in order])
-            pq.write_table(table, fresh, compression="zstd", row_group_size=GROUP_ROWS)
-        else:
-            _sort_on_disk(files, order, fresh)
+        fresh = self.path / f".{os.getpid()}-{name}"
+        merge(files, self.title.order, fresh)
         fresh.replace(self.path / name)
         self.title.parts, self.title.ordered = [name], True
         write_title(self.path, self.title)
@@ -318,27 +305,3 @@ class Folder:
             if self.file is None:
                 return arrow_table([], self.title.columns).column(name)
             return self._whole(self.file.read(columns=[name])).column(name)
-
-
-def _sort_on_disk(files: Sequence[Path], order: Sequence[str], target: Path) -> None:
-    """Put the rows of files in order as one file, in bounded memory."""
-
-    def quoted(text: object) -> str:
-        return "'" + str(text).replace("'", "''") + "'"
-
-    duckdb = database("results=")
-    names = ", ".join(f'"{name}"' for name in order)
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".sorting") as scratch,
-        duckdb.connect(config={"memory_limit": f"{SORT_MB}MB", "threads": 1}) as db,
-    ):
-        db.execute(f"SET temp_directory = {quoted(scratch)}")
-        db.execute("SET preserve_insertion_order = false")
-        try:
-            db.execute(
-                f"COPY (SELECT * FROM read_parquet([{', '.join(map(quoted, files))}])"
-                f" ORDER BY {names}) TO {quoted(target)}"
-                f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
-            )
-        except duckdb.Error as exc:
-            raise OSError(str(exc)) from exc

@@ -1,4 +1,4 @@
-"""Write trials into a folder as they come, and read them page by page."""
+"""Read the trials of a folder page by page."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from typing import Any, overload
 import msgspec
 import numpy as np
 
-from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.files import arrow_columns
-from kimikit.money.storable import to_json
 from kimikit.sweeps import rows
 from kimikit.sweeps.answers import Answers
-from kimikit.sweeps.folders import Folder, FolderWriter, Title
+from kimikit.sweeps.bodies import reply_of
+from kimikit.sweeps.folders import Folder
 from kimikit.sweeps.trial import Spent, Trial
-from kimikit.types import Reply
 
 Axes = Mapping[str, Sequence[Any]]
 Label = str | int | float | bool | None
@@ -52,123 +49,7 @@ class Known(msgspec.Struct, kw_only=True):
     metric_errors: dict[str, list[str]] = {}
 
 
-class TrialWriter(FolderWriter):
-    """Writes the trials of a sweep as they come.
-
-    Args:
-        path: The folder.
-        name: What the sweep is called.
-        axes: For each axis its labels.
-        fixed: The parameters that are the same throughout.
-        metrics: The names of what judges answers.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        name: str,
-        axes: Axes,
-        fixed: Mapping[str, Any],
-        metrics: Sequence[str],
-    ) -> None:
-        columns = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
-        order = ["_point", "repeat"]
-        title = Title(kind="sweep", name=name, columns=columns, order=order)
-        super().__init__(path, title, self._table)
-        self._fixed, self._axes = fixed, axes
-        self._places = [{v: n for n, v in enumerate(some)} for some in axes.values()]
-        # Their labels are kept, so that no other dict has the same id.
-        self._points: dict[int, tuple[dict[str, Any], int, str | None]] = {}
-        self._odd: dict[str, dict[str, Any]] = {}
-        self._spent: dict[Any, Spent] = {}
-        self._rates: dict[str, bool] = {}
-        self.answered = 0
-
-    def put(self, trial: Trial, scores: Mapping[str, Any] = {}) -> None:
-        """Take a trial, judged if it is to be."""
-        came = trial.reply or trial.partial
-        size = 500 if came is None else 1000 + 4 * len(came.text) + len(came.reasoning)
-        self.answered += trial.reply is not None
-        self.add((trial, scores), size)
-
-    def _table(self, some: Sequence[tuple[Trial, Mapping[str, Any]]]) -> Any:
-        """Return trials as columns, the keys in use taken out."""
-        trials = [trial for trial, _ in some]
-        points = [self._points.get(id(t.params)) or self._note(t) for t in trials]
-        came = [trial.reply or trial.partial for trial in trials]
-        for reply in came:
-            if reply is not None:
-                self._add_up(reply)
-        said = list(map(rows.said_by, trials))
-        columns = rows.columns(trials, self._axes, self._fixed, said)
-        columns |= {
-            "_point": [point for _, point, _ in points],
-            "prompt_text": [asked for _, _, asked in points],
-            "_stored": [trial.stored for trial in trials],
-            "_whole": [trial.reply is not None for trial in trials],
-            "_came": [reply is not None for reply in came],
-            "_cost": [reply and reply.cost for reply in came],
-            "_said": [
-                None if t.reply is None or text == t.reply.text else text
-                for t, text in zip(trials, said, strict=True)
-            ],
-            "_reply": [None if r is None else to_json(r).encode() for r in came],
-        }
-        for name in self.title.columns.keys() - columns.keys():
-            columns[name] = [scores.get(name) for _, scores in some]
-            known = [type(v) is bool for v in columns[name] if v is not None]
-            self._rates[name] = self._rates.get(name, True) and all(known)
-        if html.secrets_in_use():
-            columns = {name: list(map(_cut, some)) for name, some in columns.items()}
-        return arrow_columns(columns, self.title.columns)
-
-    def _note(self, trial: Trial) -> tuple[dict[str, Any], int, str | None]:
-        """Number a point by its place in the grid; one that was left out comes last."""
-        labels, point = trial.params, 0
-        for (name, axis), places in zip(self._axes.items(), self._places, strict=True):
-            point = point * (len(axis) + 1) + places.get(labels[name], len(axis))
-        if labels != _labels(self._axes, self._fixed, point):
-            self._odd[str(point)] = labels
-        found = self._points[id(labels)] = labels, point, rows.asked(trial)
-        return found
-
-    def _add_up(self, reply: Reply) -> None:
-        key = (
-            reply.host,
-            reply.model,
-            reply.stand_in,
-            reply.replayed,
-            reply.cost is None,
-        )
-        if (known := self._spent.get(key)) is None:
-            known = self._spent[key] = Spent(*key[:4])
-        known.add(reply)
-
-    def written(
-        self, sweep: Mapping[str, Any], metric_errors: dict[str, list[str]]
-    ) -> TrialsOnDisk:
-        """Write what is left, and the rest of the sweep; return its trials."""
-        self.flush()
-        known = Known(
-            sweep=dict(sweep),
-            odd=self._odd,
-            spent=list(self._spent.values()),
-            answered=self.answered,
-            rates=[name for name, rate in self._rates.items() if rate],
-            metric_errors=metric_errors,
-        )
-        facts = msgspec.json.decode(to_json(known))
-        return TrialsOnDisk(self.finish(facts))
-
-
-def _cut(value: Any) -> Any:
-    """Return a text without the keys in use."""
-    if isinstance(value, bytes):
-        return html.without_secrets(value.decode()).encode()
-    return html.without_secrets(value) if isinstance(value, str) else value
-
-
-def _labels(axes: Axes, fixed: Mapping[str, Any], point: int) -> dict[str, Any]:
+def labels_of(axes: Axes, fixed: Mapping[str, Any], point: int) -> dict[str, Any]:
     """Return the labels of a point by its place in the grid."""
     found: dict[str, Any] = {}
     for name, axis in reversed(list(axes.items())):
@@ -214,6 +95,11 @@ class TrialsOnDisk(Sequence[Trial]):
     def _ends(self) -> list[int]:
         return [int(end) for end in np.cumsum(self.folder.groups())]
 
+    @property
+    def _text(self) -> str:
+        """What the column of the texts is called."""
+        return rows.called("text", {**self._axes, **self._fixed})
+
     def __len__(self) -> int:
         return self.folder.count
 
@@ -234,10 +120,11 @@ class TrialsOnDisk(Sequence[Trial]):
 
     def _read_point(self, point: int) -> dict[str, Any]:
         odd = self.known.odd.get(str(point))
-        return odd or _labels(self._axes, self._fixed, point)
+        return odd or labels_of(self._axes, self._fixed, point)
 
     def _read_page(self, page: int) -> list[Trial]:
         columns = ["_point", "repeat", "error", "_whole", "_stored", "_reply"]
+        columns.append(self._text)
         table = self.folder.read(page, columns)
         cells = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
         return [self._trial(*row) for row in cells]
@@ -250,9 +137,10 @@ class TrialsOnDisk(Sequence[Trial]):
         whole: bool,  # noqa: FBT001 - a row's own cells
         stored: bool,  # noqa: FBT001
         body: bytes | None,
+        text: str | None,
     ) -> Trial:
         try:
-            reply = None if body is None else msgspec.json.decode(body, type=Reply)
+            reply = None if body is None else reply_of(body, text)
         except msgspec.MsgspecError as exc:
             raise BadInput(
                 f"An answer in {self.folder.path} cannot be read ({exc}).",
@@ -318,11 +206,9 @@ class TrialsOnDisk(Sequence[Trial]):
         """Return what figures are made of: a page's answers, as they count."""
         import pyarrow.compute as pc
 
-        called = self.folder.title.columns
-        text = "used_text" if "used_text" in called else "text"
-        columns = [text, "_said", "_whole", "tokens", "seconds", "_cost", "_came"]
+        columns = [self._text, "_said", "_whole", "tokens", "seconds", "_cost", "_came"]
         table = self.folder.read(page, columns)
-        said = pc.coalesce(table.column("_said"), table.column(text))
+        said = pc.coalesce(table.column("_said"), table.column(self._text))
         made = table.select(["_whole", "_cost", "_came"]).append_column("said", said)
         for name in ("tokens", "seconds"):
             known = pc.fill_null(table.column(name), 0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from kimikit.files import Kind, kind_of
-from kimikit.sweeps.answers import text_of
+from kimikit.sweeps.answers import once_if_short, text_of
 from kimikit.sweeps.segmentation import words
 from kimikit.sweeps.trial import Trial
 
@@ -38,6 +40,23 @@ paid, and all of it.
 """
 
 
+_NONE: Any = SimpleNamespace(
+    **dict.fromkeys((*OF_REPLY, "duration_s", "first_token_s")),
+    usage=SimpleNamespace(**dict.fromkeys((*COUNTS, "estimated"))),
+)
+"""What stands for an answer that did not come whole: all of it is unknown."""
+
+
+@once_if_short
+def _count(text: str) -> int:
+    return len(words(text))
+
+
+def _each(things: Sequence[Any], name: str) -> list[Any]:
+    """Return what each of many things has by this name, as fast as Python can."""
+    return list(map(attrgetter(name), things))
+
+
 def flat(
     trial: Trial, fixed: Mapping[str, Any], scores: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -64,8 +83,8 @@ def columns(
     said: Sequence[str | None],
 ) -> dict[str, list[Any]]:
     """Return the same of many trials at once, as columns; ``said`` are their texts."""
-    replies = [trial.reply for trial in trials]
-    usages = [None if reply is None else reply.usage for reply in replies]
+    replies = [trial.reply or _NONE for trial in trials]
+    usages = [reply.usage for reply in replies]
     params = dict.fromkeys([*fixed, *axes])
     out: dict[str, list[Any]] = {
         **{p: [t.params.get(p, fixed.get(p)) for t in trials] for p in params},
@@ -73,13 +92,13 @@ def columns(
         "error": [trial.error for trial in trials],
     }
     for key in OF_REPLY:
-        out[_called(key, params)] = [getattr(reply, key, None) for reply in replies]
-    out["words"] = [None if text is None else len(words(text)) for text in said]
-    out["tokens"] = [usage and usage.completion_tokens for usage in usages]
-    out["seconds"] = [reply and reply.duration_s for reply in replies]
-    out["first_token_s"] = [reply and reply.first_token_s for reply in replies]
+        out[called(key, params)] = _each(replies, key)
+    out["words"] = [None if text is None else _count(text) for text in said]
+    out["tokens"] = _each(usages, "completion_tokens")
+    out["seconds"] = _each(replies, "duration_s")
+    out["first_token_s"] = _each(replies, "first_token_s")
     for name in (*COUNTS, "estimated"):
-        out[name] = [usage and getattr(usage, name) for usage in usages]
+        out[name] = _each(usages, name)
     return out
 
 
@@ -93,7 +112,7 @@ def kinds(
         **labels,
         "repeat": "int",
         "error": "text",
-        **{_called(key, labels): kind for key, kind in OF_REPLY.items()},
+        **{called(key, labels): kind for key, kind in OF_REPLY.items()},
         **dict.fromkeys(("words", "tokens"), "int"),
         **dict.fromkeys(("seconds", "first_token_s"), "float"),
         **dict.fromkeys(COUNTS, "int"),
@@ -103,7 +122,8 @@ def kinds(
     }
 
 
-def _called(key: str, params: Mapping[str, Any]) -> str:
+def called(key: str, params: Mapping[str, Any]) -> str:
+    """Return the name of a column of what an answer has, beside those of parameters."""
     return f"used_{key}" if key in params else key
 
 

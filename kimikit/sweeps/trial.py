@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -83,10 +83,11 @@ class Spent(msgspec.Struct):
     def __post_init__(self) -> None:
         check_usd(self.cost)
 
-    def add(self, reply: Reply) -> None:
-        """Count an answer too."""
-        self.usage += reply.usage
-        if reply.cost is not None:
-            self.cost = (self.cost or Decimal(0)) + reply.cost
-        self.created = max(self.created, reply.created)
-        self.count += 1
+    def add(self, replies: Sequence[Reply]) -> None:
+        """Count answers too."""
+        self.usage = sum((reply.usage for reply in replies), self.usage)
+        costs = [reply.cost for reply in replies if reply.cost is not None]
+        if costs:
+            self.cost = sum(costs, self.cost or Decimal(0))
+        self.created = max(self.created, *(reply.created for reply in replies))
+        self.count += len(replies)

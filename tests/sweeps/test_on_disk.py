@@ -141,7 +141,7 @@ def test_answers_are_written_while_others_come(tmp_path: Path) -> None:
         return await chat(messages, **params)
 
     client.chat = looking  # type: ignore[method-assign]
-    count = 3 * PART_ROWS // 2
+    count = 3 * PART_ROWS // 4
     found = run(client, results=tmp_path / "x", temperature=[0, 0.5], repeats=count)
     assert seen[-1] >= 2
     assert len(found) == 4 * count
@@ -215,7 +215,7 @@ def test_a_folder_that_holds_something_else_is_refused_before_a_call(
     for wrong in ("", 3):
         with pytest.raises(BadInput, match="path of a folder"):
             run(client, results=wrong)
-    for package in ("pyarrow", "duckdb"):
+    for package in ("pyarrow",):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(MissingDependency, match=f"pip install .*{package}"):
@@ -317,9 +317,9 @@ def test_a_disk_that_fails_ends_the_sweep_and_says_how_to_go_on(tmp_path: Path) 
 
     client = store.around(FakeClient(breaking))
     with pytest.raises(KimiError, match=r"cannot be written into .*name='mine'"):
-        run(client, results=tmp_path / "x", temperature=0, repeats=2 * PART_ROWS,
+        run(client, results=tmp_path / "x", temperature=0, repeats=PART_ROWS,
             name="mine", store=store)  # fmt: skip
-    assert 100 < len(store.rows) < 4 * PART_ROWS
+    assert 100 < len(store.rows) < 2 * PART_ROWS
 
 
 def test_no_key_in_use_is_in_the_folder(tmp_path: Path) -> None:

@@ -53,25 +53,34 @@ class ThemedFigure(Figure):
     Where the user has another style than matplotlib's own, it stays as they have it.
     """
 
-    def _repr_html_(self) -> str | None:
-        shown: str | None = super()._repr_html_()  # of a backend that is a web page
-        return shown or self.as_html()
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> dict[str, Any]:
+        """Return the picture, and HTML with it where that follows the page."""
+        picture = self._picture()
+        # Of a backend that is a web page matplotlib has HTML of its own.
+        shown = super()._repr_html_() or self.as_html(picture)
+        return {"image/png": picture} | ({"text/html": shown} if shown else {})
 
-    def as_html(self) -> str | None:
-        """Return HTML that follows the page, ``None`` where the picture alone does."""
+    def as_html(self, picture: bytes | None = None) -> str | None:
+        """Return HTML that follows the page, ``None`` where the picture alone does.
+
+        Args:
+            picture: The picture, where it is drawn already.
+        """
         if not self._is_plain():
             return None
         svg = self._svg()
         if len(svg) > LARGEST:
             return None
-        picture = base64.b64encode(self._repr_png_()).decode()
+        encoded = base64.b64encode(picture or self._picture()).decode()
         about = html.escape(self._about())
         return (
             f'<div class="kimikit-figure" role="img" aria-label="{about}">{STYLE}{svg}'
-            f'<img alt="{about}" src="data:image/png;base64,{picture}"></div>'
+            f'<img alt="{about}" src="data:image/png;base64,{encoded}"></div>'
         )
 
-    def _repr_png_(self) -> bytes:
+    def _picture(self) -> bytes:
         from PIL import Image
 
         drawn, small = io.BytesIO(), io.BytesIO()
@@ -111,13 +120,13 @@ def _shorter(tag: re.Match[str]) -> str:
 
 
 def _register() -> None:
-    """Have IPython ask for the small picture, which it else makes itself."""
+    """Have IPython take the picture from the bundle, where it else draws its own."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
     if shell is not None and shell.display_formatter is not None:
         pictures = shell.display_formatter.formatters["image/png"]
-        pictures.for_type(ThemedFigure, ThemedFigure._repr_png_)
+        pictures.for_type(ThemedFigure, lambda figure: None)
 
 
 _register()

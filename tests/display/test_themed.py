@@ -1,5 +1,6 @@
 """Figures take the ink of the page, and are a picture where a page takes no SVG."""
 
+import base64
 import io
 import pickle
 import re
@@ -8,9 +9,13 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib as mpl
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 from support.contrast import faint, page_of
 
+from kimikit.display import themed
 from kimikit.display.plots import canvas, subplots
 
 mpl.use("Agg")
@@ -46,11 +51,31 @@ def test_a_notebook_gets_svg_in_the_ink_of_the_page_and_a_picture():
     assert Image.open(io.BytesIO(found["image/png"])).mode == "P"
 
 
+def test_a_figure_that_is_shown_is_drawn_once_in_each_form(monkeypatch):
+    formats = []
+    figure, save = drawn(), Figure.savefig
+
+    def counted(self, target, **how):
+        formats.append(how["format"])
+        return save(self, target, **how)
+
+    monkeypatch.setattr(Figure, "savefig", counted)
+    shell = InteractiveShell.instance()
+    try:
+        configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
+        themed._register()
+        found, _ = shell.display_formatter.format(figure)
+    finally:
+        InteractiveShell.clear_instance()
+    assert sorted(formats) == ["png", "svg"]
+    assert base64.b64encode(found["image/png"]).decode() in found["text/html"]
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_word_of_a_figure_stands_out_on_any_page(chromium, dark):
     page = chromium.new_page()
-    page.set_content(page_of(drawn()._repr_html_(), dark=dark))
+    page.set_content(page_of(drawn().as_html(), dark=dark))
     assert faint(page.locator("body")) == []
     assert page.locator("svg").is_visible()
     assert not page.locator("img").is_visible()
@@ -60,7 +85,7 @@ def test_every_word_of_a_figure_stands_out_on_any_page(chromium, dark):
 @pytest.mark.browser
 def test_a_page_that_takes_no_svg_and_no_style_shows_the_picture(chromium):
     page = chromium.new_page()
-    shown = re.sub(r"(?s)<(svg|style).*?</\1>", "", drawn()._repr_html_())
+    shown = re.sub(r"(?s)<(svg|style).*?</\1>", "", drawn().as_html())
     page.set_content(shown)
     assert page.locator("img").evaluate("image => image.naturalWidth") > 100
     page.close()
@@ -68,7 +93,7 @@ def test_a_page_that_takes_no_svg_and_no_style_shows_the_picture(chromium):
 
 @pytest.mark.parametrize("label", HOSTILE)
 def test_a_label_is_a_text_letter_for_letter(label):
-    svg = re.search(r"(?s)<svg.*</svg>", drawn(label)._repr_html_())
+    svg = re.search(r"(?s)<svg.*</svg>", drawn(label).as_html())
     tree = ElementTree.fromstring(svg[0])
     said = ["".join(each.itertext()) for each in tree.iter() if "text" in each.tag]
     assert said.count(label) == 2
@@ -79,7 +104,7 @@ def test_a_label_is_a_text_letter_for_letter(label):
 def test_another_style_stays_as_the_user_has_it(style):
     with plt.style.context(style):
         figure = drawn()
-        assert figure._repr_html_() is None
+        assert figure.as_html() is None
         found, _ = DisplayFormatter().format(figure)
     assert "text/html" not in found
     assert found["image/png"]
@@ -93,4 +118,4 @@ def test_axes_of_the_users_own_figure_stay_theirs():
 
 def test_a_figure_can_be_kept_and_drawn_again():
     again = pickle.loads(pickle.dumps(drawn()))
-    assert again._repr_html_() == drawn()._repr_html_()
+    assert again.as_html() == drawn().as_html()

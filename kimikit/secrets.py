@@ -30,11 +30,11 @@ _CERTAIN = 16
 _NAMES = re.compile(
     r"(?i)authorization|cookie|secret|password|passwd|passphrase|credential"
     r"|\A(?:auth|bearer|key|pat|pwd)\Z"
-    r"|(?:api|access|subscription|private|signing|encryption)[-_]?key"
-    r"|(?:access|auth|bearer|id|session)[-_]?token"
+    r"|(?:api|access|subscription|private|signing|encryption)[\W_]?key"
+    r"|(?:access|auth|bearer|id|session)[\W_]?token"
     # Tokens of a tokenizer or of a list's pages are none.
-    r"|\A(?!(?:eos|bos|pad|unk|sep|cls|mask|stop|start|end|next|page|think|image)[-_])"
-    r"(?:[\w-]*[-_])?token\Z"
+    r"|\A(?!(?:eos|bos|pad|unk|sep|cls|mask|stop|start|end|next|page|think|image)[\W_])"
+    r"(?:\S*[^\sa-z0-9])?token\Z"
 )
 """Names of headers and fields that hold a secret."""
 _CARRIERS = frozenset({"value", "values", "raw", "plain", "data"})

@@ -79,7 +79,9 @@ def test_bytes_and_addresses_and_shapes_hide() -> None:
         ("x-amz-security-token", True), ("hf_token", True), ("private_key", True),
         ("passphrase", True), ("Ocp-Apim-Subscription-Key", True), ("pad_token", False),
         ("next_page_token", False), ("max_tokens", False), ("keyboard", False),
-        ("token_ids", False), ("monkey", False),
+        ("token_ids", False), ("monkey", False), ("x.api.key", True), ("x~token", True),
+        ("x-$HOME-token", True), ("1-token", True), ("API key", True),
+        ("the next token", False), ("stop.token", False),
     ],
 )  # fmt: skip
 def test_names(name: str, is_one: bool) -> None:

@@ -37,8 +37,6 @@ class Connection:
     Attributes:
         key: The key in use.
         embedded: Whether the local host of this machine answers.
-        embeds: Whether it embeds texts unasked: a stand-in that costs nothing does, and
-            so does the recording of one.
     """
 
     def __init__(
@@ -52,10 +50,10 @@ class Connection:
         self.embedded = profile.stand_in and embedded
         api_key = Key.of(api_key)
         recorder = options.get("recorder")
-        self.embeds = self.embedded
+        self._replayed = None
         if recorder is not None and recorder.offline:
             api_key = api_key or Key("")  # nobody is asked
-            self.embeds = profile.stand_in and recorder.source.embeds
+            self._replayed = recorder.source
         self.key = hosts.key_of(profile) if api_key is None else api_key
         given = api_key is not None or os.environ.get(profile.key_variable or "-")
         kept = profile.key_variable and not given
@@ -64,6 +62,14 @@ class Connection:
         self._again_by: Again | None = None
         self._others: dict[str, Client] = {}
         self._client = self._connect(profile)
+
+    @functools.cached_property
+    def embeds(self) -> bool:
+        """Whether it embeds texts unasked, as a stand-in or its recording does."""
+        if self._replayed is None:
+            return self.embedded
+        # Looked up when it is first wanted: a large recording is read through for it.
+        return self._client.host.stand_in and bool(self._replayed.embeds)
 
     def continued_by(self, again: Again) -> None:
         """Let answers of this host be asked again by the session, which shows them."""

@@ -34,7 +34,7 @@ def curl(sent: Sent) -> str:
     paths = {"chat": "/chat/completions", **host.endpoints}
     given = {"content-type": "application/json", **sent.headers}
     headers = [_header(name, value) for name, value in given.items()]
-    if sent.has_key:
+    if sent.has_key and "authorization" not in given:
         headers.insert(0, f'"Authorization: Bearer ${_variable(host)}"')
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
     lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
@@ -51,13 +51,16 @@ def _written_out(match: re.Match[str]) -> str:
 
 def _header(name: str, value: str) -> str:
     """Return a header quoted for a shell; a hidden value is read from a variable."""
-    if value != "***" or not re.fullmatch(r"[\w-]+", name):
-        return shlex.quote(f"{name}: {value}")  # any other name could be a command
-    return f'"{name}: ${_variable_of(name)}"'
+    if value != "***":  # curl sends an empty one where a semicolon ends its name
+        return shlex.quote(f"{name}: {value}" if value else f"{name};")
+    variable = f'${_variable_of(name)}"'
+    if re.fullmatch(r"[\w-]+", name):
+        return f'"{name}: {variable}'
+    return f'{shlex.quote(f"{name}: ")}"{variable}'  # its name could be a command
 
 
 def _variable_of(header: str) -> str:
-    return re.sub(r"\W", "_", header).upper()
+    return re.sub(r"\W|\A(?=\d)", "_", header).upper()
 
 
 def python(sent: Sent) -> str:

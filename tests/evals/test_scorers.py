@@ -246,9 +246,14 @@ def test_a_csv_file_has_typed_answers_and_texts_as_they_are(tmp_path):
     assert Task.load(path, "Say.", shots=0).hint is bool
     path.write_text("input,answer\na,007\nb,12\n")
     assert dict(Task.load(path, "Say.", shots=0).rows)["a"] == "007"
-    for broken in ("input,input\na,b\n", "input,answer\na\n", 'input,answer\n"a,b\n'):
+    for broken, said in {
+        "input,input\na,b\n": "two columns have one name",
+        "input,answer\na,b\na\n": "row 1 has 1 cells, not 2",
+        "input,answer\na,b,c,d\n": "row 0 has 4 cells, not 2",
+        'input,answer\n"a,b\n': "unexpected end of data",
+    }.items():
         path.write_text(broken)
-        with pytest.raises(BadInput, match="is no labelled set"):
+        with pytest.raises(BadInput, match=rf"is no labelled set: .*{said}"):
             Task.load(path, "Say.")
 
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,45 @@ def test_the_command_and_the_program_ask_the_same(
         assert one.json == first.json
         assert one.headers["authorization"] == f"Bearer {KEY}"
         assert one.headers["x-team"] == "it's"
+
+
+ODD = "opensesame"
+HEADERS = [
+    {"AUTHORIZATION": f"Basic {ODD}"}, {"authorization": None}, {"x-empty": ""},
+    {"x-odd": "it's \"q\" $HOME `id` \\ !x;"}, {"x'api-key": ODD}, {"x-tab": "a\tb"},
+    {"x`id`-$HOME-token": ODD}, {"1-token": ODD}, {"X-Api-Key": ODD}, {"x.token": ODD},
+    {"Content-Type": "application/json; charset=utf-8", "Accept": "text/x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", HEADERS, ids=lambda extra: next(iter(extra)))
+def test_a_command_sends_any_header_as_it_was_and_shows_none_that_is_secret(
+    server: FaultServer, extra: dict[str, str | None]
+) -> None:
+    server.play(
+        plain({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    )
+    kimi = Kimi("mine", base_url=server.url, api_key=KEY, model="m")
+    reply = kimi.chat("Hi", extra_headers=extra, stream=False)
+    command = reply.curl()
+    assert ODD not in command + reply.python()
+    assert command.lower().count("authorization: ") == 1
+    named = {re.sub(r"\W|^(?=\d)", "_", n).upper(): v or "" for n, v in extra.items()}
+    known = {"PATH": os.environ["PATH"], "KIMIKIT_API_KEY": KEY, **named}
+    subprocess.run(["sh", "-c", command], env=known, check=True, capture_output=True)
+    asked, again = server.requests
+    ours = {"user-agent", "accept", "accept-encoding", "connection"}
+    ours -= {name.lower() for name in extra}
+    first, second = (
+        {
+            n: v
+            for n, v in one.headers.items()
+            if n not in ours and n != "content-length"
+        }
+        for one in (asked, again)
+    )
+    assert second == first
+    assert again.json == asked.json
 
 
 def test_both_run_against_the_local_host(

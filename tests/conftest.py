@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import without_iri  # noqa: F401 - no schema here has an IRI
 
 if TYPE_CHECKING:
     # A worker counts lines from its session's start on, which is after this file.
@@ -72,10 +73,6 @@ settings.register_profile(
     "thorough", settings.get_profile("any speed"), max_examples=1_000, derandomize=False
 )
 settings.load_profile("any speed")
-
-# jsonschema imports it for the format "iri", which no schema here has. Its import takes
-# 3 s, so no worker does it.
-sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 # pytest-cov asks for two reports, its table and the sum alone, and coverage would read
 # all modules for each of them, which takes 4 s.

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import without_iri
 
 from kimikit import StreamError
 from kimikit.notebook.marimo_view import MarimoView
@@ -79,13 +80,7 @@ if __name__ == "__main__":
     app.run()
 """
 
-# Without a module that jsonschema imports for the format "iri" alone, in 3 s.
-START = """
-import sys
-sys.modules["rfc3987_syntax"] = None
-from marimo._cli.cli import main
-main()
-"""
+START = without_iri.program("marimo._cli.cli")
 
 
 def test_every_view_shows_in_an_exported_notebook(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from support import without_iri
 
 REPO = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPO / "artifacts"
@@ -33,13 +34,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Without a module that jsonschema imports for the format "iri" alone, in 3 s.
-_START = """
-import sys
-sys.modules["rfc3987_syntax"] = None
-from jupyterlab.labapp import main
-main()
-"""
+_START = without_iri.program("jupyterlab.labapp")
 _CELL = ".jp-Notebook-cell.jp-CodeCell"
 _OPEN = """
 async path => {

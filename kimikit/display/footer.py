@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Protocol
@@ -86,6 +87,27 @@ def total_usd(amounts: Sequence[Decimal | None]) -> Decimal | None:
 def total_cost(some: Sequence[Spent]) -> Decimal | None:
     """Return the US dollars of all together, ``None`` when any is unpriced."""
     return total_usd([one.cost for one in some])
+
+
+class Paid:
+    """What can tell the tokens and the cost of all answers it is made of."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def _paid(self) -> Sequence[Spent]:
+        """All answers that a host may charge for, whole or not."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all that was paid for, also of what broke off."""
+        return total_usage(self._paid)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars of the same, ``None`` where any of it is unpriced."""
+        return total_cost(self._paid)
 
 
 def spent(some: Sequence[Spent]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer, total_cost
+from kimikit.display.footer import Paid, footer
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked, share, sign_test
 from kimikit.sweeps.data import as_csv
@@ -91,7 +90,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     paid: tuple[Reply, ...] = ()
 
 
-class Judged(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Judged(Paid, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """Verdicts of a judge, each asked for twice.
 
     Attributes:
@@ -190,11 +189,6 @@ class Judged(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             place = "first" if 2 * firsts > n else "second"
             told += f"; it prefers what stands {place} (p = {p:.2g})"
         return f"{told}."
-
-    @property
-    def cost(self) -> Decimal | None:
-        """Dollars of all that was paid, ``None`` when any of it is unpriced."""
-        return total_cost(self._paid)
 
     @property
     def _paid(self) -> list[Reply]:

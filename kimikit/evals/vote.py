@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer, total_cost, total_usage
+from kimikit.display.footer import Paid, footer
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError, warn
 from kimikit.evals.cells import not_asked, share
@@ -20,13 +20,13 @@ from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_o
 from kimikit.runner.rounds import done_by
 from kimikit.sweeps.cells import each_right
 from kimikit.sweeps.shares import RightPrice, chosen, right_price
-from kimikit.types import AnswerStore, ChatClient, Reply, Usage
+from kimikit.types import AnswerStore, ChatClient, Reply
 
 Extract = Callable[[str], Any]
 """From a reply's text to the answer in it, ``None`` where there is none."""
 
 
-class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Vote(Paid, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What several answers to one question agree on.
 
     Attributes:
@@ -76,16 +76,6 @@ class Vote(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     def tied(self) -> bool:
         """Whether another answer got as many votes."""
         return len(self.counts) > 1 and self.counts[0][1] == self.counts[1][1]
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all answers, also of what broke off."""
-        return total_usage(self._paid)
-
-    @property
-    def cost(self) -> Decimal | None:
-        """Dollars of all that was paid; ``None`` when any of it is unpriced."""
-        return total_cost(self._paid)
 
     @property
     def cost_per_right(self) -> Decimal | None:

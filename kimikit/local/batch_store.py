@@ -129,6 +129,13 @@ class BatchStore:
                 raise
             self._db.execute("commit")
 
+    def _one(self, what: str, sql: str, name: str) -> Any:
+        rows = self._read(sql, name)
+        if not rows:
+            msg = f"There is no {what} {name!r} here; list those that are there by GET."
+            raise Refused(msg, status=404, param="id", code="not_found")
+        return rows[0]
+
     def _read(self, sql: str, *values: object) -> list[Any]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
@@ -172,10 +179,7 @@ class BatchStore:
         Raises:
             Refused: If there is none of that id.
         """
-        rows = self._read("select * from files where id = ?", file_id)
-        if not rows:
-            raise _absent("file", file_id)
-        return File(*rows[0])
+        return File(*self._one("file", "select * from files where id = ?", file_id))
 
     def files(self) -> list[File]:
         """Return all files, the newest first."""
@@ -217,10 +221,8 @@ class BatchStore:
         Raises:
             Refused: If there is none of that id.
         """
-        rows = self._read("select data, cancelled from batches where id = ?", batch_id)
-        if not rows:
-            raise _absent("batch", batch_id)
-        return _batch(*rows[0])
+        sql = "select data, cancelled from batches where id = ?"
+        return _batch(*self._one("batch", sql, batch_id))
 
     def batches(self, after: str = "", limit: int = 20) -> list[Batch]:
         """Return batches, the newest first, from after the one named on."""
@@ -287,8 +289,3 @@ def _batch(data: bytes, cancelled: int) -> Batch:
     if cancelled and batch.status not in OVER:
         batch.status = "cancelling"
     return batch
-
-
-def _absent(what: str, name: str) -> Refused:
-    msg = f"There is no {what} {name!r} here; list those that are there with GET."
-    return Refused(msg, status=404, param="id", code="not_found")

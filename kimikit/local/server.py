@@ -219,13 +219,7 @@ def serve(port: int, api_key: str | None, *, shared: bool = False) -> None:
     model = models.chat_model()
     if model.path == models.CHAT.path and not models.is_cached(models.CHAT):
         raise models.damaged(models.CHAT)
-    listener = _listen(port)
-    running = Running(
-        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
-        api_key=api_key or f"local-{secrets.token_urlsafe(24)}",
-        model=model.id,
-        pid=os.getpid(),
-    )
+    listener, running = _listen(port, api_key, model.id)
     port_file = process.port_file() if shared else None
 
     def leave() -> None:
@@ -272,13 +266,7 @@ def serve_upstream(port: int, api_key: str | None, url: str, concurrency: int) -
         raise BadInput(
             f"--concurrency is {concurrency}.", "Give a number of 1 or more."
         )
-    listener = _listen(port)
-    running = Running(
-        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
-        api_key=api_key or f"local-{secrets.token_urlsafe(24)}",
-        model="",
-        pid=os.getpid(),
-    )
+    listener, running = _listen(port, api_key)
     sign = partial(trust.proof, running.api_key, "upload")
     folder = batch_folder(front.folder_name(upstream))
     app, _ = front.make_app(upstream, folder, sign, concurrency)
@@ -301,16 +289,25 @@ def _config(guard: Guard) -> uvicorn.Config:
     )
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(
+    port: int, api_key: str | None, model: str = ""
+) -> tuple[socket.socket, Running]:
+    """Return a socket that listens, and how it is asked."""
     try:
         if port not in range(1 << 16):
             raise OSError("there is no such port")
-        return socket.create_server(("127.0.0.1", port))
+        listener = socket.create_server(("127.0.0.1", port))
     except OSError as exc:
         raise LocalHostError(
             f"The local host cannot listen on port {port}: {exc}.",
             "Give another port, or 0 to take one that is free.",
         ) from exc
+    return listener, Running(
+        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
+        api_key=api_key or f"local-{secrets.token_urlsafe(24)}",
+        model=model,
+        pid=os.getpid(),
+    )
 
 
 def _announce(what: str, running: Running) -> None:

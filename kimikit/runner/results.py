@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, overload
 
 from kimikit import html
-from kimikit.display.footer import footer, total_cost, total_usage
+from kimikit.display.footer import Paid, footer
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import KimiError
 from kimikit.files import pandas
 from kimikit.json_values import writable
-from kimikit.types import Reply, Usage
+from kimikit.types import Reply
 
 Item = Reply | KimiError | None
 """An answer, the error that came instead, or ``None`` where nothing was asked."""
@@ -24,7 +23,7 @@ WIDTH = 100
 """Characters of a cell of it; it opens to the whole."""
 
 
-class Results(Renderable, Sequence[Item]):
+class Results(Paid, Renderable, Sequence[Item]):
     """Answers in the order of their prompts; an error stands in its answer's place.
 
     Args:
@@ -114,16 +113,6 @@ class Results(Renderable, Sequence[Item]):
     def missing(self) -> list[int]:
         """Positions of prompts that were not asked, or whose answer was stopped."""
         return [place for place, item in enumerate(self._items) if item is None]
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all that was paid for."""
-        return total_usage(self._paid)
-
-    @property
-    def cost(self) -> Decimal | None:
-        """US dollars of all together, also of broken answers; ``None`` if unpriced."""
-        return total_cost(self._paid)
 
     @property
     def _paid(self) -> list[Reply]:

@@ -18,7 +18,7 @@ from kimikit.display.renderable import Renderable
 from kimikit.errors import KimiError
 from kimikit.errors.extras import pip_install
 from kimikit.session import Kimi
-from kimikit.version import __version__
+from kimikit.version import __version__, installed
 
 if TYPE_CHECKING:
     import argparse
@@ -120,7 +120,7 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    found = {name: _version(name) for name in PACKAGES}
+    found = {name: installed(name) for name in PACKAGES}
     detail = ", ".join(f"{name} {version}" for name, version in found.items())
     return Check("packages", all(found.values()), detail)
 
@@ -128,7 +128,7 @@ def _packages() -> Check:
 def _extras() -> Check:
     here, absent = [], []
     for extra, (package, adds) in EXTRAS.items():
-        if version := _version(package):
+        if version := installed(package):
             here.append(f"{package} {version}")
         else:
             absent.append(f"{pip_install(package, extra)} adds {adds}")
@@ -136,22 +136,12 @@ def _extras() -> Check:
     return Check("extras", ok=True, detail=detail)
 
 
-def _version(package: str) -> str:
-    """Return the installed version, or an empty text."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
 def _run_python() -> str:
     """Say what holds when a model's code is run, by trying it."""
     from kimikit.tools.samples import containment
 
     shut_in = "pydantic-monty is not here"
-    if _version("pydantic-monty"):
+    if installed("pydantic-monty"):
         shut_in = f"the sandbox {_walls(containment())}"
     real = _walls(containment(real=True))
     return f"{shut_in}; python(real=True) {real}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from kimikit import version
 from kimikit.types import Price
 
 PACKAGE = "genai-prices"
@@ -35,12 +36,7 @@ _UNSEEN = {"requests_kcount", "output_reasoning_mtok", "output_citation_mtok"}
 
 def installed() -> str:
     """Return the version that is installed, empty if none is."""
-    from importlib import metadata  # slow to import
-
-    try:
-        return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        return ""
+    return version.installed(PACKAGE)
 
 
 def snapshot() -> object:

@@ -297,10 +297,13 @@ class Session:
 
 
 def with_model(client: Client) -> Host:
-    """Return the host of a client, with its only model where none is named."""
+    """Return the host of a client, with its only model where none is named.
+
+    Raises:
+        KimiError: If it has several, none, or does not say.
+    """
     if not client.host.model:
-        with contextlib.suppress(KimiError):  # each call may name one of several
-            client._only_model()
+        client._only_model()
     return client.host
 
 

@@ -270,11 +270,14 @@ class Base(Handle, Generic[_S]):
 
         Raises:
             BadInput: If it lists none, or several: then it names them.
+            AuthenticationFailed: If the key is wrong, as it would be for the question.
         """
         if not self._blocks or "models" not in self.host.endpoints:
             return ""
         try:
             listed = [*getattr(self, "models")()]  # noqa: B009 - a blocking client's
+        except errors.AuthenticationFailed:
+            raise
         except (errors.StatusError, errors.NotRecorded):
             return ""
         where = self.host.title or self.host.name

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from kimikit import errors
 from kimikit.secrets import redact
@@ -170,7 +171,11 @@ class Tries(Bodies[_S]):
         timeouts = self.timeouts if answer is None else answer.sent.timeouts
         keys = (self.key,) if answer is None else answer.sent.keys
         where, connect = self.host.title or self.host.name, timeouts["connect"]
-        remedy = f"Check the network and the address: {self.host.base_url}."
+        here = network.is_loopback(urlsplit(self.host.base_url).hostname or "")
+        check = (
+            "Start the server there, or correct" if here else "Check the network and"
+        )
+        remedy = f"{check} the address: {self.host.base_url}."
         kind: type[errors.HostError] = errors.TimedOut
         if isinstance(exc, self.unsent):
             what = f"No connection to {where} within {connect:g} s."

@@ -8,7 +8,7 @@ import pytest
 from support.answers import DONE, chunk, text
 from support.fault_server import FaultServer, plain, sse
 
-from kimikit import BadInput, ConnectionFailed, Kimi
+from kimikit import AuthenticationFailed, BadInput, ConnectionFailed, Kimi
 from kimikit.wire import hosts
 
 OK = sse(*text("ok"), chunk("stop"), DONE)
@@ -88,8 +88,29 @@ def test_none_says_how_to_get_one(server: FaultServer) -> None:
 def test_a_server_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     kimi = Kimi("ollama", max_retries=0)
-    with pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(ConnectionFailed, match=r"Start the server.*127\.0\.0\.1:9"):
         kimi.chat("Hi")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda kimi: kimi.chat("Hi"),
+        lambda kimi: kimi.sweep("Hi", temperature=[0], repeats=1, progress=False),
+        lambda kimi: kimi.map(["Hi"], progress=False),
+    ],
+    ids=["chat", "sweep", "map"],
+)
+def test_all_work_says_what_is_wrong_before_it_asks(
+    ask: Any, server: FaultServer
+) -> None:
+    server.play(listed("one", "two"))
+    with pytest.raises(BadInput, match=r"2 models and none is chosen: one, two"):
+        ask(Kimi(base_url=server.url))
+    server.play(plain({"error": {"message": "Invalid key"}}, status=401))
+    with pytest.raises(AuthenticationFailed):
+        ask(Kimi(base_url=server.url, api_key="wrong"))
+    assert {request.method for request in server.requests} == {"GET"}
 
 
 @pytest.mark.parametrize("name", ["ollama", "llamacpp"])

@@ -170,18 +170,12 @@ def write_file(
     return target
 
 
-def dataset(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
-    """Return rows as a dataset of pyarrow, which files are too.
-
-    Args:
-        rows: The rows.
-        names: Their columns.
-    """
-    packages("A table of columns")
+def dataset(tables: Iterable[Any]) -> Any:
+    """Return tables of pyarrow that continue each other as a dataset, as files are."""
+    pa, _ = packages("A table of columns")
     from pyarrow.dataset import dataset as made
 
-    kinds = {name: kind_of([row[name] for row in rows]) for name in names}
-    return made(arrow_table(rows, kinds))
+    return made(pa.concat_tables(tables))
 
 
 def copy_to(

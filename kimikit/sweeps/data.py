@@ -126,12 +126,12 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
 
     def _columns(self) -> Any:
         """Return all rows as columns, from memory or from the folder."""
-        from kimikit.files import dataset
-
         if self.on_disk is not None:
             return self.on_disk.folder.data
-        rows = self.rows()
-        return dataset(rows, list(rows[0]) if rows else ["repeat"])
+        from kimikit.files import dataset
+        from kimikit.sweeps.rows import tables
+
+        return dataset(tables(self.trials, self.axes, self.fixed, self.scores))
 
     def sql(self, query: str) -> SqlTable:
         """Answer a query of SQL about the trials, by DuckDB.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
-from kimikit.files import Kind, kind_of
+from kimikit.files import AT_ONCE, Kind, arrow_columns, kind_of
 from kimikit.sweeps.answers import once_if_short, text_of
 from kimikit.sweeps.segmentation import words
 from kimikit.sweeps.trial import Trial
@@ -135,3 +136,38 @@ def asked(trial: Trial) -> str | None:
     said = next((m.get("content") for m in users if m.get("role") == "user"), "")
     known = isinstance(said, str) and said != trial.params.get("prompt")
     return said or None if known else None
+
+
+def tables(
+    trials: Sequence[Trial],
+    axes: Iterable[str],
+    fixed: Mapping[str, Any],
+    scores: Mapping[str, Sequence[Any]],
+) -> Iterator[Any]:
+    """Yield the same as tables of pyarrow, some trials each: no row is a dict."""
+    points = list({id(trial.params): trial.params for trial in trials}.values())
+    names = dict.fromkeys([*fixed, *axes, *itertools.chain.from_iterable(points)])
+    labels = {p: [point.get(p, fixed.get(p)) for point in points] for p in names}
+    known = kinds(labels, {}, ()) | {n: kind_of(some) for n, some in scores.items()}
+    asked = _asked_each(trials)
+    if not any(asked):
+        del known["prompt_text"]
+    for start in range(0, max(len(trials), 1), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        some = trials[part]
+        made = columns(some, names, fixed, list(map(said_by, some)))
+        made["prompt_text"] = asked[part]
+        made |= {name: list(values[part]) for name, values in scores.items()}
+        yield arrow_columns(made, known)
+
+
+def _asked_each(trials: Sequence[Trial]) -> list[str | None]:
+    """Return what was asked by each trial that has an answer; a point asks the same."""
+    known: dict[int, str | None] = {}
+    out = []
+    for trial in trials:
+        key = id(trial.params) if trial.reply or trial.partial else 0
+        if key and key not in known:
+            known[key] = asked(trial)
+        out.append(known.get(key))
+    return out

@@ -21,6 +21,7 @@ from kimikit.errors import FixedTemperature, KimiError
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.types import ToolCall
+from kimikit.types.sent import Sent
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
@@ -101,6 +102,38 @@ def test_frames_files_and_sql_have_the_same_rows(tmp_path: Path) -> None:
     assert "24 rows, the first 10 shown" in repr(view)
     assert len(view.to_pandas()) == len(view.to_polars()) == 24
     assert len(Sweep().sql("select * from trials")) == 0
+
+
+def test_columns_are_of_the_same_kinds_wherever_answers_are(tmp_path: Path) -> None:
+    """Also where nothing has a price, or nothing came; and a part of a sweep has them."""
+    unpriced = FakeClient(lambda *_, **p: reply("x", cost=None))
+    query = "select * {}, sum(cost) over () as usd from trials"
+    here, there = query.format(""), query.format("exclude (prompt_text)")
+    for number, (client, warm) in enumerate(((unpriced, [0, 1]), (None, [2]))):
+        given = {"temperature": warm, "max_tokens": 9}
+        disk = run(client, **given, results=tmp_path / str(number))
+        memory = run(client, **given)
+        for found in (memory, Sweep.from_json(memory.to_json()), memory[1:2]):
+            table = found.sql(here).arrow
+            assert table.schema.equals(disk.sql(there).arrow.schema)
+            assert len(table) == len(found)
+        assert len(memory[:0].sql(here)) == 0
+
+
+def test_a_table_says_what_was_asked_where_its_label_does_not() -> None:
+    def asked(prompt: Any, **params: Any) -> Any:
+        if params["temperature"] == 2:
+            raise KimiError("It is too hot.", "Cool it.")
+        sent = {"messages": [{"role": "user", "content": prompt}]}
+        return reply("x", sent=Sent.of(sent, None))
+
+    found = run(FakeClient(asked), temperature=[0, 2], repeats=1)
+    rows = found.sql("select prompt, prompt_text from trials order by all").rows
+    texts = {(row["prompt"], row["prompt_text"]) for row in rows}
+    assert texts == {*PROMPTS.items(), *((label, None) for label in PROMPTS)}
+    assert [row["prompt_text"] for row in found.rows()] == [
+        row["prompt_text"] for row in found.sql("select * from trials").rows
+    ]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class Dask(Protocol):
     """What is asked of a client of Dask: ``distributed.Client`` has it."""
 
     @property
-    def scheduler_info(self) -> Callable[..., Any]:
+    def nthreads(self) -> Callable[..., Any]:
         """Tell of the workers."""
 
     @property
@@ -119,7 +119,7 @@ class Dask(Protocol):
 
 def is_cluster(via: object) -> bool:
     """Say whether an object is a client of Dask."""
-    return hasattr(via, "scheduler_info") and hasattr(via, "submit")
+    return hasattr(via, "nthreads") and hasattr(via, "submit")
 
 
 class Cluster:
@@ -146,7 +146,8 @@ class Cluster:
                 "Give one made with Client(..., asynchronous=False).",
             )
         self._dask, self._loop, self._take = dask, dask.loop.asyncio_loop, take
-        addresses = list(dask.scheduler_info(n_workers=-1)["workers"])
+        # `scheduler_info` returns what a refresh in the background empties.
+        addresses = list(dask.nthreads())
         if not addresses:
             raise BadInput("The Dask cluster has no worker.", "Start one: scale(2).")
         futures = [

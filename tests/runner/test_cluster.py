@@ -24,6 +24,7 @@ from kimikit.types import Reply
 from kimikit.wire import AsyncClient, hosts
 
 distributed = pytest.importorskip("distributed")
+config = pytest.importorskip("dask").config
 
 KEY = "sk-cluster-0123456789abcdef"
 
@@ -190,11 +191,23 @@ def test_a_cluster_without_workers_is_refused(kimi: Kimi, dask: Any) -> None:
         loop = dask.loop
         submit = None
 
-        def scheduler_info(self, **_: Any) -> dict[str, Any]:
-            return {"workers": {}}
+        def nthreads(self) -> dict[str, int]:
+            return {}
 
     with pytest.raises(BadInput, match="no worker"):
         kimi.map(["a"], via=Empty(), progress=False)
+
+
+def test_workers_are_found_while_dask_looks_for_them_itself(
+    dask: Any, kimi: Kimi, host: Counting
+) -> None:
+    often = {"distributed.client.scheduler-info-interval": "1 ms"}
+    with (
+        config.set(often),
+        distributed.Client(dask.scheduler.address, set_as_default=False) as client,
+    ):
+        for _ in range(15):
+            kimi.map(["a"], via=client, progress=False)
 
 
 def test_a_worker_that_dies_costs_its_calls_alone_and_no_cell_is_paid_twice(

@@ -21,6 +21,7 @@ from support.sweeps import of_texts
 from kimikit.evals.judged import agreement
 from kimikit.evals.tool_score import F1
 from kimikit.sweeps import metrics
+from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import (
     SHARE,
     Estimate,
@@ -211,17 +212,12 @@ WORLDS = {
 }
 """Each kind of answers that a figure was found to be hard for, and ordinary ones."""
 
-SHARES = {
-    "unique_share", "agreement", "exact_match", "distinct_1", "distinct_2", "diversity",
-    "self_bleu", "semantic_similarity", "right", "pass@k",
-}  # fmt: skip
-
 Found = dict[str, tuple[int, int]]
 """For each figure how many intervals there were, and how many held the truth."""
 
 
 def bounds(name: str) -> tuple[float, float]:
-    return SHARE if name in SHARES else POSITIVE
+    return SHARE if name in SHARES | {"right", "pass@k"} else POSITIVE
 
 
 Answers = dict[str, Part]

@@ -1,4 +1,4 @@
-"""Run the command ``kimikit``, whose own commands go from ask to completion.
+"""Run the command ``kimikit`` with its subcommands.
 
 Enter at ``main``; ``parser`` lists the commands. ``doctor`` looks at this machine;
 ``ask``, ``key`` and ``completion`` have a module each, recordings are in ``replay``.

@@ -1,4 +1,4 @@
-"""Make what every view consists of beside ``html``: footers, plots, progress bars.
+"""Make the parts of views: footers, plots, progress bars; ``html`` has their HTML.
 
 Enter at ``renderable.Renderable``, the base of all results that show themselves.
 """

@@ -1,4 +1,4 @@
-"""Work batches off with what live calls leave free."""
+"""Answer the requests of batches in the time that live calls leave free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the ledger's database, and say what is wrong with one."""
+"""Open the ledger's database, and say what is wrong with it."""
 
 from __future__ import annotations
 

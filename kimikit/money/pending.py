@@ -1,4 +1,4 @@
-"""Keep rows beside a ledger that its file could not take, or that damage has left."""
+"""Keep rows that the ledger's file could not take, or that were saved from damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask the ledger: for rows, totals, texts found, an export; or let it forget."""
+"""Ask the ledger for rows, totals and answers, and delete what it shall forget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill in what is asked in the playground: the prompt, files, one to four columns."""
+"""Take what is asked in the playground: the prompt, files, one to four columns."""
 
 from __future__ import annotations
 

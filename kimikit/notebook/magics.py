@@ -1,7 +1,7 @@
 """Register ``%%kimi``, a cell that is a prompt, ``%kimi_cost`` and ``%kimi_host``.
 
 ``register`` is called by ``%load_ext kimikit`` with a maker of the session's object,
-so that this room need not know it.
+so that this package need not import it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mask what no recording may hold: keys, and places on a disk that a text names.
 
 A mask is as long as what it hides, so that the pieces of an answer stay as they were.
-In a question any number of stars is three, so that one asked with the masked answer in
-it is the question that was asked with the answer itself.
+In a question any number of stars counts as three, so that a question which quotes a
+masked answer is found as the one that quoted the answer itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work beside the notebook's thread: in a loop, and in threads left behind."""
+"""Run work beside the notebook's thread: in an event loop, and in threads."""
 
 from __future__ import annotations
 

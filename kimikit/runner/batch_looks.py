@@ -1,4 +1,4 @@
-"""Look once at a batch of a job, wherever it was left, and take what came of it."""
+"""Look at a batch of a job once, in any state, and take the answers that came."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Let batches answer any work: planned, bought in rounds, and then finished.
 
-A work asks by a runner. By one that asks nothing it tells what it would ask; when that
-has been bought it goes on from there, by the answers in the ledger, until it asks for
-nothing that is not paid for. What it then returns is what it returns live.
+Work asks through a runner. Given a runner that asks nothing, it tells what it would
+ask. When batches have answered that, it is run again, finds these answers in the ledger
+and gets further, until it asks for nothing new. It then returns what it returns live.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tell by the ledger of jobs whose work is not known any more, or not yet over."""
+"""Find jobs in the ledger whose work is not known any more, or not yet over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold one answer of a sweep: the floor that its other modules stand on."""
+"""Hold one answer of a sweep; all other modules here build on this one."""
 
 from __future__ import annotations
 

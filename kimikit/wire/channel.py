@@ -1,4 +1,4 @@
-"""Tell of a text that arrives whether its end stands in code."""
+"""Tell whether a text that still arrives ends in code so far."""
 
 from __future__ import annotations
 

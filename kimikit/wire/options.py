@@ -1,4 +1,4 @@
-"""Read what a call says of its way to the host: headers and patience."""
+"""Read what a call says of its way to the host: headers and timeouts."""
 
 from __future__ import annotations
 

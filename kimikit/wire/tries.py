@@ -1,4 +1,4 @@
-"""Decide when a request is sent again: on what passes, has shown and cost nothing."""
+"""Decide when a request is sent again: after faults that pass and have cost nothing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, Unpack
 import msgspec
 
 from kimikit import errors, secrets
-from kimikit.json_values import is_within, plain
+from kimikit.json_values import plain
 from kimikit.params import (
     NOT_OF_A_TEXT,
     ChatParams,
@@ -29,12 +29,6 @@ from kimikit.wire.coerce import as_object
 from kimikit.wire.keys import address
 from kimikit.wire.recorder import Asked, Recorder, everywhere
 from kimikit.wire.streams import AsyncStream, Stream
-
-CONNECT_S = 20.0
-FIRST_BYTE_S = 600.0
-"""A reasoning model at full effort thinks for minutes before its first byte."""
-GAP_S = 300.0
-"""The longest silence inside an answer."""
 
 MODELS_NAMED = 10
 """Models that are named where one must be chosen."""
@@ -111,7 +105,7 @@ class Base(Handle, Generic[_S]):
         self.key: Key = (
             hosts.key_of(self.host) if api_key is None else api_key
         ).check()
-        self.timeouts: dict[str, float] = _timeouts(timeout, _LIMITS)
+        self.timeouts: dict[str, float] = options.timeouts(timeout)
         self.headers = headers
         self.retries: int = max_retries
         self._observers = tuple(observers)
@@ -357,7 +351,7 @@ class Base(Handle, Generic[_S]):
             meta=dict(meta or {}),
             prefill=prefill,
         )
-        limits = _timeouts(own.timeout, self.timeouts)
+        limits = options.timeouts(own.timeout, self.timeouts)
         return Answer(
             call,
             Request(body, sent, limits, (self.key, *map(Key, kept))),
@@ -369,7 +363,6 @@ class Base(Handle, Generic[_S]):
 
 _WORDS = frozenset({"messages", "prompt", "input", "documents", "query"})
 """Fields of a body that hold what a person wrote, and no secret by its name."""
-_LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
 
 
 def _secrets_of(request: Any) -> list[str]:
@@ -383,19 +376,3 @@ def _secrets_of(request: Any) -> list[str]:
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON has them, of whatever types they are."""
     return {n: v if n == "image" else plain(v, n) for n, v in params.items()}
-
-
-def _timeouts(
-    timeout: float | Mapping[str, float] | None, limits: dict[str, float]
-) -> dict[str, float]:
-    if timeout is None:
-        return limits
-    given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
-    for name, value in given.items():
-        known = name in limits and (value is None or is_within(value, 0))
-        if not known or value == 0:
-            raise errors.BadInput(
-                f"timeout has {name}={value!r:.80}.",
-                "Pass seconds above 0, or a dict of connect, first_byte and gap.",
-            )
-    return limits | {n: float(v) for n, v in given.items() if v is not None}

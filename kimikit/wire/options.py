@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kimikit.errors import BadInput
-from kimikit.json_values import is_number, plain
+from kimikit.json_values import is_number, is_within, plain
 from kimikit.params import refuse_elsewhere
 from kimikit.secrets import Secret, hidden
+
+CONNECT_S = 20.0
+FIRST_BYTE_S = 600.0
+"""A reasoning model at full effort thinks for minutes before its first byte."""
+GAP_S = 300.0
+"""The longest silence inside an answer."""
+_LIMITS = {"connect": CONNECT_S, "first_byte": FIRST_BYTE_S, "gap": GAP_S}
 
 
 class Options(NamedTuple):
@@ -92,6 +99,27 @@ def headers(given: Mapping[str, Any] | None) -> dict[str, str | None]:
 
 def _is_header(value: str) -> bool:
     return value.isascii() and value.strip().replace("\t", " ").isprintable()
+
+
+def timeouts(
+    timeout: float | Mapping[str, float] | None, limits: dict[str, float] = _LIMITS
+) -> dict[str, float]:
+    """Return how long each part of a call may take, by default as ``limits`` say.
+
+    Raises:
+        BadInput: If a part has no such name, or no time.
+    """
+    if timeout is None:
+        return limits
+    given = timeout if isinstance(timeout, Mapping) else dict.fromkeys(limits, timeout)
+    for name, value in given.items():
+        known = name in limits and (value is None or is_within(value, 0))
+        if not known or value == 0:
+            raise BadInput(
+                f"timeout has {name}={value!r:.80}.",
+                "Pass seconds above 0, or a dict of connect, first_byte and gap.",
+            )
+    return limits | {n: float(v) for n, v in given.items() if v is not None}
 
 
 def sent_headers(*given: Mapping[str, str | None]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import re
 from typing import Any
 
 import matplotlib as mpl
+from IPython.core.getipython import get_ipython
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -57,6 +58,9 @@ class ThemedFigure(Figure):
         self, include: Any = None, exclude: Any = None
     ) -> dict[str, Any]:
         """Return the picture, and HTML with it where that follows the page."""
+        formats = _formatter()
+        if formats and "image/png" not in formats.active_types:
+            return {}  # a terminal shows neither
         picture = self._picture()
         # Of a backend that is a web page matplotlib has HTML of its own.
         shown = super()._repr_html_() or self.as_html(picture)
@@ -121,12 +125,13 @@ def _shorter(tag: re.Match[str]) -> str:
 
 def _register() -> None:
     """Have IPython take the picture from the bundle, where it else draws its own."""
-    from IPython.core.getipython import get_ipython
+    if formats := _formatter():
+        formats.formatters["image/png"].for_type(ThemedFigure, lambda figure: None)
 
-    shell = get_ipython()
-    if shell is not None and shell.display_formatter is not None:
-        pictures = shell.display_formatter.formatters["image/png"]
-        pictures.for_type(ThemedFigure, lambda figure: None)
+
+def _formatter() -> Any:
+    """Return what formats the results of IPython, ``None`` where it does not run."""
+    return getattr(get_ipython(), "display_formatter", None)
 
 
 _register()

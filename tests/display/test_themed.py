@@ -51,7 +51,14 @@ def test_a_notebook_gets_svg_in_the_ink_of_the_page_and_a_picture():
     assert Image.open(io.BytesIO(found["image/png"])).mode == "P"
 
 
-def test_a_figure_that_is_shown_is_drawn_once_in_each_form(monkeypatch):
+@pytest.mark.parametrize(
+    ("active", "expected"),
+    [(["text/plain", "text/html", "image/png"], ["png", "svg"]), (["text/plain"], [])],
+    ids=["notebook", "terminal"],
+)
+def test_a_figure_is_drawn_once_in_each_form_that_is_shown(
+    monkeypatch, active, expected
+):
     formats = []
     figure, save = drawn(), Figure.savefig
 
@@ -64,11 +71,14 @@ def test_a_figure_that_is_shown_is_drawn_once_in_each_form(monkeypatch):
     try:
         configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
         themed._register()
+        shell.display_formatter.active_types = active
         found, _ = shell.display_formatter.format(figure)
     finally:
         InteractiveShell.clear_instance()
-    assert sorted(formats) == ["png", "svg"]
-    assert base64.b64encode(found["image/png"]).decode() in found["text/html"]
+    assert sorted(formats) == expected
+    assert set(found) == set(active)
+    if expected:
+        assert base64.b64encode(found["image/png"]).decode() in found["text/html"]
 
 
 @pytest.mark.browser

@@ -18,7 +18,7 @@ from kimikit.replay import opened
 from kimikit.replay.file import RecordingFile
 from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
 from kimikit.replay.questions import Question
-from kimikit.replay.script import Script, Turn
+from kimikit.replay.script import Script
 from kimikit.wire.coerce import as_list, as_object
 from kimikit.wire.recorder import Recorded
 
@@ -97,15 +97,11 @@ def _turns(script: Script) -> Iterator[str]:
     yield html.footer_line([script.title or script.name, script.by, SCRIPTED])
     for turn in script.turns:
         words = html.one_line(turn.user or turn.assistant or "", _SHOWN)
-        yield f"  {_who(turn)}: {words}"
+        yield f"  {'assistant' if turn.user is None else 'user'}: {words}"
         for call in turn.calls:
             for name, arguments in call.items():
                 given = html.one_line(json.dumps(arguments), _SHOWN)
                 yield f"    calls {name}({given})"
-
-
-def _who(turn: Turn) -> str:
-    return "assistant" if turn.user is None else "user"
 
 
 def _listed(file: RecordingFile, most: int) -> Iterator[tuple[str, str, str]]:

@@ -334,7 +334,7 @@ def close(way: Way, shard: ShardRow, ends: Sequence[End]) -> None:
     """
     if not ends:
         return
-    host = way.client(_host_of(way, shard)).host
+    host = way.client(way.ledger.jobs.jobs(shard.job)[0].host).host
     stored = batch_rows.requests(way.ledger, [line.call for line, _, _ in ends])
     rows = []
     for line, reply, error in ends:
@@ -347,10 +347,6 @@ def close(way: Way, shard: ShardRow, ends: Sequence[End]) -> None:
         for line, reply, error in ends
     ]
     way.ledger.jobs.settle(shard.id, said)
-
-
-def _host_of(way: Way, shard: ShardRow) -> str:
-    return way.ledger.jobs.jobs(shard.job)[0].host
 
 
 def call_of(line: LineRow, shard: ShardRow, host: Any, kept: batch_rows.Kept) -> Call:

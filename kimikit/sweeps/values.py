@@ -272,12 +272,9 @@ def in_order(
 
 def costs_of_judges(metrics: Mapping[str, Metric | None]) -> list[Decimal | None]:
     """Return what each metric took that asks a model, and so tells its cost."""
-    judges = [m for m in metrics.values() if isinstance(_cost_of(m), property)]
+    given = metrics.values()
+    judges = [m for m in given if isinstance(getattr(type(m), "cost", None), property)]
     return [judge.cost for judge in judges]  # type: ignore[union-attr]
-
-
-def _cost_of(metric: Metric | None) -> Any:
-    return getattr(type(metric), "cost", None)
 
 
 def kept(function: F) -> F:

@@ -138,12 +138,10 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             facts.append(("note", STAND_IN))
         return facts
 
-    def _kimis(self) -> list[tuple[str, str, str, str]]:
-        return [(m.id, m.state, m.as_of, m.source) for m in self.models]
-
     def _parts(self) -> tuple[str, list[Section], str]:
         lines = [f"{self.name}: {self.title}"]
         lines += [f"  {name:<12} {value}" for name, value in self._facts()]
         table = html.table((self.name, self.title), self._facts())
-        kimis = [Table(_COLUMNS, self._kimis(), [2])] if self.models else []
+        rows = [(m.id, m.state, m.as_of, m.source) for m in self.models]
+        kimis = [Table(_COLUMNS, rows, [2])] if rows else []
         return "", [html.Cell("\n".join(lines), table), *kimis], ""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from kimikit.display.footer import total_usd
-from kimikit.errors import BadInput, BudgetExceeded, KimiError, nearest
+from kimikit.errors import BadInput, BudgetExceeded, nearest
 from kimikit.evals.tool_score import cases_of
 from kimikit.html import money
 from kimikit.json_values import is_within
@@ -211,10 +211,7 @@ def verify(
         stop_reason=runner.stop_reason,
     )
     errors = [one.error for one in came if one.error is not None]
-    if errors and not replies and not any(map(_says_no, errors)):
+    refused = any(isinstance(error, REFUSALS) for error in errors)
+    if errors and not replies and not refused:
         runner.end(errors[0])
     return runner.finished(found, "verification")
-
-
-def _says_no(error: KimiError) -> bool:
-    return isinstance(error, REFUSALS)

@@ -16,6 +16,7 @@ from kimikit.errors import BadInput
 from kimikit.sweeps import metrics
 from kimikit.sweeps.intervals import Part, minus, of_shares, pool
 from kimikit.sweeps.permutation import holm, permutation_tests
+from kimikit.sweeps.similarity import in_order
 from kimikit.sweeps.summary import groups
 from kimikit.sweeps.verdict import verdict
 
@@ -425,3 +426,12 @@ def test_odd_answers_have_figures_within_their_intervals(name):
     for view in (sweep, sweep.verdict, sweep.recommended, sweep.recommend(margin=0.1)):
         assert str(view)
     assert "<table>" in sweep._repr_html_()
+
+
+@pytest.mark.parametrize("largest", [1, 1 << 16, 1 << 31, 1 << 40])
+@pytest.mark.parametrize("count", [0, 1, 3000])
+def test_whole_numbers_are_sorted_as_numpy_does(largest: int, count: int) -> None:
+    values = np.random.default_rng(1).integers(0, largest, count)
+    values = np.concatenate([values, values[::3]])
+    expected = np.argsort(values, kind="stable")
+    assert np.array_equal(in_order(values), expected)

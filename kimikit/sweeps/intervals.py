@@ -98,11 +98,11 @@ class Part(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def limits(self, bounds: Limits) -> Limits | None:
         """Return the interval of this part alone, ``None`` where it has none."""
-        if self.n < LEAST or self.find is None:
-            return None
-        if "_limits" not in self.__dict__:
+        if self.n >= LEAST and self.find is not None:
             self.__dict__["_limits"] = self.find(bounds)
-        found: Limits | None = self.__dict__["_limits"]
+            # What finds it holds every word of the answers.
+            msgspec.structs.force_setattr(self, "find", None)
+        found: Limits | None = self.__dict__.get("_limits")
         return found
 
     def complement(self) -> Part:

@@ -5,6 +5,7 @@ import math
 import random
 import subprocess
 import sys
+import weakref
 from decimal import Decimal
 
 import numpy as np
@@ -435,3 +436,16 @@ def test_whole_numbers_are_sorted_as_numpy_does(largest: int, count: int) -> Non
     values = np.concatenate([values, values[::3]])
     expected = np.argsort(values, kind="stable")
     assert np.array_equal(in_order(values), expected)
+
+
+def test_an_interval_is_worked_out_once_and_lets_go_of_the_answers() -> None:
+    held = np.arange(3)
+    gone = weakref.ref(held)
+    part = Part(0.5, 3, find=lambda bounds, held=held: (bounds[0], float(len(held))))
+    other = part.complement()
+    del held
+    assert part.limits((0.25, 1)) == (0.25, 3)
+    assert gone() is None
+    assert part.limits((0, 1)) == (0.25, 3)
+    assert other.limits((0, 1)) == (-2, 0.75)
+    assert Part(0.5, 2, find=lambda bounds: bounds).limits((0, 1)) is None

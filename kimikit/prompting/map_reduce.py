@@ -140,15 +140,15 @@ def map_reduce(
         name: Makes it resumable: what was paid is not asked again.
         max_cost: US dollars that are not passed: no more is asked then.
         dry_run: Return the ``Plan`` and ask nothing.
-        via: ``live``, or ``batch`` for the host's batch API: a ``Job`` at once. Notes,
-            each putting together, and the answer are rounds of a day at most.
+        via: ``live``, or ``batch`` for the host's batch API, in rounds of a day.
         poll_s: Seconds between two looks at a batch, instead of 30 to 60.
         progress: Whether to show a bar with the plan.
         count: Counts tokens; without it they are estimated.
         **params: What else ``chat`` takes.
 
     Returns:
-        The ``Digest``: the answer with its notes; Stop keeps whole notes.
+        The ``Digest``: the answer with its notes; Stop keeps whole notes. By batch a
+        ``Job`` whose ``wait()`` has it.
 
     Raises:
         BadInput: If the question is empty or the window too small for two notes.

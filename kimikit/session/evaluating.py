@@ -64,7 +64,7 @@ class Evaluating(Comparing):
             **params: The same for every pattern.
 
         Returns:
-            The ``Lab``; by batch a ``Job``, which this call by name finds tomorrow too.
+            The ``Lab``; by batch a ``Job`` whose ``wait()`` has it, tomorrow too.
 
         Example:
             >>> from kimikit.evals import PATTERNS, Task
@@ -189,7 +189,8 @@ class Evaluating(Comparing):
 
         Returns:
             The ``Frontier``: a table, ``.plot()``, and in ``.recommended`` the cheapest
-            setting that is sure to lose no more than the margin against the best.
+            setting that is sure to lose no more than the margin against the best. By
+            batch a ``Job`` whose ``wait()`` returns it.
 
         Raises:
             BadInput: If an argument is impossible; nothing was sent then.

@@ -3,7 +3,8 @@
 A picture has one ink, and none is dark enough on white and light enough on black
 (WCAG asks for 4.5 : 1). So a notebook gets the figure as SVG whose ink is the colour of
 the page's text, and a picture for pages that take style sheets and SVG away, as GitHub
-does, or show pictures only.
+and untrusted notebooks do, or show pictures only. Letters are outlines, as those pages
+take the SVG's tags away and leave its texts.
 """
 
 from __future__ import annotations
@@ -40,8 +41,6 @@ _SHORTER = (
     (re.compile(r"\s+"), " "),
     (re.compile(r'(?<=<g) id="[^"]*"'), ""),
     (re.compile(r"(?<=[a-z]: )#000000\b"), "currentColor"),
-    # Verdana's letters are as wide, where the browser has not matplotlib's own font.
-    (re.compile(r"'Bitstream Vera Sans',[^;\"]*"), "Verdana, sans-serif"),
     # A hundredth of a point is enough for places, and four digits for scales.
     (re.compile(r"(?<=\d\d\.\d\d)\d+|(?<=\b[1-9]\.\d\d)\d+|(?<=\b0\.\d{4})\d+"), ""),
 )
@@ -104,8 +103,8 @@ class ThemedFigure(Figure):
     def _svg(self) -> str:
         """Return the figure as SVG without a background, its black the page's ink."""
         target = io.StringIO()
-        look: Any = {"svg.fonttype": "none", "svg.hashsalt": "kimikit"}
-        with mpl.rc_context(look):  # letters are the browser's, and names the same
+        look: Any = {"svg.fonttype": "path", "svg.hashsalt": "kimikit"}
+        with mpl.rc_context(look):  # names are the same each time
             self.savefig(target, format="svg", bbox_inches="tight", transparent=True)
         svg = _LEFT_OUT.sub("", _SVG.findall(target.getvalue())[0])
         return re.sub(r">\s+<", "><", _TAG.sub(_shorter, svg))

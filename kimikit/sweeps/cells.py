@@ -42,8 +42,9 @@ class Page(Renderable, msgspec.Struct, frozen=True):
 
 def bar(share: float) -> str:
     """Return a share from 0 to 1 as a bar, which is not there where styles are not."""
-    filled = round(min(max(share, 0.0), 1.0) * 100)
-    inner = f"display:block;height:100%;width:{filled}%;background:currentColor"
+    filled = 5 * min(max(share, 0.0), 1.0)
+    # JupyterLab takes ``background:currentColor`` from a notebook it does not trust.
+    inner = f"display:block;height:100%;width:0;border-left:{filled:.2f}em solid"
     outer = "display:inline-block;width:5em;height:.6em;border:1px solid;opacity:.72"
     return (
         f'<span style="{outer}" aria-hidden="true"><span style="{inner}"></span></span>'

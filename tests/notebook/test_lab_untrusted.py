@@ -1,0 +1,54 @@
+"""What JupyterLab leaves of a notebook that somebody else has run: it is not trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+import pytest
+from support.lab import Cells, Lab
+
+from kimikit.display.plots import subplots
+from kimikit.sweeps.cells import bar
+
+pytestmark = pytest.mark.browser
+
+
+def drawn() -> str:
+    axes = subplots(size=(4, 3))
+    axes.plot([1, 2], label="a label")
+    axes.legend()
+    return axes.figure.as_html() or ""
+
+
+@pytest.fixture
+def opened(lab: Lab) -> Any:
+    def open_with(*shown: str) -> Cells:
+        outputs = [
+            nbformat.v4.new_output("display_data", {"text/html": s}) for s in shown
+        ]
+        cell = nbformat.v4.new_code_cell("1", outputs=outputs, execution_count=1)
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Py"}
+        nbformat.write(notebook, lab.root / "untrusted.ipynb")
+        found.append(lab.open("untrusted"))
+        return found[0]
+
+    found: list[Cells] = []
+    yield open_with
+    found[0].close()
+
+
+def test_a_figure_is_its_picture_without_stray_letters(opened: Any) -> None:
+    page = opened(drawn())
+    assert page.outputs(0).locator("img").is_visible()
+    assert page.outputs(0).locator("svg").count() == 0
+    assert page.text(0).strip() == ""
+
+
+def test_a_bar_is_as_long_as_its_number(opened: Any) -> None:
+    page = opened(f"<p>{bar(0.25)}</p><p>{bar(1)}</p>")
+    inner = page.outputs(0).locator("p > span > span")
+    quarter, whole = (inner.nth(i).bounding_box()["width"] for i in range(2))
+    assert whole == pytest.approx(4 * quarter, rel=0.05)
+    assert quarter > 10

@@ -298,7 +298,7 @@ def test_the_doctor_says_what_holds(monkeypatch):
     assert "python(real=True) holds time, memory" in said
     if not real_python.bubblewrap():
         assert "no wall against files, processes and network" in said
-    monkeypatch.setattr(cli, "_version", lambda package: "")
+    monkeypatch.setattr(cli, "installed", lambda package: "")
     assert "pydantic-monty is not here" in cli._run_python()
 
 

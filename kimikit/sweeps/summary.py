@@ -101,8 +101,11 @@ def _measure(sweep: Outcome) -> None:
     """Measure all groups, which is kept; a bar is shown where that takes a while."""
     size = common_length(sweep), common_answers(sweep)
     options: dict[str, Any] = {"after_s": BAR_AFTER_S, "silent": sweep.silent}
+    few = len(sweep.axes.get("prompt", ())) < LEAST
     for group in slowly(groups(sweep), "measuring answers", **options):
-        measured(sweep, group, *size)
+        for name, part in measured(sweep, group, *size).items():
+            if few:  # its interval will be asked for, and then lets go of all words
+                part.limits(bounds(sweep, name))
 
 
 @one_thread()

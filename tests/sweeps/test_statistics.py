@@ -14,7 +14,7 @@ import scipy
 from support.sweeps import of_texts, pick, reply
 
 from kimikit.errors import BadInput
-from kimikit.sweeps import metrics
+from kimikit.sweeps import metrics, summary
 from kimikit.sweeps.intervals import Part, minus, of_shares, pool
 from kimikit.sweeps.permutation import holm, permutation_tests
 from kimikit.sweeps.similarity import in_order
@@ -449,3 +449,14 @@ def test_an_interval_is_worked_out_once_and_lets_go_of_the_answers() -> None:
     assert part.limits((0, 1)) == (0.25, 3)
     assert other.limits((0, 1)) == (-2, 0.75)
     assert Part(0.5, 2, find=lambda bounds: bounds).limits((0, 1)) is None
+
+
+def test_a_summary_of_few_prompts_keeps_figures_and_not_the_words() -> None:
+    found = by_prompt({"q": ["a b", "b c", "a b", "d"], "p": ["a", "b", "b c"]})
+    found.summary()
+    size = summary.common_length(found), summary.common_answers(found)
+    parts = [
+        p for g in groups(found) for p in summary.measured(found, g, *size).values()
+    ]
+    assert parts
+    assert not any(part.find for part in parts)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kimikit import local
+from kimikit.display import progress
 from kimikit.errors import LocalHostError
 from kimikit.local import models
 
@@ -41,8 +42,9 @@ def cache(empty: Path) -> Path:
 
 
 def test_half_a_file_is_replaced_and_never_used(
-    cache: Path, capsys: pytest.CaptureFixture[str]
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(progress, "LOG_S", 0.0)  # standard error is no terminal here
     path = models.CALLS.path
     path.write_bytes(path.read_bytes()[: models.CALLS.size // 2])
     left = cache / ".part-left-by-a-crash"

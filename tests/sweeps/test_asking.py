@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.sweeps import FakeClient, MemoryStore, reply
 
+from kimikit.display import progress
 from kimikit.errors import (
     AuthenticationFailed,
     BadInput,
@@ -747,7 +748,8 @@ def test_progress_tells_failures_money_and_minutes():
     assert str(now) == said
 
 
-def test_the_line_of_progress_is_text_where_there_is_no_notebook(capsys):
+def test_the_line_of_progress_is_text_where_there_is_no_notebook(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_S", 0.0)  # standard error is no terminal here
     run(repeats=2, progress=True)
     line = capsys.readouterr().err
     assert "| 2/2 [" in line

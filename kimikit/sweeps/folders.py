@@ -171,6 +171,10 @@ class FolderWriter:
                     "ledger has what was paid for.",
                 ) from exc
             self._parts.append(name)
+            self._took(rows)
+
+    def _took(self, rows: Sequence[Any]) -> None:
+        """Take note of rows that are on disk now."""
 
     def finish(self, facts: dict[str, Any]) -> Folder:
         """Write what is left and what is known of the whole; return it to be read."""

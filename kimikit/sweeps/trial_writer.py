@@ -64,7 +64,6 @@ class TrialWriter(FolderWriter):
         trials = [trial for trial, _ in some]
         points = [self._points.get(id(t.params)) or self._note(t) for t in trials]
         came = [trial.reply or trial.partial for trial in trials]
-        self._add_up(came)
         said = list(map(rows.said_by, trials))
         columns = rows.columns(trials, self._axes, self._fixed, said)
         texts = [None if t.reply is None else t.reply.text for t in trials]
@@ -97,13 +96,16 @@ class TrialWriter(FolderWriter):
             point = point * (len(axis) + 1) + places.get(labels[name], len(axis))
         if labels != labels_of(self._axes, self._fixed, point):
             self._odd[str(point)] = labels
-        found = self._points[id(labels)] = labels, point, rows.asked(trial)
+        found = labels, point, rows.asked(trial)
+        if trial.reply or trial.partial:  # one that failed does not know what was asked
+            self._points[id(labels)] = found
         return found
 
-    def _add_up(self, came: Sequence[Reply | None]) -> None:
+    def _took(self, rows: Sequence[tuple[Trial, Mapping[str, Any]]]) -> None:
+        """Add up what trials cost once they are on disk: a write may be repeated."""
         alike: defaultdict[Any, list[Reply]] = defaultdict(list)
-        for r in came:
-            if r is not None:
+        for trial, _ in rows:
+            if (r := trial.reply or trial.partial) is not None:
                 key = r.host, r.model, r.stand_in, r.replayed, r.cost is None
                 alike[key].append(r)
         for key, some in alike.items():

@@ -20,6 +20,7 @@ from kimikit import BadInput, MissingDependency, Sweep, html
 from kimikit.errors import FixedTemperature, KimiError
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
+from kimikit.sweeps.trial_writer import TrialWriter
 from kimikit.types import ToolCall
 from kimikit.types.sent import Sent
 
@@ -134,6 +135,47 @@ def test_a_table_says_what_was_asked_where_its_label_does_not() -> None:
     assert [row["prompt_text"] for row in found.rows()] == [
         row["prompt_text"] for row in found.sql("select * from trials").rows
     ]
+
+
+def test_what_was_asked_is_known_though_the_first_of_a_point_failed(
+    tmp_path: Path,
+) -> None:
+    def run_into(**where: Any) -> Sweep:
+        failed: set[tuple[Any, Any]] = set()
+
+        def asked(prompt: Any, **params: Any) -> Any:
+            point = prompt, params["temperature"]
+            if point not in failed:
+                failed.add(point)
+                raise KimiError("It is too hot.", "Cool it.")
+            sent = {"messages": [{"role": "user", "content": prompt}]}
+            return reply("x", sent=Sent.of(sent, None))
+
+        return run(FakeClient(asked), temperature=[0, 1], concurrency=1, **where)
+
+    query = "select prompt, temperature, prompt_text from trials order by all"
+    memory, disk = run_into(), run_into(results=tmp_path / "x")
+    rows = memory.sql(query).rows
+    assert disk.sql(query).rows == rows
+    assert sum(row["prompt_text"] is not None for row in rows) == 8
+    assert sum(row["prompt_text"] is None for row in rows) == 4
+
+
+def test_a_part_that_is_written_at_the_second_try_is_added_up_once(
+    tmp_path: Path,
+) -> None:
+    memory, folder = run(), tmp_path / "x"
+    writer = TrialWriter(folder, "colours", memory.axes, memory.fixed, [])
+    for trial in memory.trials:
+        writer.put(trial)
+    folder.rename(tmp_path / "away")
+    with pytest.raises(KimiError, match="cannot be written"):
+        writer.flush()
+    (tmp_path / "away").rename(folder)
+    writer.flush()
+    assert sum(some.count for some in writer._spent.values()) == len(memory.replies) + 6
+    usd = [some.cost for some in writer._spent.values() if some.cost is not None]
+    assert sum(usd) == sum(r.cost for r in memory.replies if r.cost is not None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from kimikit import local
 
-LOOKS = pytest.StashKey[Any]()
+COVERAGE = pytest.StashKey["_Coverage"]()
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
@@ -165,17 +165,58 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 
-TRACED_CASES, TRACED_S = 6, 0.6
-"""Of one test, how many cases coverage looks at, and for how many seconds of work: what
-it looks at takes three times as long, and later cases run what the first ones or another
-test have run. So what it counts is the least that is covered."""
-_cases: Counter[object] = Counter()
-_spent_s: Counter[object] = Counter()
+TICK_S, BORED_S, CASE_S = 0.05, 0.1, 0.02
+"""How often coverage is asked whether it sees something for the first time; the seconds of
+one test's work without anything new after which it looks at that test no more; and what
+each case counts for at least."""
 
 
-def _look_away(*_: object) -> None:
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
+class _Coverage:
+    """Coverage of this process, which looks on as long as it sees something new.
+
+    What it looks at takes twice as long, and most of it is what others have run before.
+    So what it counts is the least that is covered.
+    """
+
+    def __init__(self, looks: Any) -> None:
+        self._looks, self._found = looks, 0
+        self._test, self._asked_s = "", 0.0
+        self._bored_s: defaultdict[str, float] = defaultdict(float)
+        self.look_away()
+
+    def look(self, test: str) -> None:
+        self._finds()  # what threads of the test before have shown
+        self._test, self._asked_s = test, time.process_time() - CASE_S
+        if self._bored_s[test] >= BORED_S:
+            return
+        signal.signal(signal.SIGVTALRM, self._tick)
+        signal.siginterrupt(signal.SIGVTALRM, False)
+        signal.setitimer(signal.ITIMER_VIRTUAL, TICK_S, TICK_S)
+        threading.settrace(self._looks)
+        sys.settrace(self._looks)
+
+    def look_away(self) -> None:
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+    def _finds(self) -> bool:
+        """Return whether it has seen anything new since it was asked last."""
+        before = self._found
+        self._found = sum(map(len, list(self._looks.__self__.data.values())))
+        return self._found > before
+
+    def _tick(self, *_: object) -> None:
+        self.ask()
+        if self._bored_s[self._test] >= BORED_S:
+            self.look_away()
+
+    def ask(self) -> None:
+        """Note whether the test's work since the last time has shown anything new."""
+        now_s = time.process_time()
+        bored_s = self._bored_s[self._test] + now_s - self._asked_s
+        self._bored_s[self._test] = 0 if self._finds() else bored_s
+        self._asked_s = now_s
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,31 +229,22 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         for module in pkgutil.walk_packages(kimikit.__path__, "kimikit."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-        _look_away()
-        signal.signal(signal.SIGVTALRM, _look_away)
-        signal.siginterrupt(signal.SIGVTALRM, False)
-        session.config.stash[LOOKS] = looks
+        session.config.stash[COVERAGE] = _Coverage(looks)
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let coverage look at the first cases of one test, and away from a long one."""
-    test, looks = item.nodeid.partition("[")[0], item.config.stash.get(LOOKS, None)
-    _cases[test] += 1
-    left_s = TRACED_S - _spent_s[test]
-    if not looks or _cases[test] > TRACED_CASES or left_s < 0.001:
+    """Let coverage look at the cases of a test while they show it something new."""
+    coverage = item.config.stash.get(COVERAGE, None)
+    if coverage is None:
         return (yield)
-    begun = time.process_time()
-    signal.setitimer(signal.ITIMER_VIRTUAL, left_s)
-    threading.settrace(looks)
-    sys.settrace(looks)
+    coverage.look(item.nodeid.partition("[")[0])
     try:
         return (yield)
     finally:
-        _look_away()
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        _spent_s[test] += time.process_time() - begun
+        coverage.look_away()
+        coverage.ask()
 
 
 def _is_foreign(name: str) -> bool:

@@ -109,7 +109,7 @@ class Queries:
         their characters. Without SQLite's FTS5 the stored JSON is scanned instead.
 
         Raises:
-            BadInput: If ``text`` has no words.
+            BadInput: If ``text`` has no words, or more than 2,000 characters.
         """
         return self._select(*search.matching(self._store, text), limit)
 

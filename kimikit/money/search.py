@@ -15,6 +15,9 @@ from kimikit.money.store import Store
 BATCH = 1000
 """Answers indexed in one transaction, so that other kernels' writes get in between."""
 
+LONGEST = 2000
+"""Characters to look for: SQLite takes a time that grows with the square of the words."""
+
 _PROMPTS = ("messages", "prompt", "input", "query", "documents")
 _ANSWERS = ("text", "reasoning", "tool_calls")
 _CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # compiled at its first use
@@ -26,12 +29,17 @@ def matching(store: Store, text: str) -> tuple[str, list[Any]]:
     Without SQLite's FTS5, or a file to keep an index in, the stored JSON is scanned.
 
     Raises:
-        BadInput: If ``text`` has no words.
+        BadInput: If ``text`` has no words, or is too long.
     """
-    some = text.split() if isinstance(text, str) else []
+    if isinstance(text, str) and len(text) > LONGEST:
+        raise BadInput(
+            f"The text to look for has {len(text):,} characters, more than {LONGEST:,}.",
+            "Give a few words of it that others do not have.",
+        )
+    some = dict.fromkeys(text.split()) if isinstance(text, str) else {}
     if not some:
         raise BadInput(
-            f"There are no words to look for in {text!r}.", "Give a word or more."
+            f"There are no words to look for in {text!r:.80}.", "Give a word or more."
         )
     if index(store):
         phrases = (f'"{_spaced(word).replace(chr(34), " ")}"' for word in some)

@@ -357,6 +357,21 @@ class TestQuestions:
         assert [r.id for r in ledger.search("BADGERS dig")] == [a.id]
         assert ledger.search("badgers otters") == []
 
+    @pytest.mark.parametrize("indexed", [True, False])
+    def test_search_takes_many_words_and_refuses_a_document(
+        self, ledger, monkeypatch, indexed
+    ):
+        if not indexed:
+            monkeypatch.setattr("kimikit.money.search.index", lambda store: False)
+        many = " ".join(f"{n:x}" for n in range(500))
+        a = ask(ledger, many)
+        assert [r.id for r in ledger.search(many)] == [a.id]
+        assert [r.id for r in ledger.search("1f " * 600)] == [a.id]
+        assert ledger.search(f"{many} otters") == []
+        for document in ("word " * 50_000, "字" * 50_000):
+            with pytest.raises(BadInput, match=r"0,000 characters.*Give a few words"):
+                ledger.search(document)
+
 
 class TestForget:
     @pytest.fixture

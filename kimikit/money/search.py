@@ -16,7 +16,7 @@ BATCH = 1000
 """Answers indexed in one transaction, so that other kernels' writes get in between."""
 
 LONGEST = 2000
-"""Characters to look for: SQLite takes a time that grows with the square of the words."""
+"""Characters to look for: the time grows with the square of the words."""
 
 _PROMPTS = ("messages", "prompt", "input", "query", "documents")
 _ANSWERS = ("text", "reasoning", "tool_calls")
@@ -33,7 +33,7 @@ def matching(store: Store, text: str) -> tuple[str, list[Any]]:
     """
     if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(
-            f"The text to look for has {len(text):,} characters, more than {LONGEST:,}.",
+            f"The text has {len(text):,} characters, more than {LONGEST:,}.",
             "Give a few words of it that others do not have.",
         )
     some = dict.fromkeys(text.split()) if isinstance(text, str) else {}

@@ -41,6 +41,14 @@ _SHORTER = (
     (re.compile(r"\s+"), " "),
     (re.compile(r'(?<=<g) id="[^"]*"'), ""),
     (re.compile(r"(?<=[a-z]: )#000000\b"), "currentColor"),
+    # Paper, such as behind a legend: white on a dark page would hide light letters.
+    (
+        re.compile(r"^(<(?:path|use) .*\bfill: )#ffffff\b"),
+        r"\1var(--jp-layout-color0,transparent)",
+    ),
+    (re.compile(r"(?<=[\"#])DejaVuSans-"), "d-"),
+    (re.compile(r"\bxlink:(?=href)"), ""),
+    (re.compile(r'^(<use (?!.* x=).*) transform="translate\((\S+) 0\)"'), r'\1 x="\2"'),
     # A hundredth of a point is enough for places, and four digits for scales.
     (re.compile(r"(?<=\d\d\.\d\d)\d+|(?<=\b[1-9]\.\d\d)\d+|(?<=\b0\.\d{4})\d+"), ""),
 )

@@ -90,6 +90,10 @@ def test_every_word_of_a_figure_stands_out_on_any_page(chromium, dark):
     page.set_content(page_of(drawn().as_html(), dark=dark))
     inks = {ink for ink in page.locator("svg use").evaluate_all(INKS) if ink != "none"}
     assert len(inks) == 1
+    frames = page.locator("svg path[style*=layout-color]").evaluate_all(INKS)
+    assert len(frames) == 1, "a legend's, under its letters"
+    assert inks.isdisjoint(frames)
+    assert frames != ["rgb(255, 255, 255)"] or not dark
     words = "".join(f'<p style="color:{ink}">Letters are outlines</p>' for ink in inks)
     assert page.locator("svg").is_visible()
     assert not page.locator("img").is_visible()

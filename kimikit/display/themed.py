@@ -29,7 +29,7 @@ stroke-linejoin:round;stroke-linecap:butt}
 LARGEST = 200_000
 """Characters of SVG that a notebook keeps: a larger figure is a picture alone."""
 
-COLOURS = 128
+COLOURS = 64
 """Colours of the picture, which so takes a third of the bytes."""
 
 _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)

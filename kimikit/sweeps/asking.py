@@ -94,7 +94,7 @@ class Asking:
         self._cache, self._omit = cache, omit
         self._meta = {"sweep": cache.name}
         self.upstreams: dict[tuple[str, str], set[str]] = {}
-        self.writer = writer
+        self.writer, self._writing = writer, asyncio.Lock()
         self._done = self._failed = 0
         # For each point that something came of, its labels and how much.
         self._came_of: dict[int, list[Any]] = {}
@@ -292,7 +292,9 @@ class Asking:
         if self.writer is None:
             return
         if self.writer.full:
-            await in_thread(self.writer.flush, least=PART_ROWS // 2)
+            async with self._writing:  # one thread writes for all who wait
+                if self.writer.full:
+                    await in_thread(self.writer.flush, least=PART_ROWS // 2)
         # The user's thread judges, and has no event of this loop to set.
         while self.judge and len(self.judge.waiting) > PART_ROWS:  # noqa: ASYNC110
             await asyncio.sleep(TELL_S / 10)

@@ -176,6 +176,23 @@ async def litellm(url: str, calls: int, at_once: int, *, stream: bool) -> None:
     await crowd(ask, calls, at_once)
 
 
+def curator(url: str, calls: int, at_once: int, *, stream: bool) -> None:
+    """Use curator by litellm: by its OpenAI backend it loads a vocabulary first."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"OPENAI_API_KEY": "x", "CURATOR_CACHE_DIR": folder}
+        os.environ |= {"TELEMETRY_ENABLED": "0", "CURATOR_DISABLE_RICH_DISPLAY": "1"}
+        from bespokelabs import curator
+
+        limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10}
+        limits |= {"max_concurrent_requests": at_once, "base_url": url}
+        prices = {"in_mtok_cost": 1, "out_mtok_cost": 3}
+        asks = curator.LLM(
+            "openai/m", backend="litellm", backend_params=limits | prices
+        )
+        found = asks([f"Name a colour. {n}" for n in range(calls)])
+        assert len(found.dataset) == calls
+
+
 def kimikit(url: str, calls: int, at_once: int, *, stream: bool) -> None:
     """Run a sweep as a user does: with the ledger and a budget."""
     from kimikit import Kimi
@@ -197,12 +214,14 @@ def kimikit(url: str, calls: int, at_once: int, *, stream: bool) -> None:
 
 
 OLD = "kimikit, old"
+CURATOR = "bespokelabs-curator"
 CONTENDERS: dict[str, tuple[str, Any]] = {
     "raw asyncio": ("", raw),
     "kimikit": ("", kimikit),
     OLD: ("", kimikit),
     "OpenAI SDK, async": ("sdk", openai),
     "litellm, async": ("litellm", litellm),
+    CURATOR: ("curator", curator),
 }
 """Each with the environment of ``setup`` that it runs in, ours unless named."""
 
@@ -320,20 +339,21 @@ def compare(given: argparse.Namespace) -> None:
     found = {n: interpreter(where, peers) for n, (where, _) in CONTENDERS.items()}
     present = [n for n, run in found.items() if run and (n != OLD or given.old)]
     print(
-        "| load | contender | wall s | x floor | CPU ms a call |\n|---|---|--:|--:|--:|"
+        "| load | contender | wall s | x floor | CPU ms per call |\n|---|---|--:|--:|--:|"
     )
     try:
         for load, (calls, at_once, stream) in LOADS.items():
-            runs: dict[str, list[dict[str, float]]] = {name: [] for name in present}
+            asked = [n for n in present if n != CURATOR or not stream]  # it has none
+            runs: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
             for _ in range(reps):
-                for name in present:
+                for name in asked:
                     root = given.old if name == OLD else None
                     words = "one", name, load, url
                     printed = child(*words, python=found[name], root=root)
                     runs[name].append(json.loads(printed.splitlines()[-1]))
-            wall = {n: statistics.median(r["wall"] for r in runs[n]) for n in present}
+            wall = {n: statistics.median(r["wall"] for r in runs[n]) for n in asked}
             floor = wall["raw asyncio"] if stream else calls / at_once * given.wait
-            for name in present:
+            for name in asked:
                 cpu = statistics.median(r["cpu"] for r in runs[name]) / calls * 1000
                 figures = f"{wall[name]:.2f} | {wall[name] / floor:.2f} | {cpu:.2f}"
                 title = named(name, CONTENDERS[name][0], peers)

@@ -90,7 +90,11 @@ def main() -> None:
         failed += [title] if done.returncode else []
         print(done.stdout, flush=True)
         sections[title] = f"\n{where}\n\n{done.stdout.strip()}\n"
-    parts = [f"\n## {title}\n{sections[title]}" for title in PARTS if title in sections]
+    titles = [
+        *(t for t in PARTS if t in sections),
+        *(t for t in sections if t not in PARTS),
+    ]
+    parts = [f"\n## {title}\n{sections[title]}" for title in titles]
     readme.write_text(HEAD + "".join(parts), encoding="utf-8")
     if failed:
         sys.exit(f"Out of bounds: {', '.join(failed)}.")

@@ -18,6 +18,7 @@ PEERS = {
     # The last toolslm that lisette can be imported with, and a litellm that hides the
     # chunk without choices from it: 1.110 passes it on, and lisette falls over it.
     "lisette": ["lisette", "toolslm==0.3.44", "litellm==1.106.2", "ipykernel"],
+    "curator": ["bespokelabs-curator"],
     "chatlab": ["chatlab", "openai<2", "ipykernel"],
 }
 

@@ -31,7 +31,8 @@ _TEXT = re.compile(
     r"|(?P<dollar>\$)"
     r"|(?P<backslash>\\(?=[^\w\s]|begin|end|ref|eqref|$))"
     r"|(?P<underscore>(?<![^\W_])_|_(?![^\W_]))"
-    r"|(?P<bracket>\](?=[(\[:]|$)|!(?=\[|$))"
+    # An address may be written as a link, which begins with a bracket.
+    r"|(?P<bracket>\](?=[(\[:]|$|https?://)|!(?=\[|$|https?://))"
     r"|(?P<tilde>~(?=\W|$)|(?<=\S)~)"
     r"|(?P<always>[<`*])"
 )

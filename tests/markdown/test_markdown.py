@@ -68,6 +68,9 @@ def contents(node: Any) -> Iterator[str]:
 @example("***a** b*")
 @example("*a*b**c**")
 @example("\\![a](http://x.y)")
+@example("!http://x.y*a")
+@example("a!!https://x.y`a* !http://x.y")
+@example("[a]http://x.y*a")
 @example("- ```\n  $\n  ```\n  $x$\n- <img>")
 def test_nothing_but_our_own_tags_is_left(text: str) -> None:
     rest = OURS.sub(" ", outside_code(safe(text)))

@@ -37,10 +37,8 @@ WORDS_MARKED = 300
 ANSWERS_FOLDED = 50
 """Answers of a point that open below the first ones."""
 
-MARK = (
-    '<mark style="background:rgba(230,159,0,.28);color:inherit;'
-    'text-decoration:underline">{}</mark>'
-)
+# No ``<mark>``: its letters are black where a page takes ``color:inherit`` from it.
+MARK = '<u style="background:rgba(230,159,0,.28)">{}</u>'
 
 
 class _Room:

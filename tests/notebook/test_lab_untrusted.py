@@ -12,6 +12,7 @@ from support.lab import Cells, Lab
 
 from kimikit.display.plots import subplots
 from kimikit.sweeps.cells import bar
+from kimikit.sweeps.side_by_side import marked
 
 pytestmark = pytest.mark.browser
 
@@ -60,3 +61,14 @@ def test_a_bar_is_as_long_as_its_number(opened: Any) -> None:
     quarter, none = (inked(page.outputs(0).locator("p > span").nth(i)) for i in (0, 1))
     assert 0.2 < quarter < 0.3
     assert none < 0.1
+
+
+def test_marked_words_keep_the_colour_of_the_page(opened: Any) -> None:
+    page = opened(f"<p>{marked('the sky', 'the sea')}</p>")
+    inks = "each => getComputedStyle(each).color"
+    words, marks = page.outputs(0).locator("p"), page.outputs(0).locator("p *")
+    assert marks.count() == 1
+    assert marks.evaluate(inks) == words.evaluate(inks)
+    assert "underline" in marks.evaluate(
+        "each => getComputedStyle(each).textDecoration"
+    )

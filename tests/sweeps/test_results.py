@@ -427,7 +427,7 @@ def test_compare_folds_equal_answers_and_marks_what_differs():
     found = ask(obeys(), temperature=[0, 1.2]).compare()
     page = found._repr_html_()
     assert "<b>8 ×</b> I say blue." in page
-    assert "<mark" in page
+    assert "<u " in page
     assert "temperature 1.2 (n = 8)" in page
     assert "8 × I say blue." in str(found)
 
@@ -444,8 +444,8 @@ def test_compare_has_a_fold_for_each_prompt_and_says_what_it_leaves_out():
 
 def test_only_the_words_that_differ_are_marked():
     page = marked("the sky is blue", "the sea is blue\n<b>")
-    assert page.startswith("the <mark")
-    assert ">sea</mark> is blue<" in page
+    assert page.startswith("the <u ")
+    assert ">sea</u> is blue<" in page
     assert "<br>&lt;b&gt;" in page
 
 

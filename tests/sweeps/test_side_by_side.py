@@ -16,8 +16,8 @@ def test_what_differs_is_marked_on_both_sides() -> None:
     found = diff(first, second)
     assert repr(found).startswith("The <b>sky</b> [-is-]{+was deep+} blue.\n")
     rich = found._repr_html_()
-    assert rich.count("<mark") == 2
-    assert ">is</mark>" in rich
+    assert rich.count("<u ") == 2
+    assert ">is</u>" in rich
     assert "<b>sky" not in rich
     assert "a · m" in rich
     assert "b · m" in rich

@@ -294,7 +294,7 @@ class Asking:
         if self.writer.full:
             async with self._writing:  # one thread writes for all who wait
                 if self.writer.full:
-                    await in_thread(self.writer.flush, least=PART_ROWS // 2)
+                    await in_thread(self.writer.flush)
         # The user's thread judges, and has no event of this loop to set.
         while self.judge and len(self.judge.waiting) > PART_ROWS:  # noqa: ASYNC110
             await asyncio.sleep(TELL_S / 10)

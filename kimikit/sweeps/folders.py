@@ -146,15 +146,15 @@ class FolderWriter:
         """Whether enough has come for another part."""
         return len(self._rows) >= PART_ROWS or self._bytes >= PART_BYTES
 
-    def flush(self, least: int = 1) -> None:
-        """Write what has come as a part, unless it is fewer rows than this.
+    def flush(self) -> None:
+        """Write what has come as a part, if anything has.
 
         Raises:
             KimiError: If the disk does not take it; the rows are kept.
         """
         _, pq = packages("results=")
         with self._lock:
-            if len(self._rows) < least:
+            if not self._rows:
                 return
             self._bytes = 0
             rows = [self._rows.popleft() for _ in range(len(self._rows))]

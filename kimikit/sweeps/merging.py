@@ -53,12 +53,17 @@ def merge(
     ):
         runs: list[tuple[Path, Places]] = []
         for table, own in _runs(files, sizes, places, at_once):
-            runs.append((Path(scratch, f"{len(runs)}.arrow"), np.sort(own)))
-            _lay_aside(table.take(np.argsort(own)), *runs[-1], ends)
-        for number, (start, end) in enumerate(pairwise(ends)):
-            some = [_piece(file, number) for file, _ in runs]
-            own = np.concatenate([p[(p >= start) & (p < end)] for _, p in runs])
-            table = pa.Table.from_batches(some).combine_chunks().take(np.argsort(own))
+            by_place = np.argsort(own)
+            runs.append((Path(scratch, f"{len(runs)}.arrow"), own[by_place]))
+            _lay_aside(table.take(by_place), *runs[-1], ends)
+        for number, stretch in enumerate(pairwise(ends)):
+            pieces, here = [], []
+            for file, all_places in runs:
+                pieces.append(_piece(file, number))
+                start, end = np.searchsorted(all_places, stretch)
+                here.append(all_places[start:end])
+            by_place = np.argsort(np.concatenate(here))
+            table = pa.Table.from_batches(pieces).combine_chunks().take(by_place)
             out.write_table(table, row_group_size=GROUP_ROWS)
 
 

@@ -24,7 +24,7 @@ from kimikit.types import Delta, Wait
 EVERY = {**PAYLOADS, **SUBTLE}
 TAGS = (
     "p a code pre em strong del s span sub sup kbd br h1 h2 h3 h4 h5 h6 ul ol li hr div "
-    "blockquote table thead tbody tr th td style small details summary b mark caption wbr"
+    "blockquote table thead tbody tr th td style small details summary b u caption wbr"
 )
 NOT_OURS = re.compile(rf"<(?!/?(?:{'|'.join(TAGS.split())})(?:\s[^<>]*)?/?>)")
 ATTRIBUTE = re.compile(r"<[a-z0-9]+\s([^<>]*)>")

@@ -89,6 +89,20 @@ def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
     )
 
 
+def _array(values: Sequence[Any], kind: Kind, of: Any) -> Any:
+    """Return a column of pyarrow; what it cannot hold, such as 2**64, is unknown."""
+    pa, _ = packages("A table of columns")
+    try:
+        return pa.array(_plain(values, kind), of)
+    except (ArithmeticError, pa.ArrowException):
+        if len(values) == 1:
+            return pa.nulls(1, of)
+    half = len(values) // 2
+    return pa.concat_arrays(
+        [_array(v, kind, of) for v in (values[:half], values[half:])]
+    )
+
+
 def _are_alike(values: Sequence[Any]) -> bool:
     """Tell whether a column holds one text alone, or nothing."""
     first = values[0]
@@ -140,9 +154,9 @@ def arrow_columns(
         values, count = columns[name], 1
         if len(values) > 1 and _are_alike(values):
             values, count = values[:1], len(values)
-        if kind != "text" or not is_text(values):
-            values = _plain(values, kind)
-        made = pa.array(values, types[kind])
+        as_it_is = kind == "text" and is_text(values)
+        of = types[kind]
+        made = pa.array(values, of) if as_it_is else _array(values, kind, of)
         arrays[writable(name)] = made if count == 1 else pa.repeat(made[0], count)
     return pa.table(arrays)
 

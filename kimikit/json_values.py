@@ -258,8 +258,9 @@ def writable(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {writable(name): writable(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [writable(each) for each in value]
+    if isinstance(value, list | tuple):
+        made = [writable(each) for each in value]
+        return made if isinstance(value, list) else tuple(made)
     if not isinstance(value, str) or value.isascii():
         return value
     try:

@@ -21,7 +21,13 @@ from kimikit.json_values import check_count
 from kimikit.sweeps.grid import Grid, label, make_grid
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.trial import Metric, Trial
-from kimikit.sweeps.values import TAKEN, Embed, Plan, Progress
+from kimikit.sweeps.values import (
+    Embed,
+    Plan,
+    Progress,
+    check_callable,
+    check_metrics,
+)
 from kimikit.types import AnswerStore
 from kimikit.wire.hosts import model_facts
 
@@ -235,25 +241,9 @@ def _check_options(on_fixed: Any, concurrency: Any, seed: Any, rpm: Any) -> None
 
 def _check_functions(progress: Any, embed: Any, metrics: Any, grid: Grid) -> None:
     """Refuse what cannot be called, and metrics that would hide another figure."""
-    if not isinstance(metrics, dict | None):
-        raise BadInput(
-            f"metrics is {metrics!r}.", "Give a dict of names and functions of a reply."
-        )
-    wanted = {f"metrics[{name!r}]": metric for name, metric in (metrics or {}).items()}
-    wanted |= {} if isinstance(progress, bool) else {"progress": progress}
-    wanted |= {} if embed is None else {"embed": embed}
-    for name, value in wanted.items():
-        if not callable(value):
-            raise BadInput(
-                f"{name} is {value!r}, which cannot be called.", "Give a function."
-            )
-    taken = {*TAKEN, *grid.axes, *grid.fixed}
-    for name in metrics or {}:
-        if not isinstance(name, str) or name in taken:
-            raise BadInput(
-                f"metrics holds {name!r}, which is no text or names another figure.",
-                "Give the metric a name of its own, such as 'right'.",
-            )
+    wanted = {} if isinstance(progress, bool) else {"progress": progress}
+    check_callable(wanted if embed is None else wanted | {"embed": embed})
+    check_metrics(metrics, {*grid.axes, *grid.fixed})
 
 
 def _found(

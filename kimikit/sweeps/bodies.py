@@ -67,8 +67,4 @@ def reply_of(body: bytes, apart: str | None) -> Reply:
         msgspec.MsgspecError: If it is of none.
     """
     reply = _decode(body)
-    return (
-        msgspec.structs.replace(reply, text=apart)
-        if apart and not reply.text
-        else reply
-    )
+    return msgspec.structs.replace(reply, text=apart) if apart else reply

@@ -101,7 +101,8 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             for name, values in self.scores.items()
         }
         facts = {"metric_errors": self.metric_errors, "silent": self.silent}
-        part.__dict__.update(scores=scores, **facts)
+        facts |= {"scores": scores, "_asked": [self._asked[place] for place in places]}
+        part.__dict__.update(facts)
         return part
 
     def rows(self) -> list[dict[str, Any]]:
@@ -118,9 +119,9 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return [{name: row.get(name) for name in names} for row in rows]
 
     def _row(self, place: int, trial: Trial) -> dict[str, Any]:
-        from kimikit.sweeps.rows import asked, flat
+        from kimikit.sweeps.rows import flat
 
-        text = asked(trial)
+        text = self._asked[place]
         row = flat(trial, self.fixed, {} if text is None else {"prompt_text": text})
         return row | {name: values[place] for name, values in self.scores.items()}
 
@@ -131,7 +132,8 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         from kimikit.files import dataset
         from kimikit.sweeps.rows import tables
 
-        return dataset(tables(self.trials, self.axes, self.fixed, self.scores))
+        given = self.trials, self.axes, self.fixed, self.scores, self._asked
+        return dataset(tables(*given))
 
     def sql(self, query: str) -> SqlTable:
         """Answer a query of SQL about the trials, by DuckDB.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import msgspec
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.files import Kind, arrow_table, packages, path_of
-from kimikit.sweeps.merging import merge
+from kimikit.sweeps.merging import SCRATCH, merge
 
 PART_ROWS = 4_096
 PART_BYTES = 16_000_000
@@ -30,6 +32,9 @@ TITLE = "kimikit.json"
 """The file of a folder that says what is in it."""
 
 _PART = re.compile(r"[0-9a-z-]{1,60}\.parquet")
+_OURS = re.compile(rf"\.?{_PART.pattern}|\{SCRATCH}.*")
+_LEFT = re.compile(rf"\.[0-9a-z-]+-all\.parquet|\{SCRATCH}.*")
+"""All that a run leaves; and what is left where one who put it in order was killed."""
 
 
 class Title(msgspec.Struct, kw_only=True):
@@ -104,12 +109,14 @@ class FolderWriter:
         packages("results=")
         if not isinstance(path, str | os.PathLike) or not str(path).strip():
             raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
-        self.path, self.title = path_of(path), title
+        # Absolute, as the notebook's own folder may be another by and by.
+        self.path, self.title = path_of(path).absolute(), title
         self._rows: deque[Any] = deque()
         self._bytes, self._encode = 0, encode
         self._lock = threading.Lock()
         self._run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
         self._parts: list[str] = []
+        self._began = time.time()
         self._claim()
 
     def _claim(self) -> None:
@@ -122,7 +129,9 @@ class FolderWriter:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if before is None and any(self.path.iterdir()):
+            # What a kernel was killed at is ours.
+            names = (file.name for file in self.path.iterdir())
+            if before is None and not all(n.startswith(f".{TITLE}") for n in names):
                 raise BadInput(
                     f"The folder {self.path} holds other files.", "Give an empty one."
                 )
@@ -163,7 +172,7 @@ class FolderWriter:
                 fresh = self.path / f".{name}"
                 pq.write_table(self._encode(rows), fresh, **QUICKLY)
                 fresh.replace(self.path / name)
-            except OSError as exc:
+            except Exception as exc:
                 self._rows.extendleft(reversed(rows))
                 raise KimiError(
                     f"Answers cannot be written into {self.path}: {exc}.",
@@ -180,17 +189,24 @@ class FolderWriter:
         """Write what is left and what is known of the whole; return it to be read."""
         self.flush()
         title = msgspec.structs.replace(self.title, parts=self._parts, facts=facts)
+        if not all((self.path / part).exists() for part in self._parts):
+            raise KimiError(
+                f"Another kernel wrote into {self.path} meanwhile.",
+                "Open what it wrote by Sweep.from_results(...), or ask again by "
+                f"name={title.name!r}, into another folder.",
+            )
         write_title(self.path, title)
-        _sweep_out(self.path, keep=self._parts)
+        ours = [f for f in self.path.iterdir() if _OURS.fullmatch(f.name)]
+        _delete([f for f in ours if f.name not in self._parts], self._began)
         return Folder(self.path)
 
 
-def _sweep_out(folder: Path, keep: Collection[str]) -> None:
-    """Delete the parts of earlier runs."""
-    for file in folder.iterdir():
-        if _PART.fullmatch(file.name.removeprefix(".")) and file.name not in keep:
-            with contextlib.suppress(OSError):
-                file.unlink()
+def _delete(files: Iterable[Path], before: float = math.inf) -> None:
+    """Delete files and folders; what is newer, another kernel may be writing."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < before:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 class Folder:
@@ -209,7 +225,7 @@ class Folder:
         self, path: str | os.PathLike[str], full: Collection[str] = ()
     ) -> None:
         _, self._pq = packages("results=")
-        self.path = path_of(path)
+        self.path = path_of(path).absolute()
         title = read_title(self.path)
         if title is None:
             raise BadInput(
@@ -218,6 +234,7 @@ class Folder:
             )
         self.title, self._full = title, full
         self._file: Any = None
+        self._lock = threading.RLock()
         self._checked: set[str] = set()
 
     @property
@@ -263,8 +280,8 @@ class Folder:
     @property
     def file(self) -> Any:
         """The one file whose rows are in order; it is made at the first call."""
-        if self._file is None:
-            with self._readable():
+        with self._lock, self._readable():
+            if self._file is None:
                 if self._parts() and not self.title.ordered:
                     self._put_in_order()
                 for part in self.title.parts:
@@ -274,12 +291,23 @@ class Folder:
     def _put_in_order(self) -> None:
         files = [self.path / part for part in self.title.parts]
         name = files[0].name.replace(".parquet", "-all.parquet")
-        fresh = self.path / f".{os.getpid()}-{name}"
-        merge(files, self.title.order, fresh)
+        fresh, began = self.path / f".{os.urandom(3).hex()}-{name}", time.time()
+        try:
+            merge(files, self.title.order, fresh)
+            now = read_title(self.path)
+            if now is None or now.parts != self.title.parts:
+                fresh.unlink()
+                raise OSError("others have written it anew")
+        except OSError:  # or they have put it in order, and deleted what was read here
+            self._parts()
+            if not self.title.ordered:
+                raise
+            return
         fresh.replace(self.path / name)
         self.title.parts, self.title.ordered = [name], True
         write_title(self.path, self.title)
-        _sweep_out(self.path, keep=[name])
+        _delete(files)
+        _delete([f for f in self.path.iterdir() if _LEFT.fullmatch(f.name)], began)
 
     @property
     def data(self) -> Any:

@@ -82,7 +82,7 @@ class Judge:
             for trial in slowly(trials, "judging answers", **options):
                 self.judge(trial)
         return {
-            name: [self._said[id(trial)][name] for trial in trials]
+            name: _of_one_kind([self._said[id(trial)][name] for trial in trials])
             for name in self._metrics
         }
 
@@ -92,7 +92,7 @@ class Judge:
         for trial in trials:
             for name, values in said.items():
                 values.append(self._score(name, trial))
-        return said
+        return {name: _of_one_kind(values) for name, values in said.items()}
 
     def take(self, trial: Trial) -> dict[str, Score]:
         """Return what was said of a trial, which is asked about no more."""
@@ -108,6 +108,13 @@ class Judge:
             said = f"{type(error).__name__}: {error}"
             self.errors.setdefault(name, []).append(said)
             return None
+
+
+def _of_one_kind(scores: list[Score]) -> list[Score]:
+    """Return scores as figures, unless all of them are true or false."""
+    if all(score is None or isinstance(score, bool) for score in scores):
+        return scores
+    return [None if score is None else float(score) for score in scores]
 
 
 def as_score(value: Any) -> Score:

@@ -8,7 +8,6 @@ a part of the file.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,9 +19,13 @@ import numpy as np
 from kimikit.files import packages
 
 GROUP_ROWS = 8_192
-"""Rows of a finished file that are read at once."""
+LEAST_ROWS = 64
+"""Rows of a finished file that are read at once: fewer where their texts are long."""
 
 AT_ONCE_BYTES = 40_000_000
+
+SCRATCH = ".sorting"
+"""What the names of the folders begin with that pieces are laid aside in."""
 
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -44,11 +47,13 @@ def merge(
     pa, pq = packages("results=")
     places = _places(files, order)
     sizes = [_bytes_of(pq.read_metadata(file)) for file in files]
-    stretches = max(1, math.ceil(sum(sizes) / at_once))
-    rows = GROUP_ROWS * max(1, math.ceil(len(places) / stretches / GROUP_ROWS))
+    # As many rows as fit, in groups that fit too where texts are long.
+    fit = min(len(places), len(places) * at_once // max(1, sum(sizes)))
+    group = min(GROUP_ROWS, max(LEAST_ROWS, fit))
+    rows = group * max(1, fit // group)
     ends = np.arange(0, len(places) + rows, rows)
     with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".sorting") as scratch,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=SCRATCH) as scratch,
         pq.ParquetWriter(target, pq.read_schema(files[0]), compression="zstd") as out,
     ):
         runs: list[tuple[Path, Places]] = []
@@ -64,7 +69,7 @@ def merge(
                 here.append(all_places[start:end])
             by_place = np.argsort(np.concatenate(here))
             table = pa.Table.from_batches(pieces).combine_chunks().take(by_place)
-            out.write_table(table, row_group_size=GROUP_ROWS)
+            out.write_table(table, row_group_size=group)
 
 
 def _bytes_of(meta: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,7 @@ class TrialsOnDisk(Sequence[Trial]):
 
     def __init__(self, folder: Folder, *, judged: bool = True) -> None:
         self.folder, self.judged = folder, judged
+        _check_finished(folder)
         try:
             if folder.title.kind != "sweep":
                 raise ValueError(f"it holds a {folder.title.kind}")
@@ -171,6 +173,13 @@ class TrialsOnDisk(Sequence[Trial]):
         found = self.folder.column("error").drop_null().value_counts().to_pylist()
         return Counter({each["values"]: each["counts"] for each in found})
 
+    def asked(self) -> list[str | None]:
+        """Return for each trial what was asked, where its label does not say it."""
+        known: dict[str | None, str | None] = {}  # most trials ask the same
+        read = (self.folder.read(n, ["prompt_text"]) for n in range(len(self._ends)))
+        texts = itertools.chain.from_iterable(table[0].to_pylist() for table in read)
+        return [known.setdefault(text, text) for text in texts]
+
     def scores(self) -> dict[str, list[Any]]:
         """Return what each metric said of each trial."""
         out = {}
@@ -235,6 +244,21 @@ class TrialsOnDisk(Sequence[Trial]):
 
     def __reduce__(self) -> Any:
         return _opened, (str(self.folder.path), self.judged)
+
+
+def _check_finished(folder: Folder) -> None:
+    """Refuse the folder of a sweep that was killed, or is under way.
+
+    Raises:
+        BadInput: Saying how to go on with it.
+    """
+    title = folder.title
+    if title.kind == "sweep" and not title.facts:
+        raise BadInput(
+            f"The sweep {title.name!r} in {folder.path} has not ended yet.",
+            f"Wait for it or, if it was killed, ask again with name={title.name!r} and "
+            "this results=: what is paid for is not bought again.",
+        )
 
 
 def _check(

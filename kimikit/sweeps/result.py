@@ -17,7 +17,7 @@ from kimikit.errors import BadInput
 from kimikit.json_values import saved
 from kimikit.sweeps.data import SweepData
 from kimikit.sweeps.trial import Metric
-from kimikit.sweeps.values import Embed, Outcome
+from kimikit.sweeps.values import Embed, Outcome, check_metrics
 
 if TYPE_CHECKING:  # numpy stands behind all of these; import kimikit goes without it
     from kimikit.sweeps.cells import Page
@@ -271,9 +271,13 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.on_disk import open_sweep
 
         trials, fields = open_sweep(folder, Outcome, judged=metrics is None)
-        judged = dict(metrics or dict.fromkeys(fields.pop("metrics")))
+        check_metrics(metrics, {*fields["axes"], *fields["fixed"]})
+        judged = dict.fromkeys(fields["metrics"]) if metrics is None else dict(metrics)
         fields |= {"trials": trials, "metrics": judged, "embed": embed}
-        return cls(**fields)
+        found = cls(**fields)
+        if metrics is None:
+            found.__dict__["metric_errors"] = trials.known.metric_errors
+        return found
 
     def to_batch_file(self, path: str | os.PathLike[str]) -> Path:
         """Write all that the sweep asks as a file for ``vllm run-batch`` and others.
@@ -323,6 +327,7 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.batch_files import read_sweep
 
         found = read_sweep(requests, answers)
+        check_metrics(metrics, {*found["axes"], *found["fixed"]})
         return cls(**found, metrics=dict(metrics or {}), embed=embed)
 
     def __reduce__(self) -> Any:
@@ -331,11 +336,13 @@ class Sweep(Renderable, SweepData, frozen=True, kw_only=True, dict=True):
         fields["metrics"] = {k: _travelling(v) for k, v in self.metrics.items()}
         fields["embed"] = _travelling(self.embed)
         facts = {"scores": self.scores, "metric_errors": self.metric_errors}
+        facts |= {"_asked": self._asked}
         return _arrived, (type(self), fields, facts)
 
     def __deepcopy__(self, memo: Any) -> Sweep:
         twin = msgspec.structs.replace(self)
-        twin.__dict__.update(scores=self.scores, metric_errors=self.metric_errors)
+        facts = {"scores": self.scores, "metric_errors": self.metric_errors}
+        twin.__dict__.update(facts, _asked=self._asked)
         return twin
 
     def _parts(self) -> tuple[str, Sequence[Table | html.Cell], str]:

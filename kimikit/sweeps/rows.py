@@ -143,31 +143,43 @@ def tables(
     axes: Iterable[str],
     fixed: Mapping[str, Any],
     scores: Mapping[str, Sequence[Any]],
+    asked: Sequence[str | None],
 ) -> Iterator[Any]:
     """Yield the same as tables of pyarrow, some trials each: no row is a dict."""
     points = list({id(trial.params): trial.params for trial in trials}.values())
     names = dict.fromkeys([*fixed, *axes, *itertools.chain.from_iterable(points)])
     labels = {p: [point.get(p, fixed.get(p)) for point in points] for p in names}
-    known = kinds(labels, {}, ()) | {n: kind_of(some) for n, some in scores.items()}
-    asked = _asked_each(trials)
+    known = kinds(labels, {}, scores)
     if not any(asked):
         del known["prompt_text"]
     for start in range(0, max(len(trials), 1), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         some = trials[part]
         made = columns(some, names, fixed, list(map(said_by, some)))
-        made["prompt_text"] = asked[part]
+        made["prompt_text"] = list(asked[part])
         made |= {name: list(values[part]) for name, values in scores.items()}
         yield arrow_columns(made, known)
 
 
-def _asked_each(trials: Sequence[Trial]) -> list[str | None]:
-    """Return what was asked by each trial that has an answer; a point asks the same."""
-    known: dict[int, str | None] = {}
-    out = []
-    for trial in trials:
-        key = id(trial.params) if trial.reply or trial.partial else 0
-        if key and key not in known:
-            known[key] = asked(trial)
-        out.append(known.get(key))
-    return out
+class Asked:
+    """Tells of trials what was asked; of each point it is read once.
+
+    Answers that were paid for before do not know it, and no failure does.
+    """
+
+    def __init__(self) -> None:
+        # Its labels are kept, so that no other dict has the same id.
+        self._points: dict[int, tuple[dict[str, Any], str | None]] = {}
+
+    def of(self, trials: Iterable[Trial]) -> list[str | None]:
+        """Return for each trial the text, ``None`` where its label is the same."""
+        return list(map(self._of, trials))
+
+    def _of(self, trial: Trial) -> str | None:
+        came = trial.reply or trial.partial
+        if came is None or not came.sent.known:
+            return None
+        labels = trial.params
+        if (found := self._points.get(id(labels))) is None:
+            found = self._points[id(labels)] = labels, asked(trial)
+        return found[1]

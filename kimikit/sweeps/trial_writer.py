@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kimikit import html
-from kimikit.files import arrow_columns, is_text
+from kimikit.files import arrow_columns
 from kimikit.money.storable import to_json
 from kimikit.sweeps import rows
 from kimikit.sweeps.bodies import bodies
@@ -45,8 +45,9 @@ class TrialWriter(FolderWriter):
         super().__init__(path, title, self._table)
         self._fixed, self._axes = fixed, axes
         self._places = [{v: n for n, v in enumerate(some)} for some in axes.values()]
+        self._asked = rows.Asked()
         # Their labels are kept, so that no other dict has the same id.
-        self._points: dict[int, tuple[dict[str, Any], int, str | None]] = {}
+        self._points: dict[int, tuple[dict[str, Any], int]] = {}
         self._odd: dict[str, dict[str, Any]] = {}
         self._spent: dict[Any, Spent] = {}
         self._rates: dict[str, bool] = {}
@@ -62,15 +63,16 @@ class TrialWriter(FolderWriter):
     def _table(self, some: Sequence[tuple[Trial, Mapping[str, Any]]]) -> Any:
         """Return trials as columns, the keys in use taken out."""
         trials = [trial for trial, _ in some]
-        points = [self._points.get(id(t.params)) or self._note(t) for t in trials]
+        points = [
+            self._points.get(id(t.params)) or self._note(t.params) for t in trials
+        ]
         came = [trial.reply or trial.partial for trial in trials]
         said = list(map(rows.said_by, trials))
         columns = rows.columns(trials, self._axes, self._fixed, said)
         texts = [None if t.reply is None else t.reply.text for t in trials]
-        apart = texts if is_text(texts) else [None] * len(texts)
         columns |= {
-            "_point": [point for _, point, _ in points],
-            "prompt_text": [asked for _, _, asked in points],
+            "_point": [point for _, point in points],
+            "prompt_text": self._asked.of(trials),
             "_stored": [trial.stored for trial in trials],
             "_whole": [trial.reply is not None for trial in trials],
             "_came": [reply is not None for reply in came],
@@ -79,7 +81,7 @@ class TrialWriter(FolderWriter):
                 None if text == whole else text
                 for text, whole in zip(said, texts, strict=True)
             ],
-            "_reply": bodies(came, apart),
+            "_reply": bodies(came, texts),
         }
         for name in self.title.columns.keys() - columns.keys():
             columns[name] = [scores.get(name) for _, scores in some]
@@ -89,16 +91,14 @@ class TrialWriter(FolderWriter):
             columns = {name: list(map(_cut, some)) for name, some in columns.items()}
         return arrow_columns(columns, self.title.columns)
 
-    def _note(self, trial: Trial) -> tuple[dict[str, Any], int, str | None]:
+    def _note(self, labels: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """Number a point by its place in the grid; one that was left out comes last."""
-        labels, point = trial.params, 0
+        point = 0
         for (name, axis), places in zip(self._axes.items(), self._places, strict=True):
             point = point * (len(axis) + 1) + places.get(labels[name], len(axis))
         if labels != labels_of(self._axes, self._fixed, point):
             self._odd[str(point)] = labels
-        found = labels, point, rows.asked(trial)
-        if trial.reply or trial.partial:  # one that failed does not know what was asked
-            self._points[id(labels)] = found
+        found = self._points[id(labels)] = labels, point
         return found
 
     def _took(self, rows: Sequence[tuple[Trial, Mapping[str, Any]]]) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -12,6 +19,8 @@ import msgspec
 
 from kimikit import html
 from kimikit.display.footer import origin, total_cost
+from kimikit.errors import BadInput
+from kimikit.json_values import writable
 from kimikit.sweeps.figures import FIGURES
 from kimikit.sweeps.judge import Judge
 from kimikit.sweeps.trial import Metric, Spent, Trial
@@ -29,9 +38,10 @@ TAKEN = {
     *FIGURES, "n", "failed", "missing", "cost", "repeat", "error", "text",
     "finish_reason", "model", "host", "first_token_s", "prompt_tokens",
     "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-    "estimated", "prompt_text",
+    "estimated", "prompt_text", "_point", "_said", "_whole", "_came", "_stored",
+    "_cost", "_reply",
 }  # fmt: skip
-"""Names of what rows of a summary or a data frame hold, so of no metric."""
+"""Names of what rows of a summary, a frame or a folder hold, so of no metric."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -243,6 +253,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             judge = self.__dict__["judge"] = Judge(self.metrics, self.metric_errors)
         return judge.all(self.trials, silent=self.silent)
 
+    @functools.cached_property
+    def _asked(self) -> list[str | None]:
+        """For each trial what was asked, ``None`` where its label says the same."""
+        from kimikit.sweeps.rows import Asked
+
+        if self.on_disk is not None:
+            return self.on_disk.asked()
+        return Asked().of(self.trials)
+
     def blame(self, name: str, error: Exception) -> None:
         """Note what a user's function raised."""
         said = f"{type(error).__name__}: {error}"
@@ -252,6 +271,41 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def metric_errors(self) -> dict[str, list[str]]:
         """What metrics raised, by their names."""
         return {}
+
+
+def check_callable(wanted: Mapping[str, Any]) -> None:
+    """Refuse what cannot be called, by the names that it was given by.
+
+    Raises:
+        BadInput: Naming the first.
+    """
+    for name, value in wanted.items():
+        if not callable(value):
+            raise BadInput(
+                f"{name} is {value!r}, which cannot be called.", "Give a function."
+            )
+
+
+def check_metrics(metrics: Any, parameters: Collection[str]) -> None:
+    """Refuse metrics that are no functions, or would hide another figure.
+
+    Raises:
+        BadInput: Saying which.
+    """
+    if not isinstance(metrics, dict | None):
+        raise BadInput(
+            f"metrics is {metrics!r}.", "Give a dict of names and functions of a reply."
+        )
+    given = metrics or {}
+    check_callable({f"metrics[{name!r}]": metric for name, metric in given.items()})
+    taken = {*TAKEN, *parameters, *(f"used_{name}" for name in parameters)}
+    for name in given:
+        named = isinstance(name, str) and name.strip() and writable(name) == name
+        if not named or name in taken:
+            raise BadInput(
+                f"metrics holds {name!r}, which is no text or names another figure.",
+                "Give the metric a name of its own, such as 'right'.",
+            )
 
 
 def in_order(

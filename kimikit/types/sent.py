@@ -107,6 +107,11 @@ class Sent(msgspec.Struct, dict=True):
         return self
 
     @property
+    def known(self) -> bool:
+        """Whether anything is known of it."""
+        return bool(self.__dict__)
+
+    @property
     def body(self) -> dict[str, Any]:
         """The JSON of the request as a copy, keys as ``***``."""
         text = msgspec.json.encode(self._body).decode()

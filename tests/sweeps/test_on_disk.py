@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -13,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.sweeps import FakeClient, MemoryStore, reply
 
@@ -21,7 +23,7 @@ from kimikit.errors import FixedTemperature, KimiError
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.trial_writer import TrialWriter
-from kimikit.types import ToolCall
+from kimikit.types import ToolCall, Usage
 from kimikit.types.sent import Sent
 
 pytest.importorskip("pyarrow")
@@ -75,9 +77,9 @@ def test_a_sweep_on_disk_tells_the_same_as_one_in_memory(tmp_path: Path) -> None
     assert again.repeats == 3
     longer = Sweep.from_results(
         tmp_path / "new" / "colours",
-        metrics={"n": lambda r, params: params["max_tokens"]},
+        metrics={"most": lambda r, params: params["max_tokens"]},
     )
-    assert set(longer.scores["n"]) == {9.0, None}
+    assert set(longer.scores["most"]) == {9.0, None}
 
 
 def test_frames_files_and_sql_have_the_same_rows(tmp_path: Path) -> None:
@@ -403,7 +405,218 @@ def test_no_key_in_use_is_in_the_folder(tmp_path: Path) -> None:
     html.keep_out(key)
     found = run(FakeClient(lambda *_, **p: reply(f"It is {key}!\ud800", raw={"model": key})),
                 results=tmp_path / "x", temperature=0, repeats=2)  # fmt: skip
-    assert found[0].reply.text == "It is ***!?"
+    assert found[0].reply.text == "It is ***!�"
     assert found.sql("select text from trials").rows[0] == {"text": "It is ***!�"}
     for file in (tmp_path / "x").iterdir():
         assert key.encode() not in file.read_bytes()
+
+
+def sent(prompt: Any, **params: Any) -> Any:
+    """Return an answer that knows what was asked, or not, and now and then none."""
+    if params["temperature"] == 2:
+        raise KimiError("It is too hot.", "Cool it.")
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    return reply("x", partial=params["temperature"] == 1.5, sent=Sent.of(body, None))
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_what_was_asked_is_told_alike_wherever_rows_are(
+    tmp_path: Path, place: str
+) -> None:
+    """Of a sweep that went on, also: what was paid for before does not know it."""
+    store = MemoryStore()
+    given = {"name": "mine", "store": store, "temperature": [0, 1.5, 2]}
+    run(store.around(FakeClient(sent)), repeats=1, **given)
+    for key, kept in store.rows.items():
+        store.rows[key] = msgspec.structs.replace(kept, sent=Sent())
+    where = {"results": tmp_path / "x"} if place == "disk" else {}
+    found = run(store.around(FakeClient(sent)), repeats=2, **given, **where)
+    for some in (
+        found,
+        found.where(prompt="colour"),
+        pickle.loads(pickle.dumps(found)),
+    ):
+        texts = [row["prompt_text"] for row in some.rows()]
+        assert [row["prompt_text"] for row in some.sql("from trials").rows] == texts
+        assert texts[:6] == [
+            None,
+            "Name a colour.",
+            *["Name a colour."] * 2,
+            None,
+            None,
+        ]
+        assert "Name a colour." in some.to_csv()
+    if place == "disk":
+        assert pickle.loads(pickle.dumps(found[1:2])).rows()[0]["prompt_text"]
+
+
+def test_a_value_that_no_column_holds_is_unknown_and_costs_no_other(
+    tmp_path: Path,
+) -> None:
+    def odd(*_: Any, **params: Any) -> Any:
+        return [
+            reply("a", usage=Usage(2**70, 3)),
+            reply("b", cost=Decimal("1e30")),
+            reply("c"),
+        ][params["seed"] % 3]
+
+    given = {"prompt": "q", "temperature": 0, "seed": [0, 1, 2], "repeats": 3}
+    given["max_tokens"] = [9, 10**400]
+    query = "select text, prompt_tokens, cost is null as free, max_tokens from trials"
+    memory, disk = (run(FakeClient(odd), **given, **where)
+                    for where in ({}, {"results": tmp_path / "x"}))  # fmt: skip
+    assert disk.sql(query).rows == memory.sql(query).rows
+    rows = disk.sql(f"{query} where repeat = 0 order by all").rows
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", None, False, 9.0), ("a", None, False, None),
+        ("b", 10, True, 9.0), ("b", 10, True, None),
+        ("c", 10, False, 9.0), ("c", 10, False, None),
+    ]  # fmt: skip
+    assert [t.reply.usage for t in disk] == [t.reply.usage for t in memory]
+
+
+def test_what_cannot_be_written_is_kept_for_the_next_try(tmp_path: Path) -> None:
+    memory = run()
+    writer = TrialWriter(tmp_path / "x", "colours", memory.axes, memory.fixed, [])
+    encode, writer._encode = writer._encode, lambda rows: 1 / 0
+    for trial in memory.trials:
+        writer.put(trial)
+    with pytest.raises(KimiError, match="cannot be written"):
+        writer.flush()
+    writer._encode = encode
+    writer.flush()
+    assert sum(some.count for some in writer._spent.values()) == len(memory.replies) + 6
+
+
+def test_metrics_are_columns_of_figures_wherever_answers_are(tmp_path: Path) -> None:
+    """Also where one says now true and now 0.5: it is no rate then."""
+
+    def mixed(found: Any, params: Any) -> Any:
+        return True if params["temperature"] else 0.5
+
+    def raises(found: Any) -> float:
+        return 1 / 0
+
+    metrics = {"mixed": mixed, "right": lambda r: True, "é": len, "raises": raises}
+    given = {"metrics": metrics, "temperature": [0, 1]}
+    memory, disk = run(**given), run(**given, results=tmp_path / "x")
+    again = Sweep.from_results(tmp_path / "x")
+    query = 'select avg(mixed) as m, avg("right") as r, avg("é") as e from trials'
+    for found in (disk, again):
+        assert found.scores == memory.scores
+        assert found.summary() == memory.summary()
+        assert found.metric_errors == memory.metric_errors
+        assert found.sql(query).rows == memory.sql(query).rows
+    assert memory.sql(query).rows == [{"m": 0.75, "r": 1.0, "e": None}]
+    figures = memory.summary()[0].keys()
+    assert "right_usd" in figures
+    assert "mixed_usd" not in figures
+
+
+@pytest.mark.parametrize("name", ["_point", "_reply", "", " ", "\ud800", "used_model",
+                                  "prompt", "words", 3])  # fmt: skip
+def test_no_metric_hides_a_column_of_ours(tmp_path: Path, name: Any) -> None:
+    client = FakeClient(answer)
+    given: dict[str, Any] = {"model": ["a", "b"], "temperature": 0, "repeats": 1}
+    with pytest.raises(BadInput, match="Give the metric a name of its own"):
+        run(client, metrics={name: lambda reply: 1.0}, **given)
+    assert not client.asked
+    run(client, results=tmp_path / "x", **given)
+    with pytest.raises(BadInput, match="Give the metric a name of its own"):
+        Sweep.from_results(tmp_path / "x", metrics={name: lambda reply: 1.0})
+    with pytest.raises(BadInput, match="which cannot be called"):
+        Sweep.from_results(tmp_path / "x", metrics={"right": 3})  # type: ignore[dict-item]
+    assert Sweep.from_results(tmp_path / "x", metrics={}).scores == {}
+
+
+def test_a_folder_is_found_again_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def leaving(reply: Any) -> bool:
+        os.chdir(tmp_path / "other")
+        return True
+
+    found = run(results="x", metrics={"there": leaving})
+    monkeypatch.chdir(tmp_path)
+    again = Sweep.from_results("x")
+    monkeypatch.chdir(tmp_path / "other")
+    assert len(list(found)) == len(list(again)) == 24
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_who_reads_a_folder_leaves_what_another_kernel_writes_there(
+    tmp_path: Path,
+) -> None:
+    given = {"name": "mine", "store": MemoryStore(), "results": tmp_path / "x"}
+    first = run(**given)
+    reader = Sweep.from_results(tmp_path / "x")
+    known = {f: getattr(first, f) for f in first.__struct_fields__}
+    known |= {"trials": (), "metrics": [], "embed": None}
+    trials = run().trials
+    writers = [
+        TrialWriter(tmp_path / "x", "mine", first.axes, first.fixed, []) for _ in "ab"
+    ]
+    for writer in writers:
+        for trial in trials:
+            writer.put(trial)
+        writer.flush()
+    assert len(list(reader)) == len(list(first)) == 24
+    assert len(writers[0].written(known, {})) == 24
+    assert len(list(Sweep.from_results(tmp_path / "x"))) == 24
+    last = writers[1].written(known, {})
+    assert len(list(last)) == len(list(Sweep.from_results(tmp_path / "x"))) == 24
+    run(**given)
+    assert len(list((tmp_path / "x").glob("*.parquet"))) == 1
+
+
+def test_a_run_whose_parts_are_gone_leaves_what_another_wrote(tmp_path: Path) -> None:
+    given = {"name": "mine", "store": MemoryStore(), "results": tmp_path / "x"}
+    first = run(**given)
+    writer = TrialWriter(tmp_path / "x", "mine", first.axes, first.fixed, [])
+    writer.put(first[0])
+    writer.flush()
+    run(**given)
+    with pytest.raises(KimiError, match="Another kernel wrote into"):
+        writer.written({}, {})
+    assert len(list(Sweep.from_results(tmp_path / "x"))) == 24
+
+
+def test_what_a_killed_kernel_left_is_told_and_goes_with_the_next_run(
+    tmp_path: Path,
+) -> None:
+    given = {"name": "mine", "store": MemoryStore()}
+    found, folder = run(**given), tmp_path / "x"
+    folder.mkdir()
+    (folder / ".kimikit.json.12345").write_text("{")
+    writer = TrialWriter(folder, "mine", found.axes, found.fixed, [])
+    writer.put(found[0])
+    writer.flush()
+    (folder / ".sorting1").mkdir()
+    for name in (".sorting1/0.arrow", ".abc-20261130-all.parquet", ".thesis"):
+        (folder / name).write_text("half")
+    with pytest.raises(BadInput, match=r"has not ended yet.*name='mine'"):
+        Sweep.from_results(folder)
+    for _ in range(2):
+        assert len(list(run(**given, results=folder))) == 24
+        names = {file.name for file in folder.iterdir() if file.suffix != ".12345"}
+        assert names >= {"kimikit.json", ".thesis"}
+        assert len(names) == 3
+
+
+def test_readers_at_once_find_one_folder_in_order(tmp_path: Path) -> None:
+    run(results=tmp_path / "x", repeats=400)
+    sweeps = [Sweep.from_results(tmp_path / "x") for _ in range(4)]
+    seen: list[list[int]] = []
+    readers = [
+        threading.Thread(target=lambda s=s: seen.append([t.repeat for t in s]))
+        for s in [*sweeps, *sweeps]
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert seen == [[*range(400)] * 8] * 8
+    assert len(list((tmp_path / "x").iterdir())) == 2

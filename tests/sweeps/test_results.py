@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from support.contrast import faint_in
-from support.sweeps import WORDS, FakeClient, pick, reply
+from support.sweeps import WORDS, FakeClient, of_texts, pick, reply
 
 from kimikit.errors import BadInput, StreamError
 from kimikit.sweeps import Sweep, sweep
@@ -20,7 +20,7 @@ from kimikit.sweeps.cells import bar
 from kimikit.sweeps.side_by_side import marked
 from kimikit.sweeps.values import TAKEN
 from kimikit.sweeps.views import ANY, filtered
-from kimikit.types import Host, HostModel
+from kimikit.types import Host, HostModel, ToolCall
 
 mpl.use("Agg")
 
@@ -583,3 +583,16 @@ def test_a_notebook_shows_the_figure_and_no_list_of_axes():
     formats = DisplayFormatter().format
     assert formats(axes) == ({}, {})
     assert formats(axes.ravel()[0].figure)[0], "which is shown by itself"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tool_calls": (ToolCall("1", "zo\ud800o", "{}"),)},
+        {"notes": ("odd \udc00",), "reasoning": "\ud800"},
+    ],
+)
+def test_halves_of_a_pair_anywhere_in_an_answer_are_saved(odd: dict[str, Any]) -> None:
+    found = of_texts({0: [reply("a", **odd)]})
+    (trial,) = Sweep.from_json(found.to_json())
+    assert "�" in str((trial.reply.tool_calls, trial.reply.notes))

@@ -12,7 +12,7 @@ from kimikit.errors import BadInput
 from kimikit.types import Host, Reply
 from kimikit.types.sent import Again, Sent
 from kimikit.wire.hosts import profiles
-from kimikit.wire.keys import address
+from kimikit.wire.keys import is_elsewhere
 
 BEGIN_READ = 400
 """Characters of a text that its beginning is taken from."""
@@ -129,7 +129,7 @@ class StoredCall:
             host,
             endpoint=self.endpoint,
             has_key=bool(host.key_variable) or host.stand_in,
-            elsewhere=bool(address(host)),
+            elsewhere=is_elsewhere(host),
             prefill=str(begin) if is_prefill else "",
             again=None if asker is None else weakref.WeakMethod(asker),
         )

@@ -319,6 +319,7 @@ def _started(profile: Host) -> tuple[Host, Key]:
     running = _running()
     model = profile.model or running.model
     host = hosts.resolve(profile.name, base_url=running.base_url, model=model)
+    hosts.started.add(running.base_url)
     return host, Key(running.api_key)
 
 

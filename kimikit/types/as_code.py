@@ -20,6 +20,15 @@ _UNSEEN = re.compile(
 KEY_VARIABLE = "KIMIKIT_API_KEY"
 """Where a key is read from that no variable of the host's own is known for."""
 
+LONGEST_ARGUMENT = 100_000
+"""Bytes of a body up to which it is an argument: Linux takes 131,071 for one."""
+
+_LOCAL_KEY = "$(python -c 'from kimikit.local import ensure; print(ensure().api_key)')"
+"""The key of the local host, which is another each time that it starts."""
+
+_OF_SHELLS = frozenset({"_", "ENV", "HOME", "IFS", "PATH", "PWD", "SHELL", "USER"})
+"""Variables that are set already, and not to what a header holds."""
+
 
 def curl(sent: Sent) -> str:
     """Return a request as a ``curl`` command that reads the key from a variable.
@@ -33,15 +42,20 @@ def curl(sent: Sent) -> str:
     host, body = _known(sent), sent.body
     paths = {"chat": "/chat/completions", **host.endpoints}
     given = {"content-type": "application/json", **sent.headers}
-    headers = [_header(name, value) for name, value in given.items()]
+    variables = _variables(sent)
+    headers = [_header(n, v, variables.get(n)) for n, v in given.items()]
     if sent.has_key and "authorization" not in given:
-        headers.insert(0, f'"Authorization: Bearer ${_variable(host)}"')
+        started = host.stand_in and not sent.elsewhere
+        key = _LOCAL_KEY if started else f"${_variable(host)}"
+        headers.insert(0, f'"Authorization: Bearer {key}"')
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
     lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
     lines += [f"-H {header}" for header in headers]
     # What is quoted for a shell and printed holds nothing that a terminal acts on.
     text = _UNSEEN.sub(_written_out, json.dumps(body, ensure_ascii=False))
-    lines.append(f"-d {shlex.quote(text)}")
+    data = shlex.quote(text)
+    long = len(data.encode()) > LONGEST_ARGUMENT
+    lines.append(f"-d @- <<'END'\n{text}\nEND" if long else f"-d {data}")
     return " \\\n  ".join(lines)
 
 
@@ -49,18 +63,27 @@ def _written_out(match: re.Match[str]) -> str:
     return json.dumps(match[0])[1:-1]
 
 
-def _header(name: str, value: str) -> str:
+def _header(name: str, value: str, variable: str | None) -> str:
     """Return a header quoted for a shell; a hidden value is read from a variable."""
-    if value != "***":  # curl sends an empty one where a semicolon ends its name
+    if variable is None:  # curl sends an empty one where a semicolon ends its name
         return shlex.quote(f"{name}: {value}" if value else f"{name};")
-    variable = f'${_variable_of(name)}"'
     if re.fullmatch(r"[\w-]+", name):
-        return f'"{name}: {variable}'
-    return f'{shlex.quote(f"{name}: ")}"{variable}'  # its name could be a command
+        return f'"{name}: ${variable}"'
+    return f'{shlex.quote(f"{name}: ")}"${variable}"'  # its name could be a command
 
 
-def _variable_of(header: str) -> str:
-    return re.sub(r"\W|\A(?=\d)", "_", header).upper()
+def _variables(sent: Sent) -> dict[str, str]:
+    """Return a variable for each header that is hidden, none of them used already."""
+    taken = {_variable(_known(sent)), *_OF_SHELLS}
+    found = {}
+    for header in (name for name, text in sent.headers.items() if text == "***"):
+        name = unique = re.sub(r"\W|\A(?=\d)", "_", header).upper()
+        count = 1
+        while unique in taken:
+            unique = f"{name}_{(count := count + 1)}"
+        taken.add(unique)
+        found[header] = unique
+    return found
 
 
 def python(sent: Sent) -> str:
@@ -85,12 +108,8 @@ def python(sent: Sent) -> str:
         elif host.key_variable:
             kimi["api_key"] = ""
     if sent.headers:
-        params["extra_headers"] = {
-            name: _Name(f"os.environ[{_variable_of(name)!r}]")
-            if text == "***"
-            else text
-            for name, text in sent.headers.items()
-        }
+        read = {n: _Name(f"os.environ[{v!r}]") for n, v in _variables(sent).items()}
+        params["extra_headers"] = {**sent.headers, **read}
     options = "".join(f", {name}={value!r}" for name, value in kimi.items())
     verb = "chat" if sent.endpoint == "chat" else "complete"
     asks = call(f"kimi.{verb}", plainest(asked), params)

@@ -26,7 +26,7 @@ from kimikit.types.sent import Again, Sent
 from kimikit.wire import hosts, options, requests
 from kimikit.wire.answer import Answer, Request
 from kimikit.wire.coerce import as_object
-from kimikit.wire.keys import address
+from kimikit.wire.keys import is_elsewhere
 from kimikit.wire.recorder import Asked, Recorder, everywhere
 from kimikit.wire.streams import AsyncStream, Stream
 
@@ -120,7 +120,7 @@ class Base(Handle, Generic[_S]):
         requests.check_params(self.defaults, self.host, self.host.model)
         own = weakref.WeakMethod(self._ask_again) if self._blocks else None
         self.asker: Again | None = own
-        self._elsewhere = bool(address(self.host))
+        self._elsewhere = is_elsewhere(self.host)
         secrets.in_use(self.secrets_in_use)
         self._transport = transport
         self._open()

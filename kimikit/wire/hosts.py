@@ -37,6 +37,9 @@ PLAIN_ENDPOINTS = {
 }
 """Where an OpenAI-compatible host has what its profile does not tell."""
 
+started: set[str] = set()
+"""Addresses at which this process has found or started the user's local host."""
+
 
 @functools.cache
 def profiles() -> dict[str, Host]:

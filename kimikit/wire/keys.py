@@ -17,7 +17,7 @@ import msgspec
 from kimikit.json_values import plain
 from kimikit.secrets import Secret
 from kimikit.types import Host
-from kimikit.wire.hosts import profiles
+from kimikit.wire.hosts import profiles, started
 from kimikit.wire.media import with_parts
 from kimikit.wire.requests import image_url
 
@@ -102,6 +102,12 @@ def address(host: Host | None) -> str:
         return ""
     known = profiles().get(host.name)
     return "" if known and known.base_url == host.base_url else host.base_url
+
+
+def is_elsewhere(host: Host) -> bool:
+    """Tell whether a host's name alone does not lead to where it is."""
+    given = host.stand_in and host.base_url not in ("", *started)
+    return given or bool(address(host))
 
 
 def named_by_user(host: Host | None) -> bool:

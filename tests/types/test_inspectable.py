@@ -227,6 +227,8 @@ HEADERS = [
     {"x-odd": "it's \"q\" $HOME `id` \\ !x;"}, {"x'api-key": ODD}, {"x-tab": "a\tb"},
     {"x`id`-$HOME-token": ODD}, {"1-token": ODD}, {"X-Api-Key": ODD}, {"x.token": ODD},
     {"Content-Type": "application/json; charset=utf-8", "Accept": "text/x"},
+    {"x-api-key": f"{ODD} 1", "x_api_key": f"{ODD} 2", "x.api.key": f"{ODD} 3"},
+    {"kimikit-api-key": ODD}, {"path": KEY}, {"-": KEY, "_": f"Bearer {KEY}"},
 ]  # fmt: skip
 
 
@@ -242,8 +244,12 @@ def test_a_command_sends_any_header_as_it_was_and_shows_none_that_is_secret(
     command = reply.curl()
     assert ODD not in command + reply.python()
     assert command.lower().count("authorization: ") == 1
-    named = {re.sub(r"\W|^(?=\d)", "_", n).upper(): v or "" for n, v in extra.items()}
-    known = {"PATH": os.environ["PATH"], "KIMIKIT_API_KEY": KEY, **named}
+    names = [n for n in re.findall(r'\$(\w+)"', command) if n != "KIMIKIT_API_KEY"]
+    assert re.findall(r"os\.environ\['(\w+)", reply.python())[1:] == names
+    secret = [v for v in extra.values() if v and (ODD in v or KEY in v)]
+    known = {"PATH": os.environ["PATH"], "KIMIKIT_API_KEY": KEY}
+    known |= dict(zip(names, secret, strict=True))
+    assert len(known) == 2 + len(secret), "each has a variable that is free"
     subprocess.run(["sh", "-c", command], env=known, check=True, capture_output=True)
     asked, again = server.requests
     ours = {"user-agent", "accept", "accept-encoding", "connection"}
@@ -260,12 +266,37 @@ def test_a_command_sends_any_header_as_it_was_and_shows_none_that_is_secret(
     assert again.json == asked.json
 
 
+@pytest.mark.parametrize("size", [200_000, 70_000])
+def test_a_command_sends_a_text_that_is_too_long_for_an_argument(
+    server: FaultServer, size: int
+) -> None:
+    server.play(
+        plain({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    )
+    said = "END\n'$HOME' é\n" * (size // 14)
+    reply = Kimi("mine", base_url=server.url, model="m").chat(said, stream=False)
+    command = reply.curl()
+    subprocess.run(["sh"], input=command, text=True, check=True, capture_output=True)
+    asked, again = server.requests
+    assert again.json == asked.json
+
+
+def test_a_program_goes_where_a_local_host_of_elsewhere_is(server: FaultServer) -> None:
+    server.play(
+        plain({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    )
+    kimi = Kimi("local", base_url=server.url, api_key=KEY, model="m")
+    reply = kimi.chat("Hi", stream=False)
+    assert f"base_url='{server.url}', api_key=os.environ[" in reply.python()
+    assert "$KIMIKIT_API_KEY" in reply.curl()
+
+
 def test_both_run_against_the_local_host(
     local_host: local.Running, tmp_path: Path
 ) -> None:
     kimi = Kimi("local", temperature=0)
     reply = kimi.chat("What is the capital of Germany?", max_tokens=12)
-    known = {**os.environ, "KIMIKIT_API_KEY": local_host.api_key}
+    known = {n: v for n, v in os.environ.items() if n != "KIMIKIT_API_KEY"}
     run = [sys.executable, "-c", reply.python()]
     done = subprocess.run(run, capture_output=True, text=True, env=known, check=True)
     assert done.stdout.strip() == reply.text

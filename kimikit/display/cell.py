@@ -14,6 +14,14 @@ _put_out: dict[str, set[str | None]] = {}
 """By the message that ran a cell: the display ids of its outputs, None for others."""
 
 
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a stream is a terminal; one that is gone or does not say is none."""
+    try:
+        return bool(stream.isatty())
+    except Exception:  # no stream, a closed one, or an object with ``write`` alone
+        return False
+
+
 def kernel_shell() -> Any | None:
     """Return the IPython shell of a running kernel, ``None`` anywhere else."""
     if "IPython" not in sys.modules:

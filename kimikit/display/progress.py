@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from kimikit.display.cell import Cell, kernel_shell
+from kimikit.display.cell import Cell, is_terminal, kernel_shell
 
 T = TypeVar("T")
 
@@ -21,6 +21,30 @@ ANSWERS = {
 
 LOG_S = 10.0
 """Seconds between two states of a bar in a file or a pipe, where each one stays."""
+
+
+class _Lenient:
+    """A stream for a bar: what fails there costs no answer.
+
+    tqdm asks whether it is standard error, whose width it then measures.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.flush()
 
 
 @contextlib.contextmanager
@@ -41,8 +65,10 @@ def progress_bar(**options: Any) -> Iterator[Any]:
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
     if in_notebook:
         options["display"] = False
-    elif not sys.stderr.isatty():
-        options |= {"mininterval": LOG_S, "delay": LOG_S}
+    else:
+        options["file"] = _Lenient(sys.stderr)
+        if not is_terminal(sys.stderr):
+            options |= {"mininterval": LOG_S, "delay": LOG_S}
     with tqdm(leave=False, miniters=0, **options) as bar:
         box = getattr(bar, "container", None)
         if box is None:

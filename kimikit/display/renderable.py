@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,10 +121,12 @@ class Renderable:
 def by_label(items: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Return items by their labels, the second of a label as ``label (2)``."""
     out: dict[str, T] = {}
+    often: Counter[str] = Counter()
     for label, item in items:
-        unique, n = label, 1
+        unique = label
         while unique in out:
-            unique = f"{label} ({(n := n + 1)})"
+            often[label] += 1
+            unique = f"{label} ({often[label] + 1})"
         out[unique] = item
     return out
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TextIO
 
 from kimikit import html
-from kimikit.display.cell import Cell, kernel_shell
+from kimikit.display.cell import Cell, is_terminal, kernel_shell
 from kimikit.display.renderable import Renderable
 from kimikit.types import Reply
 
@@ -59,7 +59,7 @@ def place(
     if out is None and (shell := kernel_shell()) is not None:
         return shell, None
     stream = out or sys.stdout
-    return None, stream if show or stream.isatty() else None
+    return None, stream if show or is_terminal(stream) else None
 
 
 class Screen:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from kimikit import html
+from kimikit.display.cell import is_terminal
 from kimikit.display.footer import footer
 from kimikit.display.marimo import in_marimo
 from kimikit.display.renderable import call_text
@@ -91,7 +92,7 @@ class TextView(View):
             self._say("thinking ...")
 
     def _say(self, status: str) -> None:
-        if status != self._status and self._beside.isatty():
+        if status != self._status and is_terminal(self._beside):
             blank = " " * len(self._status)
             self._beside.write(f"\r{blank}\r{html.clean(status)}")
             self._beside.flush()

@@ -10,11 +10,12 @@ from kimikit.tools.tool import Tool, tool
 
 
 def offered(some: Any) -> list[Any] | None:
-    """Return tools as the wire takes them: dicts as they are, functions as tools."""
-    if some is None:
-        return None
-    many = [some] if callable(some) or isinstance(some, dict) else list(some)
-    return [one if isinstance(one, dict) else tool(one) for one in many]
+    """Return tools as the wire takes them: dicts as they are, functions as tools.
+
+    Raises:
+        BadTool: If something is neither.
+    """
+    return None if some is None else [*_each(some, schemas=True)]
 
 
 def as_tools(tools: Any) -> dict[str, Tool]:
@@ -33,15 +34,17 @@ def as_tools(tools: Any) -> dict[str, Tool]:
     return found
 
 
-def _each(some: Any) -> Iterator[Tool]:
+def _each(some: Any, *, schemas: bool = False) -> Iterator[Any]:
     if callable(some):
         yield tool(some)
-    elif isinstance(some, Iterable) and not isinstance(some, str | Mapping):
+    elif schemas and isinstance(some, dict):
+        yield some
+    elif isinstance(some, Iterable) and not isinstance(some, str | bytes | Mapping):
         for one in some:
-            yield from _each(one)
+            yield from _each(one, schemas=schemas)
     else:
         raise BadTool(
-            f"{some!r} is not a tool.",
+            f"{some!r:.80} is not a tool.",
             "Pass functions, or Tool.from_schema(...) for a bare schema.",
         )
 

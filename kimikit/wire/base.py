@@ -270,9 +270,10 @@ class Base(Handle, Generic[_S]):
             return ""
         try:
             listed = [*getattr(self, "models")()]  # noqa: B009 - a blocking client's
-        except errors.AuthenticationFailed:
-            raise
-        except (errors.StatusError, errors.NotRecorded):
+        except (errors.StatusError, errors.NotRecorded) as exc:
+            # A key that may ask and not list, as OpenAI makes them, is refused by 403.
+            if isinstance(exc, errors.AuthenticationFailed) and exc.status != 403:
+                raise
             return ""
         where = self.host.title or self.host.name
         if not listed:

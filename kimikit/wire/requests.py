@@ -16,6 +16,7 @@ from kimikit.params import COMPLETION, refuse_unknown
 from kimikit.secrets import encoded
 from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking
+from kimikit.wire.coerce import as_dict
 from kimikit.wire.hosts import model_facts
 from kimikit.wire.param_types import refuse_other_types
 from kimikit.wire.read_file import file_bytes
@@ -257,7 +258,7 @@ def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:
             )
         schemas.append(schema)
     named = [s for s in schemas if "function" in s]
-    names = [s["function"].get("name") for s in named]
+    names = [as_dict(s["function"]).get("name") for s in named]
     for name, each in zip(names, named, strict=True):
         form = r"\$\w{1,63}" if features.is_builtin(each) else r"[\w.-]{1,64}"
         if not isinstance(name, str) or not re.fullmatch(form, name):

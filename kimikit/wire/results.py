@@ -140,7 +140,8 @@ class Picture(Result, frozen=True, kw_only=True):
         text = f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
         if not self.data or not self.media_type:
             return _as_text(text)
-        source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+        data = base64.b64encode(self.data).decode()
+        source = f"data:{html.esc(self.media_type)};base64,{data}"
         shown = f'<img alt="generated picture" src="{source}" style="max-width:100%">'
         return html.Cell(text, shown)
 
@@ -151,12 +152,16 @@ class Speech(Result, frozen=True, kw_only=True):
     path: Path = Path()
 
     def _view(self) -> Section:
-        size = self.path.stat().st_size
+        try:
+            size = self.path.stat().st_size
+            sound = self.path.read_bytes() if size <= AUDIO_SHOWN else b""
+        except OSError as exc:
+            return _as_text(f"{self.path}, which cannot be read now: {exc.strerror}")
         text = f"{self.path}, {size:,} bytes"
         if size > AUDIO_SHOWN:
             return _as_text(text)
         kind = mimetypes.guess_type(self.path.name)[0] or "audio/mpeg"
-        data = base64.b64encode(self.path.read_bytes()).decode()
+        data = base64.b64encode(sound).decode()
         player = f'<audio controls src="data:{kind};base64,{data}"></audio>'
         return html.Cell(text, player)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from support.echo import EchoHost
 
+from kimikit import Kimi
 from kimikit.display import progress
 
 
@@ -45,3 +49,51 @@ def test_a_terminal_shows_a_bar_at_once_and_not_each_of_many_moves(
     shown = drawn(monkeypatch, Terminal(), moves=20_000)
     assert "0/20000" in shown
     assert 1 < shown.count("\r") < 2_000, "tqdm draws ten times per second"
+
+
+class Bare:
+    """What has ``write`` alone, as objects have that write into a log."""
+
+    def write(self, text: str) -> None: ...
+
+
+class Gone(Terminal):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+STREAMS = {"none": lambda: None, "bare": Bare, "gone": Gone, "closed": closed}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("stderr", lambda kimi: kimi.map(["a"]).texts[0]),
+        ("stderr", lambda kimi: kimi.map(["a"], progress=False).texts[0]),
+        ("stdout", lambda kimi: kimi.chat("a").text),
+        ("stdout", lambda kimi: kimi.race("a", models=["m"]).replies["m"].text),
+    ],
+    ids=["bar", "no bar", "answer", "race"],
+)
+def test_a_stream_that_cannot_be_written_costs_no_answer(
+    name: str,
+    ask: Callable[[Kimi], str],
+    stream: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        EchoHost().running() as host,
+        Kimi(base_url=host.base_url, api_key="k", model="m") as kimi,
+    ):
+        monkeypatch.setattr(sys, name, stream())
+        try:
+            assert ask(kimi) == "Re: a"
+        finally:
+            monkeypatch.undo()

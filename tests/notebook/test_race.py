@@ -187,3 +187,9 @@ def test_a_name_that_is_given_twice_has_two_columns() -> None:
     assert list(columns(["local", "local"])) == ["local", "local (2)"]
     assert list(columns(["local"], ["a", "a"])) == ["local a", "local a (2)"]
     assert list(columns(["x/a (2)", "x/a", "x/a"])) == ["x/a (2)", "x/a", "x/a (3)"]
+
+
+def test_many_columns_of_one_name_are_named_in_linear_time() -> None:
+    labels = list(columns(None, ["a", "b (2)", "b"] * 20_000))
+    assert len(set(labels)) == 60_000
+    assert labels[-3:] == ["a (20000)", "b (2) (20000)", "b (20001)"]

@@ -8,6 +8,8 @@ import json
 import pytest
 from support.scripts import called, chunk, said, scripted_host
 
+from kimikit import Kimi
+from kimikit.errors import BadTool
 from kimikit.tools import run, tool
 from kimikit.types import Host
 from kimikit.wire.client import Client
@@ -31,6 +33,27 @@ def converse(*answers, goal="Weather?", tools=(get_weather, now), **options):
         host = Host(name="scripted", base_url=url, model="kimi-k2-instruct")
         with Client(host, api_key="k") as client:
             return run(client, goal, tools, **options), bodies
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [5, True, "now", b"now", [None], [[7]], [{"type": "function", "function": "now"}]],
+    ids=repr,
+)
+@pytest.mark.parametrize("verb", ["chat", "run", "map"])
+def test_what_is_no_tool_is_refused_alike_before_anything_is_sent(verb, tools):
+    kimi = Kimi(base_url="http://127.0.0.1:9/v1", api_key="k", model="m", show=False)
+    asked = ["Weather?"] if verb == "map" else "Weather?"
+    with pytest.raises(BadTool, match=r"is not a tool|is named None"):
+        getattr(kimi, verb)(asked, tools=tools)
+
+
+def test_a_chat_takes_collections_of_tools_as_a_run_does():
+    with scripted_host(said("Done.")) as (url, bodies):
+        kimi = Kimi(base_url=url, api_key="k", model="m", show=False)
+        kimi.chat("Weather?", tools=[[get_weather], (each for each in [now])])
+    names = [each["function"]["name"] for each in bodies[0]["tools"]]
+    assert names == ["get_weather", "now"]
 
 
 def told(body):

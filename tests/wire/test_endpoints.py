@@ -3,6 +3,7 @@
 import base64
 import inspect
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from support.fault_server import CLOSE, FaultServer, Pause, head, plain, sse
 from support.fault_server import chunk as http_chunk
 
 from kimikit import errors
-from kimikit.types import Host
+from kimikit.types import Host, Reply
 from kimikit.wire import AsyncClient, Client, hosts
+from kimikit.wire.results import Picture
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
@@ -207,6 +209,28 @@ def test_long_speech_is_only_named(
     with Client(base_url=server.url) as client:
         made = client.speak("Hello.", tmp_path / "a.mp3", model="s")
     assert "<audio" not in made._repr_html_()
+
+
+@pytest.mark.parametrize("kind", ['png" onload="pwn()', "x'><script>pwn()</script>"])
+def test_the_type_of_a_picture_stays_in_its_address(kind: str) -> None:
+    made = Picture(data=b"x", media_type=kind, reply=Reply())
+    (tag,) = re.findall("<img[^>]*>", made._repr_html_())
+    assert re.sub('="[^"]*"', "", tag) == "<img alt src style>"
+    assert "<script" not in made._repr_html_()
+
+
+@pytest.mark.parametrize("there", [None, "folder"])
+def test_speech_whose_file_is_gone_is_named(
+    server: FaultServer, tmp_path: Path, there: str | None
+) -> None:
+    server.play(plain(b"sound", kind="audio/mpeg"))
+    with Client(base_url=server.url) as client:
+        made = client.speak("Hello.", tmp_path / "a.mp3", model="s")
+    made.path.unlink()
+    if there:
+        made.path.mkdir()
+    for shown in (repr(made), made._repr_html_()):
+        assert "a.mp3, which cannot be read now" in shown
 
 
 def test_transcribe(server: FaultServer, both: Both, tmp_path: Path) -> None:

@@ -113,6 +113,21 @@ def test_all_work_says_what_is_wrong_before_it_asks(
     assert {request.method for request in server.requests} == {"GET"}
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["Missing scopes: api.model.read", "This key is not allowed to list models"],
+)
+def test_a_key_that_may_not_list_models_is_not_called_wrong(
+    message: str, server: FaultServer
+) -> None:
+    server.play(plain({"error": {"message": message}}, status=403))
+    kimi = Kimi(base_url=server.url, api_key="k")
+    with pytest.raises(BadInput, match=r"No model is named.*Pass model="):
+        kimi.chat("Hi")
+    server.play(OK)
+    assert kimi.chat("Hi", model="m").text == "ok"
+
+
 @pytest.mark.parametrize("name", ["ollama", "llamacpp"])
 def test_a_running_server_is_found(
     name: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch

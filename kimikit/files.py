@@ -242,7 +242,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = path_of(path)
     try:
         yield target
-    except OSError as exc:
+    except (OSError, UnicodeEncodeError) as exc:  # pyarrow takes no odd bytes in names
         raise BadInput(
             f"The file {target} cannot be written: {exc}.", "Give another path."
         ) from exc

@@ -36,7 +36,9 @@ def matching(store: Store, text: str) -> tuple[str, list[Any]]:
             f"The text has {len(text):,} characters, more than {LONGEST:,}.",
             "Give a few words of it that others do not have.",
         )
-    some = dict.fromkeys(text.split()) if isinstance(text, str) else {}
+    # SQLite's texts end at a NUL.
+    words = text.replace("\0", " ").split() if isinstance(text, str) else ()
+    some = dict.fromkeys(words)
     if not some:
         raise BadInput(
             f"There are no words to look for in {text!r:.80}.", "Give a word or more."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -104,7 +105,11 @@ def once_if_short(function: Callable[[str], _T]) -> Callable[[str], _T]:
     return lambda text: kept(text) if len(text) <= SHORT else function(text)
 
 
-_split = once_if_short(words)
+@once_if_short
+def _split(text: str) -> list[str]:
+    found = words(text)
+    # Of one Chinese word there is one text: it would take ten times the memory.
+    return found if text.isascii() else list(map(sys.intern, found))
 
 
 def _scattered(texts: Sequence[str], seconds: Sequence[float]) -> list[int]:

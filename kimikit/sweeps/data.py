@@ -58,17 +58,20 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
             >>> [trial.repeat for trial in sweep.where(temperature=0)]
             [0, 1]
         """
+        tests: dict[str, Callable[[Any], bool]] = {}
         for name, wanted in labels.items():
             known = self._labels(name)
-            some = _wanted(wanted)
-            absent = [] if callable(some) else [v for v in some if v not in known]
-            if absent:
+            if callable(wanted):
+                tests[name] = wanted
+                continue
+            some, all_known = _wanted(wanted), frozenset(known)
+            if absent := [v for v in some if not _is_in(v, all_known)]:
                 shown = ", ".join(f"{value!r:.60}" for value in known[:20])
                 raise BadInput(
                     f"Nothing was asked with {name}={absent[0]!r:.60}.",
                     f"It was asked with {shown}.",
                 )
-        tests = {name: _test(wanted) for name, wanted in labels.items()}
+            tests[name] = frozenset(some).__contains__
         return self._part(
             place
             for place, trial in enumerate(self.trials)
@@ -89,12 +92,10 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         """Return the sweep with some of its trials, and what was judged of them."""
         places = list(places)
         trials = tuple(self.trials[place] for place in places)
-        axes = {
-            name: tuple(
-                v for v in labels if any(t.params.get(name) == v for t in trials)
-            )
-            for name, labels in self.axes.items()
-        }
+        axes = {}
+        for name, labels in self.axes.items():
+            there = {trial.params.get(name) for trial in trials}
+            axes[name] = tuple(label for label in labels if label in there)
         part = msgspec.structs.replace(self, trials=trials, axes=axes)
         scores = {
             name: [values[place] for place in places]
@@ -233,17 +234,18 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         return copy_to(path, self._columns(), HIDDEN)
 
 
-def _wanted(wanted: Any) -> Any:
-    """Return a function as it is, values as a list."""
-    if callable(wanted):
-        return wanted
+def _wanted(wanted: Any) -> list[Any]:
+    """Return a value, or several, as a list."""
     many = isinstance(wanted, Collection) and not isinstance(wanted, str | bytes | dict)
     return list(wanted) if many else [wanted]
 
 
-def _test(wanted: Any) -> Callable[[Any], bool]:
-    some = _wanted(wanted)
-    return some if callable(some) else lambda value: value in some
+def _is_in(value: Any, labels: Collection[Any]) -> bool:
+    """Tell whether a value is a label; a list is none."""
+    try:
+        return value in labels
+    except TypeError:
+        return False
 
 
 def _plain(value: Any) -> Any:

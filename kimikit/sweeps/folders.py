@@ -19,6 +19,7 @@ import msgspec
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.files import Kind, arrow_table, packages, path_of
+from kimikit.json_values import writable
 from kimikit.sweeps.merging import SCRATCH, merge
 
 PART_ROWS = 4_096
@@ -107,7 +108,8 @@ class FolderWriter:
         encode: Callable[[Sequence[Any]], Any],
     ) -> None:
         packages("results=")
-        if not isinstance(path, str | os.PathLike) or not str(path).strip():
+        named = isinstance(path, str | os.PathLike) and str(path).strip()
+        if not named or writable(str(path)) != str(path):  # which pyarrow cannot open
             raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
         # Absolute, as the notebook's own folder may be another by and by.
         self.path, self.title = path_of(path).absolute(), title

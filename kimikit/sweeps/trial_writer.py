@@ -11,6 +11,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.files import arrow_columns
+from kimikit.json_values import writable
 from kimikit.money.storable import to_json
 from kimikit.sweeps import rows
 from kimikit.sweeps.bodies import bodies
@@ -41,7 +42,8 @@ class TrialWriter(FolderWriter):
     ) -> None:
         columns = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
         order = ["_point", "repeat"]
-        title = Title(kind="sweep", name=name, columns=columns, order=order)
+        named = writable(name)
+        title = Title(kind="sweep", name=named, columns=columns, order=order)
         super().__init__(path, title, self._table)
         self._fixed, self._axes = fixed, axes
         self._places = [{v: n for n, v in enumerate(some)} for some in axes.values()]

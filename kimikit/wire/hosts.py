@@ -216,7 +216,13 @@ def _read_address(base_url: str) -> str:
     try:
         parts = urlsplit(text)
         fits = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
-        (parts.hostname or "").encode("idna")
+        text.encode()
+        name = parts.hostname or ""
+        name.encode("idna")
+        if not name.isascii() or name.startswith("xn--"):
+            import idna  # httpx reads names by it, some of which Python's own takes
+
+            idna.decode(idna.encode(name))
         fits = fits and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
     except ValueError:  # a bracket that is not closed, a port or name that is none
         fits = False

@@ -341,8 +341,10 @@ class TestQuestions:
         assert ledger.search("user") == []
         c = ask(ledger, "More badgers")
         assert [r.id for r in ledger.search("badgers")] == [c.id, a.id]
-        with pytest.raises(BadInput, match="no words"):
-            ledger.search("  ")
+        assert [r.id for r in ledger.search("badgers\0")] == [c.id, a.id]
+        for nothing in ("  ", "\0"):
+            with pytest.raises(BadInput, match="no words"):
+                ledger.search(nothing)
 
     def test_search_goes_on_past_a_batch(self, ledger, monkeypatch):
         monkeypatch.setattr("kimikit.money.search.BATCH", 3)

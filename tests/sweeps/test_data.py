@@ -7,9 +7,11 @@ import io
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from support.sweeps import FakeClient
+from support.sweeps import FakeClient, of_texts
 
 from kimikit import BadInput, MissingDependency, Sweep
 from kimikit.sweeps import sweep
@@ -116,3 +118,49 @@ def test_stopped_before_the_first_answer_says_so() -> None:
         assert said in shown
         assert "0 calls" in shown
     assert issubclass(Sweep, Outcome)
+
+
+@pytest.mark.parametrize("name", ["a\udc80.parquet", "\ud800"])
+def test_a_name_that_pyarrow_cannot_open_is_refused(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pyarrow")
+    with pytest.raises(BadInput, match=r"cannot be written|is no path"):
+        of_texts({0: ["blue"]}).to_parquet(tmp_path / name)
+
+
+class Counting(float):
+    """A number that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counting.compared += 1
+        return float(self) == other
+
+    __hash__ = float.__hash__
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda s: s[5:],
+        lambda s: s.where(temperature=lambda value: value >= 5),
+        lambda s: s.where(temperature=[float(n) for n in range(5, 300)]),
+    ],
+)
+def test_a_part_of_a_sweep_is_found_with_a_few_looks_at_each_label(part: Any) -> None:
+    found = of_texts({Counting(n): ["blue"] for n in range(300)})
+    Counting.compared = 0
+    some = part(found)
+    assert some.axes["temperature"] == tuple(range(5, 300))
+    assert len(some) == 295
+    assert Counting.compared < 3000
+
+
+@pytest.mark.parametrize("odd", [[[1]], [(1, [2])], {"a": 1}, [np.zeros(2)], "0", None])
+def test_what_is_no_label_was_not_asked(odd: Any) -> None:
+    found = of_texts({0: ["blue"], 0.5: ["red"]})
+    with pytest.raises(BadInput, match="Nothing was asked with"):
+        found.where(temperature=odd)
+    assert len(found.where(temperature=np.array([0, 0.5]))) == 2
+    assert len(found.where(temperature=False)) == 1
+    assert len(found.where(temperature=lambda value: False)) == 0

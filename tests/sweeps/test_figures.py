@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from support.sweeps import pick
 
 from kimikit.sweeps import metrics
+from kimikit.sweeps.answers import SHORT, Answers
 from kimikit.sweeps.figures import SHARES
 from kimikit.sweeps.intervals import Part, mean, minus, pairwise, pool
 from kimikit.sweeps.permutation import permutation_tests
+from kimikit.sweeps.segmentation import words
 from kimikit.sweeps.shares import chosen, exact, most_unseen, student, wilson
 from kimikit.types import Reply, ToolCall
 
@@ -400,3 +402,15 @@ def test_prompts_are_shuffled_within_themselves():
     p, _, n = permutation_tests(both)
     assert p < 0.05
     assert n == 24
+
+
+@pytest.mark.parametrize("letters", ["蓝红绿青", "жщю я", "ab cd"])
+def test_the_words_of_short_answers_are_kept_once_each(letters: str) -> None:
+    """They are for as long as a kernel runs: 16,000 Chinese texts would take 300 MB."""
+    rng = random.Random(2)
+    texts = ["".join(rng.choices(letters, k=SHORT)) for _ in range(300)]
+    known = Answers(texts, [1] * 300, [1.0] * 300, []).words
+    assert sorted(known) == sorted(map(words, texts))
+    if not letters.isascii():
+        each = [word for some in known for word in some]
+        assert len({*map(id, each)}) == len({*each})

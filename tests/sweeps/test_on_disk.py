@@ -289,7 +289,7 @@ def test_a_folder_that_holds_something_else_is_refused_before_a_call(
     ):
         with pytest.raises(BadInput, match=said):
             run(client, results=tmp_path / folder)
-    for wrong in ("", 3):
+    for wrong in ("", 3, "\ud800", "a\udc80"):
         with pytest.raises(BadInput, match="path of a folder"):
             run(client, results=wrong)
     for package in ("pyarrow",):
@@ -570,6 +570,17 @@ def test_who_reads_a_folder_leaves_what_another_kernel_writes_there(
     assert len(list(last)) == len(list(Sweep.from_results(tmp_path / "x"))) == 24
     run(**given)
     assert len(list((tmp_path / "x").glob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b/../\u202e", "x" * 9000])
+def test_a_folder_goes_on_by_any_name(tmp_path: Path, name: str) -> None:
+    store = MemoryStore()
+    given = {"name": name, "store": store, "temperature": 0, "results": tmp_path / "x"}
+    first, again = FakeClient(answer), FakeClient(answer)
+    for client in (first, again):
+        assert len(list(run(store.around(client), **given))) == 6
+    assert (len(first.asked), len(again.asked)) == (6, 0)
+    assert len(Sweep.from_results(tmp_path / "x").sql("from trials")) == 6
 
 
 def test_a_run_whose_parts_are_gone_leaves_what_another_wrote(tmp_path: Path) -> None:

@@ -562,7 +562,8 @@ def test_hosts_that_are_not_there() -> None:
     assert "https://api.together.ai" in caught.value.remedy
     with pytest.raises(errors.BadInput, match="no address"):
         Client("local")
-    for url in ("localhost:8000", "ftp://x", "http://", 3):
+    odd = "http://xn--:1/v1", "http://xn--a.b", "http://é\u200b.com", "http://x/\ud800"
+    for url in ("localhost:8000", "ftp://x", "http://", 3, *odd):
         with pytest.raises(errors.BadInput, match="not an HTTP address"):
             Client(base_url=url)
 

@@ -148,11 +148,14 @@ def users_calls():
 
 def checked(*command, cwd):
     """Run a type checker in an empty folder, so that no settings of ours apply."""
-    root = str(Path(kimikit.__file__).parents[1])
+    # Where kimikit is installed, other libraries lie beside it, and mypy refuses some.
+    (cwd / "path").mkdir()
+    package = Path(kimikit.__file__).parent
+    (cwd / "path" / "kimikit").symlink_to(package, target_is_directory=True)
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=cwd,
-        env={**os.environ, "MYPYPATH": root, "PYTHONPATH": root},
+        env={**os.environ, "MYPYPATH": str(cwd / "path")},
         capture_output=True,
         text=True,
         check=False,

@@ -200,8 +200,10 @@ class TrialsOnDisk(Sequence[Trial]):
         whole = self.folder.column("_whole").to_numpy(zero_copy_only=False)
         words, costs = self.folder.column("words"), self.folder.column("_cost")
         unpriced = pc.and_(self.folder.column("_came"), pc.is_null(costs))
-        starts = np.flatnonzero(np.diff(points, prepend=points[:1] - 1))
-        for start, end in zip(starts, [*starts[1:], len(points)], strict=True):
+        changed = np.flatnonzero(np.diff(points)) + 1
+        for start, end in itertools.pairwise([0, *changed, len(points)]):
+            if start == end:  # nothing came
+                return
             some = words.slice(start, end - start).drop_null().to_numpy()
             cost: Decimal | None = None
             if not pc.any(unpriced.slice(start, end - start)).as_py():

@@ -140,7 +140,7 @@ def asked(trial: Trial) -> str | None:
 
 def tables(
     trials: Sequence[Trial],
-    axes: Iterable[str],
+    axes: Mapping[str, Iterable[Any]],
     fixed: Mapping[str, Any],
     scores: Mapping[str, Sequence[Any]],
     asked: Sequence[str | None],
@@ -148,7 +148,10 @@ def tables(
     """Yield the same as tables of pyarrow, some trials each: no row is a dict."""
     points = list({id(trial.params): trial.params for trial in trials}.values())
     names = dict.fromkeys([*fixed, *axes, *itertools.chain.from_iterable(points)])
-    labels = {p: [point.get(p, fixed.get(p)) for point in points] for p in names}
+    labels = {
+        p: [*axes.get(p, ()), *(point.get(p, fixed.get(p)) for point in points)]
+        for p in names
+    }
     known = kinds(labels, {}, scores)
     if not any(asked):
         del known["prompt_text"]

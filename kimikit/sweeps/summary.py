@@ -190,7 +190,7 @@ def _groups_on_disk(sweep: Outcome, trials: TrialsOnDisk) -> list[Group]:
     if not sweep.pinned:
         for at in itertools.product(*sweep.axes.values()):
             labels = {**sweep.fixed, **dict(zip(sweep.axes, at, strict=True))}
-            out[at] = Group(labels, (), 0, None, None, Answers)
+            out[at] = Group(labels, (), 0, None, Decimal(0), Answers)
     for labels, places, count, length, cost in trials.parts():
         at = tuple(labels.get(axis) for axis in sweep.axes)
         read = functools.partial(trials.answers, places.start, places.stop)

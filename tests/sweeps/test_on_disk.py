@@ -19,7 +19,7 @@ import pytest
 from support.sweeps import FakeClient, MemoryStore, reply
 
 from kimikit import BadInput, MissingDependency, Sweep, html
-from kimikit.errors import FixedTemperature, KimiError
+from kimikit.errors import AuthenticationFailed, FixedTemperature, KimiError
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.trial_writer import TrialWriter
@@ -631,3 +631,50 @@ def test_readers_at_once_find_one_folder_in_order(tmp_path: Path) -> None:
         reader.join()
     assert seen == [[*range(400)] * 8] * 8
     assert len(list((tmp_path / "x").iterdir())) == 2
+
+
+@pytest.mark.parametrize("first", [0, 2, 7])
+def test_a_sweep_that_a_host_ends_is_the_same_as_in_memory(
+    tmp_path: Path, first: int
+) -> None:
+    """Points that nothing came of took nothing, and their prompt's others are priced."""
+    found: list[Sweep] = []
+    for where in ({}, {"results": tmp_path / "x"}):
+        client = FakeClient()
+
+        def ending(*_: Any, client: FakeClient = client, **params: Any) -> Any:
+            if len(client.asked) > first:
+                raise AuthenticationFailed("The key is wrong.", "Give another.")
+            return reply("x")
+
+        client.answer = ending
+        given = {"temperature": [0, 1, None], "concurrency": 1, **where}
+        with pytest.raises(AuthenticationFailed) as caught:
+            run(client, **given)
+        found.append(caught.value.sweep)  # type: ignore[attr-defined]
+    memory, disk = found
+    for some in (disk, Sweep.from_results(tmp_path / "x")):
+        assert len(some) == len(memory) == first
+        assert some.summary() == memory.summary()
+        assert {row["cost"] for row in some.summary()} != {None}
+        assert some.compare().rows == memory.compare().rows
+        assert some.verdict == memory.verdict
+        assert some.rows() == memory.rows()
+
+
+def test_a_column_of_an_axis_is_of_its_kind_though_all_of_it_is_left_out(
+    tmp_path: Path,
+) -> None:
+    def pinned(prompt: Any, **params: Any) -> Any:
+        if params.get("temperature") is not None:
+            raise FixedTemperature("Pinned.", "Leave it out.", parameter="temperature",
+                                   allowed=1.0)  # fmt: skip
+        return reply("blue")
+
+    query = "select temperature from trials"
+    for warm in ([0.5, None], [0, 0.5]):
+        given = {"on_fixed": "omit", "temperature": warm, "repeats": 1}
+        memory = run(FakeClient(pinned), **given)
+        disk = run(FakeClient(pinned), **given, results=tmp_path / str(warm[1]))
+        kinds = [str(some.sql(query).arrow.schema) for some in (memory, disk)]
+        assert kinds == ["temperature: double"] * 2

@@ -4,7 +4,8 @@ A picture has one ink, and none is dark enough on white and light enough on blac
 (WCAG asks for 4.5 : 1). So a notebook gets the figure as SVG whose ink is the colour of
 the page's text, and a picture for pages that take style sheets and SVG away, as GitHub
 and untrusted notebooks do, or show pictures only. Letters are outlines, as those pages
-take the SVG's tags away and leave its texts.
+take the SVG's tags away and leave its texts; those that no font of this machine has,
+such as emoji, are the browser's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import matplotlib as mpl
 from IPython.core.getipython import get_ipython
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from kimikit.display.fonts import lend
 
 STYLE = """<style>.kimikit-figure{color:var(--jp-content-font-color1,currentColor)}
 .kimikit-figure svg{max-width:100%;height:auto;fill:currentColor;
@@ -91,6 +95,18 @@ class ThemedFigure(Figure):
             f'<img alt="{about}" src="data:image/png;base64,{encoded}"></div>'
         )
 
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """Save the figure as others are, each letter in a font that has it."""
+        self._lend()
+        super().savefig(*args, **options)
+
+    def _lend(self) -> bool:
+        """Lend fonts to all texts; tell whether each letter is found in one."""
+        for axes in self.axes:  # names below them are made when they are asked for
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_ticklabels()
+        return lend(*self.findobj(Text))
+
     def _picture(self) -> bytes:
         from PIL import Image
 
@@ -111,7 +127,8 @@ class ThemedFigure(Figure):
     def _svg(self) -> str:
         """Return the figure as SVG without a background, its black the page's ink."""
         target = io.StringIO()
-        look: Any = {"svg.fonttype": "path", "svg.hashsalt": "kimikit"}
+        letters = "path" if self._lend() else "none"
+        look: Any = {"svg.fonttype": letters, "svg.hashsalt": "kimikit"}
         with mpl.rc_context(look):  # names are the same each time
             self.savefig(target, format="svg", bbox_inches="tight", transparent=True)
         svg = _LEFT_OUT.sub("", _SVG.findall(target.getvalue())[0])

@@ -4,6 +4,7 @@ import base64
 import io
 import pickle
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
@@ -124,6 +125,34 @@ def test_a_label_can_be_nothing_but_letters(label):
     assert "".join(tree.itertext()).strip() == ""
     drawn_here = {each.tag.rpartition("}")[2] for each in tree.iter()}
     assert drawn_here <= {"svg", "g", "defs", "path", "use", "clipPath", "rect"}
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_letters_that_no_font_has_are_the_browsers_and_nothing_but_letters(label):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the picture lacks them
+        svg = re.search(r"(?s)<svg.*</svg>", drawn(f"{label} \U0001cf50").as_html())
+    tree = ElementTree.fromstring(svg[0])
+    assert f"{label} \U0001cf50" in "".join(tree.itertext())
+    drawn_here = {each.tag.rpartition("}")[2] for each in tree.iter()}
+    assert drawn_here <= {
+        "svg", "g", "defs", "path", "use", "clipPath", "rect", "text", "tspan"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "label", ["中文标题", "温度 1", "한국", "ไทย \U0001cf50", "Ελλάδα"]
+)
+def test_texts_of_the_user_are_outlines_where_a_font_has_them(label):
+    axes = subplots(size=(4, 3))
+    axes.set(title=label, xlabel=label)
+    axes.set_xticks([0, 1], [label, "b"])
+    axes.figure.suptitle(label)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        shown = re.sub(r"(?s)<style.*?</style>", "", axes.figure.as_html())
+    lacking = any("missing from" in str(each.message) for each in told)
+    assert (label in re.sub("<[^>]*>", "", shown)) == lacking
 
 
 @pytest.mark.parametrize("style", ["dark_background", "ggplot", "Solarize_Light2"])

@@ -32,6 +32,18 @@ WIDEST = 10_000
 NAMED = 24
 """Characters of a name beside a line or below an axis."""
 
+SHORT = 14
+"""The same of one that stands upwards, or aslant in wide letters."""
+
+ROOM, ASLANT, UPWARDS = 42, 8, 30
+"""Letters below a panel side by side, and names of which each has one line's height."""
+
+WIDE = "\u2e7f"
+"""The last letter before those of China, Japan and Korea, which are twice as wide."""
+
+NAMED_SERIES = 12
+"""Series that a legend names before it hides the lines."""
+
 
 class Panels(np.ndarray[Any, Any]):
     """Axes in rows and columns, of which a notebook shows the figure, and no list."""
@@ -120,13 +132,17 @@ def _key(labels: Sequence[Any]) -> Key:
     return tuple((type(label).__name__, repr(label)) for label in labels)
 
 
-def distinct(texts: Iterable[str]) -> list[str]:
+def distinct(texts: Iterable[str], most: int = NAMED) -> list[str]:
     """Return texts as names of a plot, of which no two look the same.
 
     Those that begin alike show where they differ.
+
+    Args:
+        texts: The texts.
+        most: Characters of a name.
     """
     whole = [" ".join(text.split()) for text in texts]
-    names = [name(text, NAMED) for text in whole]
+    names = [name(text, most) for text in whole]
     for text, count in Counter(names).items():
         alike = [i for i, other in enumerate(names) if other == text]
         if count == 1:
@@ -137,7 +153,7 @@ def distinct(texts: Iterable[str]) -> list[str]:
         begin = max(0, min(begin, *(len(whole[i]) - 1 for i in alike)) - 4)
         for number, i in enumerate(alike, 1):
             end = f"…{whole[i][begin:]}" if begin else whole[i]
-            names[i] = name(end, NAMED)
+            names[i] = name(end, most)
             if [names[k] for k in alike[:number]].count(names[i]) > 1:
                 names[i] = f"{names[i]} ({number})"
     return names
@@ -162,6 +178,14 @@ class Places:
             return len(self.labels)
         return float(max(self.labels) - min(self.labels)) or 1.0
 
+    @property
+    def gap(self) -> float:
+        """How far the two nearest labels are apart."""
+        if not self.numeric or len(self.labels) < 2:
+            return 1.0
+        ordered = sorted(map(float, self.labels))
+        return min(more - less for less, more in itertools.pairwise(ordered))
+
     def of(self, label: Any) -> float:
         """Return where a label stands."""
         return float(label) if self.numeric else self._order.index(_key([label]))
@@ -175,12 +199,15 @@ def _panel(
     figure_name: str,
 ) -> None:
     heights = [0.0]
+    # Series stand a little apart, so that their intervals do not hide each other, and
+    # all of them nearer to their own place than to the next.
+    step = min(0.008 * places.width, 0.5 * places.gap / len(series))
     for number, (key, rows) in enumerate(series.items()):
         shown = [row for row in rows if _is_finite(row.get(figure_name))]
-        # Series stand a little apart, so that their intervals do not hide each other.
-        apart = 0.008 * places.width * (number - (len(series) - 1) / 2)
+        apart = step * (number - (len(series) - 1) / 2)
         x = [places.of(row[x_name]) + apart for row in shown]
-        colour, marker = html.PALETTE[number % 7], "osD^vPX"[number % 7]
+        colour = html.PALETTE[number % 7]
+        marker = "osD^vPX"[(number + number // 7) % 7]  # 49 looks, not seven
         line = "-" if places.numeric else ""
         y = [float(row[figure_name]) for row in shown]
         heights += y
@@ -194,11 +221,26 @@ def _panel(
     ax.set_ylabel(known.title or name(figure_name))
     ax.set_xlabel(name(x_name))
     if not places.numeric:
-        shown_labels = distinct(label_text(v, WIDEST) for v in places.labels)
-        ax.set_xticks(range(len(places.labels)), shown_labels)
+        _name_places(ax, [label_text(v, WIDEST) for v in places.labels])
     plain(ax)
     if min(heights) >= 0:
         ax.set_ylim(0, 1.02 if known.drawn else None)
+
+
+def _name_places(ax: Any, labels: Sequence[str]) -> None:
+    """Name the places of an axis: upright, aslant or upwards, as there is room."""
+    count, names = len(labels), distinct(labels)
+    width = max(sum(1 + (c > WIDE) for c in each) for each in names) + 1
+    every = -(-count // UPWARDS)
+    if count * width <= ROOM:
+        ax.set_xticks(range(count), names)
+    elif count <= ASLANT:
+        names = names if width <= NAMED + 1 else distinct(labels, SHORT)
+        look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        ax.set_xticks(range(count), names, fontsize="small", **look)
+    else:
+        names = distinct(labels, SHORT)[::every]
+        ax.set_xticks(range(0, count, every), names, fontsize="x-small", rotation=90)
 
 
 def _is_finite(value: Any) -> bool:
@@ -214,7 +256,10 @@ def _name_series(ax: Any, count: int) -> None:
     room = NAME_HEIGHT * (high - low)
     apart = all(more - less >= room for less, more in itertools.pairwise(ends))
     if count > 4 or (count > 1 and not apart):
-        legend = ax.legend(fontsize="small", framealpha=0)
+        more = f"and {count - NAMED_SERIES + 1} more"
+        if count > NAMED_SERIES:
+            lines[NAMED_SERIES - 1 :] = ax.plot([], [], ls="", label=more)
+        legend = ax.legend(handles=lines, fontsize="small", framealpha=0)
         as_text(*legend.get_texts())
     elif count > 1:
         for line in lines:

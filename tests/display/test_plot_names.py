@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from decimal import Decimal
 from pathlib import Path
@@ -183,3 +184,50 @@ def test_what_stands_below_a_plot_is_a_few_lines(text: str) -> None:
     below = panels[0].figure._supxlabel.get_text()
     assert 100 < len(below) < 700
     drawn(panels[0].figure)
+
+
+@pytest.mark.parametrize(
+    ("count", "letter"), [(3, "w"), (8, "价"), (9, "w"), (100, "价")]
+)
+def test_names_of_places_do_not_lie_on_each_other(count: int, letter: str) -> None:
+    panels = swept(
+        system=[f"{n} {letter * (60 if count > 3 else 4)}" for n in range(count)]
+    )
+    drawn_again(panels[0].figure)
+    for ax in panels:
+        names = [each for each in ax.get_xticklabels() if each.get_text()]
+        assert names[0].get_text().startswith(f"0 {letter}")
+        boxes = [each.get_window_extent() for each in names]
+        if names[0].get_rotation() == 30:  # the boxes are, the lines must not be
+            height = 1.1 * names[0].get_fontsize() * ax.figure.dpi / 72
+            steps = [more.x1 - less.x1 for less, more in itertools.pairwise(boxes)]
+            assert min(steps) / 2 > height, "half is the sine of 30 degrees"
+        else:
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+    plt.close(panels[0].figure)
+
+
+def drawn_again(figure: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(("places", "count"), [([0, 1], 12), ([0, 0.1, 1], 60)])
+def test_many_series_stay_at_their_places_and_are_named_as_far_as_there_is_room(
+    places: list[float], count: int
+) -> None:
+    ax = swept(temperature=places, system=[f"p{n}" for n in range(count)])[0]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(names) == 12
+    assert names[-1] == ("p11" if count == 12 else f"and {count - 11} more")
+    lines = [line for line in ax.lines if len(line.get_xdata()) == len(places)]
+    assert len(lines) == count
+    nearest = min(more - less for less, more in itertools.pairwise(places)) / 3
+    for line in lines:
+        assert all(abs(np.subtract(line.get_xdata(), places)) < nearest)
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) >= min(
+        count, 49
+    )
+    assert ax.figure.get_tightbbox().height < 8, "inches"
+    plt.close(ax.figure)

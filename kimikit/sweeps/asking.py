@@ -295,9 +295,13 @@ class Asking:
             async with self._writing:  # one thread writes for all who wait
                 if self.writer.full:
                     await in_thread(self.writer.flush)
-        # The user's thread judges, and has no event of this loop to set.
-        while self.judge and len(self.judge.waiting) > PART_ROWS:  # noqa: ASYNC110
+        # The user's thread judges, and has no event of this loop to set. Once the work
+        # has failed it judges no more.
+        while not self.runner.stopping and self._judge_is_behind():  # noqa: ASYNC110
             await asyncio.sleep(TELL_S / 10)
+
+    def _judge_is_behind(self) -> bool:
+        return self.judge is not None and len(self.judge.waiting) > PART_ROWS
 
     async def _came(
         self, name: str | None, host: HostPoints, cell: int, point: Point

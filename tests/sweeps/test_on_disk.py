@@ -20,6 +20,7 @@ from support.sweeps import FakeClient, MemoryStore, reply
 
 from kimikit import BadInput, MissingDependency, Sweep, html
 from kimikit.errors import AuthenticationFailed, FixedTemperature, KimiError
+from kimikit.runner.background import TELL_S
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.trial_writer import TrialWriter
@@ -678,3 +679,31 @@ def test_a_column_of_an_axis_is_of_its_kind_though_all_of_it_is_left_out(
         disk = run(FakeClient(pinned), **given, results=tmp_path / str(warm[1]))
         kinds = [str(some.sql(query).arrow.schema) for some in (memory, disk)]
         assert kinds == ["temperature: double"] * 2
+
+
+def test_an_error_ends_a_sweep_whose_judge_is_far_behind(tmp_path: Path) -> None:
+    """Who waits for the judge waits no more: nobody judges once a sweep has failed."""
+    failed, never = threading.Event(), threading.Event()
+
+    def ending(*_: Any, **params: Any) -> Any:
+        if len(client.asked) <= PART_ROWS + 7:
+            return reply("x")
+        failed.set()
+        raise AuthenticationFailed("The key is wrong.", "Give another.")
+
+    def slow(found: Any) -> bool:
+        failed.wait(20)
+        never.wait(2 * TELL_S)
+        return True
+
+    client = FakeClient(ending)
+    hung = threading.Timer(20, _thread.interrupt_main)
+    hung.start()
+    with pytest.raises(AuthenticationFailed) as caught:
+        run(client, prompt="q", temperature=0, repeats=3 * PART_ROWS, concurrency=8,
+            metrics={"slow": slow}, results=tmp_path / "x")  # fmt: skip
+    assert hung.is_alive()
+    hung.cancel()
+    found = caught.value.sweep  # type: ignore[attr-defined]
+    assert found.stop_reason == "error"
+    assert len(found) >= PART_ROWS

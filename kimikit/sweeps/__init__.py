@@ -201,7 +201,8 @@ def _on_disk(found: Sweep, asking: Asking, writer: TrialWriter) -> Sweep:
             writer.put(judge.waiting[0])
             judge.waiting.popleft()
     kept = {**fields, "trials": (), "metrics": list(found.metrics), "embed": None}
-    fields["trials"] = writer.written(kept, errors)
+    trials = writer.written(kept, errors)
+    fields |= {"trials": trials, "axes": trials.axes, "fixed": trials.fixed}
     return Sweep(**fields)
 
 

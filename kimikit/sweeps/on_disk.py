@@ -66,6 +66,10 @@ class TrialsOnDisk(Sequence[Trial]):
         folder: The folder.
         judged: Whether what metrics said stands beside them.
 
+    Attributes:
+        axes: For each axis its labels, without the keys in use.
+        fixed: The parameters that are the same throughout, likewise.
+
     Raises:
         BadInput: If it does not hold a sweep.
     """
@@ -78,9 +82,9 @@ class TrialsOnDisk(Sequence[Trial]):
                 raise ValueError(f"it holds a {folder.title.kind}")
             self.known = msgspec.convert(folder.title.facts, Known, strict=False)
             axes = msgspec.convert(self.known.sweep["axes"], dict[str, list[Label]])
-            self._axes = {name: tuple(labels) for name, labels in axes.items()}
-            self._fixed = dict(self.known.sweep["fixed"])
-            _check(folder.title.columns, self.known.sweep, self._axes, self._fixed)
+            self.axes = {name: tuple(labels) for name, labels in axes.items()}
+            self.fixed = dict(self.known.sweep["fixed"])
+            _check(folder.title.columns, self.known.sweep, self.axes, self.fixed)
         except (msgspec.MsgspecError, ValueError, TypeError, KeyError,
                 AttributeError) as exc:  # fmt: skip
             raise BadInput(
@@ -100,7 +104,7 @@ class TrialsOnDisk(Sequence[Trial]):
     @property
     def _text(self) -> str:
         """What the column of the texts is called."""
-        return rows.called("text", {**self._axes, **self._fixed})
+        return rows.called("text", {**self.axes, **self.fixed})
 
     def __len__(self) -> int:
         return self.folder.count
@@ -122,7 +126,7 @@ class TrialsOnDisk(Sequence[Trial]):
 
     def _read_point(self, point: int) -> dict[str, Any]:
         odd = self.known.odd.get(str(point))
-        return odd or labels_of(self._axes, self._fixed, point)
+        return odd or labels_of(self.axes, self.fixed, point)
 
     def _read_page(self, page: int) -> list[Trial]:
         columns = ["_point", "repeat", "error", "_whole", "_stored", "_reply"]

@@ -42,7 +42,7 @@ class TrialWriter(FolderWriter):
     ) -> None:
         columns = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
         order = ["_point", "repeat"]
-        named = writable(name)
+        named = html.without_secrets(writable(name))
         title = Title(kind="sweep", name=named, columns=columns, order=order)
         super().__init__(path, title, self._table)
         self._fixed, self._axes = fixed, axes
@@ -126,7 +126,7 @@ class TrialWriter(FolderWriter):
             rates=[name for name, rate in self._rates.items() if rate],
             metric_errors=metric_errors,
         )
-        facts = msgspec.json.decode(to_json(known))
+        facts = msgspec.json.decode(html.without_secrets(to_json(known)))
         return TrialsOnDisk(self.finish(facts))
 
 

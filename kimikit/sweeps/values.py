@@ -300,7 +300,8 @@ def check_metrics(metrics: Any, parameters: Collection[str]) -> None:
     check_callable({f"metrics[{name!r}]": metric for name, metric in given.items()})
     taken = {*TAKEN, *parameters, *(f"used_{name}" for name in parameters)}
     for name in given:
-        named = isinstance(name, str) and name.strip() and writable(name) == name
+        named = isinstance(name, str) and name.strip()
+        named = named and html.without_secrets(writable(name)) == name
         if not named or name in taken:
             raise BadInput(
                 f"metrics holds {name!r}, which is no text or names another figure.",

@@ -412,6 +412,36 @@ def test_no_key_in_use_is_in_the_folder(tmp_path: Path) -> None:
         assert key.encode() not in file.read_bytes()
 
 
+@pytest.mark.parametrize("place", ["prompt", "names", "user", "name", "metric"])
+def test_no_key_in_use_is_in_what_a_folder_says_of_its_sweep(
+    tmp_path: Path, place: str
+) -> None:
+    key = "sk-test-0123456789abcdef"
+    html.keep_out(key)
+
+    def odd(found: Any) -> float:
+        raise ValueError(f"{key} is wrong.")
+
+    given: dict[str, Any] = {
+        "prompt": {"prompt": [f"Is it {key}?", "b"]},
+        "names": {"prompt": {key: "a", "b": f"Is it {key}?"}},
+        "user": {"user": ["a", f"b{key}"]},
+        "name": {"name": key, "store": MemoryStore()},
+        "metric": {"metrics": {"odd": odd}},
+    }[place]
+    found = run(**given, results=tmp_path / "x", temperature=[0, 1])
+    again = Sweep.from_results(tmp_path / "x")
+    assert found.summary() == again.summary()
+    assert {row["missing"] for row in found.summary()} == {0}
+    assert found.axes == again.axes
+    if place == "name":
+        assert len(run(**given, results=tmp_path / "x", temperature=[0, 1])) == 12
+    for file in (tmp_path / "x").iterdir():
+        assert key.encode() not in file.read_bytes()
+    with pytest.raises(BadInput, match="Give the metric a name of its own"):
+        run(metrics={key: len})
+
+
 def sent(prompt: Any, **params: Any) -> Any:
     """Return an answer that knows what was asked, or not, and now and then none."""
     if params["temperature"] == 2:

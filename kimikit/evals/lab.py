@@ -16,6 +16,7 @@ from kimikit.evals.patterns import PATTERNS, Meter, Pattern, as_written
 from kimikit.evals.result import Lab
 from kimikit.evals.scorers import Embed, Score, Scorer, answer_of
 from kimikit.evals.task import Task
+from kimikit.json_values import short
 from kimikit.params import LabParams, takes_chat_params
 from kimikit.runner import Runner, Stopped, WorkOptions, run_jobs, runner_over
 from kimikit.runner.rounds import done_by
@@ -41,8 +42,19 @@ class Way(NamedTuple):
 
 def _ways(task: Task, patterns: Mapping[str, Pattern] | None) -> dict[str, Way]:
     """Return each variant of the task asked by each pattern, the baseline first."""
+    if not isinstance(task, Task):
+        raise errors.BadInput(
+            f"{short(task)} is no task.",
+            "Make one of a file, a frame or a list of dicts by evals.Task.load(...).",
+        )
     if patterns is None:
         patterns = {"as written": as_written} if task.written else PATTERNS
+    if not isinstance(patterns, Mapping) or not all(map(callable, patterns.values())):
+        raise errors.BadInput(
+            f"patterns is {short(patterns)}.",
+            "Give functions by name, such as some of evals.PATTERNS: "
+            f"{', '.join(PATTERNS)}.",
+        )
     variants = task.variants or {"": task}
     rows = {len(each.rows) for each in variants.values()}
     if not min(rows, default=0) or not patterns:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kimikit.errors import BadTool
+from kimikit.json_values import short
 from kimikit.tools.tool import Tool, tool
 
 
@@ -44,7 +45,7 @@ def _each(some: Any, *, schemas: bool = False) -> Iterator[Any]:
             yield from _each(one, schemas=schemas)
     else:
         raise BadTool(
-            f"{some!r:.80} is not a tool.",
+            f"{short(some)} is not a tool.",
             "Pass functions, or Tool.from_schema(...) for a bare schema.",
         )
 

@@ -268,6 +268,21 @@ def test_nothing_to_compare_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("given", "ways", "remedy"),
+    [
+        ([{"input": "2 + 2?", "answer": 4}], None, r"Task\.load"),
+        ("set.jsonl", None, r"Task\.load"),
+        (None, ["zero-shot"], "functions by name.*zero-shot"),
+        (None, {"direct": "zero-shot"}, "functions by name.*zero-shot"),
+    ],
+)
+def test_what_is_no_task_or_pattern_is_refused_with_what_makes_one(given, ways, remedy):
+    asked = FakeClient([])
+    with pytest.raises(BadInput, match=remedy):
+        lab(asked, given or task(2), ways, progress=False)
+
+
+@pytest.mark.parametrize(
     ("answers", "hint", "form"),
     [
         ([1, 2.5], float, "the number"),

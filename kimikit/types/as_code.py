@@ -40,6 +40,8 @@ def curl(sent: Sent) -> str:
         BadInput: If that is not known.
     """
     host, body = _known(sent), sent.body
+    if not host.base_url:
+        raise _nowhere(host)
     paths = {"chat": "/chat/completions", **host.endpoints}
     given = {"content-type": "application/json", **sent.headers}
     variables = _variables(sent)
@@ -96,6 +98,8 @@ def python(sent: Sent) -> str:
         BadInput: If that is not known.
     """
     host = _known(sent)
+    if not (host.base_url or host.stand_in):
+        raise _nowhere(host)
     asked, given = sent.question()
     params = {name: value for name, value in given.items() if value is not None}
     if params.get("stream", True):
@@ -150,6 +154,14 @@ def _known(sent: Sent) -> Host:
             "Take an answer of kimi.chat(...), or kimi.ledger.calls()[0].reply.",
         )
     return sent.host
+
+
+def _nowhere(host: Host) -> BadInput:
+    """Say that only a ledger, which keeps no addresses, knows of a host."""
+    return BadInput(
+        f"It is not known here where {host.name} is.",
+        "Open a Kimi of it first, and take the answer from kimi.ledger again.",
+    )
 
 
 def _variable(host: Host) -> str:

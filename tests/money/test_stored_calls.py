@@ -22,6 +22,26 @@ def server() -> Any:
         yield server
 
 
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_code_of_a_host_that_is_not_open_says_to_open_it(
+    verb: str, server: FaultServer
+) -> None:
+    choice = {"message": {"content": "ok"}, "text": "ok", "finish_reason": "stop"}
+    server.play(plain({"choices": [choice]}))
+    options: dict[str, Any] = {"base_url": server.url, "model": "m", "show": False}
+    with Kimi("mine", **options) as kimi:
+        getattr(kimi, verb)("Hi", stream=False)
+        path = kimi.ledger.path
+    (row,) = Ledger(path).calls()
+    for write in (row.reply.curl, row.reply.python):
+        with pytest.raises(BadInput, match="Open a Kimi of it first"):
+            write()
+    again = Kimi("mine", **options)
+    reply = again.ledger.calls()[0].reply
+    assert server.url in reply.curl()
+    assert server.url in reply.python()
+
+
 def test_a_row_has_its_request_its_answer_and_asks_again(server: FaultServer) -> None:
     server.play(OK)
     kimi = Kimi("together", base_url=server.url, api_key=KEY, model="m", seed=7)

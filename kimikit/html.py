@@ -331,7 +331,8 @@ def notice(title: str, what: str, remedy: str) -> str:
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return the same table as plain text, for terminals and pipes."""
     shown = [columns, *rows[:ROWS_KEPT]]
-    grid = [[cut(clean(str(value))) for value in row] for row in shown]
+    # A host's words with a line's end in them would look like a row.
+    grid = [[" ".join(cut(clean(str(v))).splitlines()) for v in row] for row in shown]
     widths = [min(WIDEST, max(map(len, column))) for column in zip(*grid, strict=True)]
     lines = [
         "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) for row in grid

@@ -116,3 +116,11 @@ def test_an_error_is_as_long_as_can_be_read(kind: type) -> None:
     with pytest.warns(KimiWarning) as caught:
         warn("a tool " * 100_000)
     assert len(str(caught[0].message)) < 2 * html.TEXT_SHOWN
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\x85", "\n\n"])
+def test_no_cell_of_a_plain_table_makes_a_row(end: str) -> None:
+    rows = [[f"bad{end}total", 1], [html.Cell(f"a{end}b", ""), 2]]
+    table = html.text_table([f"na{end}me", "n"], rows)
+    assert len(table.splitlines()) == 4
+    assert [line.split()[-1] for line in table.splitlines()[2:]] == ["1", "2"]

@@ -214,7 +214,12 @@ def _pairs(name: str, given: Any) -> tuple[tuple[str, Any], ...]:
         match row:
             case (asked, answer) if not isinstance(row, str | Mapping):
                 where = f"{name}[{number}]"
-                made.append((question(plain(asked, where)), plain(answer, where)))
+                text = question(plain(asked, where))
+                if not text.strip():  # as chat would refuse it, but before any is paid
+                    raise BadInput(
+                        f"{where} has an empty question.", "Leave the row out."
+                    )
+                made.append((text, plain(answer, where)))
             case _:
                 raise BadInput(
                     f"{name}[{number}] is {short(row)}, no question with its answer.",

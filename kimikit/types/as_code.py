@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,8 @@ KEY_VARIABLE = "KIMIKIT_API_KEY"
 LONGEST_ARGUMENT = 100_000
 """Bytes of a body up to which it is an argument: Linux takes 131,071 for one."""
 
-_LOCAL_KEY = "$(python -c 'from kimikit.local import ensure; print(ensure().api_key)')"
-"""The key of the local host, which is another each time that it starts."""
+_LOCAL_KEY = "from kimikit.local import ensure; print(ensure().api_key)"
+"""Prints the key of the local host, which is another each time that it starts."""
 
 _OF_SHELLS = frozenset({"_", "ENV", "HOME", "IFS", "PATH", "PWD", "SHELL", "USER"})
 """Variables that are set already, and not to what a header holds."""
@@ -48,7 +49,10 @@ def curl(sent: Sent) -> str:
     headers = [_header(n, v, variables.get(n)) for n, v in given.items()]
     if sent.has_key and "authorization" not in given:
         started = host.stand_in and not sent.elsewhere
-        key = _LOCAL_KEY if started else f"${_variable(host)}"
+        # The host is on this machine, and so is the Python that has it.
+        python = shlex.quote(sys.executable or "python")
+        asked = f"$({python} -c '{_LOCAL_KEY}')"
+        key = asked if started else f"${_variable(host)}"
         headers.insert(0, f'"Authorization: Bearer {key}"')
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
     lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]

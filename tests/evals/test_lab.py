@@ -268,6 +268,24 @@ def test_nothing_to_compare_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"rows": [("2 + 2?", 4), ("", 5)]}, r"rows\[1\]"),
+        ({"rows": [("2 + 2?", 4)], "shots": [(" \n", 5)]}, r"shots\[0\]"),
+    ],
+)
+def test_an_empty_question_is_refused_before_the_others_are_paid(given, named):
+    with pytest.raises(BadInput, match=f"{named} has an empty question"):
+        Task(**{"instruction": "Add.", "rows": [], **given})
+
+
+def test_a_template_of_blank_cells_is_refused_too():
+    rows = [{"text": "", "answer": 1}, {"text": " ", "answer": 2}]
+    with pytest.raises(BadInput, match="empty question"):
+        Task.load(rows, prompt="{text}", shots=0)
+
+
+@pytest.mark.parametrize(
     ("given", "ways", "remedy"),
     [
         ([{"input": "2 + 2?", "answer": 4}], None, r"Task\.load"),

@@ -304,7 +304,7 @@ def test_both_run_against_the_local_host(
         ["sh", "-c", reply.curl()],
         capture_output=True,
         text=True,
-        env=known,
+        env=known | {"PATH": "/usr/local/bin:/usr/bin:/bin"},  # as in another terminal
         check=True,
     )
     events = [

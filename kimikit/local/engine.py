@@ -88,6 +88,9 @@ class Engine:
         address = self._server.listening_address
         where = urlsplit(address)
         self._place = Place(where.hostname or "", where.port or 0)
+        # A server that is destroyed before its queue has begun waits for it for ever,
+        # and this process with it, which keeps its memory. This asks by the queue.
+        get_json(address, "/slots", self._key)
         facts = get_json(address, "/props", self._key)
         self.calls_tools = "tools" in facts.get("chat_template", "")
         slot = facts.get("default_generation_settings", {})

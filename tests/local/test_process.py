@@ -231,7 +231,7 @@ def test_a_llama_that_does_not_tell_its_window_serves_all_the_same(
 ) -> None:
     code = (
         "from kimikit.local import engine, models; ask = engine.get_json;"
-        "engine.get_json = lambda *of: ask(*of) and {};"  # unasked, it may not end
+        "engine.get_json = lambda *of: ask(*of) and {};"
         "print(engine.Engine(models.chat_model()).context_tokens)"
     )
     done = subprocess.run(

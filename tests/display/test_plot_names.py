@@ -178,7 +178,7 @@ def test_a_name_is_one_short_line() -> None:
     assert len(name("x" * 5000)) == 40
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "x " * 50_000])
+@pytest.mark.parametrize("text", ["x" * 20_000, "x " * 10_000])
 def test_what_stands_below_a_plot_is_a_few_lines(text: str) -> None:
     panels = swept(temperature=[0, 1], metrics={text: lambda reply: 1.0})
     below = panels[0].figure._supxlabel.get_text()
@@ -187,7 +187,7 @@ def test_what_stands_below_a_plot_is_a_few_lines(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "letter"), [(3, "w"), (8, "价"), (9, "w"), (100, "价")]
+    ("count", "letter"), [(3, "w"), (8, "价"), (9, "w"), (30, "价")]
 )
 def test_names_of_places_do_not_lie_on_each_other(count: int, letter: str) -> None:
     panels = swept(

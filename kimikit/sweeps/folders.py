@@ -330,12 +330,13 @@ class Folder:
 
     def read(self, group: int, columns: Sequence[str]) -> Any:
         """Return some columns of a group of rows, as a table of pyarrow."""
-        with self._readable():
+        # A ParquetFile is for one thread at a time.
+        with self._lock, self._readable():
             return self._whole(self.file.read_row_group(group, columns=list(columns)))
 
     def column(self, name: str) -> Any:
         """Return a whole column."""
-        with self._readable():
+        with self._lock, self._readable():
             if self.file is None:
                 return arrow_table([], self.title.columns).column(name)
             return self._whole(self.file.read(columns=[name])).column(name)

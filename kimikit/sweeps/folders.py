@@ -298,9 +298,9 @@ class Folder:
             merge(files, self.title.order, fresh)
             now = read_title(self.path)
             if now is None or now.parts != self.title.parts:
-                fresh.unlink()
                 raise OSError("others have written it anew")
         except OSError:  # or they have put it in order, and deleted what was read here
+            fresh.unlink(missing_ok=True)
             self._parts()
             if not self.title.ordered:
                 raise

@@ -258,6 +258,7 @@ class Own:
             http=server.BoundedProtocol,
             lifespan="off",
             log_level="critical",
+            loop="asyncio",  # old versions set uvloop for the whole process
         )
         self.server = server.uvicorn.Server(config)
         listening = socket.create_server(("127.0.0.1", 0))

@@ -48,12 +48,7 @@ def curl(sent: Sent) -> str:
     variables = _variables(sent)
     headers = [_header(n, v, variables.get(n)) for n, v in given.items()]
     if sent.has_key and "authorization" not in given:
-        started = host.stand_in and not sent.elsewhere
-        # The host is on this machine, and so is the Python that has it.
-        python = shlex.quote(sys.executable or "python")
-        asked = f"$({python} -c '{_LOCAL_KEY}')"
-        key = asked if started else f"${_variable(host)}"
-        headers.insert(0, f'"Authorization: Bearer {key}"')
+        headers.insert(0, f'"Authorization: Bearer {_key_in_shell(sent, host)}"')
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
     lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
     lines += [f"-H {header}" for header in headers]
@@ -63,6 +58,13 @@ def curl(sent: Sent) -> str:
     long = len(data.encode()) > LONGEST_ARGUMENT
     lines.append(f"-d @- <<'END'\n{text}\nEND" if long else f"-d {data}")
     return " \\\n  ".join(lines)
+
+
+def _key_in_shell(sent: Sent, host: Host) -> str:
+    if not host.stand_in or sent.elsewhere:
+        return f"${_variable(host)}"
+    # The host is on this machine, and so is the Python that has it.
+    return f"$({shlex.quote(sys.executable or 'python')} -c '{_LOCAL_KEY}')"
 
 
 def _written_out(match: re.Match[str]) -> str:

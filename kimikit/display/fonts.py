@@ -17,13 +17,40 @@ def lend(*texts: Any) -> bool:
     """
     whole = True
     for text in texts:
-        others = frozenset(c for c in text.get_text() if c > "\xff" and c.isprintable())
-        if others:
-            more, left = _families(others, *text.get_fontfamily())
-            whole = whole and not left
-            if more:
-                text.set_fontfamily([*text.get_fontfamily(), *more])
+        shown, own = text.get_text(), text.get_fontfamily()
+        more, left = _families(_beyond(shown), *own)
+        whole = whole and not left
+        # What stands around formulas is drawn in the first font alone, and formulas
+        # in fonts of TeX: what holds other letters, as between two prices, is none.
+        formulas = _formulas(shown) if more and text.get_parse_math() else ""
+        if _families(_beyond(formulas), *own)[0]:
+            as_written(text)
+            formulas = ""
+        if more:
+            text.set_fontfamily([*more, *own] if formulas else [*own, *more])
     return whole
+
+
+def as_written(text: Any) -> None:
+    """Draw a text as it is, where a dollar is no TeX.
+
+    Args:
+        text: A ``Text`` of matplotlib.
+    """
+    if text.get_wrap():  # which measures its lines as TeX, whatever is set
+        text.set_text(text.get_text().replace("$", "\\$"))
+    else:
+        text.set_parse_math(False)
+
+
+def _formulas(text: str) -> str:
+    """Return what matplotlib draws as TeX: all between dollars, if they are even."""
+    parts = text.replace("\\$", "").split("$")
+    return "".join(parts[1::2]) if len(parts) % 2 else ""
+
+
+def _beyond(text: str) -> frozenset[str]:
+    return frozenset(c for c in text if c > "\xff" and c.isprintable())
 
 
 @functools.lru_cache(256)
@@ -34,6 +61,8 @@ def _families(
 
     Beside them stand the characters that none has.
     """
+    if not characters:
+        return (), characters
     from matplotlib import font_manager
 
     # Of the Chinese, Japanese and Korean faces of one font, the one of the language.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit import html
-from kimikit.display.fonts import lend
+from kimikit.display.fonts import as_written, lend
 
 GREY = "#808080"
 """Of lines that are not data. Words have the colour of matplotlib's style or of the
@@ -63,6 +63,16 @@ def canvas(ax: Any, width: float, height: float, *, shown: bool = False) -> Any:
         if not shown:
             plt.close(ax.figure)
     return ax
+
+
+def legend_beside(axes: Any) -> None:
+    """Name what axes show on their right, if they show anything.
+
+    Args:
+        axes: Of matplotlib.
+    """
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def plain(axes: Any, sides: Sequence[str] = ("left", "bottom")) -> None:
@@ -133,9 +143,6 @@ def as_text(*texts: Any) -> None:
         *texts: ``Text``s of matplotlib.
     """
     for text in texts:
-        if text.get_wrap():  # which measures its lines as TeX, whatever is set
-            text.set_text(text.get_text().replace("$", "\\$"))
-        else:
-            text.set_parse_math(False)
+        as_written(text)
         text.set_usetex(False)
         lend(text)

@@ -47,6 +47,14 @@ class _Lenient:
             self._stream.flush()
 
 
+class _Log(_Lenient):
+    """A file or a pipe, where nothing is drawn over: each state of a bar is a line."""
+
+    def write(self, text: str) -> None:
+        if line := text.replace("\x1b[A", "").strip():
+            super().write(f"{line}\n")
+
+
 @contextlib.contextmanager
 def progress_bar(**options: Any) -> Iterator[Any]:
     """Give a bar of tqdm's, and take it away when the block ends.
@@ -68,7 +76,8 @@ def progress_bar(**options: Any) -> Iterator[Any]:
     else:
         options["file"] = _Lenient(sys.stderr)
         if not is_terminal(sys.stderr):
-            options |= {"mininterval": LOG_S, "delay": LOG_S}
+            log = _Log(sys.stderr)
+            options |= {"file": log, "mininterval": LOG_S, "delay": LOG_S}
     with tqdm(leave=False, miniters=0, **options) as bar:
         box = getattr(bar, "container", None)
         if box is None:

@@ -36,6 +36,12 @@ LARGEST = 200_000
 COLOURS = 64
 """Colours of the picture, which so takes a third of the bytes."""
 
+LONGEST_LINE = 300
+"""Characters of a line that a picture has room for."""
+
+MOST_LINES = 60
+"""Lines of a text that a picture has room for."""
+
 _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
 _LEFT_OUT = re.compile(
     r"<metadata>.*?</metadata>|<!--.*?-->|<style\b.*?</style>", re.DOTALL
@@ -101,11 +107,18 @@ class ThemedFigure(Figure):
         super().savefig(*args, **options)
 
     def _lend(self) -> bool:
-        """Lend fonts to all texts; tell whether each letter is found in one."""
+        """Make texts ready to be drawn; tell whether each letter has a font.
+
+        None is so long that no picture can hold it.
+        """
         for axes in self.axes:  # names below them are made when they are asked for
             for axis in (axes.xaxis, axes.yaxis):
                 axis.get_ticklabels()
-        return lend(*self.findobj(Text))
+        texts = self.findobj(Text)
+        for text in texts:
+            if len(shown := text.get_text()) > LONGEST_LINE:
+                text.set_text(_with_room(shown, wraps=text.get_wrap()))
+        return lend(*texts)
 
     def _picture(self) -> bytes:
         from PIL import Image
@@ -141,6 +154,14 @@ class ThemedFigure(Figure):
             shown = axes.get_title() or axes.get_ylabel()
             said.append(" by ".join(filter(None, [shown, axes.get_xlabel()])))
         return "Figure: " + "; ".join(filter(None, said))
+
+
+def _with_room(text: str, *, wraps: bool) -> str:
+    """Return what of a text a picture has room for; matplotlib wraps at spaces."""
+    kind = r"\S" if wraps else "."
+    long = rf"({kind}{{{LONGEST_LINE}}}){kind}+"
+    lines = re.sub(long, r"\1…", text[: LONGEST_LINE * MOST_LINES]).split("\n")
+    return "\n".join([*lines[:MOST_LINES], *["…"][: len(lines) > MOST_LINES]])
 
 
 def _shorter(tag: re.Match[str]) -> str:

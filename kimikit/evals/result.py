@@ -138,6 +138,8 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.until is not None:
             return self.settled.sentence
+        if not self.patterns:
+            return "No pattern was asked."
         base, *others = self.patterns
         marks = {(o.pattern, o.row): o.right for o in self.outcomes}
         rows = range(len(self.task.rows))

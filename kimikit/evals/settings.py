@@ -55,7 +55,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings_of(sweep: Sweep, task: Task, votes: Sequence[int]) -> list[Setting]:
     """Return each setting of a sweep, decided by each number of votes."""
-    metric = next(iter(sweep.metrics))
+    metric = next(iter(sweep.metrics), "")  # a sweep of no answer may have none
     places: dict[tuple[Any, ...], dict[Any, list[int]]] = {}
     axes = [axis for axis in sweep.axes if axis != "prompt"]
     for place, trial in enumerate(sweep.trials):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimikit import html
-from kimikit.display.plots import canvas, name, plain
+from kimikit.display.plots import canvas, legend_beside, name, plain
 
 
 def figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:
@@ -27,6 +27,6 @@ def figure(rates: Mapping[str, Mapping[str, Any]], n: int, *, ax: Any) -> Any:
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(-2, 102)
     ax.set_xlabel(f"% of cases, 95 % Wilson intervals, n = {n} per host")
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(ax)
     plain(ax)
     return ax.figure

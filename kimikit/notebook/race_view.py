@@ -170,7 +170,11 @@ def _live(columns: Mapping[str, Column]) -> Bundle:
 
 
 def _side_by_side(columns: Mapping[str, str]) -> str:
-    width = f'width="{100 // len(columns)}%" valign="top" style="text-align:left"'
+    if not columns:
+        return ""
+    width = (
+        f'width="{max(1, 100 // len(columns))}%" valign="top" style="text-align:left"'
+    )
     heads = "".join(f"<th {width}>{html.esc(name)}</th>" for name in columns)
     below = "".join(f"<td {width}>{shown}</td>" for shown in columns.values())
     return f'<table width="100%"><tr>{heads}</tr><tr>{below}</tr></table>'

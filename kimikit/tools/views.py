@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from numbers import Number
 from typing import Any
 
@@ -170,7 +171,7 @@ def timeline(run: RunRecord, *, ax: Any = None) -> Any:
                 color=html.PALETTE[colour], edgecolor=GREY, linewidth=0.6)  # fmt: skip
 
     free = 0.0  # where the next label has room; the trace has what finds none
-    for step, following in zip(run.steps, [*run.steps[1:], None], strict=True):
+    for step, following in zip_longest(run.steps, run.steps[1:]):
         # A replay at once takes less time than the answer says that it took.
         ends = [following.started_s if following else width]
         ends += [result.started_s for result in step.results]

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from kimikit.errors import BadInput
 from kimikit.types.host import Host
@@ -26,6 +27,9 @@ LONGEST_ARGUMENT = 100_000
 
 _LOCAL_KEY = "from kimikit.local import ensure; print(ensure().api_key)"
 """Prints the key of the local host, which is another each time that it starts."""
+
+_IN_PATHS = "!$%&'()*+,/:;=@[\\]^|~"
+"""What the path of an address is sent with as it is."""
 
 _OF_SHELLS = frozenset({"_", "ENV", "HOME", "IFS", "PATH", "PWD", "SHELL", "USER"})
 """Variables that are set already, and not to what a header holds."""
@@ -50,7 +54,7 @@ def curl(sent: Sent) -> str:
     if sent.has_key and "authorization" not in given:
         headers.insert(0, f'"Authorization: Bearer {_key_in_shell(sent, host)}"')
     options = "-sS --fail-with-body" + (" -N" if body.get("stream") else "")
-    lines = [f"curl {options} {shlex.quote(host.base_url + paths[sent.endpoint])}"]
+    lines = [f"curl {options} {_address(host.base_url + paths[sent.endpoint])}"]
     lines += [f"-H {header}" for header in headers]
     # What is quoted for a shell and printed holds nothing that a terminal acts on.
     text = _UNSEEN.sub(_written_out, json.dumps(body, ensure_ascii=False))
@@ -58,6 +62,18 @@ def curl(sent: Sent) -> str:
     long = len(data.encode()) > LONGEST_ARGUMENT
     lines.append(f"-d @- <<'END'\n{text}\nEND" if long else f"-d {data}")
     return " \\\n  ".join(lines)
+
+
+def _address(url: str) -> str:
+    """Return an address as it was sent, quoted for a shell, and never several to curl.
+
+    curl asks ``{a,b}`` and ``[1-3]`` as many addresses. Braces are sent as numbers;
+    brackets are not, nor are those around an IPv6 address, which curl knows.
+    """
+    scheme, _, rest = url.partition("://")
+    name, slash, path = rest.partition("/")
+    sent = f"{scheme}://{name}{slash}{quote(path, safe=_IN_PATHS)}"
+    return ("--globoff " if re.search(r"[\[\]]", path) else "") + shlex.quote(sent)
 
 
 def _key_in_shell(sent: Sent, host: Host) -> str:

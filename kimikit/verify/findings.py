@@ -13,7 +13,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.display.footer import day, footer, total_cost
-from kimikit.display.plots import canvas, name, plain
+from kimikit.display.plots import canvas, legend_beside, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
 from kimikit.files import writing
@@ -253,9 +253,9 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
                 ax.plot(places, heights, marker, color=colour, label=state)
         ax.set_xticks(range(len(hosts)), [name(host) for host in hosts])
         ax.set_yticks(range(len(checks)), checks)
-        ax.set_xlim(-0.5, len(hosts) - 0.5)
+        ax.set_xlim(-0.5, max(1, len(hosts)) - 0.5)
         ax.set_ylim(len(checks) - 0.4, -0.6)
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        legend_beside(ax)
         plain(ax)
         return ax.figure
 

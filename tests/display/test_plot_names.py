@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kimikit import Kimi
-from kimikit.display.plots import as_text, name
+from kimikit.display.plots import as_text, name, subplots
 from kimikit.sweeps import sweep
 from kimikit.sweeps.plots import Places, distinct
 from kimikit.tools.values import Run, Step, ToolResult
@@ -231,3 +231,22 @@ def test_many_series_stay_at_their_places_and_are_named_as_far_as_there_is_room(
     )
     assert ax.figure.get_tightbbox().height < 8, "inches"
     plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(
+    "title", ["价格 $x^2$", "从 $x$ 到 $y^2$", "价格是 $5 或 $6", "从$5到$6"]
+)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_letters_beside_formulas_of_a_users_title_are_drawn(
+    title: str, wrap: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    axes = subplots(size=(2, 1))
+    text = axes.set_title(title, wrap=wrap)
+    axes.figure.savefig(io.BytesIO(), dpi=20)
+    plt.close(axes.figure)
+    if any("CJK" in font for font in text.get_fontfamily()):  # this machine has it
+        assert "does not have a glyph" not in caplog.text
+    shown = text.get_text().replace("\\$", "$")
+    assert shown == title
+    is_tex = text.get_parse_math() and "\\$" not in text.get_text()
+    assert is_tex == ("^" in title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,23 @@ def test_a_long_wait_is_seen_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     log = drawn(monkeypatch, io.StringIO(), moves=2)
     assert "1/2" in log
     assert "$0.02" in log
+    assert "\r" not in log, "which a file does not draw over"
+    assert all(line.startswith("sweep: ") for line in log.splitlines())
+    assert log.endswith("\n")
+
+
+def test_bars_in_one_another_move_nothing_in_a_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "LOG_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    with progress.progress_bar(total=2, desc="outer") as outer:
+        for _ in progress.slowly("ab", "inner", after_s=0.0):
+            outer.update(1)
+    lines = log.getvalue().split("\n")
+    assert not re.search(r"[\r\x1b]", log.getvalue())
+    assert {line[:5] for line in lines} == {"outer", "inner", ""}
+    assert lines.index("") == len(lines) - 1, "no line is empty"
 
 
 def test_a_terminal_shows_a_bar_at_once_and_not_each_of_many_moves(

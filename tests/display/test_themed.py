@@ -174,3 +174,25 @@ def test_axes_of_the_users_own_figure_stay_theirs():
 def test_a_figure_can_be_kept_and_drawn_again():
     again = pickle.loads(pickle.dumps(drawn()))
     assert again.as_html() == drawn().as_html()
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "word " * 1000, "a\n" + "y" * 70_000])
+def test_no_text_makes_a_picture_that_is_too_large(text):
+    axes = subplots(size=(2, 1), dpi=20)
+    axes.set_title(text)
+    label = axes.set_ylabel(text)
+    width, height = Image.open(io.BytesIO(axes.figure._picture())).size
+    assert max(width, height) < 1000
+    assert max(map(len, label.get_text().split("\n"))) == themed.LONGEST_LINE + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("x" * 5000, "x" * 300 + "…"), ("a b " * 90, "a b " * 90), ("a\n" * 5000, None)],
+)
+def test_a_text_of_wrapped_lines_keeps_the_words_that_have_room(text, shown):
+    figure = subplots(size=(2, 1), dpi=20).figure
+    note = figure.text(0, 0, text, wrap=True)
+    height = Image.open(io.BytesIO(figure._picture())).size[1]
+    assert height < 1000
+    assert note.get_text() == shown or text.startswith(note.get_text()[:-1])

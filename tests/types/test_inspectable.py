@@ -266,6 +266,20 @@ def test_a_command_sends_any_header_as_it_was_and_shows_none_that_is_secret(
     assert again.json == asked.json
 
 
+@pytest.mark.parametrize("path", ["{a,b}", "[1-3]", "[x", "ü`é'$HOME", "a%7Bb"])
+def test_a_command_asks_the_one_address_that_was_asked(
+    server: FaultServer, path: str
+) -> None:
+    server.play(
+        plain({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    )
+    reply = Kimi(base_url=f"{server.url}/{path}", model="m").chat("Hi", stream=False)
+    subprocess.run(["sh", "-c", reply.curl()], check=True, capture_output=True)
+    asked, again = server.requests
+    assert again.path == asked.path
+    assert ("--globoff" in reply.curl()) == ("[" in path)
+
+
 @pytest.mark.parametrize("size", [200_000, 70_000])
 def test_a_command_sends_a_text_that_is_too_long_for_an_argument(
     server: FaultServer, size: int

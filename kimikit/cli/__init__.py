@@ -6,14 +6,18 @@ Enter at ``main``; ``parser`` lists the commands. ``doctor`` looks at this machi
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kimikit import html
+from kimikit.display.progress import Lenient
 from kimikit.display.renderable import Renderable
 from kimikit.errors import KimiError
 from kimikit.errors.extras import pip_install
@@ -258,14 +262,43 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _output() -> Any:
+    """Return standard output, which writes out what it has no letters for.
+
+    A stream that was closed before this began, as by ``>&-``, goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return Lenient(sys.stdout)
+
+
+def _unwritten(failure: Exception) -> int:
+    """Say that standard output failed, and let Python not try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(failure, BrokenPipeError):  # as of `kimikit usage | head -1`
+        told = getattr(failure, "strerror", None) or failure
+        remedy = "Send it to another place."
+        print(f"kimikit: The output could not be written: {told}. {remedy}",
+              file=sys.stderr)  # fmt: skip
+    return 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; errors are one message on stderr and status 1."""
-    options = parser().parse_args(arguments)
+    options, out = parser().parse_args(arguments), _output()
     try:
-        status: int = options.run(options)
+        with contextlib.redirect_stdout(out):
+            status: int = options.run(options)
+            out.flush()
     except KimiError as error:
         print(f"kimikit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return status
+    return _unwritten(out.failure) if out.failure else status

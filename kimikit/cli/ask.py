@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -57,16 +58,11 @@ def _ask(options: argparse.Namespace) -> int:
             temperature=options.temperature,
             show=False,
         )
-    try:
-        if options.json:
-            reply = kimi.chat(prompt, **params)
-            sys.stdout.write(f"{as_json(reply)}\n")
-        else:
-            reply = _streamed(kimi, prompt, params)
-        sys.stdout.flush()
-    except BrokenPipeError:  # such as `kimikit ask ... | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    if options.json:
+        reply = kimi.chat(prompt, **params)
+        sys.stdout.write(f"{_fitting(as_json(reply))}\n")
+    else:
+        reply = _streamed(kimi, prompt, params)
     return STOPPED if reply.partial else 0
 
 
@@ -77,6 +73,15 @@ def _streamed(kimi: Kimi, prompt: str, params: dict[str, Any]) -> Reply:
         reply = kimi.client.chat(prompt, watch=view, **params)
         view.finish(reply)
     return reply
+
+
+def _fitting(text: str) -> str:
+    """Return JSON without letters that standard output has no bytes for."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text)
+    return text
 
 
 def asked(prompt: str, given: TextIO | None) -> str:

@@ -23,14 +23,18 @@ LOG_S = 10.0
 """Seconds between two states of a bar in a file or a pipe, where each one stays."""
 
 
-class _Lenient:
-    """A stream for a bar: what fails there costs no answer.
+class Lenient:
+    """A stream for a bar or an answer: what fails there costs no answer.
 
     tqdm asks whether it is standard error, whose width it then measures.
+
+    Attributes:
+        failure: The first error of it.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.failure: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -39,15 +43,21 @@ class _Lenient:
         return other is self._stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(Exception):
-            self._stream.write(text)
+        """Write a text, if that can be done."""
+        self._try("write", text)
 
     def flush(self) -> None:
-        with contextlib.suppress(Exception):
-            self._stream.flush()
+        """Have all written, if that can be done."""
+        self._try("flush")
+
+    def _try(self, verb: str, *given: str) -> None:
+        try:
+            getattr(self._stream, verb)(*given)
+        except Exception as error:
+            self.failure = self.failure or error
 
 
-class _Log(_Lenient):
+class _Log(Lenient):
     """A file or a pipe, where nothing is drawn over: each state of a bar is a line."""
 
     def write(self, text: str) -> None:
@@ -74,7 +84,7 @@ def progress_bar(**options: Any) -> Iterator[Any]:
     if in_notebook:
         options["display"] = False
     else:
-        options["file"] = _Lenient(sys.stderr)
+        options["file"] = Lenient(sys.stderr)
         if not is_terminal(sys.stderr):
             log = _Log(sys.stderr)
             options |= {"file": log, "mininterval": LOG_S, "delay": LOG_S}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from decimal import Decimal
 from pathlib import Path
@@ -302,7 +303,8 @@ class Conversation:
                     self._record(turn, partial, "failed")
                 raise
         if turn.notes and params.get("show") is not False:
-            print(*map(html.clean, turn.notes))  # noqa: T201 - the view of the answer is closed
+            with contextlib.suppress(Exception):  # the view of the answer is closed
+                print(*map(html.clean, turn.notes))  # noqa: T201
         reply = replace(reply, notes=(*reply.notes, *turn.notes))
         self._record(turn, reply, _ending(reply))
         return reply

@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+_ECHOED = "description_allow_html"
+"""A trait that every field has, and that no plain description shows."""
+
+
+class Echo:
+    """Waits until the front end has sent all that fields hold.
+
+    A front end sends the next change of a field only once the kernel is done with the
+    one before, and a click at once: where the kernel is busy or the line is slow, the
+    click overtakes what was typed before it (``pendingMsgs`` in ``widget.ts`` of
+    ipywidgets). So the front end is asked after a click to change a trait of each field
+    too, which it sends with or after all else that it holds back of this field.
+
+    Args:
+        fields: The fields.
+        heard: Told, in the thread that hears it, whenever the front end answers.
+    """
+
+    def __init__(
+        self, *fields: w.Widget, heard: Callable[[], object] = lambda: None
+    ) -> None:
+        self._heard, self._answers = heard, False
+        self._asked = w.Checkbox(value=True)  # unlike the fields: an answer is a change
+        self._fields: list[w.Widget] = []
+        self._links: list[w.Widget] = []
+        self._waiting: list[Callable[[], object]] = []
+        self.add(*fields)
+
+    @property
+    def widgets(self) -> list[w.Widget]:
+        """All that it is made of, and the fields."""
+        return [self._asked, *self._links, *self._fields]
+
+    def add(self, *fields: w.Widget) -> None:
+        """Wait for these fields too."""
+        for field in fields:
+            field.observe(lambda _: self._came(), _ECHOED)
+            link = w.jsdlink((self._asked, "value"), (field, _ECHOED))
+            self._links.append(link)
+            self._fields.append(field)
+
+    def then(self, act: Callable[[], object]) -> None:
+        """Call once all is known; at once where no front end has ever answered."""
+        if not self._answers:
+            act()
+            return
+        self._waiting[:] = [act]
+        self._asked.value = not self._asked.value
+
+    def _came(self) -> None:
+        self._answers = True
+        self._heard()
+        if all(getattr(each, _ECHOED) == self._asked.value for each in self._fields):
+            with contextlib.suppress(IndexError):  # another shell's thread took it
+                self._waiting.pop()()
 
 
 def dial(kind: Any, name: str, tip: str, *, width: str = "98%", **options: Any) -> Any:
@@ -22,11 +80,18 @@ def noted(field: w.Widget, note: w.HTML) -> w.VBox:
     return w.VBox([field, note], layout=w.Layout(min_width="0"))
 
 
-def button(name: str, tip: str, act: Callable[[], object], style: str = "") -> w.Button:
-    """Return a button that calls ``act``."""
+def button(
+    name: str,
+    tip: str,
+    act: Callable[[], object],
+    style: str = "",
+    *,
+    after: Echo | None = None,
+) -> w.Button:
+    """Return a button that calls ``act``, which reads fields only ``after`` an echo."""
     narrow = w.Layout(width="auto")
     made = w.Button(description=name, tooltip=tip, button_style=style, layout=narrow)
-    made.on_click(lambda _: act())
+    made.on_click(lambda _: act() if after is None else after.then(act))
     return made
 
 

@@ -41,6 +41,7 @@ class Dials:
         host: The host that it begins with.
 
     Attributes:
+        fields: Each by its name.
         box: All of them, to be shown.
     """
 
@@ -84,10 +85,10 @@ class Dials:
         self.seed = dial(w.Text, "Seed", "Seed of the sampler, a whole number", **fill)
         self.more = dial(w.Text, "More", f"Other parameters, such as {MORE}", **fill)
         self.seed.placeholder, self.more.placeholder = "none", MORE
-        self._fields: dict[str, Any] = {
+        self.fields: dict[str, Any] = {
             name: getattr(self, name) for name in (*MAIN, *FOLDED)
         }
-        self._notes = {name: w.HTML() for name in self._fields}
+        self._notes = {name: w.HTML() for name in self.fields}
         self.host.value = host.name
         self._offer_models()
         self.model.value = host.model
@@ -96,7 +97,7 @@ class Dials:
 
     def _arranged(self) -> w.VBox:
         main, folded = (
-            [noted(self._fields[name], self._notes[name]) for name in names]
+            [noted(self.fields[name], self._notes[name]) for name in names]
             for names in (MAIN, FOLDED)
         )
         self._rest = w.Accordion([w.VBox(folded)], titles=("More parameters",))
@@ -115,13 +116,13 @@ class Dials:
     @property
     def settings(self) -> Settings:
         """The value of each field, as it stands."""
-        return {name: field.value for name, field in self._fields.items()}
+        return {name: field.value for name, field in self.fields.items()}
 
     @settings.setter
     def settings(self, given: Mapping[str, Any]) -> None:
         self.host.value = given["host"]  # first, as it sets the model
         for name, value in given.items():
-            self._fields[name].value = value
+            self.fields[name].value = value
         self.forget()
 
     def params(self) -> dict[str, Any]:
@@ -170,11 +171,11 @@ class Dials:
             field = "model"
         elif isinstance(error, MissingKey | UnknownHost):
             field = "host"
-        elif field in CHAT and field not in self._fields:
+        elif field in CHAT and field not in self.fields:
             field = "more"
-        if field in self._fields:
+        if field in self.fields:
             self.say(field, error)
-        return field in self._fields
+        return field in self.fields
 
 
 def wrong(error: KimiError) -> str:

@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.notebook.asked import Asked
-from kimikit.notebook.controls import dial, noted
+from kimikit.notebook.controls import Echo, dial, noted
 from kimikit.notebook.dials import Dials, Wrong, wrong
 from kimikit.types import Host
 
@@ -23,6 +23,7 @@ class Form:
 
     Attributes:
         columns: The fields of each column, one to four.
+        echo: Waits until what all fields hold is known.
         rows: What to show.
     """
 
@@ -30,6 +31,8 @@ class Form:
         self._host = host
         self.columns = [Dials(LETTERS[0], host)]
         self._fields()
+        own = self.prompt, self.files, self.count, self.samples, self.blind
+        self.echo = Echo(*own, *self.columns[0].fields.values())
         wrap = w.Layout(flex_flow="row wrap", align_items="center")
         self._dials = w.HBox(layout=w.Layout(flex_flow="row wrap"))
         self._set_columns()
@@ -81,6 +84,7 @@ class Form:
             made = Dials(LETTERS[len(self.columns)], self._host)
             made.settings = self.columns[-1].settings
             self.columns.append(made)
+            self.echo.add(*made.fields.values())
         del self.columns[self.count.value :]
         for each in self.columns:
             share = f"calc({100 // len(self.columns)}% - 14px)"

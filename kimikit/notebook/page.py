@@ -31,7 +31,7 @@ const ends = e.key === 'Escape' && stops.length === 1
 if (!asks && !ends) return;
 e.preventDefault(); e.stopPropagation();
 if (ends) stops[0].click();
-else setTimeout(() => app.querySelector('.kimikit-run').click(), 150);
+else app.querySelector('.kimikit-run').click();
 }, true) || true">"""
 
 NAME_AGAIN = (

@@ -104,7 +104,7 @@ class Playground:
         self.run_button = self._button("Run", "Ask (Ctrl+Enter)", self.run, "primary")
         self.run_button.add_class("kimikit-run")
         stop = "Stop; keeps what arrived (Escape)"
-        self.stop_button = self._button("Stop", stop, self.stop)
+        self.stop_button = button("Stop", stop, partial(self._guarded, self.stop))
         self.stop_button.add_class("kimikit-stop")
         self.stop_button.disabled = True
         self.code_button = self._button("As code", "The same as a cell", self.show_code)
@@ -138,7 +138,8 @@ class Playground:
     def _button(
         self, name: str, tip: str, act: Callable[[], None], style: str = ""
     ) -> w.Button:
-        return button(name, tip, partial(self._guarded, act), style)
+        act = partial(self._guarded, act)
+        return button(name, tip, act, style, after=self.form.echo)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Show what goes wrong inside the app: callbacks' errors are seen nowhere."""

@@ -22,7 +22,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.notebook.controls import button, dial, view
+from kimikit.notebook.controls import Echo, button, dial, view
 from kimikit.notebook.screen import Bundle, Screen, rich
 from kimikit.tools.task import Answer
 from kimikit.tools.tool import Tool
@@ -36,7 +36,7 @@ _ECHO_S = 0.25
 _POLL_S = 0.2
 """Longest sleep while waiting: on Windows only a timed wait lets Ctrl-C through."""
 
-_answering: dict[str, w.Widget | None] = {}
+_answering: dict[str, Echo | None] = {}
 """By front end: what was heard from it, kept open as its subshell ends with it."""
 
 _LOOK = (
@@ -60,8 +60,7 @@ class Question:
         self._screen = screen
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         text = exact(call, indent=2)
-        # Sent when a field is left, not at each key: where the line is slow those are
-        # held back, and a click would overtake what was typed before it.
+        # Sent when a field is left: what is half typed has faults that nobody made.
         field = partial(dial, width="98%", continuous_update=False)
         self._arguments = field(
             w.Textarea, "Arguments", "JSON; what stands here is run", value=text
@@ -76,9 +75,11 @@ class Question:
 
     def by_buttons(self) -> Answer:
         """Ask with buttons and wait for a click; Stop ends the wait."""
-        box = self._arranged()
+        echo = Echo(self._arguments, self._reason)
+        box = self._arranged(echo)
         self._screen.put(0, {**self._asked(), **view(box)})
-        _heed_subshells(*_family(box))
+        widgets = *_family(box), *echo.widgets
+        _heed_subshells(*widgets)
         outcome = "stopped before it was decided"
         try:
             answer = self._first_answer()
@@ -86,7 +87,7 @@ class Question:
             return answer
         finally:
             self._screen.put(0, self._settled(outcome))
-            for widget in _family(box):
+            for widget in widgets:
                 widget.close()
 
     def _first_answer(self) -> Answer:
@@ -94,16 +95,16 @@ class Question:
             with contextlib.suppress(queue.Empty):
                 return self._answers.get(timeout=_POLL_S)
 
-    def _arranged(self) -> w.VBox:
+    def _arranged(self, echo: Echo) -> w.VBox:
         self._arguments.observe(lambda _: self._edited(), "value")
         title = w.HTML(f"{_LOOK}<b>{html.esc(self._call.name)} asks to run with</b>")
-        buttons = w.HBox(
-            [
-                button("Run", "Call it with the arguments above", self._run, "primary"),
-                button("Refuse", "Do not call it", self._refuse),
-            ]
-        )
-        box = w.VBox([title, self._arguments, self._fault, self._reason, buttons])
+        tip = "Call it with the arguments above"
+        buttons = [
+            button("Run", tip, self._run, "primary", after=echo),
+            button("Refuse", "Do not call it", self._refuse, after=echo),
+        ]
+        rows = [title, self._arguments, self._fault, self._reason, w.HBox(buttons)]
+        box = w.VBox(rows)
         box.add_class("kimikit-question")
         return box
 
@@ -149,8 +150,8 @@ def _outcome(answer: Answer) -> str:
 def answerable(shell: Any) -> bool:
     """Tell whether this front end's widgets are heard while a cell runs.
 
-    It is asked to copy one trait to another, which makes it send a change as a user
-    would; anew each time, as the first is sent before its subshell is there.
+    It is asked for an echo, which it sends as a user's change; anew each time, as the
+    first is sent before its subshell is there.
     """
     front_end = str(shell.kernel.get_parent().get("header", {}).get("session"))
     if front_end in _answering:
@@ -158,19 +159,16 @@ def answerable(shell: Any) -> bool:
     end = time.monotonic() + PATIENCE_S
     heard = threading.Event()
     _answering[front_end] = None
-    source, tried = w.Layout(width="1px"), []
+    tried: list[Echo] = []
     while time.monotonic() < end and not heard.is_set():
-        target = w.Layout()
-        target.observe(lambda _: heard.set(), "width")
-        tried += [target, w.jsdlink((source, "width"), (target, "width"))]
-        _heed_subshells(target)
+        tried.append(Echo(w.Checkbox(), heard=heard.set))
+        _heed_subshells(*tried[-1].widgets)
         heard.wait(_ECHO_S)
-    for widget in tried:
-        widget.close()
     if heard.is_set():
-        _answering[front_end] = source
-    else:
-        source.close()
+        _answering[front_end] = tried.pop()
+    for echo in tried:
+        for widget in echo.widgets:
+            widget.close()
     return heard.is_set()
 
 

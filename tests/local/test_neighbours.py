@@ -31,14 +31,14 @@ FILES = Path("/proc/self/fd")
 
 
 SECRETS = {
-    "MOONSHOT_API_KEY": "sk-one",
-    "TOGETHER_API_KEY": "two",
-    "HF_TOKEN": "three",
-    "AWS_SECRET_ACCESS_KEY": "four",
-    "MY_PROVIDER": "five",
-    "KIMIKIT_API_KEY": "six",
-    "DATABASE_PASSWORD": "seven",
-    "PYTHON_TOKEN": "eight",
+    "MOONSHOT_API_KEY": "sk-one-x1",
+    "TOGETHER_API_KEY": "two-x2",
+    "HF_TOKEN": "three-x3",
+    "AWS_SECRET_ACCESS_KEY": "four-x4",
+    "MY_PROVIDER": "five-x5",
+    "KIMIKIT_API_KEY": "six-x6",
+    "DATABASE_PASSWORD": "seven-x7",
+    "PYTHON_TOKEN": "eight-x8",
 }
 
 

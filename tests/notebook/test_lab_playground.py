@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.contrast import faint
-from support.lab import Cells, Lab
+from support.lab import Cells, Lab, typed_and_pressed
 
 pytestmark = pytest.mark.browser
 
@@ -119,11 +119,29 @@ def test_by_keyboard_alone(app: Cells) -> None:
     assert "stopped" in shown
 
 
+def test_run_asks_what_was_typed_last_though_the_kernel_heard_of_less(
+    app: Cells,
+) -> None:
+    app.run(6)
+    field = box(app).get_by_label("Prompt")
+    typed_and_pressed(field, "input", ["H", "How", "How do bees tell?"], ".kimikit-run")
+    asked(app, 3)
+    app.run(3)
+    assert eval(app.text(3))["messages"] == [
+        {"role": "user", "content": "How do bees tell?"}
+    ]
+    most = box(app).get_by_label("Max tokens")
+    typed_and_pressed(most, "change", ["1", "12", "123"], ".kimikit-run")
+    asked(app, 4)
+    app.run(3)
+    assert eval(app.text(3))["max_tokens"] == 123
+
+
 def test_errors_stand_beside_their_fields_and_the_next_run_works(app: Cells) -> None:
     app.run(5)
     press(app, "Run")
     box(app).get_by_text("ModelNotFound").wait_for()
-    asked(app, 3)
+    asked(app, 5)
     seed = box(app).get_by_label("Seed")
     seed.fill("many")
     press(app, "Run")
@@ -136,7 +154,7 @@ def test_errors_stand_beside_their_fields_and_the_next_run_works(app: Cells) -> 
     box(app).get_by_label("Samples").fill("2")
     box(app).get_by_label("Samples").press("Tab")
     press(app, "Run")
-    asked(app, 4)
+    asked(app, 6)
     assert box(app).get_by_text("Again.", exact=True).count() == 2
     app.run(3)
     assert eval(app.text(3))["seed"] == 7
@@ -159,7 +177,7 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
     box(app).get_by_label("Blind vote").check()
     box(app).get_by_text("Files (1)").wait_for()
     press(app, "Run")
-    asked(app, 5)
+    asked(app, 7)
     assert "Kimi-K3 ·" not in box(app).inner_text(), "nobody is named before the vote"
     press(app, "Answer 1 is best")
     box(app).get_by_text("1 blind vote; Bradley-Terry").wait_for()
@@ -176,7 +194,7 @@ def test_columns_files_and_a_blind_vote(app: Cells, tmp_path: Path) -> None:
 def test_history_restores_what_was_asked(app: Cells) -> None:
     from playwright.sync_api import expect
 
-    box(app).get_by_label("History").select_option(index=4)
+    box(app).get_by_label("History").select_option(index=6)
     box(app).get_by_text("20 tokens").first.wait_for()
     app.page.wait_for_function(
         "document.querySelectorAll('.kimikit-column').length === 1"
@@ -193,7 +211,7 @@ def test_it_looks_right_and_survives_saving(app: Cells, lab: Lab) -> None:
     app.theme(dark=False)
     live, kept = app.save().cells[1].outputs
     assert "come back when its cell is run" in live.data["text/html"]
-    for text in ("How do bees tell?", "Hmm, bees.", "history: 7"):
+    for text in ("How do bees tell?", "Hmm, bees.", "history: 9"):
         assert text in kept.data["text/html"], text
     app.close()
     again = lab.open("playground")

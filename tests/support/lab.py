@@ -79,6 +79,28 @@ index => {
 }
 """
 
+_AT_ONCE = """
+(field, [event, texts, button]) => {
+  for (const text of texts) {
+    field.value = text;
+    field.dispatchEvent(new Event(event, {bubbles: true}));
+  }
+  document.querySelector(button).click();
+}
+"""
+
+
+def typed_and_pressed(field: Any, event: str, texts: list[str], button: str) -> None:
+    """Change a field several times and press a button before the kernel hears of it.
+
+    Args:
+        field: The field.
+        event: The event at which its widget takes what was typed.
+        texts: What stands in it by and by.
+        button: The selector of the button.
+    """
+    field.evaluate(_AT_ONCE, [event, texts, button])
+
 
 class Cells:
     """One open notebook: run cells, look at outputs, save, reload."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.contrast import faint
-from support.lab import Cells, Lab
+from support.lab import Cells, Lab, typed_and_pressed
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +35,7 @@ EXACT = '{\n  "table": "users\\u202e",\n  "sure": true\n}'
 
 @pytest.fixture(scope="module")
 def cells(lab: Lab) -> Iterator[Cells]:
-    cells = lab.open("approval", [SETUP, *[GO] * 8])
+    cells = lab.open("approval", [SETUP, *[GO] * 10])
     cells.run(0)
     yield cells
     cells.close()
@@ -134,6 +134,22 @@ def test_by_keyboard_alone(cells: Cells) -> None:
     assert "dropped keys False" in ended(cells, 6)
 
 
+RUN = ".kimikit-question .mod-primary"
+REFUSE = ".kimikit-question button:not(.mod-primary)"
+
+
+def test_what_stands_there_is_run_though_the_kernel_heard_of_less(
+    cells: Cells,
+) -> None:
+    field = asked(cells, 8).get_by_label("Arguments")
+    texts = ['{"table": "users"}', '{"table": "copy"}']
+    typed_and_pressed(field, "change", texts, RUN)
+    assert "dropped copy False" in ended(cells, 8)
+    field = asked(cells, 9).get_by_label("Reason")
+    typed_and_pressed(field, "change", ["not", "not that table"], REFUSE)
+    assert "refused: not that table" in ended(cells, 9)
+
+
 def test_it_can_be_read_in_light_and_dark(cells: Cells) -> None:
     question = asked(cells, 7)
     question.get_by_label("Arguments").fill("{}")
@@ -173,11 +189,11 @@ def no_subshells(cells: Cells) -> Iterator[None]:
 @pytest.mark.usefixtures("no_subshells")
 def test_input_asks_where_no_click_is_heard(cells: Cells) -> None:
     cells.run(0)
-    cells.start(8)
-    box = cells.cell(8).locator("input")
+    cells.start(10)
+    box = cells.cell(10).locator("input")
     box.wait_for()
-    assert cells.cell(8).locator(".kimikit-question").count() == 0
-    assert '"sure": true' in cells.text(8)
+    assert cells.cell(10).locator(".kimikit-question").count() == 0
+    assert '"sure": true' in cells.text(10)
     box.fill('{"table": "typed"}')
     box.press("Enter")
-    assert "dropped typed False" in ended(cells, 8)
+    assert "dropped typed False" in ended(cells, 10)

@@ -87,10 +87,7 @@ class Playground:
         self.replies: list[Reply] = []
         self.form = Form(kimi.host)
         self._buttons()
-        tip, none = (
-            "Open an earlier answer with its settings",
-            [("no answers yet", None)],
-        )
+        tip, none = "Open an earlier answer, as it was set", [("no answers yet", None)]
         self.history = dial(w.Dropdown, "History", tip, options=none)
         self.history.index, self.history.disabled = 0, True
         self.history.observe(self._open, "value")
@@ -138,8 +135,8 @@ class Playground:
     def _button(
         self, name: str, tip: str, act: Callable[[], None], style: str = ""
     ) -> w.Button:
-        act = partial(self._guarded, act)
-        return button(name, tip, act, style, after=self.form.echo)
+        made = partial(self._guarded, act)
+        return button(name, tip, made, style, after=self.form.echo)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Show what goes wrong inside the app: callbacks' errors are seen nowhere."""

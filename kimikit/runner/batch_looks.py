@@ -104,7 +104,7 @@ def _harvest(way: Way, client: Client, shard: ShardRow, batch: batches.Batch) ->
     waiting = {line.custom_id: line for line in lines if line.state == "open"}
     stored = batch_rows.requests(way.ledger, [each.call for each in waiting.values()])
     ends: list[End] = []
-    for said in client.batches.lines(batch) if named else ():
+    for said in batches.answers_first(client.batches.lines(batch) if named else ()):
         line = waiting.pop(said.custom_id, None)
         if line is None:
             continue  # a line that came before, or that is not ours

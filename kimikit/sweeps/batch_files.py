@@ -15,7 +15,13 @@ from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.trial import Trial
 from kimikit.types import Call, Host
-from kimikit.wire.batch_results import Line, line_of, read_reply
+from kimikit.wire.batch_results import (
+    Line,
+    answers_first,
+    lines_in,
+    objects_in,
+    read_reply,
+)
 from kimikit.wire.batches import encode_line
 from kimikit.wire.coerce import as_count, as_dict, as_object, as_str
 
@@ -125,17 +131,16 @@ def _note(names: list[str], what: str) -> str:
     return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}" if names else ""
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as exc:
         raise BadInput(f"{path} cannot be read: {exc}.", "Give its path.") from exc
-    return [as_object(line) for line in content.split(b"\n") if line.strip()]
 
 
 def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
     seen = set[str]()
-    for number, entry in enumerate(_lines(path), 1):
+    for number, entry in enumerate(map(as_object, objects_in(_content(path))), 1):
         name, body = as_str(entry.get("custom_id")), as_dict(entry.get("body"))
         if not name or not isinstance(body.get("messages"), list) or name in seen:
             raise BadInput(
@@ -150,8 +155,7 @@ def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def _answers(path: str | os.PathLike[str]) -> list[Line]:
-    lines = map(line_of, _lines(path_of(path)))
-    return [line for line in lines if line is not None]
+    return answers_first(lines_in(_content(path_of(path))))
 
 
 def _values(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import codecs
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +17,17 @@ from kimikit.wire.endpoints import UNFIT, packed, vectors_of
 
 OVER = ("completed", "failed", "expired", "cancelled")
 """The statuses in which a batch stays."""
+
+CALLED = {
+    "canceling": "cancelling",
+    "canceled": "cancelled",
+    **dict.fromkeys(("done", "ended", "success", "succeeded"), "completed"),
+    "error": "failed",
+    **dict.fromkeys(("timeout", "timed_out", "timeout_exceeded"), "expired"),
+}
+"""What hosts call these statuses too."""
+
+_OK = 200
 
 WORDS = 500
 """Characters of a host's words on a batch that are kept."""
@@ -70,6 +82,11 @@ class Line(NamedTuple):
     body: dict[str, Any]
 
 
+def answers_first(lines: Iterable[Line]) -> list[Line]:
+    """Return lines so that an answer comes before a failure of the same request."""
+    return sorted(lines, key=lambda line: line.status != _OK)
+
+
 def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
     """Return the answer in a line of a batch.
 
@@ -85,7 +102,7 @@ def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
     with answer:
         if not line.status:
             raise _unasked(call, line)
-        if line.status != 200:
+        if line.status != _OK:
             raise answer.refused(line.status, line.body)
         answer.begin({})
         if call.endpoint == "embed":
@@ -130,18 +147,35 @@ def line_of(entry: dict[str, Any]) -> Line | None:
     name = as_str(entry.get("custom_id"))
     if not name:
         return None
-    response = as_dict(entry.get("response"))
-    body: Any = response.get("body", response if _answers(response) else None)
-    if isinstance(body, str):
-        body = as_object(body.encode("utf-8", "replace"))
+    response = as_dict(_read(entry.get("response")))
+    body = _read(response.get("body", response if _answers(response) else None))
     status = as_count(response.get("status_code"), 599)
     if _answers(body):
-        return Line(name, status or 200, body)
+        return Line(name, _OK if not status or 200 <= status < 300 else status, body)
+    if entry.keys().isdisjoint(("response", "error")):
+        return None  # a request
     error = entry.get("error") or as_dict(body).get("error") or response.get("error")
     if isinstance(error, str):
         error = {"message": error}
     said = {"error": error} if error else as_dict(body)
     return Line(name, status if status and status >= 400 else 0, said)
+
+
+def lines_in(content: bytes) -> list[Line]:
+    """Return what the lines of a file say, but for those that say nothing."""
+    made = map(line_of, map(as_object, objects_in(content)))
+    return [line for line in made if line is not None]
+
+
+def objects_in(content: bytes) -> list[bytes]:
+    """Return the lines of a file that hold something; editors put a mark before it."""
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    return [line for line in lines if line.strip()]
+
+
+def _read(said: Any) -> Any:
+    """Return JSON that a host wrote as a text."""
+    return as_object(said.encode("utf-8", "replace")) if isinstance(said, str) else said
 
 
 def _answers(body: Any) -> bool:

@@ -16,17 +16,20 @@ from kimikit import errors
 from kimikit.secrets import redact
 from kimikit.types.host import HostBatch
 from kimikit.wire.batch_results import (
+    CALLED,
     OVER,
     WORDS,
     Batch,
     Line,
+    answers_first,
     line_of,
+    lines_in,
     read_reply,
     words_of,
 )
 from kimikit.wire.blocking import blocking, each_at_once
-from kimikit.wire.coerce import as_count, as_dict, as_list, as_object, as_str
-from kimikit.wire.files import AsyncFiles, safe
+from kimikit.wire.coerce import as_count, as_dict, as_list, as_str
+from kimikit.wire.files import GONE, AsyncFiles, safe
 
 URLS = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
 """What our batches ask, whatever the host's own prefix is."""
@@ -38,8 +41,8 @@ PAGE = 100
 """Batches of a page of the list."""
 
 __all__ = [
-    "OVER", "AsyncBatches", "Batch", "Batches", "Line", "encode_line", "facts",
-    "read_reply",
+    "OVER", "AsyncBatches", "Batch", "Batches", "Line", "answers_first", "encode_line",
+    "facts", "read_reply",
 ]  # fmt: skip
 
 
@@ -203,10 +206,21 @@ class AsyncBatches(AsyncFiles):
         for file in (batch.output_file_id, batch.error_file_id):
             if not file:
                 continue
-            content = await self._bytes("files", "GET", f"/{safe(file)}/content")
-            for text in content.split(b"\n"):
-                if text.strip() and (found := line_of(as_object(text))) is not None:
-                    yield found
+            try:
+                content = await self.content(file)
+            except errors.StatusError as exc:
+                if exc.status not in GONE or await self.has(file):
+                    raise
+                continue  # it was deleted: what was in it is lost
+            found = lines_in(content)
+            if content.strip() and not found:
+                raise errors.ConnectionFailed(
+                    f"The file of answers of {batch.id} holds something else.",
+                    "Collect it again in a minute.",
+                    host=self._wire.host.name,
+                )
+            for line in found:
+                yield line
 
     async def _inline(self, batch: Batch) -> AsyncGenerator[Line, None]:
         seen, cursor = set[str](), ""
@@ -237,9 +251,7 @@ class AsyncBatches(AsyncFiles):
         if done is None and total and (share := as_count(said.get("progress"), 100)):
             done = total * share // 100
         status = as_str(said.get("status")).lower().replace("-", "_")
-        status = {"canceled": "cancelled", "canceling": "cancelling"}.get(
-            status, status
-        )
+        status = CALLED.get(status, status)
         return Batch(
             id=self._id(said),
             status=status or "validating",

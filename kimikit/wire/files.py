@@ -91,7 +91,7 @@ class AsyncFiles:
         name = as_str(said.get("id"))
         if not name:
             raise errors.ConnectionFailed(
-                f"{self._wire.host.name} took a file and gave no id for it.",
+                f"{self._wire.host.name} gave no id for what it took.",
                 "Try again, or ask live.",
                 host=self._wire.host.name,
             )

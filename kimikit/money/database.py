@@ -61,8 +61,10 @@ def _text(raw: bytes) -> str:
 
 def check_owner(db: sqlite3.Connection) -> None:
     """Refuse a database that another program made: nothing of it may be changed."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    # By one look: another kernel may make its tables just now.
+    sql = "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master"
+    found = db.execute(sql).fetchall()
+    version, tables = found[0][0], {name for _, name in found} - {None}
     if tables if version <= 0 else not tables & {"calls", "daily", "replies"}:
         raise OSError("it is a database, but no ledger")
 

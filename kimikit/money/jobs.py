@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import KimiError
+from kimikit.json_values import writable
 from kimikit.money.migrations import transaction
 from kimikit.types import Host
 
@@ -173,14 +174,17 @@ class JobStore:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
             db = sqlite3.connect(self.path, isolation_level=None, timeout=30)
+            with contextlib.closing(db):
+                db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
+                yield db
+        except sqlite3.IntegrityError:
+            raise
         except (OSError, sqlite3.Error) as exc:
             raise KimiError(
                 f"Batches cannot be noted in {self.path}: {exc}.",
-                "Point KIMIKIT_LEDGER at a file that can be written.",
+                "Give the disk room, or move the file away if it is damaged; or point "
+                "KIMIKIT_LEDGER at a file that can be written.",
             ) from exc
-        with contextlib.closing(db):
-            db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
-            yield db
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -203,10 +207,7 @@ class JobStore:
         """
         try:
             with self._write() as db:
-                db.execute(
-                    "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?)",
-                    msgspec.structs.astuple(job),
-                )
+                _insert(db, "jobs", job)
                 for shard, lines in shards:
                     _insert(db, "shards", shard)
                     for line in lines:
@@ -265,10 +266,9 @@ class JobStore:
     def note(self, shard: str, **fields: object) -> None:
         """Write what has become of a batch."""
         sets = ", ".join(f"{name} = ?" for name in fields)
+        values = writable([*fields.values(), shard])
         with self._write() as db:
-            db.execute(
-                f"update shards set {sets} where id = ?", [*fields.values(), shard]
-            )
+            db.execute(f"update shards set {sets} where id = ?", values)
 
     def settle(
         self, shard: str, ends: Iterable[tuple[int, str, str | None]], **fields: object
@@ -278,7 +278,7 @@ class JobStore:
             db.executemany(
                 "update lines set state = ?, error = ? "
                 "where shard = ? and number = ? and state = 'open'",
-                [(state, error, shard, number) for number, state, error in ends],
+                [(state, writable(why), shard, number) for number, state, why in ends],
             )
         if fields:
             self.note(shard, **fields)
@@ -294,7 +294,7 @@ class JobStore:
 def _insert(
     db: sqlite3.Connection, table: str, row: msgspec.Struct, **more: Any
 ) -> None:
-    fields = {**msgspec.structs.asdict(row), **more}
+    fields = writable({**msgspec.structs.asdict(row), **more})
     names, marks = ", ".join(fields), ", ".join("?" * len(fields))
     db.execute(f"insert into {table} ({names}) values ({marks})", [*fields.values()])
 

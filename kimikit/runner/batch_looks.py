@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from kimikit import errors
-from kimikit.errors import KimiError
+from kimikit.errors import BadInput, KimiError
 from kimikit.money import batch_rows
-from kimikit.money.jobs import LineRow, ShardRow
+from kimikit.money.jobs import JobRow, LineRow, ShardRow
 from kimikit.runner.batch import End, Way, call_of, close, drop
 from kimikit.types import Reply
 from kimikit.wire import Client, batches
+from kimikit.wire.files import GONE
+from kimikit.wire.keys import address
 
 LISTED_S = 60.0
 """Seconds after which a batch that was begun is on its host's list for certain."""
@@ -22,15 +24,24 @@ LISTED_S = 60.0
 SOME = 200
 """Answers that are written down together."""
 
+UNLISTED = 404, 405, 501
+"""What hosts answer that list no batches."""
 
-def look(way: Way, client: Client, shard: ShardRow) -> None:
-    """Look at one batch, wherever its beginning was left."""
+
+def look(way: Way, job: JobRow, shard: ShardRow) -> None:
+    """Look at one batch of a job, wherever its beginning was left.
+
+    Raises:
+        HostError: If the host does not tell.
+        BadInput: If it was begun at another address of the host, and is not here.
+    """
+    client = way.client(job.host)
     if shard.state in ("planned", "uploaded"):
         if shard.orphaned:
             drop(way, shard, "Its process ended before the batch was begun.")
         return
     if shard.state == "creating":
-        batch = _found(way, client, shard)
+        batch = _found(way, client, job, shard)
         if batch is None:
             return
         way.ledger.jobs.note(shard.id, state="submitted", batch_id=batch.id)
@@ -38,8 +49,11 @@ def look(way: Way, client: Client, shard: ShardRow) -> None:
         try:
             batch = client.batches.get(shard.batch_id)
         except errors.StatusError as exc:
-            if exc.status != 404:
+            if exc.status not in GONE:
                 raise
+            _check_is_here(client, job)
+            if _is_young(shard) or _is_listed(client, shard):
+                return  # not known everywhere yet, or by one of the host's machines
             return _lose(way, shard, f"The host does not know its batch: {exc.what}")
     way.ledger.jobs.note(
         shard.id,
@@ -52,7 +66,38 @@ def look(way: Way, client: Client, shard: ShardRow) -> None:
         _harvest(way, client, shard, batch)
 
 
-def _found(way: Way, client: Client, shard: ShardRow) -> batches.Batch | None:
+def _check_is_here(client: Client, job: JobRow) -> None:
+    """Refuse to call a batch lost that was begun elsewhere.
+
+    Raises:
+        BadInput: If it was.
+    """
+    if (here := address(client.host)) != job.address:
+        title = client.host.title or client.host.name
+        raise BadInput(
+            f"{title} is at {here or 'its own address'} and does not know the batch "
+            f"that was begun at {job.address or 'its own address'}.",
+            "Collect it by kimi.jobs() of a Kimi with that address.",
+        )
+
+
+def _is_young(shard: ShardRow) -> bool:
+    return time.time() <= (shard.sent or 0) + LISTED_S
+
+
+def _is_listed(client: Client, shard: ShardRow) -> bool:
+    """Tell whether a host lists a batch; one that has no list does not."""
+    try:
+        return any(each.id == shard.batch_id for each in client.batches.list())
+    except errors.StatusError as exc:
+        if exc.status not in UNLISTED:
+            raise
+        return False
+
+
+def _found(
+    way: Way, client: Client, job: JobRow, shard: ShardRow
+) -> batches.Batch | None:
     """Return the batch of a shard whose creation was not answered, if it was begun.
 
     If it was not, its requests are given free; ``None`` also while nobody knows.
@@ -63,7 +108,7 @@ def _found(way: Way, client: Client, shard: ShardRow) -> batches.Batch | None:
     try:
         listed: list[batches.Batch] = client.batches.list()
     except errors.StatusError as exc:
-        if exc.status not in (404, 405, 501):
+        if exc.status not in UNLISTED:
             raise
         words = "The host lists no batches, so nobody knows whether this one was begun."
         way.ledger.jobs.note(shard.id, words=words)
@@ -76,7 +121,8 @@ def _found(way: Way, client: Client, shard: ShardRow) -> batches.Batch | None:
     alike = [each for each in listed if each.id not in ours and _alike(each, shard)]
     if len(alike) == 1 and not shard.file_id:
         return alike[0]
-    if not alike and time.time() > (shard.sent or 0) + LISTED_S:
+    _check_is_here(client, job)
+    if not alike and not _is_young(shard):
         drop(way, shard, "The host has no such batch, so it was not begun.")
     return None
 

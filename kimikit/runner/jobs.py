@@ -126,7 +126,7 @@ class Job(Renderable, Generic[T]):
         for row in self._rows:
             for shard in self._way.ledger.jobs.shards(row.id):
                 if shard.state in UNDER_WAY:
-                    look(self._way, self._way.client(row.host), shard)
+                    look(self._way, row, shard)
         if self._held and self.done:
             self._settle()
 
@@ -341,8 +341,12 @@ def catch_up(way: Way, kind: str, name: object) -> list[JobRow]:
     for row in way.ledger.jobs.jobs(prefix=prefix_of(kind, name)):
         job = _stored(way, row)
         if not job.done:
-            with contextlib.suppress(KimiError):
+            try:
                 job.refresh()
+            except BadInput:
+                continue  # it is at another address, where nothing is asked now
+            except KimiError:
+                pass
             if not job.done:
                 rows.append(row)
     return rows

@@ -135,15 +135,15 @@ class Rounds(Generic[T]):
             planned, open_ = self._planned(known)
             # What was answered is never bought again, even where nothing can be kept.
             planned = [each for each in planned if each.key not in known]
-            before = len(rows)
+            before, raced = len(rows), False
             try:
                 held += self._begin(planned, rows)
-            except Claimed:
-                open_ = True
+            except Claimed:  # of a part, it may be: what is left is planned anew
+                open_ = raced = True
             ours = {row.id for row in rows}
             more = catch_up(self._way, self._kind, self._name) if open_ else []
             rows[:0] = [row for row in more if row.id not in ours]
-            if not open_ or more or len(rows) > before:
+            if not raced and (not open_ or more or len(rows) > before):
                 break
         return held
 

@@ -17,7 +17,7 @@ import pytest
 from support.money import ask, make_call, make_reply
 
 from kimikit.errors import KimiWarning
-from kimikit.money import storable, store
+from kimikit.money import database, storable, store
 from kimikit.money.ledger import Ledger
 from kimikit.money.store import pico
 from kimikit.types import Usage
@@ -552,3 +552,36 @@ def test_threads_and_a_lock_lose_nothing(path, monkeypatch):
     after = Ledger(path)
     assert after.total().calls == 42
     after.close()
+
+
+class Interrupted:
+    """A connection beside which another kernel works after each statement."""
+
+    def __init__(self, db, other):
+        self.db, self.other = db, other
+
+    def execute(self, sql):
+        cursor = self.db.execute(sql)
+        found = cursor.fetchall()
+        self.other()
+        return self.db.execute(f"VALUES {_values(found)}") if found else cursor
+
+
+def _values(rows):
+    texts = [["NULL" if v is None else repr(v) for v in row] for row in rows]
+    return ", ".join(f"({', '.join(row)})" for row in texts)
+
+
+@pytest.mark.parametrize("before", ["nothing", "a ledger"])
+def test_two_kernels_that_make_one_ledger_both_know_it_as_one(path, before):
+    if before == "a ledger":
+        Ledger(path).calls()
+
+    def other():
+        made = Ledger(path)
+        made.calls()
+        made.close()
+
+    with contextlib.closing(database.connect(path)) as db:
+        database.check_owner(Interrupted(db, other))
+    assert path.stat().st_size

@@ -29,6 +29,7 @@ from kimikit.local.routes import error_answer
 from kimikit.local.server import Guard
 
 CHAT, EMBED = "/v1/chat/completions", "/v1/embeddings"
+BATCH = "/v1/batches/"
 KEY = "k12345678"
 
 
@@ -53,6 +54,7 @@ class BatchHost:
         bodies: What was asked.
         gate: While it is not set, batches wait; live calls do not.
         lose: A part of a path: the next answer to such a request is lost on its way.
+        gone: So many looks at a batch find none.
         change: Changes the content of files of answers on their way.
         requests: Method and path of each request.
     """
@@ -67,6 +69,7 @@ class BatchHost:
         self.gate = threading.Event()
         self.gate.set()
         self.lose = ""
+        self.gone = 0
         self.change: Callable[[bytes], bytes] = lambda content: content
         self.requests: list[tuple[str, str]] = []
 
@@ -88,6 +91,9 @@ class BatchHost:
             if scope["type"] == "lifespan":
                 return await guard(scope, receive, send)
             self.requests.append((scope["method"], scope["path"]))
+            if self.gone and (scope["method"], scope["path"][:12]) == ("GET", BATCH):
+                self.gone -= 1
+                return await Response("{}", 404)(scope, receive, send)
             told: list[Any] = []
 
             async def keep(message: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -14,6 +15,7 @@ from kimikit.display.footer import Paid, footer
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError, warn
 from kimikit.evals.cells import not_asked, share
+from kimikit.json_values import is_count, short
 from kimikit.params import VoteParams, takes_chat_params
 from kimikit.prompting.extract import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
@@ -166,13 +168,42 @@ def vote(
         >>> won.answer, len(won.replies)
         ('the capital of germany is berlin', 3)
     """
-    if n < 1:
-        raise BadInput(f"n={n} asks nothing.", "Give 1 or more, 5 to 20 is usual.")
+    _check(n, extract, truth)
     options = WorkOptions(concurrency, name, store, max_cost)
     bar = "votes" if progress else None
     asked: dict[None, ChatClient] = {None: client}
     run = partial(_voted, asked, prompt, n, extract, truth, {**params}, bar)
     return done_by(via, poll_s, asked, "vote", options, run)
+
+
+def _check(n: int, extract: Extract, truth: Any) -> None:
+    """Refuse what no vote can be counted by, before anything is paid."""
+    if not is_count(n):
+        remedy = "Give 1 or more, 5 to 20 is usual."
+        raise BadInput(f"n={short(n)} asks nothing.", remedy)
+    if not callable(extract):
+        raise BadInput(
+            f"extract is {short(extract)}.",
+            "Give a function from an answer's text to what it says.",
+        )
+    usable = truth is None
+    with contextlib.suppress(Exception):  # what compares may be of any kind
+        usable = usable or _comparable(truth) is not None
+    if not usable:
+        raise BadInput(
+            f"truth is {short(truth)}, which equals nothing.",
+            "Give a text, a number or another plain value, or leave it out.",
+        )
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value if it is one that answers can be counted by, else ``None``.
+
+    NaN equals nothing, and what an array or a frame equals is no yes or no.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return value if bool(value == value) else None
 
 
 def _voted(
@@ -242,7 +273,7 @@ def counted(replies: Sequence[Reply], extract: Extract) -> Vote:
 def _answer(extract: Extract, text: str) -> Any:
     """Return the answer in a text; a function that fails on it costs no other one."""
     try:
-        return extract(text)
+        return _comparable(extract(text))
     except Exception as exc:  # a user's code: the replies are paid for
         said = f"{type(exc).__name__}: {exc}"
         warn(f"extract failed on an answer, which counts as none: {said}.")

@@ -14,7 +14,7 @@ from kimikit import html
 from kimikit.display.footer import spent
 from kimikit.display.renderable import Table
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
-from kimikit.json_values import short
+from kimikit.json_values import is_count, short
 from kimikit.params import LabParams, takes_chat_params
 from kimikit.prompting.documents import (
     RULES,
@@ -162,7 +162,7 @@ def map_reduce(
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """
-    _check(question, window_tokens)
+    _check(question, window_tokens, instructions)
     parts = split(documents, part_tokens=part_tokens, count=count)
     asked = {"question": question, "window": window_tokens, "count": count}
     asked |= {"parts": parts, "orders": (instructions, RULES)}
@@ -191,8 +191,12 @@ def _work(
     )
 
 
-def _check(question: str, window_tokens: int) -> None:
-    if not is_question(question) or window_tokens < 2 * NOTE_TOKENS:
+def _check(question: str, window_tokens: int, instructions: str) -> None:
+    if not isinstance(instructions, str):
+        raise BadInput(
+            f"instructions is {short(instructions)}.", "Give a text, or leave it out."
+        )
+    if not is_question(question) or not is_count(window_tokens, 2 * NOTE_TOKENS):
         raise BadInput(
             f"question={short(question)}, window_tokens={window_tokens!r} are no use.",
             f"Give a question, and a window of {2 * NOTE_TOKENS} tokens or more.",

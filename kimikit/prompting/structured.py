@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from kimikit import errors
 from kimikit import schema as schemas
 from kimikit.display.footer import total_cost, total_usage
+from kimikit.json_values import is_count
 from kimikit.params import OF_A_VIEW, takes_chat_params
 from kimikit.prompting.extract import find_fitting, json_roots
 from kimikit.prompting.history import as_messages
@@ -63,7 +64,7 @@ def structured(
         >>> structured(client, "How many days has a week?", int).parsed
         7
     """
-    if retries < 0 or schema not in ("auto", "host", "prompt"):
+    if not is_count(retries, 0) or schema not in ("auto", "host", "prompt"):
         raise errors.BadInput(
             f"retries={retries!r}, schema={schema!r} cannot be done.",
             "Give retries of 0 or more, and the schema 'auto', 'host' or 'prompt'.",

@@ -37,7 +37,14 @@ def as_tools(tools: Any) -> dict[str, Tool]:
 
 def _each(some: Any, *, schemas: bool = False) -> Iterator[Any]:
     if callable(some):
-        yield tool(some)
+        made = tool(some)
+        if made.lacks_self:
+            raise BadTool(
+                f"{made.name} is a method, and of no object.",
+                f"Pass it of one, such as place.{made.name}; a function's own "
+                "parameter needs another name than self or cls.",
+            )
+        yield made
     elif schemas and isinstance(some, dict):
         yield some
     elif isinstance(some, Iterable) and not isinstance(some, str | bytes | Mapping):

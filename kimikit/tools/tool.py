@@ -7,6 +7,7 @@ import copy
 import functools
 import importlib
 import inspect
+import json
 import re
 import sys
 import typing
@@ -175,6 +176,11 @@ class Tool:
         bound.function = self.function.__get__(instance, owner)
         return bound
 
+    @property
+    def lacks_self(self) -> bool:
+        """Whether it is a method of no object, so that no model can call it."""
+        return inspect.isfunction(self.function) and _takes_self(self.function)
+
     def __repr__(self) -> str:
         return f"<Tool {self.name}{inspect.signature(self.function)}>"
 
@@ -244,6 +250,8 @@ def tool(
     if not hasattr(function, "__name__"):
         described = type(function).__call__
         name = name or type(function).__name__
+        if not inspect.isfunction(inspect.unwrap(described)):  # as of a partial
+            raise _unreadable(name)
         description = description or inspect.getdoc(type(function))
     name = name or str(function.__name__)
     if inspect.isgeneratorfunction(described) or inspect.isasyncgenfunction(described):
@@ -314,7 +322,7 @@ def _parameters(
     """Return each parameter's name and hint by the name that is sent; the schema."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as exc:
+    except Exception as exc:  # a hint that is a text may be any Python
         raise BadTool(
             f"The type hints of {name} cannot be read: {exc}.",
             "Use types that are defined at the top level of the notebook or module.",
@@ -322,7 +330,10 @@ def _parameters(
     properties: dict[str, Any] = {}
     taking: dict[str, str] = {}
     required = []
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError as exc:
+        raise _unreadable(name) from exc
     for parameter in parameters[_takes_self(function) :]:
         key = parameter.name
         if parameter.kind not in _BY_NAME:
@@ -352,6 +363,14 @@ def _parameters(
     return {sent: (key, hints[key]) for sent, key in taking.items()}, taken
 
 
+def _unreadable(name: str) -> BadTool:
+    """Say of a callable that is not written in Python that nothing tells its use."""
+    return BadTool(
+        f"It cannot be read what arguments {name} takes.",
+        "Write a function with type hints and a docstring that calls it.",
+    )
+
+
 def _takes_self(function: Callable[..., Any]) -> bool:
     return next(iter(inspect.signature(function).parameters), "") in ("self", "cls")
 
@@ -360,7 +379,21 @@ def _property(hint: Any, text: str | None, default: Any) -> dict[str, Any]:
     found = schema.of(hint)
     if text:
         found["description"] = text
-    if default is not inspect.Parameter.empty:
-        with contextlib.suppress(TypeError, ValueError):
-            found["default"] = msgspec.to_builtins(default, enc_hook=str)
+    if default is not inspect.Parameter.empty and _is_told(default, hint):
+        found["default"] = msgspec.to_builtins(default, enc_hook=str)
     return found
+
+
+def _is_told(default: Any, hint: Any) -> bool:
+    """Say whether JSON has a default: no NaN, and no object that only marks its lack.
+
+    ``None`` is often the default of what has another type.
+    """
+    if default is None:
+        return True
+    try:
+        value = msgspec.to_builtins(default, enc_hook=str)
+        json.dumps(value, allow_nan=False)
+        return bool(schema.convert(value, hint) == default)
+    except Exception:  # what compares may be of any kind, such as an array
+        return False

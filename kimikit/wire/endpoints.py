@@ -8,7 +8,7 @@ import functools
 import math
 import mimetypes
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -75,8 +75,11 @@ def _body(wire: Any, model: str | None, /, **given: Any) -> Asked:
 
 
 def _texts(name: str, values: Any) -> list[str]:
-    listed = list(values) if isinstance(values, Sequence) else []
-    if not listed or isinstance(values, str):
+    # A column of a frame and an array are lists of texts; a frame is none, nor a dict.
+    taken = isinstance(values, Iterable) and not hasattr(values, "columns")
+    taken = taken and not isinstance(values, str | bytes | Mapping | set)
+    listed = list(values) if taken else []
+    if not listed:
         raise BadInput(f"{name} is {values!r:.40}.", "Pass a list of texts.")
     return [
         requests.as_text(f"{name}[{place}]", text) for place, text in enumerate(listed)

@@ -231,7 +231,7 @@ def _read_address(base_url: str) -> str:
             f"base_url is {_shown(base_url)}, which is not an HTTP address.",
             "Pass one such as 'http://localhost:8000/v1'.",
         )
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or re.search("[?#]", text):
         raise BadInput(
             f"base_url for {parts.hostname} holds more than an address.",
             "Pass the address alone, and the key as api_key=.",

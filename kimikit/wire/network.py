@@ -49,9 +49,9 @@ def proxy_for(url: str) -> str | None:
     host = parts.hostname or ""
     if is_loopback(host):
         return None  # no proxy leads to this machine
-    known = urllib.request.getproxies()
-    value = (known.get(parts.scheme) or known.get("all") or "").strip()
-    if not value or _bypassed(host, parts.port, known.get("no", "")):
+    value = _named(url)
+    exceptions = urllib.request.getproxies().get("no", "")
+    if not value or _bypassed(host, parts.port, exceptions):
         return None
     scheme, mark, rest = value.partition("://")
     scheme, rest = (scheme.lower(), rest) if mark else ("http", value)
@@ -90,6 +90,25 @@ def proxy(
             "The proxy that the environment names for this host is no address.",
             "Correct or unset HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
         ) from exc
+
+
+def proxy_remedy(url: str) -> str:
+    """Return what to do where no connection came about by a proxy; empty for none.
+
+    Args:
+        url: Where the request went.
+    """
+    with contextlib.suppress(BadInput):
+        if proxy_for(url) is not None:
+            where = _variable(urlsplit(url).scheme, _named(url))
+            return f"Check the proxy that {where} names, and the address: {url}."
+    return ""
+
+
+def _named(url: str) -> str:
+    """Return the proxy that the environment names for an address, if it names one."""
+    known = urllib.request.getproxies()
+    return (known.get(urlsplit(url).scheme) or known.get("all") or "").strip()
 
 
 def _variable(scheme: str, value: str) -> str:

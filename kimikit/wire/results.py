@@ -79,7 +79,8 @@ class Embeddings(Result, frozen=True, kw_only=True):
     def _view(self) -> Section:
         size, missing = max(map(len, self.vectors), default=0), len(self.missing)
         more = f", {missing} missing" if missing else ""
-        return _as_text(f"{len(self) - missing} vectors of {size} numbers{more}")
+        have = html.many(len(self) - missing, "vector")
+        return _as_text(f"{have} of {size} numbers{more}")
 
 
 class Ranked(msgspec.Struct, frozen=True):

@@ -176,6 +176,7 @@ class Tries(Bodies[_S]):
             "Start the server there, or correct" if here else "Check the network and"
         )
         remedy = f"{check} the address: {self.host.base_url}."
+        remedy = network.proxy_remedy(self.host.base_url) or remedy
         kind: type[errors.HostError] = errors.TimedOut
         if isinstance(exc, self.unsent):
             what = f"No connection to {where} within {connect:g} s."

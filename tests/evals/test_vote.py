@@ -6,6 +6,8 @@ import time
 from contextvars import ContextVar
 from decimal import Decimal
 
+import numpy as np
+import pandas as pd
 import pytest
 from support.prompting import FakeClient, FakeStore, answer
 
@@ -209,3 +211,30 @@ def test_a_function_that_fails_on_an_answer_costs_no_other_one():
     with pytest.warns(KimiWarning, match="extract failed"):
         won = vote(Client(), "2 + 2?", 3, extract=lambda text: int(text[7:]))
     assert (won.answer, won.votes, len(won.replies)) == (4, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"n": 2.5}, {"n": "3"}, {"n": True}, {"extract": "Answer"}, {"extract": 3},
+     {"truth": float("nan")}, {"truth": pd.NA}],
+    ids=str,
+)  # fmt: skip
+def test_what_no_vote_can_be_counted_by_is_refused_before_anything_is_paid(given):
+    client = FakeClient(["1"] * 3)
+    with pytest.raises(BadInput):
+        vote(client, "?", **{"n": 2, **given})
+    assert client.calls == []
+
+
+def test_answers_that_are_arrays_are_counted():
+    found = vote(FakeClient(["1"] * 3), "?", 3, extract=lambda text: np.array([1, 2]))
+    assert found.counts == (([1, 2], 3),)
+    right = vote(FakeClient(["1"]), "?", 1, extract=np.float64, truth=np.float64(1))
+    assert right.cost_per_right == right.cost
+    assert "1.0 (right)" in str(right)
+
+
+def test_nan_is_no_answer():
+    found = vote(FakeClient(["1"] * 3), "?", 3, extract=lambda text: float("nan"))
+    assert (found.votes, found.answer) == (0, None)
+    assert "3 without an answer" in str(found)

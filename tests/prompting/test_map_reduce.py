@@ -238,3 +238,11 @@ def test_nothing_is_sent_for_bad_input(options, named):
     with pytest.raises(BadInput, match=named):
         map_reduce(client, **given)
     assert client.calls == []
+
+
+@pytest.mark.parametrize(
+    "given", [{"window_tokens": "4k"}, {"window_tokens": 2000.5}, {"instructions": 5}]
+)
+def test_what_is_of_another_type_is_refused_by_name(given):
+    with pytest.raises(BadInput, match=next(iter(given))):
+        map_reduce(None, DOCS, "What?", dry_run=True, **given)

@@ -273,3 +273,9 @@ def test_nothing_is_sent_for_bad_input(into, options, named):
     with pytest.raises(BadInput, match=named):
         structured(client, "?", into, **options)
     assert client.calls == []
+
+
+@pytest.mark.parametrize("retries", ["2", 1.5, True, -1])
+def test_retries_are_a_whole_number(retries):
+    with pytest.raises(BadInput, match="retries"):
+        structured(None, "?", int, retries=retries)

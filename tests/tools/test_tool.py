@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -263,7 +264,52 @@ def test_defaults_without_a_json_form_are_left_out():
         return a is marker
 
     assert take()
-    assert isinstance(properties(take)["a"]["default"], str)
+    assert "default" not in properties(take)["a"], "it is another text in each kernel"
+
+
+class Place:
+    def near(self, city: str) -> str:
+        """Say what is near."""
+        return city
+
+
+@pytest.mark.parametrize("default", [float("nan"), float("-inf"), object(), [1, {2}]])
+def test_a_default_that_json_has_not_is_not_sent(default):
+    def take(a: float = default) -> None:
+        """Take."""
+
+    assert "default" not in properties(tool(take))["a"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "default", "sent"),
+    [(int, None, None), (float, 1, 1), (Path, Path("a/b"), "a/b"), (str, "a", "a")],
+)
+def test_a_default_that_fits_is_sent(hint, default, sent):
+    def take(a: hint = default) -> None:
+        """Take."""
+
+    assert properties(tool(take))["a"]["default"] == sent
+
+
+@pytest.mark.parametrize("hint", ["int[", "Missing", "functools.nothing", "1/0"])
+def test_a_hint_that_cannot_be_read_is_refused_by_name(hint):
+    def take(a):
+        """Take."""
+
+    take.__annotations__["a"] = hint
+    with pytest.raises(BadTool, match="The type hints of take cannot be read"):
+        tool(take)
+
+
+def test_a_method_of_no_object_is_refused_when_it_is_given():
+    def own(self: int) -> int:
+        """Own."""
+
+    assert list(as_tools(Place().near)) == ["near"]
+    for odd in (Place.near, tool(Place.near), own):
+        with pytest.raises(BadTool, match="is a method, and of no object"):
+            as_tools([odd])
 
 
 def test_a_schema_and_a_callable_make_a_tool():
@@ -311,5 +357,6 @@ def test_tools_are_gathered_from_functions_and_collections():
 
 
 def test_a_partial_function_says_what_it_lacks():
-    with pytest.raises(BadTool, match=r"has no type hint|cannot be given by name"):
-        tool(functools.partial(print, 1), name="partial")
+    for odd in (functools.partial(print, 1), max):
+        with pytest.raises(BadTool, match="It cannot be read what arguments odd takes"):
+            tool(odd, name="odd")

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from support.answers import DONE, chunk
 from support.both import KEY, Both, Seen
@@ -17,7 +19,7 @@ from support.fault_server import chunk as http_chunk
 from kimikit import errors
 from kimikit.types import Host, Reply
 from kimikit.wire import AsyncClient, Client, hosts
-from kimikit.wire.results import Picture
+from kimikit.wire.results import Embeddings, Picture
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
@@ -496,3 +498,33 @@ def test_hosts_may_be_values(server: FaultServer, both: Both) -> None:
     assert server.requests[0].path == "/v1/vec"
     assert json.loads(server.requests[0].body)["model"] == "e"
     assert chunk()["choices"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [np.array(["a", "b"]), dict.fromkeys("ab").keys(), iter("ab"), ("a", "b"),
+     pd.Series(["a", "b"], index=[7, 3])],
+    ids=lambda texts: type(texts).__name__,
+)  # fmt: skip
+def test_texts_come_in_any_order_that_python_has(
+    server: FaultServer, texts: Any
+) -> None:
+    server.play(plain(VECTORS))
+    with Client(base_url=server.url, model="m") as client:
+        found = client.embed(texts, model="e")
+    assert server.requests[0].json["input"] == ["a", "b"]
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("texts", [{"a": "b"}, {"a"}, pd.DataFrame({"a": ["b"]}), b"a"])
+def test_what_has_no_order_of_texts_is_refused(texts: Any) -> None:
+    with (
+        Client(base_url="http://127.0.0.1:9/v1", model="m") as client,
+        pytest.raises(errors.BadInput, match="Pass a list of texts"),
+    ):
+        client.embed(texts, model="e")
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "1 vector of"), (2, "2 vectors of")])
+def test_vectors_are_counted_in_words(count: int, told: str) -> None:
+    assert str(Embeddings(vectors=[[0.5, 1.0]] * count)).startswith(told)

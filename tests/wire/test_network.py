@@ -320,3 +320,24 @@ def test_threads_share_the_loading_of_certificates(
         thread.join()
     assert found == [1] * 8
     assert json.dumps(trust.cert_store_stats())
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
+def test_a_proxy_that_is_not_there_is_named(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://user:opensesame@127.0.0.1:9")
+    with (
+        Client(base_url="http://far.invalid/v1", model="m", max_retries=0) as client,
+        pytest.raises(
+            errors.ConnectionFailed, match=f"the proxy that {variable} names"
+        ) as refused,
+    ):
+        client.chat("Hi")
+    assert "opensesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize("end", ["?", "#", "/?"])
+def test_an_address_ends_in_no_mark_that_hides_what_follows(end: str) -> None:
+    with pytest.raises(errors.BadInput, match="more than an address"):
+        Client(base_url=f"http://127.0.0.1:9/v1{end}", model="m")

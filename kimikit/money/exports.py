@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from kimikit.files import Kind, pandas, writing
+from kimikit.errors import BadInput
+from kimikit.files import Kind, pandas, path_of, writing
 from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import COLUMNS, CallRow
 from kimikit.money.store import COUNTS
@@ -33,6 +34,9 @@ KINDS: dict[str, Kind] = {
 
 PAGE = 2_000
 """Rows that are read at once, where all are."""
+
+_OWN = ("", "-wal", "-shm", ".jobs", ".jobs-wal", ".jobs-shm")
+"""How the names of a ledger's own files end."""
 
 _IN_MEMORY = "(SELECT file = '' FROM pragma_database_list LIMIT 1)"
 
@@ -95,6 +99,7 @@ class Exports(Queries):
             MissingDependency: If ``parquet`` is asked for without pyarrow.
         """
         choice("export()", format, ("csv", "jsonl", "parquet"))
+        self._refuse_own(path)
         if format == "parquet":
             from kimikit.files import write_file
 
@@ -114,3 +119,14 @@ class Exports(Queries):
                 row["request"], row["reply"] = self.read(row["id"])
                 file.write(msgspec.json.encode(row).decode() + "\n")
         return target
+
+    def _refuse_own(self, path: str | os.PathLike[str]) -> None:
+        """Refuse to write over a file that the ledger itself is kept in."""
+        target = path_of(path)
+        for end in _OWN:
+            own = Path(f"{self._store.path}{end}")
+            linked = target.exists() and own.exists() and target.samefile(own)
+            if linked or target.absolute() == own:
+                raise BadInput(
+                    f"The ledger itself is in {target}.", "Give another path."
+                )

@@ -81,7 +81,7 @@ class Results(Paid, Renderable, Sequence[Item]):
             self._items[place],
             self.prompts[place],
             self._rows[place],
-            frame=None if self._frame is None else self._frame[place],
+            frame=None if self._frame is None else self._frame.iloc[place],
             name=self.name,
             stop_reason=self.stop_reason,
             notes=self.notes,
@@ -141,7 +141,10 @@ class Results(Paid, Renderable, Sequence[Item]):
         if all(value is None for value in found.get("parsed", ())):
             found.pop("parsed", None)
         for name, values in found.items():
-            column = f"reply_{name}" if name in taken else name
+            column = name
+            while column in taken:
+                column = f"reply_{column}"
+            taken.add(column)
             kind = None if name in ("cost", "tokens", "seconds") else object
             frame[column] = pd.Series(values, index=frame.index, dtype=kind)
         return frame

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from kimikit.errors import BadInput
+from kimikit.json_values import short
 from kimikit.params import CompletionParams, hides, takes_completion_params
 from kimikit.session.connection import Session
 from kimikit.types import Reply
@@ -73,8 +74,9 @@ class Endpoints(Session):
             return batch_embeddings(self, texts, params, poll_s=poll_s, **more)
         if via != "live" or name is not None or max_cost is not None:
             raise BadInput(
-                f"via is {via!r}, and name= and max_cost= are for batches.",
-                "Give via='batch', or leave them out.",
+                f"via is {short(via)}, name is {short(name)} and max_cost is "
+                f"{short(max_cost)}; the last two are for batches.",
+                "Give via='batch', or leave all three out.",
             )
         return self.client.embed(texts, **params)
 

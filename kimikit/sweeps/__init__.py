@@ -174,6 +174,17 @@ def ask_grid(
     return found, runner
 
 
+def check_end(prompt: Any, given: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
+    """Refuse what only the end of a sweep would meet, before anything is bought.
+
+    Raises:
+        BadInput: If a metric is none, or the folder of ``results`` takes no sweep.
+    """
+    asked, metrics = make_grid(prompt, given["repeats"], grid), given["metrics"]
+    _check_functions(given["progress"], given["embed"], metrics, asked)
+    _writer(given["results"], given["name"], asked, metrics)
+
+
 def _writer(
     folder: Any, name: str, grid: Grid, metrics: Mapping[str, Metric] | None
 ) -> TrialWriter | None:

@@ -12,7 +12,7 @@ from kimikit.runner.batch import Way
 from kimikit.runner.costs import dollars
 from kimikit.runner.jobs import Job
 from kimikit.runner.rounds import Rounds
-from kimikit.sweeps import ask_grid
+from kimikit.sweeps import ask_grid, check_end
 from kimikit.sweeps.result import Sweep
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def batch_sweep(
             'Leave via="batch" out, or plan repeats= by sweep.plan_for(...).',
         )
     name = given["name"] or new_id("sweep")
-    given = {**given, "name": name, "max_cost": None, "progress": False}
+    given = {**given, "name": name, "max_cost": None}
+    check_end(prompt, given, grid)
+    given["progress"] = False
     # Metrics judge what came, and while one plans that is not here.
     plan = {**given, "metrics": None, "results": None}
 

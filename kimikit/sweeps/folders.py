@@ -33,9 +33,10 @@ TITLE = "kimikit.json"
 """The file of a folder that says what is in it."""
 
 _PART = re.compile(r"[0-9a-z-]{1,60}\.parquet")
-_OURS = re.compile(rf"\.?{_PART.pattern}|\{SCRATCH}.*")
+_RUN = r"\d{8}-\d{6}-[0-9a-f]{6}-\d{5,9}(-all)?\.parquet"
 _LEFT = re.compile(rf"\.[0-9a-z-]+-all\.parquet|\{SCRATCH}.*")
-"""All that a run leaves; and what is left where one who put it in order was killed."""
+_OURS = re.compile(rf"\.?{_RUN}|{_LEFT.pattern}")
+"""What is left where one who put it in order was killed; and all that a run leaves."""
 
 
 class Title(msgspec.Struct, kw_only=True):

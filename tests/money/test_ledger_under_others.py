@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.money import ask, make_call, make_reply
 
-from kimikit.errors import KimiWarning
+from kimikit.errors import BadInput, KimiWarning
 from kimikit.money import database, storable, store
 from kimikit.money.ledger import Ledger
 from kimikit.money.store import pico
@@ -585,3 +585,15 @@ def test_two_kernels_that_make_one_ledger_both_know_it_as_one(path, before):
     with contextlib.closing(database.connect(path)) as db:
         database.check_owner(Interrupted(db, other))
     assert path.stat().st_size
+
+
+@pytest.mark.parametrize("end", ["", ".jobs", "-wal", " by another name"])
+def test_a_ledger_is_not_written_over_by_its_export(path, end):
+    ledger = Ledger(path)
+    ask(ledger)
+    target = path.with_name(f"{path.name}{end}")
+    if "name" in end:
+        target.symlink_to(path)
+    with pytest.raises(BadInput, match="ledger itself"):
+        ledger.export("csv", target)
+    assert len(Ledger(path).calls()) == 1

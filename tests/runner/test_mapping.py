@@ -210,3 +210,12 @@ def test_a_view_shows_the_first_and_stays_small(host):
     assert "&lt;b&gt;" in shown
     assert "p11" not in shown
     assert "| 0 |" in replies.to_markdown()
+
+
+@pytest.mark.parametrize("name", ["answer", "cost"])
+def test_no_column_of_the_input_is_written_over(host, name):
+    pandas = pytest.importorskip("pandas")
+    columns = {"prompt": ["a"], name: ["mine"], f"reply_{name}": ["mine too"]}
+    frame = session(host).map(pandas.DataFrame(columns), progress=False).to_pandas()
+    assert frame.loc[0, [*columns]].to_list() == ["a", "mine", "mine too"]
+    assert f"reply_reply_{name}" in frame.columns

@@ -142,3 +142,20 @@ kimi.sweep(["Name a colour.", "Name a fruit."], temperature=[0, 1], repeats=3,
     assert done.returncode == -9
     assert len(ask(session(host)).wait().replies) == 12
     assert sum(host.bought.values()) == 12
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"metrics": {"short": 5}}, "cannot be called"),
+        ({"results": __file__}, "cannot be read"),
+        ({"results": Path(__file__).parent}, "holds other files"),
+        ({"progress": "yes"}, "cannot be called"),
+    ],
+)
+def test_what_its_end_would_meet_is_refused_before_anything_is_bought(
+    host, given, says
+):
+    with pytest.raises(BadInput, match=says):
+        ask(session(host), **given)
+    assert host.requests == []

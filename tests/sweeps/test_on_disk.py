@@ -737,3 +737,13 @@ def test_an_error_ends_a_sweep_whose_judge_is_far_behind(tmp_path: Path) -> None
     found = caught.value.sweep  # type: ignore[attr-defined]
     assert found.stop_reason == "error"
     assert len(found) >= PART_ROWS
+
+
+@pytest.mark.parametrize("name", ["mine.parquet", "20261130-plot-all.parquet"])
+def test_users_files_in_a_folder_stay_there(tmp_path: Path, name: str) -> None:
+    given = {"name": "mine", "store": MemoryStore(), "results": tmp_path / "x"}
+    run(**given).to_parquet(tmp_path / "x" / name)
+    run(**given).summary()
+    names = [file.name for file in (tmp_path / "x").iterdir()]
+    assert name in names
+    assert len(names) == 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -145,7 +145,12 @@ class Cluster:
                 "The Dask client is one to be awaited.",
                 "Give one made with Client(..., asynchronous=False).",
             )
-        self._dask, self._loop, self._take = dask, dask.loop.asyncio_loop, take
+        with _usable():
+            self._dask, self._loop, self._take = dask, dask.loop.asyncio_loop, take
+            self._workers = self._started(make)
+
+    def _started(self, make: Make) -> list[_Worker]:
+        dask = self._dask
         # `scheduler_info` returns what a refresh in the background empties.
         addresses = list(dask.nthreads())
         if not addresses:
@@ -157,7 +162,7 @@ class Cluster:
             )
             for address in addresses
         ]  # fmt: skip
-        self._workers = [
+        return [
             _Worker(address, future, future.result(timeout=START_S))
             for address, future in zip(addresses, futures, strict=True)
         ]
@@ -186,7 +191,9 @@ class Cluster:
             KimiError: What a worker lacks, such as the key.
         """
         for worker in self._workers:
-            if error := worker.asker.ready(host, options).result(timeout=START_S):
+            with _usable():
+                error = worker.asker.ready(host, options).result(timeout=START_S)
+            if error:
                 error.add_note(f"It is the Dask worker {worker.address} that lacks it.")
                 raise error
 
@@ -233,6 +240,24 @@ class Cluster:
         for worker in self._workers:
             with contextlib.suppress(Exception):
                 worker.asker.stop()
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    """Say in a sentence what keeps a cluster from asking.
+
+    Raises:
+        BadInput: Whatever Dask lets through, from a worker too.
+    """
+    try:
+        yield
+    except KimiError:
+        raise
+    except Exception as exc:
+        raise BadInput(
+            f"The Dask cluster cannot be used ({type(exc).__name__}: {exc}).",
+            "Connect anew with Client(...); its workers need kimikit as it is here.",
+        ) from exc
 
 
 def _lost(worker: _Worker) -> KimiError:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,30 @@ def test_a_cluster_without_workers_is_refused(kimi: Kimi, dask: Any) -> None:
 
     with pytest.raises(BadInput, match="no worker"):
         kimi.map(["a"], via=Empty(), progress=False)
+
+
+@pytest.mark.parametrize("gone", ["client", "worker"])
+def test_a_cluster_that_is_gone_is_told_so_before_a_call(
+    dask: Any, kimi: Kimi, host: Counting, gone: str
+) -> None:
+    class Ended:
+        loop = dask.loop
+
+        def nthreads(self) -> dict[str, int]:
+            return {"tcp://127.0.0.1:9": 1}
+
+        def submit(self, *_: Any, **__: Any) -> Any:
+            ended: Future[Any] = Future()
+            ended.set_exception(TimeoutError("no answer"))
+            return ended
+
+    via: Any = Ended()
+    if gone == "client":
+        via = distributed.Client(dask.scheduler.address, set_as_default=False)
+        via.close()
+    with pytest.raises(BadInput, match=r"cannot be used .*: .*Connect anew"):
+        kimi.map(["a"], via=via, progress=False)
+    assert host.requests == []
 
 
 def test_workers_are_found_while_dask_looks_for_them_itself(

@@ -242,7 +242,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=0, help="a free one unless given")
     serve.add_argument("--api-key", help="the key to ask for, a random one by default")
     serve.add_argument(
-        "--upstream", metavar="URL", help="offer batches in front of this server"
+        "--upstream",
+        metavar="URL",
+        help="offer batches in front of this server; KIMIKIT_UPSTREAM_KEY is its key",
     )
     serve.add_argument(
         "--concurrency", type=int, default=8, help="its requests at once, 8 by default"

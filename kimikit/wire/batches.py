@@ -189,9 +189,10 @@ class AsyncBatches(AsyncFiles):
 
     async def cancel(self, batch_id: str) -> Batch:
         """Ask for the end of a batch; what was answered by then is paid for."""
-        if not facts(self._wire.host).cancels:
+        host = self._wire.host
+        if not facts(host).cancels:
             raise errors.NotSupported(
-                f"{self._wire.host.title} has no way to cancel a batch.",
+                f"{host.title or host.name} has no way to cancel a batch.",
                 "Wait for its end, and collect what came.",
             )
         said = await self._json("batches", "POST", f"/{safe(batch_id)}/cancel")
@@ -200,8 +201,12 @@ class AsyncBatches(AsyncFiles):
     async def lines(self, batch: Batch) -> AsyncGenerator[Line, None]:
         """Yield what came of the requests of a batch that is over, in any order."""
         if facts(self._wire.host).dialect == "inline":
+            none = True
             async for line in self._inline(batch):
+                none = False
                 yield line
+            if none and batch.done:
+                raise self._nothing_of(batch)
             return
         for file in (batch.output_file_id, batch.error_file_id):
             if not file:
@@ -214,13 +219,17 @@ class AsyncBatches(AsyncFiles):
                 continue  # it was deleted: what was in it is lost
             found = lines_in(content)
             if content.strip() and not found:
-                raise errors.ConnectionFailed(
-                    f"The file of answers of {batch.id} holds something else.",
-                    "Collect it again in a minute.",
-                    host=self._wire.host.name,
-                )
+                raise self._nothing_of(batch)
             for line in found:
                 yield line
+
+    def _nothing_of(self, batch: Batch) -> errors.ConnectionFailed:
+        name = self._wire.host.name
+        return errors.ConnectionFailed(
+            f"{name} sent something else in the place of the answers of {batch.id}.",
+            "Collect it again in a minute.",
+            host=name,
+        )
 
     async def _inline(self, batch: Batch) -> AsyncGenerator[Line, None]:
         seen, cursor = set[str](), ""

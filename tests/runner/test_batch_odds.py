@@ -8,9 +8,15 @@ import pytest
 from runner.test_batches import ONCE, TEXTS, ask, closed, host, session  # noqa: F401
 from support.batch_host import KEY, BatchHost
 
-from kimikit import BadInput, KimiError
+from kimikit import BadInput, KimiError, errors
 from kimikit.runner import batch_looks
 from kimikit.wire.batch_results import CALLED, OVER
+
+
+def once_over(kimi, job):
+    while not (batch := kimi.client.batches.get(job.shards[0].batch_id)).over:
+        pass
+    return batch
 
 
 def with_failures_first(content):
@@ -44,11 +50,22 @@ def test_whatever_holds_an_answer_is_one(host, change):  # noqa: F811
     assert host.bought == ONCE
 
 
-@pytest.mark.parametrize("page", [b"<html>busy</html>", b'{"error": "busy"}'])
-def test_a_page_in_the_place_of_answers_loses_none(host, page):  # noqa: F811
+@pytest.mark.parametrize(
+    ("dialect", "page"),
+    [
+        ("files", b"<html>busy</html>"),
+        ("together", b'{"error": "busy"}'),
+        ("inline", b'{"data": []}'),
+        ("inline", b'{"results": "busy"}'),
+    ],
+)
+def test_a_page_in_the_place_of_answers_loses_none(host, dialect, page):  # noqa: F811
     host.change = lambda _: page
-    kimi = session(host)
-    assert ask(kimi).wait(timeout_s=0.05).missing == list(range(6))
+    kimi = session(host, dialect)
+    job = ask(kimi)
+    once_over(kimi, job)
+    with pytest.raises(errors.ConnectionFailed, match="in the place of the answers"):
+        job.collect()
     host.change = bytes
     assert ask(kimi).wait().texts == [f"Re: {text}" for text in TEXTS]
     assert host.bought == ONCE
@@ -64,8 +81,7 @@ def test_a_batch_is_over_by_any_word(host, word):  # noqa: F811
 def test_files_that_are_deleted_give_their_requests_free(host):  # noqa: F811
     kimi = session(host)
     job = ask(kimi)
-    while not (batch := kimi.client.batches.get(job.shards[0].batch_id)).over:
-        pass
+    batch = once_over(kimi, job)
     deleted = httpx.delete(
         f"{host.url}/files/{batch.output_file_id}",
         headers={"authorization": f"Bearer {KEY}"},

@@ -55,7 +55,7 @@ class BatchHost:
         gate: While it is not set, batches wait; live calls do not.
         lose: A part of a path: the next answer to such a request is lost on its way.
         gone: So many looks at a batch find none.
-        change: Changes the content of files of answers on their way.
+        change: Changes answers of batches on their way.
         requests: Method and path of each request.
     """
 
@@ -103,7 +103,7 @@ class BatchHost:
             if self.lose and self.lose in f"{scope['method']} {scope['path']}":
                 self.lose = ""
                 raise ConnectionResetError  # uvicorn hangs up without an answer
-            if scope["path"].endswith("/content"):
+            if scope["path"].endswith(("/content", "/results")):
                 told = _changed(told, self.change)
             for message in told:
                 await send(message)

@@ -92,9 +92,13 @@ def _plain(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
 def _array(values: Sequence[Any], kind: Kind, of: Any) -> Any:
     """Return a column of pyarrow; what it cannot hold, such as 2**64, is unknown."""
     pa, _ = packages("A table of columns")
+    odd = ArithmeticError, UnicodeEncodeError, pa.ArrowException
+    if kind != "text" or {*map(type, values)} <= {str, type(None)}:
+        with contextlib.suppress(*odd):
+            return pa.array(values, of)  # most values are plain already
     try:
         return pa.array(_plain(values, kind), of)
-    except (ArithmeticError, pa.ArrowException):
+    except odd:
         if len(values) == 1:
             return pa.nulls(1, of)
     half = len(values) // 2
@@ -108,17 +112,6 @@ def _are_alike(values: Sequence[Any]) -> bool:
     first = values[0]
     alike = type(first) is str or first is None
     return alike and values.count(first) == len(values)
-
-
-def is_text(values: Sequence[Any]) -> bool:
-    """Tell whether a column holds nothing but texts that UTF-8 can hold."""
-    if not {*map(type, values)} <= {str, type(None)}:
-        return False
-    try:
-        "".join(filter(None, values)).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _text(value: Any) -> str:
@@ -154,9 +147,7 @@ def arrow_columns(
         values, count = columns[name], 1
         if len(values) > 1 and _are_alike(values):
             values, count = values[:1], len(values)
-        as_it_is = kind == "text" and is_text(values)
-        of = types[kind]
-        made = pa.array(values, of) if as_it_is else _array(values, kind, of)
+        made = _array(values, kind, types[kind])
         arrays[writable(name)] = made if count == 1 else pa.repeat(made[0], count)
     return pa.table(arrays)
 

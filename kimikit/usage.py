@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 
@@ -89,6 +91,22 @@ class Usage(msgspec.Struct, frozen=True):
         return (
             f"{mark}{self.prompt_tokens} -> {mark}{self.completion_tokens} tokens{note}"
         )
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """Add up many usages, each field at once, which is faster than ``sum``."""
+    some = list(usages)
+    costs = [each.cost_usd for each in some if each.cost_usd is not None]
+    return Usage(
+        **{name: sum(map(attrgetter(name), some)) for name in _COUNTS},
+        cost_usd=sum(costs, Decimal(0)) if costs else None,
+        estimated=any(each.estimated for each in some),
+    )
+
+
+_COUNTS = [
+    name for name in Usage.__struct_fields__ if name not in ("cost_usd", "estimated")
+]
 
 
 class Price(msgspec.Struct, frozen=True):

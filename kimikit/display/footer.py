@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from kimikit import html
-from kimikit.usage import Usage
+from kimikit.usage import Usage, total
 
 STAND_IN = "local stand-in, not Kimi"
 """What every answer of the local host is marked with."""
@@ -75,7 +75,7 @@ class Answer(Spent, Protocol):
 
 def total_usage(some: Iterable[Spent]) -> Usage:
     """Return the tokens of all together."""
-    return sum((one.usage for one in some), Usage())
+    return total(one.usage for one in some)
 
 
 def total_usd(amounts: Sequence[Decimal | None]) -> Decimal | None:

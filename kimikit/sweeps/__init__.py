@@ -205,12 +205,16 @@ def _on_disk(found: Sweep, asking: Asking, writer: TrialWriter) -> Sweep:
     errors: dict[str, list[str]] = {}
     if judge is not None:
         errors = judge.errors
-        if left := len(judge.waiting):
+        if left := len(judge.waiting) + asking.unjudged:
             said = f"{left:,} answers came too late to be judged: see from_results()."
             fields["notes"] = (*found.notes, said)
         while judge.waiting:
             writer.put(judge.waiting[0])
             judge.waiting.popleft()
+        for trial in asking.take_unjudged():
+            writer.put(trial)
+            if writer.full:
+                writer.flush()
     kept = {**fields, "trials": (), "metrics": list(found.metrics), "embed": None}
     trials = writer.written(kept, errors)
     fields |= {"trials": trials, "axes": trials.axes, "fixed": trials.fixed}

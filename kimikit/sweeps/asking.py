@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,10 @@ from kimikit.sweeps import points
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.judge import Judge
-from kimikit.sweeps.notes import UPSTREAM, oddities
+from kimikit.sweeps.notes import look_at
 from kimikit.sweeps.points import HostPoints, Point, SweepCache, complete
-from kimikit.sweeps.settled import Buying, in_range, is_settled, rounds_of
-from kimikit.sweeps.trial import Metric, Trial
+from kimikit.sweeps.settled import buying, in_range, is_settled, rounds_of
+from kimikit.sweeps.trial import Metric, Trial, trial_of
 from kimikit.sweeps.values import Plan, Progress, costs_of_judges, in_order
 from kimikit.types import Reply
 
@@ -36,8 +36,8 @@ PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 
 BY_NAME = "kept by kimikit 0.3.0, which noted the name of a host and not its address"
 
-RAW_KEPT = ("provider", "system_fingerprint", "temperature", "generation_settings")
-"""What is kept of ``Reply.raw``: enough to see a clamp or another upstream."""
+STORED_AT_ONCE = 100
+"""Stored answers that wait to be judged at once, where a folder takes the rest."""
 
 OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
 
@@ -87,8 +87,9 @@ class Asking:
         self.trials: list[Trial] = []
         self.plan = Plan()
         self.pinned = False
-        self._questions = 1
-        self.buying = None if until is None else self._buying(until)
+        self.buying = None
+        if until is not None:
+            self.buying = buying(grid, until, self.judge.names if self.judge else ())
         self.repeats = grid.repeats
         self._question: Future[bool] | None = None
         self._cache, self._omit = cache, omit
@@ -96,30 +97,11 @@ class Asking:
         self.upstreams: dict[tuple[str, str], set[str]] = {}
         self.writer, self._writing = writer, asyncio.Lock()
         self._done = self._failed = 0
+        # Stored answers that are read again to be judged, and how many they are.
+        self._unjudged: Iterator[Trial] = iter(())
+        self.unjudged = 0
         # For each point that something came of, its labels and how much.
         self._came_of: dict[int, list[Any]] = {}
-
-    def _buying(self, until: Any) -> Buying:
-        """Check ``until=``.
-
-        Raises:
-            BadInput: If there is no metric, or it can never be reached.
-        """
-        if self.judge is None:
-            raise BadInput(
-                "until= is given and no metric, of whose mean it is the half width.",
-                "Give metrics={'right': lambda reply: ...}, true or false or from 0 "
-                "to 1.",
-            )
-        sizes = {name: len(values) for name, values in self.grid.axes.items()}
-        self._questions = sizes.pop("prompt", 1)
-        return Buying.planned(
-            next(iter(self.judge.names)),
-            until,
-            settings=math.prod(sizes.values()),
-            questions=self._questions,
-            most=self.grid.repeats,
-        )
 
     def prepare(self, *, estimate: Estimate | None, rpm: float | None) -> Plan:
         """Check and price what is to be asked; nothing is sent.
@@ -138,6 +120,7 @@ class Asking:
         if not self._cache.empty:
             for host in self.hosts.values():
                 self._take_stored(host)
+            self._unjudged = (trial for _, trial in self._stored(self._points))
         if by_name := self._cache.by_name:
             self.runner.notes[BY_NAME] = by_name
         self.plan = points.price(
@@ -147,23 +130,43 @@ class Asking:
         if self.buying is not None:
             least = self.buying.first * len(known)
             self.plan = msgspec.structs.replace(self.plan, least_calls=least)
-            if len({p.labels.get("prompt") for p in known.values()}) < self._questions:
+            asked = len({point.labels.get("prompt") for point in known.values()})
+            if asked < len(self.grid.axes.get("prompt", "1")):
                 raise BadInput(
                     "Two prompts ask the same, and until= counts each once a round.",
                     "Give each prompt once.",
                 )
         return self.plan
 
-    def _take_stored(self, host: HostPoints) -> None:
-        for point in host.points:
+    def _stored(self, points: Iterable[Point]) -> Iterator[tuple[Point, Trial]]:
+        """Yield what is stored of some points, read one after another."""
+        for point in points:
             for repeat in range(self.grid.repeats):
                 reply = self._cache.get(self._cache.key(point.digest, repeat))
                 if reply is not None:
-                    point.taken[repeat] = 1
-                    host.endpoint.take(point.model, reply, hold=True)
-                    self._keep(point, repeat, reply, stored=True)
-                    if self.writer is not None and self.writer.full:
-                        self.writer.flush()
+                    yield point, trial_of(point.labels, repeat, reply, stored=True)
+
+    def _take_stored(self, host: HostPoints) -> None:
+        later = self.writer is not None and self.judge is not None
+        for point, trial in self._stored(host.points):
+            point.taken[trial.repeat] = 1
+            if (reply := trial.reply) is None:
+                continue
+            host.endpoint.take(point.model, reply, hold=True)
+            look_at(point.params, reply, self.runner.notes, self.upstreams)
+            if later:
+                self._count(trial)
+                self.unjudged += 1
+                continue
+            self._put(trial)
+            if self.writer is not None and self.writer.full:
+                self.writer.flush()
+
+    def take_unjudged(self, most: int | None = None) -> Iterator[Trial]:
+        """Yield so many stored answers that nobody has judged yet, or all of them."""
+        for trial in itertools.islice(self._unjudged, most):
+            self.unjudged -= 1
+            yield trial
 
     # The caller's thread.
 
@@ -189,8 +192,10 @@ class Asking:
         """Judge answers; tell whether some are left to judge."""
         if self.judge is None or self.runner.error is not None:
             return False
+        if self.unjudged and not self.judge.waiting:
+            self.judge.waiting.extend(self.take_unjudged(STORED_AT_ONCE))
         self.judge.judge_for(TELL_S, self._judged)
-        return bool(self.judge.waiting)
+        return bool(self.judge.waiting or self.unjudged)
 
     def _answer(self) -> None:
         """Tell the runner's thread whether it is settled, if it asks and all is judged.
@@ -280,21 +285,21 @@ class Asking:
             point.taken[repeat] = 1
             try:
                 if await self._came(name, host, cell, point):
-                    await self._make_room()
+                    writer = self.writer
+                    if writer is not None and (writer.full or self._judge_is_behind()):
+                        await self._make_room(writer)
                     return
             except Stopped:
                 point.taken[repeat] = 0
                 if host.at(cell)[0] is point:
                     raise
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, writer: TrialWriter) -> None:
         """Write what has come, and wait where it comes faster than it is dealt with."""
-        if self.writer is None:
-            return
-        if self.writer.full:
+        if writer.full:
             async with self._writing:  # one thread writes for all who wait
-                if self.writer.full:
-                    await in_thread(self.writer.flush)
+                if writer.full:
+                    await in_thread(writer.flush)
         # The user's thread judges, and has no event of this loop to set. Once the work
         # has failed it judges no more.
         while not self.runner.stopping and self._judge_is_behind():  # noqa: ASYNC110
@@ -354,38 +359,27 @@ class Asking:
         return True
 
     def _keep(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> None:
-        """Take an answer, or what is wrong with it, without the heavy raw parts."""
-        if reply.raw:
-            raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
-            for key in UPSTREAM:
-                if told := raw.get(key):
-                    self.upstreams.setdefault((key, reply.host), set()).add(str(told))
-            reply = msgspec.structs.replace(reply, raw=raw)
-        notes = self.runner.notes
-        try:
-            for note in oddities(point.params, reply):
-                notes[note] += 1
-        except Exception as error:  # what is odd about an answer never costs it
-            notes[f"an answer could not be checked ({type(error).__name__})"] += 1
-        trial = Trial(params=point.labels, repeat=repeat, reply=reply, stored=stored)
-        if reply.partial or reply.truncated:
-            end = "stopped before its end" if reply.partial else "cut off, no finish"
-            trial = Trial(params=point.labels, repeat=repeat, error=end, partial=reply)
+        """Take an answer, or what is wrong with it."""
+        trial = trial_of(point.labels, repeat, reply, stored=stored)
+        look_at(point.params, reply, self.runner.notes, self.upstreams)
         self._put(trial)
 
     def _put(self, trial: Trial) -> None:
-        self._done += 1
-        self._failed += trial.reply is None
-        labels = trial.params
-        if (known := self._came_of.get(id(labels))) is None:
-            known = self._came_of[id(labels)] = [labels, 0]
-        known[1] += 1
+        self._count(trial)
         if self.judge is not None:
             self.judge.waiting.append(trial)
         if self.writer is None:
             self.trials.append(trial)
         elif self.judge is None:
             self.writer.put(trial)
+
+    def _count(self, trial: Trial) -> None:
+        self._done += 1
+        self._failed += trial.reply is None
+        labels = trial.params
+        if (known := self._came_of.get(id(labels))) is None:
+            known = self._came_of[id(labels)] = [labels, 0]
+        known[1] += 1
 
     def in_order(self) -> tuple[Trial, ...]:
         """Return the trials in the order of the grid; an omitted one comes last."""

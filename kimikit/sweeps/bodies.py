@@ -7,33 +7,33 @@ column of its own: without both it is a fourth as long, and so is all work on it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from kimikit.money.storable import to_json
 from kimikit.types import Reply
 from kimikit.usage import Usage
 
 
-def _brief(kind: type[msgspec.Struct], *left_out: str) -> tuple[Any, Any]:
-    """Return a twin of a class whose JSON lacks what is usual, and what fills it."""
-    fields = [f for f in msgspec.structs.fields(kind) if f.name not in left_out]
-    usual = [
-        msgspec.field(default_factory=f.default_factory)
-        if f.default is msgspec.NODEFAULT
-        else msgspec.field(default=f.default)
-        for f in fields
-    ]
-    names = [f.name for f in fields]
-    columns = [(name, Any, each) for name, each in zip(names, usual, strict=True)]
-    twin = msgspec.defstruct(kind.__name__, columns, omit_defaults=True, gc=False)
-    return twin, attrgetter(*names)
+def _brief(kind: type[msgspec.Struct], *left_out: str) -> Any:
+    """Return a twin of a class whose JSON lacks what is usual."""
+    columns = [
+        (f.name, Any, msgspec.field(default=f.default)
+         if f.default_factory is msgspec.NODEFAULT
+         else msgspec.field(default_factory=f.default_factory))
+        for f in msgspec.structs.fields(kind)
+        if f.name not in left_out
+    ]  # fmt: skip
+    return msgspec.defstruct(kind.__name__, columns, omit_defaults=True, gc=False)
 
 
-_REPLY, _of_reply = _brief(Reply, "sent")
-_USAGE, _of_usage = _brief(Usage)
+_LAST = "sent"
+"""The last field of an answer, which a file has no use for."""
+
+_REPLY, _USAGE = _brief(Reply, _LAST), _brief(Usage)
+assert Reply.__struct_fields__[-1] == _LAST
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(Reply).decode
 
@@ -49,8 +49,8 @@ def bodies(
 
 
 def _body(reply: Reply, apart: str | None) -> bytes:
-    brief = _REPLY(*_of_reply(reply))
-    brief.usage = _USAGE(*_of_usage(reply.usage))
+    brief = _REPLY(*astuple(reply)[:-1])
+    brief.usage = _USAGE(*astuple(reply.usage))
     if apart is not None:
         brief.text = ""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,7 +107,7 @@ class Judge:
             return as_score(metric(trial.reply, trial.params))
         except Exception as error:  # a user's code: one bad answer must not end it all
             said = f"{type(error).__name__}: {error}"
-            self.errors.setdefault(name, []).append(said)
+            self.errors.setdefault(name, []).append(sys.intern(said))  # most are alike
             return None
 
 

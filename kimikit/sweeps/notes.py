@@ -28,6 +28,30 @@ def oddities(params: dict[str, Any], reply: Reply) -> Iterator[str]:
         yield CUT
 
 
+def look_at(
+    params: dict[str, Any],
+    reply: Reply,
+    notes: Counter[str],
+    upstreams: dict[tuple[str, str], set[str]],
+) -> None:
+    """Note what looks odd in an answer, which is never lost by that.
+
+    Args:
+        params: What it was asked with.
+        reply: The answer.
+        notes: What was noted of answers, and how often.
+        upstreams: By a key of ``UPSTREAM`` and the name of a host what it told.
+    """
+    try:
+        for key in UPSTREAM:
+            if told := reply.raw.get(key):
+                upstreams.setdefault((key, reply.host), set()).add(str(told))
+        for note in oddities(params, reply):
+            notes[note] += 1
+    except Exception as error:
+        notes[f"an answer could not be checked ({type(error).__name__})"] += 1
+
+
 def remarks(
     notes: Counter[str], upstreams: Mapping[tuple[str, str], set[str]], grid: Grid
 ) -> Iterator[str]:

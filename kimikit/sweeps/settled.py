@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ from kimikit.sweeps.anytime import (
     limits,
     means,
 )
+from kimikit.sweeps.grid import Grid
 from kimikit.sweeps.trial import Trial
 from kimikit.sweeps.values import Outcome, kept
 
@@ -271,6 +272,28 @@ class Buying(NamedTuple):
         """
         more = max(1, math.ceil(max(GROWTH * done, at_once)))
         return min(self.most, max(self.first, done + more))
+
+
+def buying(grid: Grid, until: Any, metrics: Sequence[str]) -> Buying:
+    """Check ``until=`` of a sweep.
+
+    Raises:
+        BadInput: If there is no metric, or it can never be reached.
+    """
+    if not metrics:
+        raise BadInput(
+            "until= is given and no metric, of whose mean it is the half width.",
+            "Give metrics={'right': lambda reply: ...}, true or false or from 0 to 1.",
+        )
+    sizes = {name: len(values) for name, values in grid.axes.items()}
+    questions = sizes.pop("prompt", 1)
+    return Buying.planned(
+        metrics[0],
+        until,
+        settings=math.prod(sizes.values()),
+        questions=questions,
+        most=grid.repeats,
+    )
 
 
 def in_range(metric: str, rounds: Rounds) -> None:

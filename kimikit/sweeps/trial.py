@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import footer
+from kimikit.display.footer import footer, total_usage
 from kimikit.display.renderable import Renderable
 from kimikit.types import Reply, Usage
 from kimikit.usage import check_usd
@@ -51,6 +51,32 @@ class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         return reply.text, failed, footer([reply], before=before)
 
 
+RAW_KEPT = ("provider", "system_fingerprint", "temperature", "generation_settings")
+"""What is kept of ``Reply.raw``: enough to see a clamp or another upstream."""
+
+
+def trial_of(
+    params: dict[str, Any], repeat: int, reply: Reply, *, stored: bool
+) -> Trial:
+    """Return an answer as a trial, or what is wrong with it, without heavy raw parts.
+
+    Args:
+        params: The labels of its point.
+        repeat: Its number among the answers of the point.
+        reply: The answer.
+        stored: Whether it was paid for before.
+    """
+    if reply.raw:
+        raw = {key: reply.raw[key] for key in RAW_KEPT if key in reply.raw}
+        reply = msgspec.structs.replace(reply, raw=raw)
+    if reply.partial or reply.truncated:
+        end = "stopped before its end" if reply.partial else "cut off, no finish"
+        return Trial(
+            params=params, repeat=repeat, error=end, partial=reply, stored=stored
+        )
+    return Trial(params=params, repeat=repeat, reply=reply, stored=stored)
+
+
 class Spent(msgspec.Struct):
     """What answers of one model took together, as footers ask it of an answer.
 
@@ -85,7 +111,7 @@ class Spent(msgspec.Struct):
 
     def add(self, replies: Sequence[Reply]) -> None:
         """Count answers too."""
-        self.usage = sum((reply.usage for reply in replies), self.usage)
+        self.usage += total_usage(replies)
         costs = [reply.cost for reply in replies if reply.cost is not None]
         if costs:
             self.cost = sum(costs, self.cost or Decimal(0))

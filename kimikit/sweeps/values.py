@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import msgspec
 
 from kimikit import html
-from kimikit.display.footer import origin, total_cost
+from kimikit.display.footer import origin, total_cost, total_usage
 from kimikit.errors import BadInput
 from kimikit.json_values import writable
 from kimikit.sweeps.figures import FIGURES
@@ -195,7 +195,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def usage(self) -> Usage:
         """Tokens of all answers, also broken ones."""
-        return sum((each.usage for each in self.spent), Usage())
+        return total_usage(self.spent)
 
     @property
     def paid(self) -> list[Reply]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import gc
 import json
 import os
 import pickle
@@ -23,6 +24,7 @@ from kimikit.errors import AuthenticationFailed, FixedTemperature, KimiError
 from kimikit.runner.background import TELL_S
 from kimikit.sweeps import sweep
 from kimikit.sweeps.folders import PART_ROWS
+from kimikit.sweeps.trial import Trial
 from kimikit.sweeps.trial_writer import TrialWriter
 from kimikit.types import ToolCall, Usage
 from kimikit.types.sent import Sent
@@ -747,3 +749,48 @@ def test_users_files_in_a_folder_stay_there(tmp_path: Path, name: str) -> None:
     names = [file.name for file in (tmp_path / "x").iterdir()]
     assert name in names
     assert len(names) == 3
+
+
+def test_stored_answers_are_read_again_to_be_judged(tmp_path: Path) -> None:
+    store = MemoryStore()
+    given = {"temperature": [0, 0.5], "repeats": 150, "name": "mine", "store": store}
+    run(store.around(FakeClient(answer)), **given)
+    most = []
+
+    def right(_: Any) -> bool:
+        if len(most) < 3:
+            most.append(sum(type(each) is Trial for each in gc.get_objects()))
+        return True
+
+    client = FakeClient(answer)
+    found = run(store.around(client), **given, metrics={"right": right},
+                results=tmp_path / "x")  # fmt: skip
+    assert client.asked == []
+    assert len(found) == found.plan.stored == 600
+    assert found.scores["right"] == [True] * 600
+    assert max(most) < 300
+    memory = run(store.around(client), **given)
+    assert [repr(trial) for trial in found] == [repr(trial) for trial in memory]
+
+
+def test_stop_writes_stored_answers_that_nobody_has_judged_yet(tmp_path: Path) -> None:
+    store = MemoryStore()
+    given = {"temperature": [0], "repeats": 150, "name": "mine", "store": store}
+    run(store.around(FakeClient(answer)), **given)
+    judged = []
+
+    def right(_: Any) -> bool:
+        judged.append(1)
+        if len(judged) == 120:
+            _thread.interrupt_main()
+        return True
+
+    options = {**given, "repeats": 150, "results": tmp_path / "x"}
+    found = run(store.around(FakeClient(answer)), **options, metrics={"right": right})
+    assert found.stop_reason == "interrupted"
+    assert len(found) == 300
+    late = found.scores["right"].count(None)
+    assert late in (180, 181)  # Stop may end the judgement under way
+    assert (
+        f"{late} answers came too late to be judged: see from_results()." in found.notes
+    )

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -237,6 +238,28 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise BadInput(
             f"The file {target} cannot be written: {exc}.", "Give another path."
         ) from exc
+
+
+def replace_whole(target: Path, text: str) -> None:
+    """Write a file whole or not at all; where a link leads and who may read it stay.
+
+    A device or a pipe, such as ``/dev/stdout``, is written to.
+    """
+    if not target.name:
+        raise IsADirectoryError(f"{target} is a folder")
+    target = target.resolve()
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        target.write_text(text, encoding="utf-8")
+        return
+    half = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    try:
+        half.touch(0o666)
+        if target.is_file():
+            shutil.copymode(target, half)
+        half.write_text(text, encoding="utf-8")
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def to_polars(table: Any) -> Any:

@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from kimikit import html
 from kimikit.display.footer import source, spent, total_cost, total_usage
 from kimikit.errors import BadInput, ContextTooLong, KimiError, nearest
+from kimikit.json_values import is_count, short
 from kimikit.params import OF_A_VIEW, SayParams, TalkParams, takes_chat_params
 from kimikit.prompting.history import (
     Count,
     as_messages,
     changed,
+    check_options,
     estimate_tokens,
     is_text,
     legal,
@@ -78,6 +80,7 @@ class Conversation:
             raise BadInput(
                 f"overflow={overflow!r} is not known.", "Give 'trim' or 'summarise'."
             )
+        check_options(system, context, count)
         self.name = "main"
         self.overflow = overflow
         self._client = client
@@ -135,11 +138,13 @@ class Conversation:
         kept = list(legal(self._all(Turn(parent=self._branch.head))))
         try:
             turn, position = places[kept[index]]
-        except IndexError as exc:
+        except (IndexError, TypeError) as exc:
             raise BadInput(
-                f"There is no message {index}; the history has {len(kept)}.",
+                f"There is no message {short(index)}; the history has {len(kept)}.",
                 "See .messages for them all.",
             ) from exc
+        if not isinstance(text, str | list):
+            raise BadInput(f"text is {short(text)}.", "Give what it shall say.")
         if turn is None:
             self._change(system=text)
             return None
@@ -163,18 +168,19 @@ class Conversation:
         """
         branches = self._book.branches
         name = name or f"branch {len(branches) + 1}"
-        if name in branches:
-            raise BadInput(f"There is a branch {name!r}.", "Give it another name.")
+        if not isinstance(name, str) or name in branches:
+            said = "There is a branch" if isinstance(name, str) else "No name is"
+            raise BadInput(f"{said} {short(name)}.", "Give another name, a text.")
         branches[name] = self._branch
         return self.branch(name)
 
     def branch(self, name: str) -> Conversation:
         """Return the branch with this name, to go on there."""
-        if name not in self._book.branches:
-            names = list(self._book.branches)
+        names = list(self._book.branches)
+        if name not in names:
             raise BadInput(
-                f"There is no branch {name!r}.{nearest(name, names)}",
-                f"There are: {', '.join(names)}.",
+                f"There is no branch {short(name)}.{nearest(str(name), names)}",
+                f"There are: {', '.join(html.one_line(each, 80) for each in names)}.",
             )
         twin = copy.copy(self)
         twin.name = name
@@ -183,9 +189,9 @@ class Conversation:
     def undo(self, turns: int = 1) -> None:
         """Take back the last question with its answer; ``tree()`` still has them."""
         path = self._path()
-        if not 1 <= turns <= len(path):
+        if not is_count(turns) or turns > len(path):
             raise BadInput(
-                f"{turns} turns cannot be undone; this branch has {len(path)}.",
+                f"{short(turns)} turns cannot be undone; this branch has {len(path)}.",
                 "Give a number from 1 to that.",
             )
         self._change(head=path[-turns].parent)

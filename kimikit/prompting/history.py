@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.json_values import plain
+from kimikit.json_values import check_count, plain, short
 from kimikit.wire import requests
 from kimikit.wire.weigh import pieces
 
@@ -137,3 +137,18 @@ def _is_data(text: str) -> bool:
         and start.isascii()
         and not any(letter in start for letter in " \n\t{}<>.,")
     )
+
+
+def check_options(system: object, context: object, count: object) -> None:
+    """Refuse options of a conversation that no question could be asked with.
+
+    Raises:
+        BadInput: If one is of another kind.
+    """
+    if system is not None and not isinstance(system, str | list):
+        raise BadInput(f"system is {short(system)}.", "Give a text, or leave it out.")
+    if context is not None:
+        check_count("context", context)
+    if count is not None and not callable(count):
+        remedy = "Give a function from a text to its number of tokens."
+        raise BadInput(f"count is {short(count)}.", remedy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import codecs
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,8 +16,8 @@ from kimikit import html
 from kimikit.display.footer import spent
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.files import path_of, writing
-from kimikit.json_values import plain, saved
+from kimikit.files import path_of, replace_whole, writing
+from kimikit.json_values import plain, saved, short
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
 from kimikit.types import Usage
@@ -122,9 +122,7 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         data = saved(replace(self, branches=branches))
         text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
         with writing(path) as target:
-            half = target.with_name(f".{target.name}.{os.getpid()}")
-            half.write_text(text, encoding="utf-8")
-            half.replace(target)
+            replace_whole(target, text)
 
     @classmethod
     def read(cls, path: str | Path) -> Tree:
@@ -135,11 +133,14 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         """
         source = path_of(path)
         try:
-            tree = msgspec.json.decode(source.read_bytes(), type=cls)
+            data = source.read_bytes().removeprefix(codecs.BOM_UTF8)
+            tree = msgspec.json.decode(data, type=cls)
             links = [(turn.parent, i) for i, turn in enumerate(tree.turns)]
             links += [(head, len(tree.turns)) for head in tree.heads.values()]
             if any(link is not None and not 0 <= link < end for link, end in links):
                 raise ValueError("its turns do not follow from each other")
+            if tree.current not in tree.branches:
+                raise ValueError(f"it has no branch {short(tree.current)}")
             for place, turn in enumerate(tree.turns):
                 none = not turn.answer and turn.state == "failed"
                 said = [*turn.asked, *([] if none else [turn.answer])]

@@ -116,7 +116,13 @@ def not_recorded(
             f"{name} holds no answer for {asked.host} {asked.path}.",
             "Ask what was recorded: kimikit recording show lists it.",
         )
-    told = "; ".join(differences(near, asked))
+    told = "; ".join(each for each in differences(near, asked) if each.strip())
+    if not told:
+        return NotRecorded(
+            f"{name} has a question like this, and no answer to it that can be read.",
+            "Record it again: with a key, Kimi(HOST, record=PATH) into a new file.",
+            nearest=near.body,
+        )
     return NotRecorded(
         f"{name} does not have this question. The nearest that it has differs in: "
         f"{told}.",

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from decimal import Decimal
 
 import pytest
@@ -13,6 +14,8 @@ from support.prompting import FakeClient, answer, last
 from kimikit.errors import BadInput, ContextTooLong, StreamError, TimedOut
 from kimikit.prompting import Conversation
 from kimikit.types import Host, HostModel, ToolCall, Usage
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
 
 
 def echo(messages, params):
@@ -430,3 +433,84 @@ class Talks(RuleBasedStateMachine):
 
 TestTalks = Talks.TestCase
 TestTalks.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+
+
+ODD = {
+    "undo 1.5": lambda talk: talk.undo(1.5), "undo x": lambda talk: talk.undo("x"),
+    "undo True": lambda talk: talk.undo(True), "edit x": lambda talk: talk.edit("x", "a"),
+    "edit 1.0": lambda talk: talk.edit(1.0, "a"), "no text": lambda talk: talk.edit(0, None),
+    "fork 5": lambda talk: talk.fork(5), "branch [1]": lambda talk: talk.branch([1]),
+    "branch 5": lambda talk: talk.branch(5), "save ''": lambda talk: talk.save(""),
+    "system": lambda talk: Conversation(None, system=5),
+    "context x": lambda talk: Conversation(None, context="x"),
+    "context 0": lambda talk: Conversation(None, context=0),
+    "count": lambda talk: Conversation(None, count=5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_what_is_of_another_type_is_refused_and_changes_nothing(odd):
+    client = FakeClient(echo)
+    talk = Conversation(client)
+    talk.say("one")
+    before, turns = talk.messages, len(talk.tree().turns)
+    with pytest.raises(BadInput):
+        odd(talk)
+    assert (talk.messages, len(talk.tree().turns)) == (before, turns)
+    assert len(client.calls) == 1
+
+
+@POSIX
+def test_a_file_that_is_saved_again_stays_where_and_what_it_was(tmp_path):
+    talk = Conversation(FakeClient(echo))
+    talk.say("one")
+    kept, link = tmp_path / "kept.json", tmp_path / "link.json"
+    kept.touch(0o600)
+    link.symlink_to(kept)
+    talk.save(link)
+    assert link.is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert Conversation.load(kept, FakeClient(echo)).messages == talk.messages
+    assert sorted(tmp_path.iterdir()) == [kept, link]
+
+
+@POSIX
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    talk = Conversation(FakeClient(echo))
+    talk.say("one")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    talk.save(pipe)
+    assert json.loads(os.read(reader, 100_000))["current"] == "main"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_disk_that_refuses_leaves_the_file_and_nothing_beside_it(tmp_path):
+    talk = Conversation(FakeClient(echo))
+    talk.say("one")
+    folder = tmp_path / "talk.json"
+    folder.mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        talk.save(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("branches", [{}, {"other": {"system": None, "params": {}}}])
+def test_a_file_without_the_branch_that_it_names_is_refused(tmp_path, branches):
+    talk = Conversation(FakeClient(echo))
+    talk.say("one")
+    talk.save(path := tmp_path / "talk.json")
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"branches": branches}))
+    with pytest.raises(BadInput, match="it has no branch 'main'"):
+        Conversation.load(path, FakeClient(echo))
+
+
+def test_a_file_that_an_editor_gave_a_mark_is_read(tmp_path):
+    talk = Conversation(FakeClient(echo))
+    talk.say("one")
+    talk.save(path := tmp_path / "talk.json")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Conversation.load(path, FakeClient(echo)).messages == talk.messages

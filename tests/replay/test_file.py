@@ -1,6 +1,7 @@
 """A recording only grows, survives its process, and takes many writers."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from kimikit.errors import BadInput
 from kimikit.replay import RecordingFile
 from kimikit.replay.file import Question
+from kimikit.replay.questions import not_recorded
 from kimikit.types import Host
 from kimikit.wire.recorder import Recorded
 
@@ -121,3 +123,19 @@ def test_a_file_that_cannot_be_written_is_replayed(tmp_path: Path) -> None:
     file.close()
     (tmp_path / "x.kimi").chmod(0o400)
     assert RecordingFile(tmp_path / "x.kimi").count(question()) == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ('{"a": "x"}', '{"a": "x"}', "no answer to it that can be read"),
+        ('{"a": "x"}', '{"a": "x", "": ""}', "no answer to it that can be read"),
+        ('{"a": "x"}', '{"a": "y", "": ""}', r"differs in: a \[-x-\]{\+y\+}\.$"),
+    ],
+)
+def test_a_question_that_is_nearly_there_says_what_differs_or_that_nothing_does(
+    was: str, now: str, told: str
+) -> None:
+    near, asked = (Question("k", "h", "POST", "/", body) for body in (was, now))
+    error = not_recorded(asked, [near], name="x.kimi")
+    assert re.search(told, error.what)

@@ -14,7 +14,7 @@ from kimikit import html
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
 from kimikit.json_values import check_count, short
-from kimikit.prompting.history import Count, estimate_tokens
+from kimikit.prompting.history import Count, check_options, estimate_tokens
 from kimikit.prompting.numbers import in_ascii
 from kimikit.prompting.sources import pieces, texts_of
 from kimikit.types import ChatClient, Reply
@@ -138,6 +138,7 @@ def brief(
             f"question={short(question)}, place={place!r} make no brief.",
             "Give a question, and the place 'last', 'first' or 'both'.",
         )
+    check_options(instructions, limit_tokens, count)
     parts = split(documents, part_tokens=part_tokens, count=count)
     body = "\n\n".join(map(str, parts))
     messages = request(body, question, instructions, RULES, place=place)

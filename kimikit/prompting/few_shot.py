@@ -6,13 +6,13 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.json_values import plain
+from kimikit.json_values import plain, short
 
 Example = tuple[Any, Any] | Mapping[str, Any]
 """A question with its answer: a pair, or a dict with ``input`` and ``output``."""
@@ -53,6 +53,8 @@ def few_shot(
         >>> [m["content"] for m in few_shot(pairs, "dogs", k=1)]
         ['dog', 'animal', 'dogs']
     """
+    if not isinstance(examples, Iterable):
+        raise BadInput(f"examples is {short(examples)}.", "Give a list of pairs.")
     pairs = [_pair(example, index) for index, example in enumerate(examples)]
     if k is not None:
         if k < 0 or query is None:

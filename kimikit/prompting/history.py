@@ -139,16 +139,22 @@ def _is_data(text: str) -> bool:
     )
 
 
-def check_options(system: object, context: object, count: object) -> None:
-    """Refuse options of a conversation that no question could be asked with.
+def check_options(words: object, window: object, count: object) -> None:
+    """Refuse options that no question could be asked with.
+
+    Args:
+        words: Of the system or for the task; ``None`` for none.
+        window: Tokens at most; ``None`` for any number.
+        count: Counts the tokens of a text; ``None`` for an estimate.
 
     Raises:
         BadInput: If one is of another kind.
     """
-    if system is not None and not isinstance(system, str | list):
-        raise BadInput(f"system is {short(system)}.", "Give a text, or leave it out.")
-    if context is not None:
-        check_count("context", context)
+    if words is not None and not isinstance(words, str):
+        said = f"{short(words)} is no system message or instructions."
+        raise BadInput(said, "Give a text, or leave it out.")
+    if window is not None:
+        check_count("The number of tokens at most", window)
     if count is not None and not callable(count):
         remedy = "Give a function from a text to its number of tokens."
         raise BadInput(f"count is {short(count)}.", remedy)

@@ -26,7 +26,7 @@ from kimikit.prompting.documents import (
     request,
     split,
 )
-from kimikit.prompting.history import Count, estimate_tokens, size
+from kimikit.prompting.history import Count, check_options, estimate_tokens, size
 from kimikit.runner import (
     Request,
     Runner,
@@ -162,7 +162,8 @@ def map_reduce(
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """
-    _check(question, window_tokens, instructions)
+    check_options(instructions, None, count)
+    _check(question, window_tokens)
     parts = split(documents, part_tokens=part_tokens, count=count)
     asked = {"question": question, "window": window_tokens, "count": count}
     asked |= {"parts": parts, "orders": (instructions, RULES)}
@@ -191,11 +192,7 @@ def _work(
     )
 
 
-def _check(question: str, window_tokens: int, instructions: str) -> None:
-    if not isinstance(instructions, str):
-        raise BadInput(
-            f"instructions is {short(instructions)}.", "Give a text, or leave it out."
-        )
+def _check(question: str, window_tokens: int) -> None:
     if not is_question(question) or not is_count(window_tokens, 2 * NOTE_TOKENS):
         raise BadInput(
             f"question={short(question)}, window_tokens={window_tokens!r} are no use.",

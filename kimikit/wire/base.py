@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, Unpack
 import msgspec
 
 from kimikit import errors, secrets
-from kimikit.json_values import plain
+from kimikit.json_values import check_count, plain
 from kimikit.params import (
     NOT_OF_A_TEXT,
     ChatParams,
@@ -107,6 +107,7 @@ class Base(Handle, Generic[_S]):
         ).check()
         self.timeouts: dict[str, float] = options.timeouts(timeout)
         self.headers = headers
+        check_count("max_retries", max_retries, 0)
         self.retries: int = max_retries
         self._observers = tuple(observers)
         self.pricer = pricer

@@ -281,6 +281,10 @@ def refuse_key(model: str) -> None:
     Raises:
         BadInput: If it looks like one.
     """
+    if not isinstance(model, str):
+        raise BadInput(
+            f"model is of type {type(model).__name__}.", "Pass a model's id as text."
+        )
     if is_key(model):
         raise BadInput(
             "The model is named by what looks like a key.",

@@ -160,3 +160,11 @@ def test_a_brief_asks_and_checks():
     assert "fake-1" in page
     assert str(report).startswith("The pump <b>failed</b> [1].\n\npart")
     assert "1 of 2 parts cited." in repr(report)
+
+
+@pytest.mark.parametrize(
+    "given", [{"instructions": 5}, {"limit_tokens": "4k"}, {"count": 5}], ids=str
+)
+def test_what_is_of_another_type_makes_no_brief(given):
+    with pytest.raises(BadInput):
+        brief("The pump failed.", "What failed?", **given)

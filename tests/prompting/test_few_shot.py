@@ -106,3 +106,9 @@ def test_values_of_any_kind_are_shown_as_the_model_would_write_them(value, text)
 def test_what_is_no_json_is_refused_by_name():
     with pytest.raises(BadInput, match="an example holds"):
         few_shot([("q", {"a": {1, 2}})])
+
+
+@pytest.mark.parametrize("examples", [None, 5, few_shot])
+def test_examples_come_in_a_list(examples):
+    with pytest.raises(BadInput, match="Give a list of pairs"):
+        few_shot(examples, "q")

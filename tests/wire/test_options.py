@@ -214,3 +214,13 @@ def test_values_without_a_form_are_refused(
     with pytest.raises(errors.BadInput, match="user"):
         both.chat(server.url, user=value)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"model": 5}, "model is of type int"), ({"model": ["m"]}, "model is of type list"),
+     ({"max_retries": "2"}, "max_retries is '2'"), ({"max_retries": -1}, "is -1")],
+)  # fmt: skip
+def test_what_no_client_can_be_made_with_is_refused_by_name(given, told):
+    with pytest.raises(errors.BadInput, match=told):
+        Client(base_url="http://127.0.0.1:9/v1", **{"model": "m", **given})

@@ -162,8 +162,7 @@ def map_reduce(
         >>> len(digest.notes), len(digest.merged)
         (2, 1)
     """
-    check_options(instructions, None, count)
-    _check(question, window_tokens)
+    _check(question, window_tokens, instructions, count)
     parts = split(documents, part_tokens=part_tokens, count=count)
     asked = {"question": question, "window": window_tokens, "count": count}
     asked |= {"parts": parts, "orders": (instructions, RULES)}
@@ -192,7 +191,8 @@ def _work(
     )
 
 
-def _check(question: str, window_tokens: int) -> None:
+def _check(question: str, window_tokens: int, instructions: str, count: Count) -> None:
+    check_options(instructions, None, count)
     if not is_question(question) or not is_count(window_tokens, 2 * NOTE_TOKENS):
         raise BadInput(
             f"question={short(question)}, window_tokens={window_tokens!r} are no use.",

@@ -26,6 +26,8 @@ SHOWN = 10
 AT_ONCE = 2_048
 """Rows that are made columns at once."""
 
+CAST = "Cast its column, such as in: select cast(x as varchar)."
+
 _PICO = Decimal("1e-12")
 _NAME_SHOWN = 100
 
@@ -267,12 +269,16 @@ def to_polars(table: Any) -> Any:
 
     Raises:
         MissingDependency: If narwhals or polars is not installed.
+        BadInput: If polars has no such kind of column, as for SQL's intervals.
     """
     with needed("narwhals", "to_polars()", "scale"):
         import narwhals
     with needed("polars", "to_polars()"):
-        frame = narwhals.from_native(table, eager_only=True).to_polars()
-    return frame
+        from polars.exceptions import PolarsError
+    try:
+        return narwhals.from_native(table, eager_only=True).to_polars()
+    except PolarsError as exc:
+        raise BadInput(f"polars has no such column: {exc}.", CAST) from exc
 
 
 class SqlTable(Renderable):
@@ -316,8 +322,7 @@ class SqlTable(Renderable):
             return list(zip(*(c.to_pylist() for c in some.columns), strict=True))
         except (ValueError, OverflowError, pa.ArrowException) as exc:
             raise BadInput(
-                f"A value of the query is none in Python: {exc}.",
-                "Cast its column, such as in: select cast(x as varchar).",
+                f"A value of the query is none in Python: {exc}.", CAST
             ) from exc
 
     def to_pandas(self) -> Any:

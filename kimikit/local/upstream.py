@@ -68,19 +68,29 @@ class Upstream:
         url: Its address, with or without ``/v1``.
 
     Raises:
-        BadInput: If it is no address of HTTP.
+        BadInput: If it is no address of HTTP, or holds more, such as a password.
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url.strip())
+            port = parts.port
+        except ValueError:  # a bracket that is not closed, a port that is none
+            parts, port = urlsplit(""), None
+        # It is not shown: it may hold a key, and the banner of a server is in logs.
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise BadInput(
-                f"--upstream is {url[:80]!r}.",
-                "Give an address such as http://127.0.0.1:8000/v1.",
+                "--upstream is not an HTTP address.",
+                "Give one such as http://127.0.0.1:8000/v1.",
+            )
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise BadInput(
+                f"--upstream for {parts.hostname} holds more than an address.",
+                f"Give the address alone, and its key as {KEY}.",
             )
         secure = parts.scheme == "https"
         tls = ssl.create_default_context() if secure else None
-        port = parts.port or (443 if secure else 80)
+        port = port or (443 if secure else 80)
         self.url = url.strip().rstrip("/")
         self._place = Place(parts.hostname, port, tls)
         self._path = parts.path.rstrip("/").removesuffix("/v1")

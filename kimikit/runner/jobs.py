@@ -15,6 +15,7 @@ from kimikit.display.footer import STAND_IN, day
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, BudgetExceeded, KimiError
+from kimikit.json_values import is_within, short
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
@@ -181,7 +182,12 @@ class Job(Renderable, Generic[T]):
 
         Args:
             timeout_s: Seconds after which what is there is returned too.
+
+        Raises:
+            BadInput: If it is no number of seconds.
         """
+        if not (timeout_s is None or is_within(timeout_s, 0)):
+            raise BadInput(f"timeout_s is {short(timeout_s)}.", "Give seconds, as 60.")
         began, pause_s = time.monotonic(), self._pause()
         shards = self.shards
         total = sum(shard.total for shard in shards)

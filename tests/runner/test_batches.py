@@ -328,6 +328,9 @@ def test_stop_returns_what_is_there(host):
 
     host.gate.clear()
     job = ask(session(host))
+    for wrong in ("x", -1, True, float("nan")):
+        with pytest.raises(BadInput, match="timeout_s is"):
+            job.wait(timeout_s=wrong)
     threading.Timer(0.3, _thread.interrupt_main).start()
     assert job.wait(timeout_s=30).missing == list(range(6))
     assert not job.done

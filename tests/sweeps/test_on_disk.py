@@ -108,6 +108,8 @@ def test_frames_files_and_sql_have_the_same_rows(tmp_path: Path) -> None:
     assert "24 rows, the first 10 shown" in repr(view)
     assert len(view.to_pandas()) == len(view.to_polars()) == 24
     assert len(Sweep().sql("select * from trials")) == 0
+    with pytest.raises(BadInput, match="varchar"):
+        memory.sql("select interval 1 day").to_polars()
 
 
 def test_columns_are_of_the_same_kinds_wherever_answers_are(tmp_path: Path) -> None:

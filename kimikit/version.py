@@ -1,6 +1,6 @@
 """State our version, and those of packages that are installed; all may read it."""
 
-__version__ = "0.4.0"
+__version__ = "1.0.0"
 
 
 def installed(package: str) -> str:

@@ -1,4 +1,4 @@
-"""Keep the import path of ``safe`` from 0.3.0 and 0.4.0 for code elsewhere."""
+"""Keep the import path of ``safe`` from 0.3.0 for code elsewhere."""
 
 from kimikit.markdown import safe
 

@@ -3,7 +3,7 @@
 Example:
     >>> import kimikit
     >>> kimikit.__version__
-    '0...'
+    '1...'
 """
 
 from __future__ import annotations

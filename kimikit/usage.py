@@ -24,7 +24,7 @@ def check_usd(amount: Decimal | None) -> None:
         raise ValueError(f"{amount} is no amount of US dollars")
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call or, added up, of many.
 
     Attributes:

@@ -9,7 +9,7 @@ import msgspec
 from kimikit.runner.costs import Bill
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request to be asked by a runner.
 
     Attributes:

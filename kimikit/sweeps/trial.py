@@ -18,7 +18,7 @@ Metric = Callable[..., "float | bool | None"]
 """A user's judgement of one answer: ``fn(reply)`` or ``fn(reply, params)``."""
 
 
-class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Trial(Renderable, msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One answer of a sweep, or the reason why it is missing.
 
     Attributes:

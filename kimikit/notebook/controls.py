@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,16 +27,21 @@ class Echo:
     Args:
         fields: The fields.
         heard: Told, in the thread that hears it, whenever the front end answers.
+        live: Whether there is a front end for certain, which will answer.
     """
 
     def __init__(
-        self, *fields: w.Widget, heard: Callable[[], object] = lambda: None
+        self,
+        *fields: w.Widget,
+        heard: Callable[[], object] = lambda: None,
+        live: bool = False,
     ) -> None:
-        self._heard, self._answers = heard, False
+        self._heard, self._live = heard, live
         self._asked = w.Checkbox(value=True)  # unlike the fields: an answer is a change
         self._fields: list[w.Widget] = []
         self._links: list[w.Widget] = []
         self._waiting: list[Callable[[], object]] = []
+        self._early, self._lock = False, threading.Lock()
         self.add(*fields)
 
     @property
@@ -54,18 +59,33 @@ class Echo:
 
     def then(self, act: Callable[[], object]) -> None:
         """Call once all is known; at once where no front end has ever answered."""
-        if not self._answers:
+        if not self._live:
             act()
             return
-        self._waiting[:] = [act]
-        self._asked.value = not self._asked.value
+        with self._lock:
+            self._waiting = [act]
+            # Asked twice before it answers, it may send the last alone: no change here.
+            self._early = not self._all_answered()
+            if not self._early:
+                self._asked.value = not self._asked.value
+
+    def _all_answered(self) -> bool:
+        asked = self._asked.value
+        return all(getattr(each, _ECHOED) == asked for each in self._fields)
 
     def _came(self) -> None:
-        self._answers = True
+        self._live = True
         self._heard()
-        if all(getattr(each, _ECHOED) == self._asked.value for each in self._fields):
-            with contextlib.suppress(IndexError):  # another shell's thread took it
-                self._waiting.pop()()
+        with self._lock:  # fields may be heard by several shells, each in a thread
+            if not self._all_answered():
+                return
+            if self._early:
+                self._early = False
+                self._asked.value = not self._asked.value
+                return
+            waiting, self._waiting = self._waiting, []
+        for act in waiting:
+            act()
 
 
 def dial(kind: Any, name: str, tip: str, *, width: str = "98%", **options: Any) -> Any:

@@ -7,9 +7,9 @@ clip-path:inset(50%)}
 .kimikit-playground [class*=Collapse-header]{color:inherit}"""
 """What only screen readers find; and titles of panes that can be read when dark."""
 
-# Core widgets have no key events, and their sliders no name for screen readers. Where
-# a page runs handlers in HTML, as JupyterLab does, this one adds both; elsewhere Tab
-# and Space press Run.
+# Core widgets have no key events, send a number only when its field is left, and their
+# sliders have no name for screen readers. Where a page runs handlers in HTML, as
+# JupyterLab does, this one mends that; elsewhere Tab and Space press Run.
 HANDLER = """<img hidden alt="" src="data:," onerror="
 window.kimikitNames ||= () => document.querySelectorAll('.kimikit-playground')
 .forEach(app => {
@@ -31,7 +31,8 @@ const ends = e.key === 'Escape' && stops.length === 1
 if (!asks && !ends) return;
 e.preventDefault(); e.stopPropagation();
 if (ends) stops[0].click();
-else app.querySelector('.kimikit-run').click();
+else { e.target.dispatchEvent(new Event('change', {bubbles: true}));
+app.querySelector('.kimikit-run').click(); }
 }, true) || true">"""
 
 NAME_AGAIN = (

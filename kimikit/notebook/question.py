@@ -14,7 +14,6 @@ import json
 import queue
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -60,13 +59,13 @@ class Question:
         self._screen = screen
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         text = exact(call, indent=2)
-        # Sent when a field is left: what is half typed has faults that nobody made.
-        field = partial(dial, width="98%", continuous_update=False)
-        self._arguments = field(
+        # Their texts are sent at each key: what is typed and not sent is gone whenever
+        # the kernel changes anything else of a field.
+        self._arguments = dial(
             w.Textarea, "Arguments", "JSON; what stands here is run", value=text
         )
         self._arguments.rows = min(text.count("\n") + 1, 20)
-        self._reason = field(w.Text, "Reason", "Told to the model when you refuse")
+        self._reason = dial(w.Text, "Reason", "Told to the model when you refuse")
         self._reason.placeholder = (
             "why not: told to the model, which goes on; empty ends the run"
         )
@@ -75,7 +74,9 @@ class Question:
 
     def by_buttons(self) -> Answer:
         """Ask with buttons and wait for a click; Stop ends the wait."""
-        echo = Echo(self._arguments, self._reason)
+        fields = self._arguments, self._reason
+        _heed_subshells(*fields)  # before an echo, whose first answer comes at once
+        echo = Echo(*fields, live=True)
         box = self._arranged(echo)
         self._screen.put(0, {**self._asked(), **view(box)})
         widgets = *_family(box), *echo.widgets
@@ -96,7 +97,7 @@ class Question:
                 return self._answers.get(timeout=_POLL_S)
 
     def _arranged(self, echo: Echo) -> w.VBox:
-        self._arguments.observe(lambda _: self._edited(), "value")
+        self._arguments.observe(lambda _: self._say(""), "value")
         title = w.HTML(f"{_LOOK}<b>{html.esc(self._call.name)} asks to run with</b>")
         tip = "Call it with the arguments above"
         buttons = [
@@ -115,11 +116,14 @@ class Question:
             found = arguments_of(call)
             self._tool.bind(found)
         except BadInput as exc:
-            shown = f'<div class="remedy" role="alert">{html.esc(exc.what)}</div>'
-            self._fault.value = html.wrap(shown)
+            self._say(exc.what)
             return None
-        self._fault.value = ""
         return found
+
+    def _say(self, fault: str) -> None:
+        """Show what is wrong with the arguments, which nobody looks for half typed."""
+        shown = f'<div class="remedy" role="alert">{html.esc(fault)}</div>'
+        self._fault.value = html.wrap(shown) if fault else ""
 
     def _run(self) -> None:
         found = self._edited()

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import ipywidgets
 import pytest
 from support.fault_server import DONE, HOLD, FaultServer, chunk, event, head, plain, sse
 from support.files import TakesFiles
 from support.streamed import piece
 
 from kimikit.notebook.ballot import scores
+from kimikit.notebook.controls import Echo
 from kimikit.notebook.dials import Wrong
 from kimikit.notebook.playground import Playground
 from kimikit.wire import AsyncClient, hosts
@@ -382,3 +384,26 @@ def test_stop_is_heard_while_files_are_sent(server: FaultServer, stop: bool) -> 
     assert "They dance." in shown(app)
     assert len(server.requests) == 1
     assert ("Waggle." in str(server.requests[0].json)) != stop
+
+
+def test_a_click_waits_until_each_field_has_sent_what_it_holds() -> None:
+    fields = ipywidgets.Text(), ipywidgets.Textarea()
+    echo, seen = Echo(*fields, live=True), []
+    echo.then(lambda: seen.append(fields[0].value))
+    for answer in (True, False):  # first the one that was under way at the click
+        for field in fields:
+            assert seen == []
+            field.description_allow_html = answer
+            fields[0].value += "x"
+    assert seen == ["xxx"]
+    echo.then(lambda: seen.append("again"))
+    fields[1].description_allow_html = True
+    assert seen == ["xxx"]
+    fields[0].description_allow_html = True
+    assert seen == ["xxx", "again"]
+
+
+def test_a_click_in_code_acts_at_once() -> None:
+    seen: list[int] = []
+    Echo(ipywidgets.Text()).then(lambda: seen.append(1))
+    assert seen == [1]

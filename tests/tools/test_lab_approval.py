@@ -143,10 +143,10 @@ def test_what_stands_there_is_run_though_the_kernel_heard_of_less(
 ) -> None:
     field = asked(cells, 8).get_by_label("Arguments")
     texts = ['{"table": "users"}', '{"table": "copy"}']
-    typed_and_pressed(field, "change", texts, RUN)
+    typed_and_pressed(field, "input", texts, RUN)
     assert "dropped copy False" in ended(cells, 8)
     field = asked(cells, 9).get_by_label("Reason")
-    typed_and_pressed(field, "change", ["not", "not that table"], REFUSE)
+    typed_and_pressed(field, "input", ["not", "not that table"], REFUSE)
     assert "refused: not that table" in ended(cells, 9)
 
 

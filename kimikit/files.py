@@ -27,6 +27,7 @@ AT_ONCE = 2_048
 """Rows that are made columns at once."""
 
 CAST = "Cast its column, such as in: select cast(x as varchar)."
+"""What to do about a column of a query that another library cannot hold."""
 
 _PICO = Decimal("1e-12")
 _NAME_SHOWN = 100

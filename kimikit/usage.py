@@ -62,19 +62,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         """Add two usages; ``None`` and the 0 that ``sum`` starts from are neutral."""
         if other is None or isinstance(other, int):
             return self
-        cost = self.cost_usd
-        if other.cost_usd is not None:
-            cost = other.cost_usd + (cost or 0)
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            cost,
-            self.estimated or other.estimated,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-        )
+        return total((self, other))
 
     __radd__ = __add__
 
@@ -93,6 +81,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+_COUNTS = [
+    name for name in Usage.__struct_fields__ if name not in ("cost_usd", "estimated")
+]
+
+
 def total(usages: Iterable[Usage]) -> Usage:
     """Add up many usages, each field at once, which is faster than ``sum``."""
     some = list(usages)
@@ -102,11 +95,6 @@ def total(usages: Iterable[Usage]) -> Usage:
         cost_usd=sum(costs, Decimal(0)) if costs else None,
         estimated=any(each.estimated for each in some),
     )
-
-
-_COUNTS = [
-    name for name in Usage.__struct_fields__ if name not in ("cost_usd", "estimated")
-]
 
 
 class Price(msgspec.Struct, frozen=True):

@@ -36,6 +36,8 @@ PINNED = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 
 BY_NAME = "kept by kimikit 0.3.0, which noted the name of a host and not its address"
 
+GONE = "its stored answer is gone; ask again by the same name"
+
 STORED_AT_ONCE = 100
 """Stored answers that wait to be judged at once, where a folder takes the rest."""
 
@@ -120,7 +122,8 @@ class Asking:
         if not self._cache.empty:
             for host in self.hosts.values():
                 self._take_stored(host)
-            self._unjudged = (trial for _, trial in self._stored(self._points))
+            stored = [(point, bytes(point.taken)) for point in self._points]
+            self._unjudged = self._again(stored)
         if by_name := self._cache.by_name:
             self.runner.notes[BY_NAME] = by_name
         self.plan = points.price(
@@ -138,29 +141,36 @@ class Asking:
                 )
         return self.plan
 
-    def _stored(self, points: Iterable[Point]) -> Iterator[tuple[Point, Trial]]:
-        """Yield what is stored of some points, read one after another."""
-        for point in points:
-            for repeat in range(self.grid.repeats):
-                reply = self._cache.get(self._cache.key(point.digest, repeat))
-                if reply is not None:
-                    yield point, trial_of(point.labels, repeat, reply, stored=True)
+    def _read(self, point: Point, repeat: int) -> Reply | None:
+        """Return what is stored of a cell, if anything is."""
+        return self._cache.get(self._cache.key(point.digest, repeat))
 
     def _take_stored(self, host: HostPoints) -> None:
         later = self.writer is not None and self.judge is not None
-        for point, trial in self._stored(host.points):
-            point.taken[trial.repeat] = 1
-            if (reply := trial.reply) is None:
-                continue
-            host.endpoint.take(point.model, reply, hold=True)
-            look_at(point.params, reply, self.runner.notes, self.upstreams)
-            if later:
-                self._count(trial)
-                self.unjudged += 1
-                continue
-            self._put(trial)
-            if self.writer is not None and self.writer.full:
-                self.writer.flush()
+        for point in host.points:
+            for repeat in range(self.grid.repeats):
+                if (reply := self._read(point, repeat)) is None:
+                    continue
+                point.taken[repeat] = 1
+                host.endpoint.take(point.model, reply, hold=True)
+                trial = self._trial(point, repeat, reply, stored=True)
+                if later:
+                    self._count(trial)
+                    self.unjudged += 1
+                    continue
+                self._put(trial)
+                if self.writer is not None and self.writer.full:
+                    self.writer.flush()
+
+    def _again(self, places: Iterable[tuple[Point, bytes]]) -> Iterator[Trial]:
+        """Yield what is stored of some places of points, read once more."""
+        for point, taken in places:
+            for repeat in itertools.compress(range(len(taken)), taken):
+                reply = self._read(point, repeat)
+                if reply is None:  # another kernel may have deleted it meanwhile
+                    yield Trial(params=point.labels, repeat=repeat, error=GONE)
+                else:
+                    yield trial_of(point.labels, repeat, reply, stored=True)
 
     def take_unjudged(self, most: int | None = None) -> Iterator[Trial]:
         """Yield so many stored answers that nobody has judged yet, or all of them."""
@@ -327,7 +337,7 @@ class Asking:
             reply = paid or await self.runner.ask(
                 request, wanted=lambda: host.at(cell)[0] is point
             )
-            self._keep(point, repeat, reply, stored=paid is not None)
+            self._put(self._trial(point, repeat, reply, stored=paid is not None))
         except KimiError as error:
             if self._omitted(host, point, error):
                 return False
@@ -358,11 +368,10 @@ class Asking:
         self.runner.notes[said] = 1
         return True
 
-    def _keep(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> None:
-        """Take an answer, or what is wrong with it."""
-        trial = trial_of(point.labels, repeat, reply, stored=stored)
+    def _trial(self, point: Point, repeat: int, reply: Reply, *, stored: bool) -> Trial:
+        """Return an answer, or what is wrong with it; note what looks odd in it."""
         look_at(point.params, reply, self.runner.notes, self.upstreams)
-        self._put(trial)
+        return trial_of(point.labels, repeat, reply, stored=stored)
 
     def _put(self, trial: Trial) -> None:
         self._count(trial)

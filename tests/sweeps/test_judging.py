@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.sweeps import FakeClient, reply
+from support.sweeps import FakeClient, MemoryStore, reply
 
 from kimikit.errors import BadInput
 from kimikit.sweeps import Sweep, sweep
@@ -193,3 +193,28 @@ def test_an_odd_answer_is_kept_however_odd(raw):
     assert str(found)
     assert found._repr_html_()
     assert found.compare()._repr_html_()
+
+
+@pytest.mark.parametrize("gone", [{"/0"}, {"/1", "/2"}])
+def test_a_stored_answer_that_goes_before_it_is_judged_is_a_failure(gone, tmp_path):
+    """Another kernel deleted it; the sweep ends, and says so."""
+    pytest.importorskip("pyarrow")
+    store, looks = MemoryStore(), set()
+
+    class Forgetful(dict):
+        def get(self, key, default=None):
+            known = looks.add(key) if key not in looks else key[-2:] not in gone
+            return default if known is False else super().get(key, default)
+
+    def asked(client, **more):
+        return sweep(lambda _: store.around(client), "q", temperature=[0], repeats=3,
+                     name="mine", store=store, progress=False, **more)  # fmt: skip
+
+    asked(FakeClient(lambda prompt, **params: reply("x")))
+    store.answers = lambda _: Forgetful(store.rows)
+    metrics = {"right": lambda r: True}
+    found = asked(FakeClient(), metrics=metrics, results=tmp_path / "x")
+    assert len(found) == 3
+    assert found.answered == 3 - len(gone)
+    assert found.scores["right"].count(None) == len(gone)
+    assert "its stored answer is gone" in str(found.failures())

@@ -240,7 +240,7 @@ def test_many_series_stay_at_their_places_and_are_named_as_far_as_there_is_room(
 def test_letters_beside_formulas_of_a_users_title_are_drawn(
     title: str, wrap: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    axes = subplots(size=(2, 1))
+    axes = subplots(size=(2, 2))
     text = axes.set_title(title, wrap=wrap)
     axes.figure.savefig(io.BytesIO(), dpi=20)
     plt.close(axes.figure)

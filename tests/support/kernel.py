@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ PATIENCE_S = 120
 """How long an event may take; whoever waits goes on when it comes."""
 
 REPO = Path(__file__).resolve().parents[2]
+TRANSPORT = "tcp" if os.name == "nt" else "ipc"
+"""Kernels listen on files. Another test may take a port that was found free before the
+kernel listens on it, and then ipykernel hangs for ever. The name of such a file has room
+for some 100 letters."""
 SHOWN = ("stream", "display_data", "update_display_data", "clear_output", "comm_msg",
          "comm_open", "execute_result", "error")  # fmt: skip
 
@@ -77,7 +82,7 @@ class Kernel:
         self._iopub = self._context.socket(zmq.SUB)
         self._iopub.setsockopt(zmq.RCVHWM, 0)
         self._iopub.setsockopt(zmq.SUBSCRIBE, b"")
-        self._iopub.connect(f"tcp://127.0.0.1:{manager.iopub_port}")
+        self._iopub.connect(self.client._make_url("iopub"))
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE_S)
 
@@ -140,18 +145,27 @@ class Kernel:
 
 
 @contextlib.contextmanager
+def kernel_options() -> Iterator[dict[str, str]]:
+    """Give what a kernel manager of the tests is made with."""
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        file = str(Path(folder) / "kernel.json")
+        yield {"transport": TRANSPORT, "connection_file": file}
+
+
+@contextlib.contextmanager
 def running_kernel(python: str | None = None, **environment: str) -> Iterator[Kernel]:
     """Start a kernel, of another environment where ``python`` is given."""
-    manager = KernelManager()
-    if python is not None:
-        manager.kernel_spec.argv[0] = python
     paths = [str(REPO), str(REPO / "tests")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
-    manager.start_kernel(env=env)
-    kernel = Kernel(manager)
-    try:
-        yield kernel
-    finally:
-        kernel.close()
-        manager.shutdown_kernel()
-        manager.cleanup_resources()
+    with kernel_options() as options:
+        manager = KernelManager(**options)
+        if python is not None:
+            manager.kernel_spec.argv[0] = python
+        manager.start_kernel(env=env)
+        kernel = Kernel(manager)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
+            manager.shutdown_kernel()
+            manager.cleanup_resources()

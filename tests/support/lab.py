@@ -8,9 +8,9 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from typing import Any
 
 import nbformat
 from support import without_iri
+from support.kernel import TRANSPORT
 
 REPO = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPO / "artifacts"
@@ -37,21 +38,23 @@ CHROMIUM_FLAGS = [
 _START = without_iri.program("jupyterlab.labapp")
 _CELL = ".jp-Notebook-cell.jp-CodeCell"
 _OPEN = """
-async path => {
+async ([path, patience_ms]) => {
   const app = window.jupyterapp;
   for (const other of [...app.shell.widgets('main')]) if (other.context) other.dispose();
   const panel = await app.commands.execute('docmanager:open', {path});
-  await panel.revealed;
-  await panel.sessionContext.ready;
-  app.shell.activateById(panel.id);
-  await new Promise(done => {
-    const look = () => {
-      if (panel.sessionContext.session?.kernel?.status === 'idle'
-          && panel.content.widgets.length && app.shell.currentWidget === panel) done();
-      else setTimeout(look, 20);
-    };
-    look();
-  });
+  const kernel = () => panel.sessionContext.session?.kernel?.status;
+  const opened = async () => {
+    await panel.revealed;
+    await panel.sessionContext.ready;
+    app.shell.activateById(panel.id);
+    while (kernel() !== 'idle' || !panel.content.widgets.length
+           || app.shell.currentWidget !== panel)
+      await new Promise(done => setTimeout(done, 20));
+  };
+  const late = new Promise((_, fail) => setTimeout(
+    () => fail(new Error(`${path} did not open; its kernel is ${kernel()}`)),
+    patience_ms));
+  await Promise.race([opened(), late]);
 }
 """
 _CLOSE = """
@@ -226,7 +229,7 @@ class Lab:
             notebook = nbformat.v4.new_notebook(cells=made)
             notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Py"}
             nbformat.write(notebook, path)
-        self.page.evaluate(_OPEN, path.name)
+        self.page.evaluate(_OPEN, [path.name, PATIENCE_S * 1000])
         return Cells(self.page, path)
 
 
@@ -238,9 +241,6 @@ def running_server(folder: Path) -> Iterator[tuple[str, str, Path]]:
     root.mkdir()
     _settings(settings)
     token = secrets.token_hex(16)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tests")]),
@@ -248,35 +248,37 @@ def running_server(folder: Path) -> Iterator[tuple[str, str, Path]]:
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
     }
-    for part in ("CONFIG", "DATA", "RUNTIME"):
-        environment[f"JUPYTER_{part}_DIR"] = str(folder / part.lower())
     environment.pop("COVERAGE_PROCESS_CONFIG", None)  # twice as slow, and not our code
     command = [
         *(sys.executable, "-c", _START, "--no-browser", "--allow-root"),
         f"--ServerApp.root_dir={root}",
-        f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0",
+        "--ServerApp.port=0",
         f"--IdentityProvider.token={token}",
+        f"--KernelManager.transport={TRANSPORT}",
         "--LabApp.expose_app_in_browser=True",
         "--LabApp.news_url=",
     ]
-    log = (folder / "lab.log").open("wb")
-    server = subprocess.Popen(
-        command, env=environment, stdout=log, stderr=log, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _until(lambda: _answers(f"{url}/api/status?token={token}"), 60, server)
-        yield url, token, root
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
+    with (
+        (folder / "lab.log").open("wb") as log,
+        tempfile.TemporaryDirectory(prefix="lab-") as runtime,
+    ):
+        environment["JUPYTER_RUNTIME_DIR"] = runtime
+        server = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
         try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-        log.close()
+            url = _until(lambda: _answering(Path(runtime), token), 60, server)
+            yield url, token, root
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
 
 
 @contextlib.contextmanager
@@ -328,17 +330,21 @@ def _settings(folder: Path) -> None:
         file.write_text(json.dumps(values))
 
 
-def _answers(url: str) -> bool:
+def _answering(runtime: Path, token: str) -> str:
+    """Return the server's URL, or nothing as long as it does not answer there."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+        (written,) = runtime.glob("jpserver-*.json")
+        url = f"http://127.0.0.1:{json.loads(written.read_text())['port']}"
+        with urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=2):
+            return url
+    except (OSError, ValueError):  # not begun, half written, or not listening
+        return ""
 
 
-def _until(ready: Callable[[], bool], seconds: float, server: Any) -> None:
+def _until(ready: Callable[[], str], seconds: float, server: Any) -> str:
     end = time.monotonic() + seconds
-    while not ready():
+    while not (found := ready()):
         if server.poll() is not None or time.monotonic() > end:
             raise RuntimeError("JupyterLab did not start; see lab.log")
         time.sleep(0.1)
+    return found

@@ -18,6 +18,8 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from support.kernel import kernel_options
+from traitlets.config import Config
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "notebooks"
@@ -170,22 +172,25 @@ def execute(path: Path, keep: Path | None = None, *, offline: bool = False) -> A
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(
-        book,
-        timeout=TIMEOUT_S,
-        # On a busy machine outputs may come long after a cell has ended; by default
-        # those that take over 4 s are lost without an error.
-        iopub_timeout=300,
-        raise_on_iopub_timeout=True,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(FOLDER)}},
-        store_widget_state=False,
-        record_timing=False,
-        extra_arguments=[f"--IPKernelApp.exec_lines={[_OFFLINE]!r}"] * offline,
-    )
     try:
-        # Jupyter's server tells the kernel which notebook it serves; the ledger notes it.
-        client.execute(env={**os.environ, "JPY_SESSION_NAME": path.name})
+        with kernel_options() as options:
+            client = NotebookClient(
+                book,
+                config=Config(KernelManager=options),
+                timeout=TIMEOUT_S,
+                # On a busy machine outputs may come long after a cell has ended; by
+                # default those that take over 4 s are lost without an error.
+                iopub_timeout=300,
+                raise_on_iopub_timeout=True,
+                kernel_name="python3",
+                resources={"metadata": {"path": str(FOLDER)}},
+                store_widget_state=False,
+                record_timing=False,
+                extra_arguments=[f"--IPKernelApp.exec_lines={[_OFFLINE]!r}"] * offline,
+            )
+            # Jupyter's server tells the kernel which notebook it serves; the ledger
+            # notes it.
+            client.execute(env={**os.environ, "JPY_SESSION_NAME": path.name})
     finally:
         if keep is not None:
             nbformat.write(book, keep)

@@ -21,6 +21,9 @@ from kimikit.wire.keys import address
 LISTED_S = 60.0
 """Seconds after which a batch that was begun is on its host's list for certain."""
 
+LATE_S = 3600.0
+"""Seconds after the end of a batch's window in which files of its answers may come."""
+
 SOME = 200
 """Answers that are written down together."""
 
@@ -63,7 +66,8 @@ def look(way: Way, job: JobRow, shard: ShardRow) -> None:
         words=batch.words,
     )
     if batch.over:
-        _harvest(way, client, shard, batch)
+        late = time.time() > (shard.sent or 0) + job.window_s + LATE_S
+        _harvest(way, client, shard, batch, late=late)
 
 
 def _check_is_here(client: Client, job: JobRow) -> None:
@@ -135,11 +139,13 @@ def _alike(batch: batches.Batch, shard: ShardRow) -> bool:
     return soon and model == shard.model and batch.total in (None, shard.total)
 
 
-def _harvest(way: Way, client: Client, shard: ShardRow, batch: batches.Batch) -> None:
+def _harvest(
+    way: Way, client: Client, shard: ShardRow, batch: batches.Batch, *, late: bool
+) -> None:
     """Take in what came of a batch that is over; done twice, it changes nothing."""
     about, host = batches.facts(client.host), client.host
     named = batch.output_file_id or batch.error_file_id or about.dialect == "inline"
-    if batch.status == "completed" and not named:
+    if batch.status == "completed" and not named and not late:
         raise errors.ConnectionFailed(
             f"{host.title or host.name} says that {batch.id} is complete and names no "
             "file of answers.",

@@ -93,6 +93,28 @@ def test_files_that_are_deleted_give_their_requests_free(host):  # noqa: F811
     assert ask(kimi).wait().failed == {}
 
 
+@pytest.mark.parametrize("late_s", [3600, -90_000])
+def test_a_complete_batch_without_files_is_not_asked_about_for_ever(
+    host, monkeypatch, late_s  # noqa: F811
+):  # fmt: skip
+    monkeypatch.setattr(batch_looks, "LATE_S", late_s)
+    kimi = session(host)
+    job = ask(kimi)
+    host.changed = (once_over(kimi, job).id,)
+    host.change = lambda said: json.dumps(
+        {**json.loads(said), "output_file_id": None}
+    ).encode()
+    if late_s < 0:
+        assert sorted(job.wait(60).failed) == list(range(6))
+        assert kimi.ledger.calls(1)[0].state == "lost"  # the host may bill it
+        return
+    with pytest.raises(errors.ConnectionFailed, match="names no file"):
+        job.collect()
+    host.change = bytes
+    assert job.wait().texts == [f"Re: {text}" for text in TEXTS]
+    assert host.bought == ONCE
+
+
 @pytest.mark.parametrize("listed_s", [60, 0])
 def test_a_host_that_forgets_a_batch_for_a_moment_is_asked_again(
     host, monkeypatch, listed_s  # noqa: F811

@@ -56,6 +56,7 @@ class BatchHost:
         lose: A part of a path: the next answer to such a request is lost on its way.
         gone: So many looks at a batch find none.
         change: Changes answers of batches on their way.
+        changed: The ends of the paths of what it changes.
         requests: Method and path of each request.
     """
 
@@ -71,6 +72,7 @@ class BatchHost:
         self.lose = ""
         self.gone = 0
         self.change: Callable[[bytes], bytes] = lambda content: content
+        self.changed: tuple[str, ...] = ("/content", "/results")
         self.requests: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:
@@ -103,7 +105,7 @@ class BatchHost:
             if self.lose and self.lose in f"{scope['method']} {scope['path']}":
                 self.lose = ""
                 raise ConnectionResetError  # uvicorn hangs up without an answer
-            if scope["path"].endswith(("/content", "/results")):
+            if scope["path"].endswith(self.changed):
                 told = _changed(told, self.change)
             for message in told:
                 await send(message)

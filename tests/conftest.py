@@ -165,7 +165,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("SIGINT is ignored here, as in `pytest &` of a script")
 
 
-TICK_S, BORED_S, CASE_S = 0.05, 0.1, 0.02
+TICK_S, BORED_S, CASE_S = 0.02, 0.08, 0.016
 """How often coverage is asked whether it sees something for the first time; the seconds of
 one test's work without anything new after which it looks at that test no more; and what
 each case counts for at least."""

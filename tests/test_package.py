@@ -155,7 +155,7 @@ def test_a_function_is_counted_without_its_example_alone():
     assert counted("text", "rest") == counted("text", "example", "rest") == 8
 
 
-BUDGET = 37_406
+BUDGET = 37_408
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 It is high since faults were mended in all places at once; the next step rebuilds the

@@ -145,18 +145,14 @@ def _harvest(
     """Take in what came of a batch that is over; done twice, it changes nothing."""
     about, host = batches.facts(client.host), client.host
     named = batch.output_file_id or batch.error_file_id or about.dialect == "inline"
-    if batch.status == "completed" and not named and not late:
-        raise errors.ConnectionFailed(
-            f"{host.title or host.name} says that {batch.id} is complete and names no "
-            "file of answers.",
-            "Collect it again in a minute.",
-            host=host.name,
-        )
     lines = way.ledger.jobs.lines(shard.id)
     waiting = {line.custom_id: line for line in lines if line.state == "open"}
     stored = batch_rows.requests(way.ledger, [each.call for each in waiting.values()])
     ends: list[End] = []
-    for said in batches.answers_first(client.batches.lines(batch) if named else ()):
+    found = [*client.batches.lines(batch)] if named else []
+    if batch.status == "completed" and not named:
+        found = [batches.UNREADABLE]
+    for said in batches.answers_first(found):
         line = waiting.pop(said.custom_id, None)
         if line is None:
             continue  # a line that came before, or that is not ours
@@ -172,6 +168,13 @@ def _harvest(
             close(way, shard, ends)
             ends = []
     close(way, shard, ends)
+    if batches.UNREADABLE in found and waiting and not late:
+        sent = "sent a part of them, or something else" if named else "names no file"
+        raise errors.ConnectionFailed(
+            f"Answers of {batch.id} are missing: {host.title or host.name} {sent}.",
+            "Collect it again in a minute.",
+            host=host.name,
+        )
     _close_rest(way, shard, batch, list(waiting.values()))
     lines = way.ledger.jobs.lines(shard.id)
     done = sum(line.state == "done" for line in lines)

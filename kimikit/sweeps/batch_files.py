@@ -16,6 +16,7 @@ from kimikit.sweeps.grid import label
 from kimikit.sweeps.trial import Trial
 from kimikit.types import Call, Host
 from kimikit.wire.batch_results import (
+    UNREADABLE,
     Line,
     answers_first,
     lines_in,
@@ -88,7 +89,8 @@ def read_sweep(
         BadInput: If a file cannot be read, or they do not belong together.
     """
     asked = dict(_requests(path_of(requests)))
-    found = {line.custom_id: line for line in reversed(_answers(answers))}
+    lines = _answers(answers)
+    found = {each.custom_id: each for each in reversed(lines) if each != UNREADABLE}
     strangers = [name for name in found if name not in asked]
     if not asked or len(strangers) == len(found):
         raise BadInput(
@@ -117,6 +119,8 @@ def read_sweep(
         seen[point] += 1
     missing = [name for name in asked if name not in found]
     notes = [_note(missing, "without an answer"), _note(strangers, "not asked here")]
+    if UNREADABLE in lines:
+        notes.append(f"{Path(answers).name} ends within a line: get it again")
     return {
         "trials": tuple(trials),
         "axes": axes,

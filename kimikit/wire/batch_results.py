@@ -82,6 +82,10 @@ class Line(NamedTuple):
     body: dict[str, Any]
 
 
+UNREADABLE = Line("", 0, {})
+"""Stands for what a host sent in the place of answers, and for a part of a line."""
+
+
 def answers_first(lines: Iterable[Line]) -> list[Line]:
     """Return lines so that an answer comes before a failure of the same request."""
     return sorted(lines, key=lambda line: line.status != _OK)
@@ -162,9 +166,15 @@ def line_of(entry: dict[str, Any]) -> Line | None:
 
 
 def lines_in(content: bytes) -> list[Line]:
-    """Return what the lines of a file say, but for those that say nothing."""
-    made = map(line_of, map(as_object, objects_in(content)))
-    return [line for line in made if line is not None]
+    """Return what the lines of a file say, but for those that say nothing.
+
+    ``UNREADABLE`` is the last of them if the file ends within a line, and the only one
+    of a file that says nothing of any request.
+    """
+    said = [*map(as_object, objects_in(content))]
+    found = [line for line in map(line_of, said) if line is not None]
+    cut = said and not said[-1] and not content.endswith(b"\n")
+    return [*found, UNREADABLE] if cut or (said and not found) else found
 
 
 def objects_in(content: bytes) -> list[bytes]:

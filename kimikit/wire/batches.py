@@ -18,6 +18,7 @@ from kimikit.types.host import HostBatch
 from kimikit.wire.batch_results import (
     CALLED,
     OVER,
+    UNREADABLE,
     WORDS,
     Batch,
     Line,
@@ -41,8 +42,8 @@ PAGE = 100
 """Batches of a page of the list."""
 
 __all__ = [
-    "OVER", "AsyncBatches", "Batch", "Batches", "Line", "answers_first", "encode_line",
-    "facts", "read_reply",
+    "OVER", "UNREADABLE", "AsyncBatches", "Batch", "Batches", "Line", "answers_first",
+    "encode_line", "facts", "read_reply",
 ]  # fmt: skip
 
 
@@ -199,14 +200,18 @@ class AsyncBatches(AsyncFiles):
         return self._batch(said)
 
     async def lines(self, batch: Batch) -> AsyncGenerator[Line, None]:
-        """Yield what came of the requests of a batch that is over, in any order."""
+        """Yield what came of the requests of a batch that is over, in any order.
+
+        ``UNREADABLE`` stands for answers that could not be read, as of a file of which
+        a part came: they may be there in a minute.
+        """
         if facts(self._wire.host).dialect == "inline":
             none = True
             async for line in self._inline(batch):
                 none = False
                 yield line
             if none and batch.done:
-                raise self._nothing_of(batch)
+                yield UNREADABLE
             return
         for file in (batch.output_file_id, batch.error_file_id):
             if not file:
@@ -217,19 +222,8 @@ class AsyncBatches(AsyncFiles):
                 if exc.status not in GONE or await self.has(file):
                     raise
                 continue  # it was deleted: what was in it is lost
-            found = lines_in(content)
-            if content.strip() and not found:
-                raise self._nothing_of(batch)
-            for line in found:
+            for line in lines_in(content):
                 yield line
-
-    def _nothing_of(self, batch: Batch) -> errors.ConnectionFailed:
-        name = self._wire.host.name
-        return errors.ConnectionFailed(
-            f"{name} sent something else in the place of the answers of {batch.id}.",
-            "Collect it again in a minute.",
-            host=name,
-        )
 
     async def _inline(self, batch: Batch) -> AsyncGenerator[Line, None]:
         seen, cursor = set[str](), ""

@@ -64,10 +64,25 @@ def test_a_page_in_the_place_of_answers_loses_none(host, dialect, page):  # noqa
     kimi = session(host, dialect)
     job = ask(kimi)
     once_over(kimi, job)
-    with pytest.raises(errors.ConnectionFailed, match="in the place of the answers"):
+    with pytest.raises(
+        errors.ConnectionFailed, match="a part of them, or something else"
+    ):
         job.collect()
     host.change = bytes
     assert ask(kimi).wait().texts == [f"Re: {text}" for text in TEXTS]
+    assert host.bought == ONCE
+
+
+@pytest.mark.parametrize("end", [-2, -30, 700, 50])
+def test_a_part_of_a_file_loses_no_answer(host, end):  # noqa: F811
+    kimi = session(host)
+    job = ask(kimi)
+    once_over(kimi, job)
+    host.change = lambda content: content[:end]
+    with pytest.raises(errors.ConnectionFailed, match="sent a part of them"):
+        job.collect()
+    host.change = bytes
+    assert job.wait().texts == [f"Re: {text}" for text in TEXTS]
     assert host.bought == ONCE
 
 

@@ -75,6 +75,21 @@ def test_a_sweep_goes_out_and_comes_back(kimi, files, older):
     assert "12" in repr(sweep) or sweep.summary()
 
 
+@pytest.mark.parametrize("end", [-2, 50])
+def test_a_part_of_the_answers_is_told(kimi, files, end):
+    plan = kimi.sweep("q", temperature=[0, 1], repeats=1, dry_run=True)
+    plan.to_batch_file(files[0])
+    run_batch(*files)
+    files[1].write_bytes(files[1].read_bytes().strip()[:end])
+    if end == 50:
+        with pytest.raises(BadInput, match="answers none of the 2 requests"):
+            Sweep.from_batch_file(*files)
+        return
+    sweep = Sweep.from_batch_file(*files)
+    assert len(sweep.replies) == 1
+    assert any("ends within a line" in note for note in sweep.notes)
+
+
 def test_what_is_missing_or_failed_is_told(kimi, files):
     plan = kimi.sweep("q", temperature=[0, 1], repeats=2, dry_run=True)
     plan.to_batch_file(files[0])

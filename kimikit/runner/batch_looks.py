@@ -149,9 +149,10 @@ def _harvest(
     waiting = {line.custom_id: line for line in lines if line.state == "open"}
     stored = batch_rows.requests(way.ledger, [each.call for each in waiting.values()])
     ends: list[End] = []
-    found = [*client.batches.lines(batch)] if named else []
-    if batch.status == "completed" and not named:
-        found = [batches.UNREADABLE]
+    if named:
+        found = [*client.batches.lines(batch)]
+    else:
+        found = [batches.UNREADABLE] * (batch.status == "completed")
     for said in batches.answers_first(found):
         line = waiting.pop(said.custom_id, None)
         if line is None:

@@ -254,15 +254,26 @@ def replace_whole(target: Path, text: str) -> None:
     if target.exists() and not (target.is_file() or target.is_dir()):
         target.write_text(text, encoding="utf-8")
         return
-    half = target.with_name(f".{target.name[:200]}.{os.getpid()}")
-    try:
-        half.touch(0o666)
+    with taking_place(target) as fresh:
         if target.is_file():
-            shutil.copymode(target, half)
-        half.write_text(text, encoding="utf-8")
-        half.replace(target)
+            shutil.copymode(target, fresh)
+        fresh.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def taking_place(target: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Make an empty file beside another, whose place it takes once it is written.
+
+    No other thread or process has the same, and after an error it is gone.
+    """
+    name = target.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
+    fresh = target.with_name(f".{name}.{os.urandom(6).hex()}")
+    fresh.touch(mode, exist_ok=False)
+    try:
+        yield fresh
+        fresh.replace(target)
     finally:
-        half.unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
 
 
 def to_polars(table: Any) -> Any:

@@ -286,7 +286,7 @@ class Store:
         self._hang_up()
         if here is not None and here != identity(self.path):
             return  # another kernel moved it aside, so this one opens what is new
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
         aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
         try:
             for end in ("", "-wal", "-shm"):

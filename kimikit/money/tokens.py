@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput, KimiError, MissingDependency, warn
+from kimikit.files import taking_place
 from kimikit.money.estimates import OPENING, Sample, TokenCount, estimate, pieces
 from kimikit.wire.requests import as_messages
 
@@ -257,9 +257,8 @@ def _fetched(path: Path, fetch: Callable[[str], bytes]) -> bool:
         if hashlib.sha256(data).hexdigest() != SHA256:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
+        with taking_place(path) as fresh:
+            fresh.write_bytes(data)
     except (KimiError, OSError):
         return False
     return True

@@ -16,6 +16,7 @@ from kimikit import html
 from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput, KimiError, nearest
+from kimikit.files import taking_place
 from kimikit.wire.coerce import as_object
 from kimikit.wire.media import video_kind
 
@@ -149,10 +150,8 @@ class Uploads(Renderable, Sequence[Upload]):
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = self._folder / f".{self._whose}-{entry}"
-            part.touch(mode=0o600)
-            part.write_bytes(msgspec.json.encode(upload))
-            part.replace(self._path(entry))
+            with taking_place(self._path(entry), mode=0o600) as fresh:
+                fresh.write_bytes(msgspec.json.encode(upload))
         except (OSError, UnicodeEncodeError):
             return  # it is remembered here as long as this object lives
 

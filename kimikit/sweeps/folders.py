@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import Kind, arrow_table, packages, path_of
+from kimikit.files import Kind, arrow_table, packages, path_of, taking_place
 from kimikit.json_values import writable
 from kimikit.sweeps.merging import SCRATCH, merge
 
@@ -34,8 +34,10 @@ TITLE = "kimikit.json"
 
 _PART = re.compile(r"[0-9a-z-]{1,60}\.parquet")
 _RUN = r"\d{8}-\d{6}-[0-9a-f]{6}-\d{5,9}(-all)?\.parquet"
-_LEFT = re.compile(rf"\.[0-9a-z-]+-all\.parquet|\{SCRATCH}.*")
-_OURS = re.compile(rf"\.?{_RUN}|{_LEFT.pattern}")
+_LEFT = re.compile(
+    rf"\.[0-9a-z-]+-all\.parquet\..+|\{SCRATCH}.*|\.{re.escape(TITLE)}\..+"
+)
+_OURS = re.compile(rf"{_RUN}|\.{_RUN}\..+|{_LEFT.pattern}")
 """What is left where one who put it in order was killed; and all that a run leaves."""
 
 
@@ -83,9 +85,8 @@ def read_title(folder: Path) -> Title | None:
 
 def write_title(folder: Path, title: Title) -> None:
     """Write at once, or not at all, what a folder holds."""
-    fresh = folder / f".{TITLE}.{os.getpid()}"
-    fresh.write_bytes(msgspec.json.encode(title))
-    fresh.replace(folder / TITLE)
+    with taking_place(folder / TITLE) as fresh:
+        fresh.write_bytes(msgspec.json.encode(title))
 
 
 class FolderWriter:
@@ -172,9 +173,8 @@ class FolderWriter:
             rows = [self._rows.popleft() for _ in range(len(self._rows))]
             name = f"{self._run}-{len(self._parts):05}.parquet"
             try:
-                fresh = self.path / f".{name}"
-                pq.write_table(self._encode(rows), fresh, **QUICKLY)
-                fresh.replace(self.path / name)
+                with taking_place(self.path / name) as fresh:
+                    pq.write_table(self._encode(rows), fresh, **QUICKLY)
             except Exception as exc:
                 self._rows.extendleft(reversed(rows))
                 raise KimiError(
@@ -294,19 +294,18 @@ class Folder:
     def _put_in_order(self) -> None:
         files = [self.path / part for part in self.title.parts]
         name = files[0].name.replace(".parquet", "-all.parquet")
-        fresh, began = self.path / f".{os.urandom(3).hex()}-{name}", time.time()
+        began = time.time()
         try:
-            merge(files, self.title.order, fresh)
-            now = read_title(self.path)
-            if now is None or now.parts != self.title.parts:
-                raise OSError("others have written it anew")
+            with taking_place(self.path / name) as fresh:
+                merge(files, self.title.order, fresh)
+                now = read_title(self.path)
+                if now is None or now.parts != self.title.parts:
+                    raise OSError("others have written it anew")
         except OSError:  # or they have put it in order, and deleted what was read here
-            fresh.unlink(missing_ok=True)
             self._parts()
             if not self.title.ordered:
                 raise
             return
-        fresh.replace(self.path / name)
         self.title.parts, self.title.ordered = [name], True
         write_title(self.path, self.title)
         _delete(files)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.files import taking_place
 from kimikit.secrets import redact
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results
@@ -262,13 +263,8 @@ async def speak(
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write that takes its place only once it is whole."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with taking_place(path) as fresh, fresh.open("wb") as file:
+        yield file
 
 
 async def transcribe(

@@ -6,8 +6,7 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from kimikit import html
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, needed
 from kimikit.json_values import writable
+from kimikit.paths import writing
 
 Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
 """What a column holds; ``money`` is exact to a pico-dollar."""
@@ -30,7 +30,6 @@ CAST = "Cast its column, such as in: select cast(x as varchar)."
 """What to do about a column of a query that another library cannot hold."""
 
 _PICO = Decimal("1e-12")
-_NAME_SHOWN = 100
 
 
 def packages(purpose: str) -> tuple[Any, Any]:
@@ -205,75 +204,6 @@ def copy_to(
         for batch in data.to_batches(columns=names):
             out.write_batch(batch)
     return target
-
-
-def path_of(path: str | os.PathLike[str]) -> Path:
-    """Return a path that a file can have, whatever name it was made of.
-
-    Raises:
-        BadInput: If it is none, is too long, or goes in a circle.
-    """
-    absent = FileNotFoundError, NotADirectoryError, PermissionError
-    try:
-        found = Path(path).expanduser()
-        with contextlib.suppress(*absent):
-            found.stat()
-    except (OSError, ValueError, TypeError, RuntimeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else exc
-        raise BadInput(
-            f"{html.cut(repr(path), _NAME_SHOWN)} is no path of a file: {why}.",
-            "Give a shorter or plainer one, as text.",
-        ) from exc
-    return found
-
-
-@contextlib.contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of a file to write; what a disk refuses is bad input.
-
-    Raises:
-        BadInput: If the file cannot be written.
-    """
-    target = path_of(path)
-    try:
-        yield target
-    except (OSError, UnicodeEncodeError) as exc:  # pyarrow takes no odd bytes in names
-        raise BadInput(
-            f"The file {target} cannot be written: {exc}.", "Give another path."
-        ) from exc
-
-
-def replace_whole(target: Path, text: str) -> None:
-    """Write a file whole or not at all; where a link leads and who may read it stay.
-
-    A device or a pipe, such as ``/dev/stdout``, is written to.
-    """
-    if not target.name:
-        raise IsADirectoryError(f"{target} is a folder")
-    target = target.resolve()
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        target.write_text(text, encoding="utf-8")
-        return
-    with taking_place(target) as fresh:
-        if target.is_file():
-            shutil.copymode(target, fresh)
-        fresh.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def taking_place(target: Path, mode: int = 0o666) -> Iterator[Path]:
-    """Make an empty file beside another, whose place it takes once it is written.
-
-    No other thread or process has the same, and after an error it is gone.
-    """
-    name = target.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
-    fresh = target.with_name(f".{name}.{os.urandom(6).hex()}")
-    fresh.touch(mode, exist_ok=False)
-    try:
-        yield fresh
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def to_polars(table: Any) -> Any:

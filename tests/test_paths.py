@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from kimikit import Kimi, Sweep
 from kimikit.errors import BadInput
-from kimikit.files import path_of
+from kimikit.paths import path_of, replace_whole, taking_place
 from kimikit.prompting.conversation import Conversation
 from kimikit.replay.commands import show
 from kimikit.types import Reply
@@ -102,3 +103,34 @@ def test_a_file_without_an_end_is_not_read_for_ever(name, endless, tmp_path):
     kimi = Kimi("together", api_key="k", base_url="http://127.0.0.1:9/v1")
     with pytest.raises(BadInput, match="has more than 100,000,000 bytes"):
         kimi.chat("?", **{name: path})
+
+
+def test_threads_that_write_one_file_leave_what_one_of_them_wrote(tmp_path: Path):
+    target, texts = tmp_path / "x.json", [letter * 100_000 for letter in "abcd"]
+    with ThreadPoolExecutor(4) as pool:  # raises what a thread raised
+        for _ in pool.map(lambda text: replace_whole(target, text), texts * 20):
+            pass
+    assert target.read_text() in texts
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["写" * 84, "é" * 125 + ".txt", "x" * 255])
+def test_a_file_is_written_under_any_name_that_a_disk_takes(tmp_path: Path, name: str):
+    replace_whole(tmp_path / name, "whole")
+    assert (tmp_path / name).read_text() == "whole"
+
+
+@pytest.mark.parametrize("fault", [OSError, KeyboardInterrupt])
+def test_a_file_whose_writing_ended_early_is_as_before(tmp_path: Path, fault: type):
+    target = tmp_path / "x"
+    target.write_text("before")
+
+    def cut() -> None:
+        with taking_place(target) as fresh:
+            fresh.write_text("ha")
+            raise fault
+
+    with pytest.raises(fault):
+        cut()
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]

@@ -19,8 +19,8 @@ from kimikit.errors import BadInput
 from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
-from kimikit.files import path_of
 from kimikit.json_values import digest, writable
+from kimikit.paths import path_of
 from kimikit.secrets import encoded
 from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.files import Kind, pandas, path_of, writing
+from kimikit.files import Kind, pandas
 from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import COLUMNS, CallRow
 from kimikit.money.store import COUNTS
+from kimikit.paths import path_of, writing
 
 KINDS: dict[str, Kind] = {
     "time": "time",

@@ -16,8 +16,8 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput, KimiError, MissingDependency, warn
-from kimikit.files import taking_place
 from kimikit.money.estimates import OPENING, Sample, TokenCount, estimate, pieces
+from kimikit.paths import taking_place
 from kimikit.wire.requests import as_messages
 
 URL = "https://huggingface.co/moonshotai/Kimi-K2-Instruct/resolve/main/tiktoken.model"

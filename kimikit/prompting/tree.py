@@ -16,8 +16,8 @@ from kimikit import html
 from kimikit.display.footer import spent
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
-from kimikit.files import path_of, replace_whole, writing
 from kimikit.json_values import plain, saved, short
+from kimikit.paths import path_of, replace_whole, writing
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
 from kimikit.types import Usage

@@ -16,7 +16,7 @@ from kimikit import html
 from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput, KimiError, nearest
-from kimikit.files import taking_place
+from kimikit.paths import taking_place
 from kimikit.wire.coerce import as_object
 from kimikit.wire.media import video_kind
 

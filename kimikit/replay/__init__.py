@@ -21,10 +21,10 @@ import msgspec
 
 from kimikit.display.footer import SCRIPTED
 from kimikit.errors import BadInput
-from kimikit.files import path_of
 from kimikit.json_values import is_number
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import PriceBook
+from kimikit.paths import path_of
 from kimikit.replay.file import RecordingFile
 from kimikit.replay.script import SCRIPT, Script, is_database
 from kimikit.replay.tape import Source, Tape

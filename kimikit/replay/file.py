@@ -22,10 +22,10 @@ import msgspec
 
 from kimikit.display.footer import day
 from kimikit.errors import BadInput, NotRecorded
-from kimikit.files import path_of
 from kimikit.money.database import FAULTS, connect
 from kimikit.money.lifetime import watch
 from kimikit.money.migrations import transaction
+from kimikit.paths import path_of
 from kimikit.replay import untrusted
 from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import path_of, writing
 from kimikit.json_values import as_json
+from kimikit.paths import path_of, writing
 from kimikit.runner.batch import custom_id
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.trial import Trial

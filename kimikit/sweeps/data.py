@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import msgspec
 
 from kimikit.errors import BadInput, nearest
-from kimikit.files import pandas, writing
+from kimikit.files import pandas
 from kimikit.json_values import writable
+from kimikit.paths import writing
 from kimikit.sweeps.trial import Trial
 from kimikit.sweeps.values import Outcome
 

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, KimiError
-from kimikit.files import Kind, arrow_table, packages, path_of, taking_place
+from kimikit.files import Kind, arrow_table, packages
 from kimikit.json_values import writable
+from kimikit.paths import path_of, taking_place
 from kimikit.sweeps.merging import SCRATCH, merge
 
 PART_ROWS = 4_096

@@ -16,7 +16,7 @@ from kimikit.display.footer import day, footer, total_cost
 from kimikit.display.plots import canvas, legend_beside, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
-from kimikit.files import writing
+from kimikit.paths import writing
 from kimikit.types import Reply
 from kimikit.version import __version__
 from kimikit.wire.coerce import mend

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from kimikit.errors import BadInput
-from kimikit.files import taking_place
+from kimikit.paths import taking_place
 from kimikit.secrets import redact
 from kimikit.types import Reply
 from kimikit.wire import options, requests, results

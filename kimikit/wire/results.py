@@ -15,7 +15,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
-from kimikit.files import writing
+from kimikit.paths import writing
 from kimikit.types import Reply
 from kimikit.types.pickling import Travels
 from kimikit.wire.coerce import as_count, as_dict

@@ -21,11 +21,11 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_CONTAINER ?= $(wildcard /.dockerenv /run/.containerenv)$(container)$(KUBERNETES_SERVICE_HOST)
 ROOT_FLAG := $(and $(strip $(IN_CONTAINER)),$(filter 0,$(shell id -u)),--allow-root)
 
-# A worker per core and one more, as a quarter of the time they wait for a page, a kernel or
+# Two workers more than cores, as a quarter of the time they wait for a page, a kernel or
 # the model; what takes longest begins first. Files stay whole: the tests of one share a
 # kernel or a page. (Groups of tests are no way to say so: pytest-xdist 3.8 silently parts
 # them under pytest 9.2.)
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 XDIST := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 COVER := --cov --cov-report=term
 # From 3.12 on a tracer that comes and goes makes Python rewrite all code each time (10

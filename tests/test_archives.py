@@ -182,7 +182,7 @@ def test_every_test_of_the_sdist_passes_on_the_installed_wheel(archives, clean):
     shutil.rmtree(clean.folder / "kimikit")
     (clean.folder / "kimikit").symlink_to(installed, target_is_directory=True)
     chosen = "not notebook and not archives and not release"
-    workers = str((os.cpu_count() or 1) + 1)  # as `make test` has them
+    workers = str((os.cpu_count() or 1) + 2)  # as `make test` has them
     print(
         clean(
             "pytest", "--quiet", "-p", "no:cacheprovider", "-m", chosen,

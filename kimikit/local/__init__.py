@@ -5,6 +5,7 @@ Enter at ``ensure``, which finds or starts it (``process``, ``server``), or ``se
 its answers, ``models`` its files; ``upstream`` offers batches before another server.
 """
 
+from kimikit.errors import BadInput
 from kimikit.local import models
 from kimikit.local.process import Running, ensure, status, stop
 
@@ -28,10 +29,14 @@ def serve(
         concurrency: Requests of batches that it is asked at once.
 
     Raises:
-        BadInput: If ``upstream`` is no address.
+        BadInput: If ``upstream`` is no address, or ``concurrency`` is below 1.
         LocalHostError: If models cannot be had, or the port is taken.
         MissingDependency: If the extra ``local`` is not installed.
     """
+    if concurrency < 1:
+        raise BadInput(
+            f"--concurrency is {concurrency}.", "Give a number of 1 or more."
+        )
     if upstream is None:
         models.fetch()
     from kimikit.local import server

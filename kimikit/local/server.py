@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kimikit.errors import BadInput, LocalHostError
+from kimikit.errors import LocalHostError
 from kimikit.local import models, process, trust
 from kimikit.local.batch_routes import UPLOAD
 from kimikit.local.batch_store import batch_folder
@@ -262,10 +262,6 @@ def serve_upstream(port: int, api_key: str | None, url: str, concurrency: int) -
     from kimikit.local import upstream as front
 
     upstream = front.Upstream(url)
-    if concurrency < 1:
-        raise BadInput(
-            f"--concurrency is {concurrency}.", "Give a number of 1 or more."
-        )
     listener, running = _listen(port, api_key)
     sign = partial(trust.proof, running.api_key, "upload")
     folder = batch_folder(front.folder_name(upstream))

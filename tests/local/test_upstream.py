@@ -105,9 +105,11 @@ def test_no_address_is_refused(
     assert "s3cret" not in said
 
 
-def test_nothing_is_asked_at_once_never(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["serve", "--upstream", "http://127.0.0.1:9", "--concurrency", "0"]
-    assert main(given) == 1
+@pytest.mark.parametrize("asked", [[], ["--upstream", "http://127.0.0.1:9"]])
+def test_nothing_is_asked_at_once_never(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *asked, "--concurrency", "0"]) == 1
     assert "--concurrency is 0" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,10 @@ request, so a pool of 16 costs half as much again as one of 4, and one of 100 te
 """
 
 UNREACHABLE = ConnectionFailed, TimedOut, Overloaded
+
+PATIENCE_S = 120.0
+"""A host that is overloaded for longer and has answered nothing yet is given up. Some
+start when they are asked, which takes a minute or two."""
 
 ClientFor = Callable[[str | None], AsyncChatClient]
 """Makes a client of a host by its name; ``None`` is the default host."""
@@ -98,6 +103,7 @@ class Endpoint:
         self.gates: defaultdict[str, Gate] = defaultdict(Gate)
         self.dead: KimiError | None = None
         self._streak = 0
+        self._overloaded_at: float | None = None
         self._free = [client]
 
     def lend(self) -> AsyncChatClient:
@@ -139,6 +145,13 @@ class Endpoint:
             self.give_up(error)
             return True
         return False
+
+    def overloaded(self) -> bool:
+        """Note that it is; return whether it has been from the first for too long."""
+        now = time.monotonic()
+        if self._overloaded_at is None:
+            self._overloaded_at = now
+        return not self.answered and now - self._overloaded_at > PATIENCE_S
 
     def give_up(self, error: KimiError) -> None:
         """Ask this host no more."""

@@ -321,6 +321,9 @@ class Runner(Background):
             wait_s = getattr(error, "retry_after_s", None) or 0.0
             words = f"{error.host_message} {error.what}"
             endpoint.limiter.slow(wait_s, words)
+            if isinstance(error, errors.Overloaded) and endpoint.overloaded():
+                endpoint.give_up(error)
+                return False
             last = tries >= TRIES
             if wait_s > LONGEST_WAIT_S or (is_used_up(words) and (last or not wait_s)):
                 self._give_up(endpoint, error)

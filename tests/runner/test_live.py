@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from decimal import Decimal
+from types import NoneType
 
 import pytest
 
@@ -15,6 +16,8 @@ from kimikit.runner import (
     Runner,
     Stopped,
     WorkOptions,
+    endpoint,
+    live,
     run_jobs,
     runner_over,
 )
@@ -126,6 +129,25 @@ def test_a_host_that_stops_answering_is_given_up():
     assert 3 <= len(client.asked) <= 6
     assert isinstance(runner.error, errors.ConnectionFailed)
     assert any("stopped answering" in note for note in runner.notes)
+
+
+@pytest.mark.parametrize(("answers", "asked"), [(0, 2), (1, 1 + live.TRIES + 1)])
+def test_a_host_that_is_overloaded_from_the_first_is_given_up_soon(
+    answers, asked, monkeypatch
+):
+    monkeypatch.setattr(endpoint, "PATIENCE_S", 0)
+
+    def answer(messages, params):
+        if len(client.asked) <= answers or len(client.asked) > 1 + live.TRIES:
+            return Reply(text="yes")
+        error = errors.Overloaded("full", "Wait.", host="h")
+        error.retry_after_s = 0.01
+        raise error
+
+    client = Awaited(answer)
+    runner, _ = run(client, asking(3), at_once=1)
+    assert len(client.asked) == asked
+    assert isinstance(runner.error, errors.Overloaded if not answers else NoneType)
 
 
 def test_max_cost_is_not_passed():

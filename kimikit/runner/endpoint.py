@@ -9,7 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from kimikit.errors import ConnectionFailed, KimiError, Overloaded, TimedOut
+from kimikit.errors import (
+    ConnectionFailed,
+    KimiError,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+)
 from kimikit.runner.limits import AT_ONCE, SMALL_HOSTS, RateLimiter
 from kimikit.types import AsyncChatClient, Host, Reply
 
@@ -20,9 +26,9 @@ request, so a pool of 16 costs half as much again as one of 4, and one of 100 te
 
 UNREACHABLE = ConnectionFailed, TimedOut, Overloaded
 
-PATIENCE_S = 120.0
-"""A host that is overloaded for longer and has answered nothing yet is given up. Some
-start when they are asked, which takes a minute or two."""
+PATIENCE_S: dict[type[KimiError], float] = {Overloaded: 120.0, RateLimited: 600.0}
+"""A host that refuses for longer and has answered nothing yet is given up. Some start
+when they are asked, which takes a minute or two; limits are often per minute."""
 
 ClientFor = Callable[[str | None], AsyncChatClient]
 """Makes a client of a host by its name; ``None`` is the default host."""
@@ -103,7 +109,7 @@ class Endpoint:
         self.gates: defaultdict[str, Gate] = defaultdict(Gate)
         self.dead: KimiError | None = None
         self._streak = 0
-        self._overloaded_at: float | None = None
+        self._refused_at: float | None = None
         self._free = [client]
 
     def lend(self) -> AsyncChatClient:
@@ -146,12 +152,13 @@ class Endpoint:
             return True
         return False
 
-    def overloaded(self) -> bool:
-        """Note that it is; return whether it has been from the first for too long."""
+    def refuses(self, error: KimiError) -> bool:
+        """Note that it did; return whether it does from the first, for too long."""
         now = time.monotonic()
-        if self._overloaded_at is None:
-            self._overloaded_at = now
-        return not self.answered and now - self._overloaded_at > PATIENCE_S
+        if self._refused_at is None:
+            self._refused_at = now
+        refused_s = now - self._refused_at
+        return not self.answered and refused_s > PATIENCE_S[type(error)]
 
     def give_up(self, error: KimiError) -> None:
         """Ask this host no more."""

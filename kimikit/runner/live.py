@@ -321,11 +321,12 @@ class Runner(Background):
             wait_s = getattr(error, "retry_after_s", None) or 0.0
             words = f"{error.host_message} {error.what}"
             endpoint.limiter.slow(wait_s, words)
-            if isinstance(error, errors.Overloaded) and endpoint.overloaded():
-                endpoint.give_up(error)
-                return False
             last = tries >= TRIES
-            if wait_s > LONGEST_WAIT_S or (is_used_up(words) and (last or not wait_s)):
+            if (
+                wait_s > LONGEST_WAIT_S
+                or (is_used_up(words) and (last or not wait_s))
+                or endpoint.refuses(error)
+            ):
                 self._give_up(endpoint, error)
                 return False
             return not last
@@ -341,8 +342,10 @@ class Runner(Background):
         """Ask a host no more today; where it is the only one, the work ends."""
         if endpoint.dead is None:
             endpoint.give_up(error)
-            error.add_note("Ask for the rest by the same name when its quota is back.")
-            self.notes[f"{endpoint.title or 'the host'} has no quota left for now"] = 1
+            full = isinstance(error, errors.Overloaded)
+            why = "is overloaded" if full else "has no quota left for now"
+            error.add_note("Ask for the rest by the same name when it answers again.")
+            self.notes[f"{endpoint.title or 'the host'} {why}"] = 1
 
     def finished(self, found: _T, kind: str) -> _T:
         """Return what was finished, or raise what ended the work, which then holds it.

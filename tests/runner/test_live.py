@@ -131,23 +131,24 @@ def test_a_host_that_stops_answering_is_given_up():
     assert any("stopped answering" in note for note in runner.notes)
 
 
+@pytest.mark.parametrize("kind", [errors.Overloaded, errors.RateLimited])
 @pytest.mark.parametrize(("answers", "asked"), [(0, 2), (1, 1 + live.TRIES + 1)])
-def test_a_host_that_is_overloaded_from_the_first_is_given_up_soon(
-    answers, asked, monkeypatch
+def test_a_host_that_refuses_from_the_first_is_given_up_soon(
+    answers, asked, kind, monkeypatch
 ):
-    monkeypatch.setattr(endpoint, "PATIENCE_S", 0)
+    monkeypatch.setitem(endpoint.PATIENCE_S, kind, 0)
 
     def answer(messages, params):
         if len(client.asked) <= answers or len(client.asked) > 1 + live.TRIES:
             return Reply(text="yes")
-        error = errors.Overloaded("full", "Wait.", host="h")
+        error = kind("full", "Wait.", host="h")
         error.retry_after_s = 0.01
         raise error
 
     client = Awaited(answer)
     runner, _ = run(client, asking(3), at_once=1)
     assert len(client.asked) == asked
-    assert isinstance(runner.error, errors.Overloaded if not answers else NoneType)
+    assert isinstance(runner.error, kind if not answers else NoneType)
 
 
 def test_max_cost_is_not_passed():

@@ -214,11 +214,20 @@ def _fitted(value: Any, *, into: Any, root: dict[str, Any]) -> Any:
         known = {*fields, *getattr(into, "model_fields", ())}
         given = {*value, *(key.rstrip("_") for key in value)}
         free = any(branch.get("additionalProperties") for branch in branches)
-        # Where every field has a default, any object would fit.
-        if fields and not free and not known & given:
+        strange = fields and not free and not known & given
+        if strange and _says_nothing(value, into):
             what = f"It has none of the fields {', '.join(sorted(fields))}."
             raise errors.BadInput(what, "Answer with a value of the schema.")
     return schemas.convert(value, into)
+
+
+def _says_nothing(value: dict[str, Any], into: Any) -> bool:
+    """Tell whether it fits only as ``{}`` does, by defaults; a validator may read it."""
+    try:
+        empty, again = schemas.convert({}, into), schemas.convert({}, into)
+    except ValueError:
+        return False
+    return bool(empty != again or schemas.convert(value, into) == empty)
 
 
 def _is_schema(value: dict[str, Any], fields: set[str]) -> bool:

@@ -1,6 +1,7 @@
 """An answer is read from its root, or not at all."""
 
 import json
+import secrets
 from dataclasses import dataclass
 
 import msgspec
@@ -201,3 +202,45 @@ def test_the_work_on_a_hostile_text_grows_with_its_length(piece):
     # Four times the text takes four times as long, sixteen if it were quadratic.
     tries = (spent(200_000) < 8 * spent(50_000) + 0.2 for _ in range(3))
     assert any(tries)  # mostly the first one tells, and the others are not begun
+
+
+class Renamed(pydantic.BaseModel):
+    """Reads other names than its schema tells."""
+
+    size: int = pydantic.Field(validation_alias=pydantic.AliasChoices("size", "Size"))
+
+
+class RenamedOrNot(Renamed):
+    size: int = pydantic.Field(0, validation_alias=pydantic.AliasPath("sizes", 0))
+
+
+class Unpacked(Ticket):
+    """Takes itself out of what gateways put around it."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def unpack(cls, given: dict) -> dict:
+        return given.get("data", given)
+
+
+class Numbered(Ticket):
+    number: str = pydantic.Field(default_factory=lambda: secrets.token_hex())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Renamed, '{"Size": 3}'),
+        (RenamedOrNot, '{"sizes": [3]}'),
+        (Unpacked, '{"data": {"title": "Printer"}}'),
+    ],
+)
+def test_what_only_a_validator_reads_is_an_answer(kind, text):
+    value = structured(FakeClient([text]), "?", kind, retries=0).parsed
+    assert value == kind.model_validate_json(text)
+
+
+@pytest.mark.parametrize("kind", [RenamedOrNot, Unpacked, Numbered])
+def test_what_no_validator_reads_is_none(kind):
+    with pytest.raises(InvalidAnswer, match="none of the fields"):
+        structured(FakeClient(['{"error": "no"}']), "?", kind, retries=0)

@@ -222,7 +222,7 @@ def _fitted(value: Any, *, into: Any, root: dict[str, Any]) -> Any:
 
 
 def _says_nothing(value: dict[str, Any], into: Any) -> bool:
-    """Tell whether it fits only as ``{}`` does, by defaults; a validator may read it."""
+    """Tell whether it fits only as ``{}`` does, by defaults: no validator reads it."""
     try:
         empty, again = schemas.convert({}, into), schemas.convert({}, into)
     except ValueError:

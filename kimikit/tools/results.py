@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -135,16 +135,27 @@ class _Plain:
             return out
         own = any(hasattr(value, method) for method in _METHODS)
         if isinstance(value, Collection) and not own:
-            out = []
-            for one in value:
-                if self.left <= 0:
-                    break
-                out.append(self.of(one, depth + 1))
-            return out
+            return self._listed(value, depth)
         return self._other(value, depth)
+
+    def _listed(self, value: Iterable[Any], depth: int) -> list[Any]:
+        out: list[Any] = []
+        for one in value:
+            if self.left <= 0:
+                break
+            out.append(self.of(one, depth + 1))
+        return out
 
     def _other(self, value: Any, depth: int) -> Any:
         """Return a date, a dataclass and what others make as plain values."""
+        if str(getattr(value, "dtype", "")).lower() in ("float16", "float32"):
+            if hasattr(value, "to_numpy"):  # Series give Python's floats
+                value = value.to_numpy()
+            if type(value).__name__ == "ndarray" and value.ndim:
+                return self._listed(value, depth)
+            if getattr(value, "ndim", 1) == 0:
+                # numpy writes the shortest that is it: 0.1, not 0.10000000149011612.
+                return self.of(float(str(value)), depth + 1)
         made = msgspec.to_builtins(value, enc_hook=_given)
         return self.of(made, depth + 1)
 

@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from support.scripts import Scripted, call, calls
 
@@ -53,7 +54,10 @@ class Point:
         (pd.Timestamp("2026-01-02"), "2026-01-02 00:00:00"),
         (np.float64(1.5), "1.5"),
         (np.int64(3), "3"),
-        ([np.bool_(True), np.float32(0.5)], "[true,0.5]"),
+        ([np.bool_(True), np.float32(0.1)], "[true,0.1]"),
+        (pl.Series([0.1], dtype=pl.Float32), "[0.1]"),
+        (np.array([[0.7], [np.nan]], dtype=np.float32), '[[0.7],["nan"]]'),
+        ({"x": np.array(0.3, dtype=np.float16)}, '{"x":0.3}'),
         (np.array([[1, 2]]), "[[1,2]]"),
         (Place("Oslo", 1), '{"city":"Oslo","pop":1}'),
         ([Place("Oslo", 1)], '[{"city":"Oslo","pop":1}]'),

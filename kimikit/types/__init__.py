@@ -158,7 +158,7 @@ class Reply(
         text: The visible answer.
         reasoning: What the model thought, where the host shows it.
         tool_calls: The calls it asks for, in order.
-        finish_reason: The host's word for why it ended.
+        finish_reason: Why it ended, in OpenAI's word or else the host's.
         usage: Tokens; ``estimated`` when the host sent none.
         cost: US dollars, or ``None`` when no price is known. Never 0 for unknown.
         model: The model that the host says answered.
@@ -168,7 +168,7 @@ class Reply(
         duration_s: Seconds from sending to the end.
         parsed: The value made by ``into=``.
         partial: Whether the user stopped it.
-        truncated: Whether the stream ended without a finish.
+        truncated: Whether the stream ended without a finish, or the host broke it off.
         stand_in: Whether the local stand-in answered instead of Kimi.
         replayed: What a view says of a recorded answer, such as ``replayed, recorded
             2026-11-28`` or ``scripted, not a model``; empty for a live one.

@@ -361,17 +361,17 @@ class Answer:
         told = usage and usage.prompt_tokens and usage.completion_tokens
         if usage is None or (over and not told) or cut:
             usage = at_least(usage, self._estimate(), split=folder.tally.only_total)
-        truncated = cut and main.finish_reason in (None, "error")
+        reason = main.finish_reason
         main = msgspec.structs.replace(
             main,
-            finish_reason=self._name(main.finish_reason) or None,
+            finish_reason=self._name(reason) or None,
             model=self._name(folder.head.get("model")) or call.model,
             id=self._name(folder.head.get("id")),
             usage=usage,
             first_token_s=self._first_token_s,
             duration_s=self._duration_s or self._passed(),
             partial=self._stopped,
-            truncated=truncated,
+            truncated=replies.broke_off(reason, cut=cut),
             alternatives=tuple(made[1:]),
             raw=self._whole or replies.raw(made, folder),
         )

@@ -10,6 +10,22 @@ _THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
 """Types of content parts that hold reasoning."""
 
 
+_OPENAI = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_FINISHES = {
+    # Anthropic's, Gemini's, Cohere's and Mistral's, which gateways hand on.
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("max_length", "max_new_tokens", "token_limit"), "length"),
+    # Zhipu's, Gemini's and Anthropic's.
+    **dict.fromkeys(("sensitive", "safety", "refusal"), "content_filter"),
+}
+
+BROKEN_OFF = frozenset(
+    {"abort", "aborted", "cancelled", "interrupted", "timeout", "time_limit"}
+    | {"insufficient_system_resource", "network_error"}
+)
+"""Ends that a host made and no model: vLLM's and SGLang's, DeepSeek's, Zhipu's."""
+
+
 def thought(part: dict[str, Any]) -> str:
     """Return the reasoning of a delta once, under whichever names it comes."""
     said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
@@ -26,6 +42,8 @@ def text_of(content: object) -> str:
     """Return the visible text of a message's content: a text, or parts of one."""
     if isinstance(content, str):
         return content
+    if isinstance(content, int | float) and not isinstance(content, bool):
+        return str(content)  # a gateway that reads each token as JSON
     return "".join(
         as_str(piece.get("text")) for piece in _parts(content) if not _is_thought(piece)
     )
@@ -48,3 +66,9 @@ def _inner(piece: dict[str, Any]) -> str:
         if isinstance(value, list):
             return "".join(as_str(each.get("text")) for each in _parts(value))
     return ""
+
+
+def finish_of(word: str) -> str:
+    """Return the word for the end of an answer in OpenAI's terms, or as it came."""
+    lower = word.lower()
+    return _FINISHES.get(lower, lower if lower in _OPENAI else word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 from kimikit import errors, html
 from kimikit.secrets import redact
@@ -109,7 +111,8 @@ def status_error(
     verb = verbs.get(status, f"answered {status}")
     what = f"{call.host.title or call.host.name} {verb}{said}"
     if status in (301, 302, 303, 307, 308):
-        return _moved(what, redact(headers.get("location", ""), *keys), details)
+        place = redact(headers.get("location", ""), *keys)
+        return _moved(what, place, call.host.base_url, details)
     text = report.message[:WORDS_LIMIT]
     fixed = re.search(_FIXED, text) if status in (0, 400, 422) else None
     if fixed:
@@ -131,22 +134,23 @@ def _remedy(kind: type[errors.StatusError], status: int, report: Report) -> str:
     return _REMEDIES[kind]
 
 
-def _moved(what: str, location: str, details: dict[str, Any]) -> errors.StatusError:
+def _moved(
+    what: str, location: str, before: str, details: dict[str, Any]
+) -> errors.StatusError:
     """Return the error of a redirect that is not followed: it would take the key."""
+    with contextlib.suppress(ValueError):
+        location = urljoin(f"{before.rstrip('/')}/", location) if location else ""
     base = re.sub(
         r"/(?:chat/completions|completions|models|embeddings)/*(?:\?.*)?\Z",
         "",
         location,
     )
-    if not location:
-        return errors.StatusError(
-            what, "Check the address given as base_url.", **details
-        )
-    return errors.StatusError(
-        f"{what.rstrip('.')}: it points to {location[:300]}.",
-        f"If you trust that address, make a client with base_url={base[:300]!r}.",
-        **details,
-    )
+    remedy = f"If you trust that address, make a client with base_url={base[:300]!r}."
+    if not base.startswith(("http://", "https://")) or base == before.rstrip("/"):
+        remedy = "Check the address given as base_url."
+    if location:
+        what = f"{what.rstrip('.')}: it points to {location[:300]}."
+    return errors.StatusError(what, remedy, **details)
 
 
 def _filled(remedy: str, call: Call) -> str:

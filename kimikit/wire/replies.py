@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from kimikit import html
 from kimikit.types import Call, Pricer, Reply
 from kimikit.wire import features
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.coerce import as_dict, as_list, mend
+from kimikit.wire.content import BROKEN_OFF, finish_of
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.leaks import name_in
 
@@ -25,7 +27,8 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
         folder: Where it was folded.
         ended: Whether the host said that all is over.
     """
-    call, reason = folder.call, choice.finish_reason
+    call, word = folder.call, choice.finish_reason
+    reason = finish_of(word) if word else None
     calls, notes = choice.calls.finish(
         complete=ended or reason is not None, cut=reason == "length"
     )
@@ -89,10 +92,12 @@ def notes(reply: Reply, folder: Folder, *, whole: bool) -> Iterator[str]:
     if whole and body.get("stream"):
         yield "The host ignored stream=True and sent the answer in one piece."
     if folder.unreadable:
-        yield f"{folder.unreadable} events could not be read."
+        yield f"{html.many(folder.unreadable, 'event')} could not be read."
     if len(folder.choices) < (body.get("n") or 1):
         yield f"{body['n']} answers were asked for and {len(folder.choices)} came."
-    if reply.truncated:
+    if reply.truncated and reply.finish_reason not in (None, "error"):
+        yield f"The host broke the answer off ({reply.finish_reason})."
+    elif reply.truncated:
         yield "The stream ended without a finish, so the answer may be cut."
     elif reply.finish_reason is None and not reply.partial:
         yield "The host gave no reason for the end."
@@ -107,6 +112,13 @@ def notes(reply: Reply, folder: Folder, *, whole: bool) -> Iterator[str]:
         yield "The model thought and then stopped: no text, no call."
     else:
         yield "The host finished with nothing in the answer."
+
+
+def broke_off(reason: str | None, *, cut: bool) -> bool:
+    """Tell whether an answer lacks its end, by the host's word or without any."""
+    if reason is not None and reason.lower() in BROKEN_OFF:
+        return True
+    return cut and reason in (None, "error")
 
 
 def cost(reply: Reply, call: Call, pricer: Pricer | None) -> Decimal | None:

@@ -297,6 +297,38 @@ STREAMS = (
         {"text": "", "reasoning": "Hm.", "finish_reason": "length"},
         "raise max_tokens",
     ),
+    *(
+        Case(
+            f"S an end in the words of others: {word}",
+            (*text("a"), chunk(word), DONE),
+            {"text": "a", "finish_reason": means, "truncated": False},
+            note,
+        )
+        for word, means, note in (
+            ("max_tokens", "length", None),
+            ("MAX_TOKENS", "length", None),
+            ("model_length", "length", None),
+            ("STOP", "stop", None),
+            ("sensitive", "content_filter", "content filter ended"),
+            ("SAFETY", "content_filter", "content filter ended"),
+            ("end_turn", "end_turn", None),
+            ("unexpected_state", "unexpected_state", None),
+        )
+    ),
+    *(
+        Case(
+            f"S a host broke the answer off: {word}",
+            (*text("a"), chunk(word), DONE),
+            {"text": "a", "finish_reason": word, "truncated": True},
+            f"broke the answer off ({word})",
+        )
+        for word in ("abort", "insufficient_system_resource", "network_error")
+    ),
+    Case(
+        "S a gateway that reads each token as JSON",
+        (*text("a "), chunk(content=5), chunk(content=0.5), *STOP),
+        {"text": "a 50.5"},
+    ),
     Case(
         "a content filter ended it",
         (*text("a"), chunk("content_filter"), DONE),

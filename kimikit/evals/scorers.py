@@ -195,7 +195,9 @@ def similarity(
 
 def as_read(reply: Reply, truth: Any, *, task: Task) -> bool:
     """Tell whether the answer is right, read by the type of all right ones."""
-    return is_right(answer_of(reply, task), truth)
+    answer = answer_of(reply, task)
+    # A set's None is said as JSON has it; without an answer nothing is right.
+    return answer is not None and is_right(answer, "null" if truth is None else truth)
 
 
 def answer_of(reply: Reply, task: Task) -> Any:

@@ -24,6 +24,7 @@ from kimikit.prompting.answers import (
     true_or_false,
 )
 from kimikit.prompting.extract import find_fitting
+from kimikit.prompting.numbers import numbers
 
 MOST_LABELS = 12
 """More different answers than this are free text."""
@@ -149,6 +150,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
             return bool
         if all(is_number(a) for a in answers):
             return float
+        if all(isinstance(a, list) for a in answers):
+            return list
         if all(isinstance(a, dict) for a in answers):
             return TypedDict("Answer", _fields(answers))  # type: ignore[operator]
         labels = tuple(sorted({question(a) for a in answers}))
@@ -174,17 +177,35 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         """Return the answer in a text, ``None`` where there is none of this type."""
         hint = self.hint
         if hint in _READ:
-            return _READ[hint](text)
+            return self._as_given(_READ[hint](text))
         if labels := get_args(hint):
-            return one_of(text, labels)
+            return self._as_given(one_of(text, labels))
         try:
             return find_fitting(text, lambda value: schema.convert(value, hint))[0]
         except (ValueError, RecursionError):
             return None
 
+    def _as_given(self, said: Any) -> Any:
+        """Return a text that says a right answer of another type as that answer.
+
+        ``null`` stays a text: ``None`` is no answer at all.
+        """
+        if not isinstance(said, str):
+            return said
+        found = list(itertools.islice(numbers(said, alone=True), 2))
+        alone = len(found) == 1 and not any(map(str.isalpha, said))
+        for truth in self.truths:
+            if truth is None or isinstance(truth, str):
+                continue
+            same = alone and is_number(truth) and near(found[0], truth)
+            if same or _folded(truth) == _folded(said):
+                return truth
+        return said
+
 
 _FORMS: dict[Any, str] = {
-    bool: "true or false", float: "the number", str: "as few words as possible",
+    bool: "true or false", float: "the number", list: "a JSON list",
+    str: "as few words as possible",
 }  # fmt: skip
 _READ: dict[Any, Any] = {bool: true_or_false, float: last_number, str: final_answer}
 

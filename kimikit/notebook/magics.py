@@ -242,7 +242,7 @@ class KimiMagics(Magics):
             params["max_tokens"] = options.max_tokens
         axes = {"temperature": options.temperature, "model": options.model}
         params |= {k: v if len(v) > 1 else v[0] for k, v in axes.items() if v}
-        sweeps = options.repeats > 1 or any(
+        sweeps = options.repeats != 1 or any(
             isinstance(params.get(k), list) for k in axes
         )
         if sum([sweeps, bool(options.tools), options.json]) > 1:

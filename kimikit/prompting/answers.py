@@ -18,13 +18,22 @@ _MARKER = re.compile(
     r"[\s*_]*(?::|\uff1a|=|is\b|ist\b|est\b|es\b|是|为|は)[\s*_:=\uff1a]*",
     re.IGNORECASE,
 )
+_IN_JSON = re.compile(r'"\w{0,20}answer"\s*:\s*("[^"\\]*"|[^\s,{}\["]+)', re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"\s+")
 _EMPHASIS = str.maketrans("", "", "*`\u200b\u2060\ufeff")
 _JOINERS = "-_'\u2019\u2010\u2011"
 _SIGNS = "+#"
 
-_NEGATED = re.compile(r"(?:\b(?:not|never|neither|nor)|n't)(?: an?| the)?[ \"'(]*\Z")
+_SEPARATOR = re.compile(r"(?<=[^\W\d_])(?:\\[- ]|_)(?=[^\W\d_])")
+"""What joins two words of a label, as ``re.escape`` writes it: models write another."""
+
+_SAME = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-"})
+"""Apostrophes and hyphens of typesetters, which models write for those of keyboards."""
+
+_NEGATED = re.compile(
+    r"(?:\b(?:not|non|never|neither|nor)|n't)(?: an?| the)?[ \"'(]*\Z"
+)
 """What stands before a label that is denied."""
 
 _TRUTHS = {
@@ -106,9 +115,11 @@ class _Finder:
         folded = {_fold(label).casefold() for label in labels}
         self._exact = len(folded) < len(labels)  # labels that differ by case alone
         self._emphasis = any("*" in label or "`" in label for label in labels)
-        self._labels = {self._key(label): label for label in reversed(labels)}
-        longest = sorted(self._labels, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+        keys = {self._key(label): label for label in reversed(labels)}
+        longest = sorted(keys, key=len, reverse=True)
+        parts = [_SEPARATOR.sub("[-_ ]", re.escape(key)) for key in longest]
+        self._pattern = re.compile("|".join(parts) or r"(?!)")
+        self._labels = {_joined(key): label for key, label in keys.items()} | keys
 
     def _key(self, text: str) -> str:
         return _fold(text) if self._exact else _fold(text).casefold()
@@ -121,7 +132,8 @@ class _Finder:
         while match := self._pattern.search(text, at):
             place, end = match.span()
             if _stands_alone(text, place, end) and not self._denied(text, place):
-                yield (0 if place <= start else place), self._labels[match[0]]
+                found = match[0] if match[0] in self._labels else _joined(match[0])
+                yield (0 if place <= start else place), self._labels[found]
                 at = end
             else:
                 # A shorter label may begin inside; "york" in "newyork" never does.
@@ -134,7 +146,13 @@ class _Finder:
 
 def _fold(text: str) -> str:
     """Return a text in which full-width, composed and broken forms are the same."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    plain = unicodedata.normalize("NFKC", text).translate(_SAME)
+    return _SPACE.sub(" ", plain).strip()
+
+
+def _joined(label: str) -> str:
+    """Return a label with one separator for all."""
+    return label.replace("-", " ").replace("_", " ")
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -179,9 +197,12 @@ def _is_letter(char: str) -> bool:
 
 
 def _tails(text: str) -> list[str]:
-    """Return what the last box holds and what follows the last ``Answer:``, if any."""
+    """Return what the last box holds and what follows the last ``Answer:``, if any.
+
+    In JSON that is the last ``"answer"``.
+    """
     marked = _MARKER.split(text)[1:][-1:]
-    tails = [*_boxed(text), *marked]
+    tails = [*_boxed(text), *_IN_JSON.findall(text)[-1:], *marked]
     return [tail for tail in tails if tail.strip(" \t\n*_`.")] or tails[:1]
 
 

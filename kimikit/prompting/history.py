@@ -41,7 +41,9 @@ def as_messages(messages: Any) -> list[dict[str, Any]]:
     Raises:
         BadInput: If it is empty or something else.
     """
-    return [plain(turn, "a message") for turn in requests.turns_of(messages or [])]
+    if messages is None or isinstance(messages, str):  # an array has no truth
+        messages = messages or []
+    return [plain(turn, "a message") for turn in requests.turns_of(messages)]
 
 
 def with_picture(messages: list[dict[str, Any]], image: Any) -> list[dict[str, Any]]:

@@ -21,7 +21,9 @@ from kimikit.errors import (
 )
 from kimikit.evals import PATTERNS, Lab, Task, lab
 from kimikit.evals.outcomes import Outcome
+from kimikit.evals.scorers import as_read
 from kimikit.evals.task import is_right
+from kimikit.types import Reply
 
 DATA = Path(__file__).parents[2] / "notebooks" / "data"
 
@@ -331,6 +333,30 @@ def test_free_text_and_labels_are_extracted():
     assert labels.extract("I think yes") == "yes"
     free = Task(instruction="", rows=tuple(("?", f"w{i}") for i in range(13)))
     assert free.extract("Answer: W1.") == "w1"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([[1, 2], [3]], "So: [1,2]"),
+        ([[1, 2], [3]], "```json\n[\n  1,\n  2\n]\n```"),
+        ([1000, *range(20), "n/a"], "Answer: 1,000"),
+        ([1, "x"], "Answer: 1"),
+        ([True, 5], "Answer: true"),
+        ([None, "x"], "Answer: null"),
+        ([{"a": 1}, None], 'It is {"a": 1}'),
+    ],
+)
+def test_answers_of_several_types_can_be_right(answers, said):
+    task = Task(instruction="", rows=tuple(("?", a) for a in answers))
+    assert as_read(Reply(text=said), answers[0], task=task)
+    assert not as_read(Reply(text=said), answers[-1], task=task)
+
+
+@pytest.mark.parametrize("others", [["x"], [5], []])
+def test_no_answer_is_right_where_none_is_wanted(others):
+    task = Task(instruction="", rows=tuple(("?", a) for a in [None, *others]))
+    assert not as_read(Reply(text="Who knows?"), None, task=task)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_several_temperatures_are_a_sweep_and_tools_a_run(kernel: Kernel) -> Non
     assert (kind, params) == ("sweep", {"temperature": [0.2, 0.6, 1.0], "repeats": 5})
     kind, _, params = asked(kernel, "%%kimi -m a,b\nHi")
     assert (kind, params) == ("sweep", {"model": ["a", "b"], "repeats": 1})
+    assert asked(kernel, "%%kimi -n 0\nHi")[0] == "sweep"  # which refuses it
     assert asked(kernel, "%%kimi --tools f,g\nHi")[2] == ["f", "g"]
 
 

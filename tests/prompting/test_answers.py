@@ -126,6 +126,17 @@ LABELS = [
     ("नहीं", ["न"], None),
     ("Ｐｏｓｉｔｉｖｅ", ["positive"], "positive"),
     ("cafe\u0301", ["caf\u00e9"], "caf\u00e9"),
+    ("Answer: non toxic", ["toxic", "non-toxic"], "non-toxic"),
+    ("Answer: non toxic", ["toxic", "clean"], None),
+    ("non\u2011toxic", ["toxic", "non-toxic"], "non-toxic"),
+    ("Answer: Not spam", ["spam", "not_spam"], "not_spam"),
+    ("Answer: very_positive", ["positive", "very positive"], "very positive"),
+    ("Answer: a-b", ["a b", "a-b", "a_b"], "a-b"),
+    ("Answer: 1 5", ["1-5", "5"], "5"),
+    ("I don\u2019t know", ["know", "don't know"], "don't know"),
+    ("I don't know", ["know", "don\u2019t know"], "don\u2019t know"),
+    ("It isn\u2019t positive, but negative", ["positive", "negative"], "negative"),
+    ('{"answer": "B", "reason": "A and C differ"}', ["A", "B", "C"], "B"),
     ("a", ["A", "a"], "a"),
     ("It is not positive", ["positive", "negative"], None),
     ("neither positive nor negative", ["positive", "negative"], None),
@@ -136,6 +147,18 @@ LABELS = [
     ("x", ["", " "], None),
     ("x", [], None),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "words"),
+    [
+        ('{"answer": 42, "confidence": 0.9}', 42, "42"),
+        ('```json\n{"final_answer": "7 km",\n "unit": 1}\n```', 7, "7 km"),
+        ('{"answer": [3, 4]}', 4, '{"answer": [3, 4]}'),
+    ],
+)
+def test_the_answer_in_json_is_that_of_its_name(text, number, words):
+    assert (last_number(text), final_answer(text)) == (number, words)
 
 
 @pytest.mark.parametrize(("text", "labels", "label"), LABELS)
@@ -217,7 +240,7 @@ def test_jsonl_is_cut_at_line_ends_alone(tmp_path, text, start, end):
 HOSTILE = [
     "1,", "111,", "1 234", " 123", "\\frac{", "answer ", "answer: ", "\\boxed{", "- 1",
     "1.1.", "{", "not ", "9", "1/2/", "^2", "'", "1'", "½", "a-", "not spam", "**",
-    "\n", "\\boxed{1}", "1e", "10^", "⁶", "·", "no-", "नी", "\u200b",
+    "\n", "\\boxed{1}", "1e", '"answer": "', '"answer": 1', "a_b-", "10^", "⁶", "·", "no-", "नी", "\u200b",
 ]  # fmt: skip
 
 

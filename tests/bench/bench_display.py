@@ -83,8 +83,8 @@ LOADS = {
     "20,000 tokens at 100/s": ("20000-100", ("ours",)),
 }
 AIMS = """
-The aims: at most 300 KB and 0.6 s of the kernel's CPU for 2,000 tokens at 100 a second, at
-most 12 times those bytes for 20,000, at most 12 displays a second, and an unpaced answer
+The aims: at most 300 KB and 0.6 s of the kernel's CPU for 2,000 tokens at 100 per second, at
+most 12 times those bytes for 20,000, at most 12 displays per second, and an unpaced answer
 on screen within a second of its last byte."""
 ENVIRONMENT = {"OPENAI_API_KEY": "k", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 

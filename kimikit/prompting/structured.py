@@ -172,14 +172,21 @@ def _parsed(reply: Reply, into: Any, root: dict[str, Any]) -> tuple[Any, str]:
         whole = json_roots(reply.text)[-1]
         if whole.place or whole.problem:
             raise errors.BadInput("The answer was cut.", "Raise max_tokens.")
-    wrapped = root.get("type") != "object"
-    if wrapped:
+    misfit: ValueError | None = None
+    if root.get("type") != "object":
         # A list after the answer may be one of sources.
-        with contextlib.suppress(ValueError):
+        try:
             return find_fitting(reply.text, partial(_unwrapped, into=into))
+        except errors.BadInput as exc:  # in the form asked for: what is wrong inside
+            misfit = exc
+        except ValueError:
+            pass
         with contextlib.suppress(ValueError):
             return _bare(reply.text, into), ""
-    return find_fitting(reply.text, partial(_fitted, into=into, root=root))
+    try:
+        return find_fitting(reply.text, partial(_fitted, into=into, root=root))
+    except ValueError as exc:
+        raise misfit or exc from exc
 
 
 def _bare(text: str, into: Any) -> Any:
@@ -200,7 +207,7 @@ def _bare(text: str, into: Any) -> Any:
 def _unwrapped(value: Any, *, into: Any) -> Any:
     if not isinstance(value, dict) or set(value) != {WRAPPED}:
         raise ValueError(f"it has no {WRAPPED!r} alone")
-    return schemas.convert(value[WRAPPED], into)
+    return schemas.convert(value[WRAPPED], into, at=f"$.{WRAPPED}")
 
 
 def _fitted(value: Any, *, into: Any, root: dict[str, Any]) -> Any:

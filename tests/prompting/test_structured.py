@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import jsonschema
 import msgspec
@@ -279,3 +279,25 @@ def test_nothing_is_sent_for_bad_input(into, options, named):
 def test_retries_are_a_whole_number(retries):
     with pytest.raises(BadInput, match="retries"):
         structured(None, "?", int, retries=retries)
+
+
+def refuse_below_0(value: int) -> int:
+    if value < 0:
+        raise ValueError("below 0")
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "part"),
+    [
+        (Colour, '"pink"', "Invalid enum value 'pink'"),
+        (Annotated[int, pydantic.AfterValidator(refuse_below_0)], "-1", "below 0"),
+        (list[CityModel], '[{"name": "a", "people": 0}]', "greater than 0"),
+        (list[int], '["a"]', "Expected `int`, got `str`"),
+    ],
+)
+def test_a_wrapped_answer_is_refused_for_what_is_wrong_inside(kind, said, part):
+    client = FakeClient([f'{{"answer": {said}}}'])
+    with pytest.raises(InvalidAnswer, match=part) as caught:
+        structured(client, "?", kind, retries=0)
+    assert "$.answer" in str(caught.value)

@@ -270,9 +270,10 @@ def _instance(kind: type) -> Any:
     """Return an object of a class, to be called as a tool."""
     try:
         return kind()
-    except TypeError as exc:
+    except Exception as exc:  # a class may refuse in any way, as pydantic's models do
+        said = " ".join(str(exc).split())
         raise BadTool(
-            f"No {kind.__name__} can be made: {exc}.",
+            f"No {kind.__name__} can be made: {said}.",
             f"Make one yourself: tool({kind.__name__}(...)).",
         ) from exc
 

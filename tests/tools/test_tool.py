@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
+import pydantic
 import pytest
 
 from kimikit.errors import BadInput, BadTool
@@ -192,6 +193,10 @@ def lazy(a: int):
     yield a
 
 
+class NeedyModel(pydantic.BaseModel):
+    needed: str
+
+
 class Needy:
     """Add."""
 
@@ -211,6 +216,7 @@ class Needy:
         (strange, "Parameter bad of strange: There is no JSON Schema"),
         (lazy, "lazy yields its results"),
         (Needy, "No Needy can be made: .*'needed'"),
+        (NeedyModel, "No NeedyModel can be made: .*Field required"),
         (3, "3 cannot be called"),
     ],
 )

@@ -8,6 +8,8 @@ from kimikit.wire.coerce import as_dict, as_list, as_str
 
 _THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought")
 """Types of content parts that hold reasoning."""
+_NAMES = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+"""Names under which hosts send it beside the content, the first that has some."""
 
 
 _OPENAI = frozenset({"stop", "length", "tool_calls", "content_filter"})
@@ -28,14 +30,18 @@ BROKEN_OFF = frozenset(
 
 def thought(part: dict[str, Any]) -> str:
     """Return the reasoning of a delta once, under whichever names it comes."""
-    said = as_str(part.get("reasoning_content")) or as_str(part.get("reasoning"))
-    if said:
+    if said := next(filter(None, (_told(part.get(name)) for name in _NAMES)), ""):
         return said
     details = map(as_dict, as_list(part.get("reasoning_details")))
     told = "".join(as_str(d.get("text") or d.get("summary")) for d in details)
     return told or "".join(
         _inner(piece) for piece in _parts(part.get("content")) if _is_thought(piece)
     )
+
+
+def _told(value: object) -> str:
+    """Return reasoning that came as a text, as an object that holds it, or in parts."""
+    return value if isinstance(value, str) else "".join(map(_inner, _parts(value)))
 
 
 def text_of(content: object) -> str:

@@ -9,7 +9,8 @@ from kimikit.wire.coerce import mend
 
 KNOWN = frozenset({
     "annotations", "audio", "citations", "function_call", "images", "padding",
-    "provider_specific_fields", "reasoning_details", "refusal", "tool_call_id",
+    "provider_specific_fields", "reasoning_details", "reasoning_text", "refusal",
+    "thinking", "tool_call_id",
 })  # fmt: skip
 """Fields of a message that need no note; hosts document them."""
 _ELSEWHERE = frozenset({

@@ -129,3 +129,16 @@ def test_reasoning_in_content_parts(
     server.play(sse(*steps, end, DONE) if stream else plain(json.dumps(whole).encode()))
     reply = both.chat(server.url, stream=stream)
     assert (reply.text, reply.reasoning) == ("4." if stream else "4", "Hm.")
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize(
+    "value", [[{"type": "text", "text": "Hm."}], {"content": "Hm."}, "Hm."]
+)
+def test_reasoning_beside_the_content_in_any_shape(
+    server: FaultServer, name: str, value: Any
+) -> None:
+    end = {"choices": [{"delta": {"content": "4"}, "finish_reason": "stop"}]}
+    server.play(sse({"id": "c", "choices": [{"delta": {name: value}}]}, end, DONE))
+    reply = Both("sync").chat(server.url)
+    assert (reply.text, reply.reasoning, reply.notes) == ("4", "Hm.", ())

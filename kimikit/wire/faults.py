@@ -210,31 +210,30 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     Forms: seconds, an HTTP or ISO date, a Unix time in seconds, milliseconds or less,
     ``1.2s``, ``42ms``, ``2m59.56s``, ``PT1.5S``, ``2 minutes``.
     """
-    if headers.get("retry-after-ms"):
-        wait = seconds(f"{headers['retry-after-ms']}ms")
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        wait = seconds(f"{headers[name]}ms") if headers.get(name) else None
         if wait is not None:
             return wait
-    for name in ("retry-after", "x-ratelimit-reset", "ratelimit-reset"):
+    for name in ("retry-after", "x-ratelimit-reset", "ratelimit-reset", *_AFTER):
         if headers.get(name):
             return seconds(headers[name])
     waits = [
-        seconds(headers.get(f"{prefix}-reset{what}", "") or reset)
-        for prefix in ("x-ratelimit", "anthropic-ratelimit", "ratelimit")
-        for what in ("-requests", "-tokens", "-input-tokens", "-output-tokens")
-        for reset in (headers.get(f"{prefix}{what}-reset", ""),)
-        if "0"
-        in (
-            headers.get(f"{prefix}-remaining{what}"),
-            headers.get(f"{prefix}{what}-remaining"),
-        )
+        headers.get(name.replace("remaining", "reset"), "")
+        for name, left in headers.items()
+        if left == "0" and "ratelimit" in name and "remaining" in name
     ]
-    known = [wait for wait in waits if wait is not None]
+    limits = headers.get("ratelimit", "")[:WORDS_LIMIT]
+    for limit in limits.split(",") if ";" in limits else [limits]:
+        if re.search(r"\br(?:emaining)?=0\b", limit):
+            waits += re.findall(r"\b(?:t|reset)=(\d{1,12})\b", limit)
+    known = [wait for wait in map(seconds, waits) if wait is not None]
     if known:
         return max(known)
     said = re.search(_SAID, message[:WORDS_LIMIT], re.I)
     return seconds(said[1].rstrip(" .,")) if said else None
 
 
+_AFTER = "x-ratelimit-reset-after", "x-retry-after"
 _SAID = (
     r"(?:(?:try|retry|wait)(?: again)? ?(?:in|after|for)?"
     r"|retry[_-]?(?:delay|after)\W{1,5}"
@@ -251,6 +250,8 @@ _PART = re.compile(
 def seconds(text: str) -> float | None:
     """Read a wait in any of the forms of ``retry_after``; ``None`` if it is none."""
     text = text.strip()[:100]
+    if re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?(?:, \d{1,20}(?:\.\d{1,20})?)+", text):
+        text = max(text.split(", "), key=float)  # a header that came more than once
     length = _length(text)
     if length is None:
         when = _moment(text)

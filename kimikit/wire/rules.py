@@ -87,14 +87,18 @@ RULES = (
         r"\b(?:exceed\w*|too small|reached|is full)"
         r"|\b(?:prompt|inputs?|messages?|requests?|conversation|query|text)\b.{0,60}?"
         r"\btoo (?:long|large)\b"
-        r"|\btoo many (?:input |prompt )?tokens|\breduce (?:the length|your (?:\w+ )?"
+        r"|\btoo many (?:input |prompt )?tokens\b(?!, please wait)"
+        r"|\breduce (?:the length|your (?:\w+ )?"
         r"(?:message|prompt|input|request)s?\b)"
         r"|inputs?`? tokens \+ .{0,4}max_new_tokens"
+        r"|\binputs?`? must have (?:less|fewer) than [\d,]+ tokens"
+        r"|\bcontext (?:the )?overflows|\bloaded with (?:a )?context length"
         r"|\bexceed\w*.{0,60}?\b(?:token limit|max(?:imum)? (?:\w+ )?(?:of )?(?:\w+ )?"
         r"(?:tokens|length)\b(?! per))"
         r"|\b(?:prompt|input|request)s? (?:has|have|of|contains?|with) [\d,]+ "
         r"(?:\w+ )?tokens\b.{0,80}?\b(?:context|window|limit|maximum|holds)\b"
         r"|range of input length should be|\binput token (?:length|count)\b"
+        r"|prompt ?\u8d85\u957f"
         r"|\u8d85\u8fc7.{0,20}(?:\u957f\u5ea6|\u4e0a\u4e0b\u6587)|\u4e0a\u4e0b\u6587.{0,20}\u8d85",
         (0, 200, 400, 413, 422, *_SERVER),
     ),
@@ -107,14 +111,15 @@ RULES = (
         r"\boverloaded\b|\bat capacity\b|\bno capacity\b|\bover capacity\b"
         r"|\binsufficient capacity\b|\b(?:server|service|model|engine|system) is "
         r"(?:currently |too |very )?busy|high demand",
-        (*_NO_STATUS, 429, *_SERVER),
+        (*_NO_STATUS, 429, 498, *_SERVER),
     ),
     Rule(
         "rate limit",
         errors.RateLimited,
         r"rate_?limit\w*|too_many_requests|requests|tokens|dynamic_(?:request|token)"
         r"_limited|throttl\w+|resource_exhausted|toomanyrequests\w*",
-        r"\brate[ _-]?limit|\btoo many requests\b|\brequest limit reached\b|\bqps\b"
+        r"\btoo many tokens, please wait"
+        r"|\brate[ _-]?limit|\btoo many requests\b|\brequest limit reached\b|\bqps\b"
         r"|\brpm\b|\btpm\b|\brequests per (?:second|minute|day)\b",
         (*_NO_STATUS, 429, 449, 503, 529),
     ),

@@ -194,6 +194,39 @@ CASES = {
         E.ContextTooLong,
         "Too long",
     ),
+    "TGI: inputs": (
+        422,
+        {"error": "Input validation error: `inputs` must have less than 8192 tokens."},
+        E.ContextTooLong,
+        "less than 8192 tokens",
+    ),
+    "LM Studio: context": (
+        400,
+        {
+            "error": "Trying to keep the first 5000 tokens when context the overflows. "
+            "However, the model is loaded with context length of only 4096 tokens"
+        },
+        E.ContextTooLong,
+        "only 4096",
+    ),
+    "Zhipu: context": (
+        400,
+        {"error": {"code": "1261", "message": "Prompt \u8d85\u957f"}},
+        E.ContextTooLong,
+        "Prompt",
+    ),
+    "Bedrock: tokens per minute": (
+        503,
+        {"error": {"message": "Too many tokens, please wait before trying again."}},
+        E.RateLimited,
+        "please wait",
+    ),
+    "Groq: flex": (
+        498,
+        {"error": {"message": "No flex", "code": "capacity_exceeded"}},
+        E.Overloaded,
+        "No flex",
+    ),
     "FastAPI: detail": (
         422,
         {"detail": [{"loc": ["body", "messages"], "msg": "field required"}]},
@@ -415,6 +448,22 @@ def test_no_server_at_all(both: Both) -> None:
             },
             9,
         ),
+        (
+            {
+                "x-ratelimit-remaining-tokens-minute": "0",
+                "x-ratelimit-reset-tokens-minute": "11.5",
+                "x-ratelimit-remaining-requests-day": "100",
+                "x-ratelimit-reset-requests-day": "33011.38",
+            },
+            11.5,
+        ),
+        ({"ratelimit": "limit=100, remaining=0, reset=11"}, 11),
+        ({"ratelimit": '"day";r=5;t=900, "minute";r=0;t=13'}, 13),
+        ({"ratelimit": '"day";r=5;t=900'}, None),
+        ({"x-ms-retry-after-ms": "2500"}, 2.5),
+        ({"x-ratelimit-reset-after": "19"}, 19),
+        ({"retry-after": "7, 7"}, 7),
+        ({"retry-after": "2, 7.5"}, 7.5),
         ({}, None),
     ],
 )

@@ -25,6 +25,7 @@ from kimikit.prompting.answers import (
 )
 from kimikit.prompting.extract import find_fitting
 from kimikit.prompting.numbers import numbers
+from kimikit.runner.prompts import frame_rows
 
 MOST_LABELS = 12
 """More different answers than this are free text."""
@@ -227,7 +228,8 @@ def _pairs(name: str, given: Any) -> tuple[tuple[str, Any], ...]:
                 f"{name} is a frame with the columns {list(given.columns)}.",
                 "Name two of them 'input' and 'answer', or give pairs.",
             )
-        given = zip(given["input"], given["answer"], strict=True)
+        rows = frame_rows(given) or []
+        given = [(row["input"], row["answer"]) for row in rows]
     made = []
     if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
         raise BadInput(f"{name} is {short(given)}.", "Give question-answer pairs.")

@@ -86,11 +86,34 @@ def frame_rows(given: Any) -> list[dict[str, Any]] | None:
         ("to_dict", ["records"]),
     ):
         if hasattr(given, name):
-            if len(set(map(str, getattr(given, "column_names", names)))) < len(names):
+            names = list(getattr(given, "column_names", names))
+            if len(set(map(str, names))) < len(names):
                 raise BadInput("Two columns have one name.", "Rename one of them.")
             rows: list[Any] = getattr(given, name)(*arguments)
+            _shorten(given, names, rows)
             return [{str(key): value for key, value in row.items()} for row in rows]
     return None
+
+
+_SINGLE = {
+    "float32": "f4", "float": "f4", "float[pyarrow]": "f4",
+    "float16": "f2", "halffloat": "f2", "halffloat[pyarrow]": "f2",
+}  # fmt: skip
+"""What libraries call columns of fewer digits; those without numbers are Arrow's."""
+
+
+def _shorten(given: Any, names: list[Any], rows: list[dict[Any, Any]]) -> None:
+    """Write float32's 0.1 as 0.1, which is 0.10000000149011612 as Python's float."""
+    for name in names:
+        column = given[name]
+        kind = str(getattr(column, "dtype", getattr(column, "type", ""))).lower()
+        if kind in _SINGLE:
+            import numpy as np
+
+            short_of = np.dtype(_SINGLE[kind]).type
+            for row in rows:
+                if isinstance(row[name], float):
+                    row[name] = float(str(short_of(row[name])))
 
 
 def _listed(given: Any) -> list[Any]:
@@ -188,7 +211,9 @@ def _filled(
         value = present(row, name, place)
         try:
             value = string.Formatter().convert_field(value, conversion)
-            parts.append(format(value, spec))
+            # numpy writes a float32 as it is, and formats it as Python's float.
+            told = hasattr(value, "dtype") and not spec
+            parts.append(str(value) if told else format(value, spec))
         except (ValueError, TypeError) as exc:
             raise BadInput(
                 f"Row {place}: {name!r} is {short(value)}, which has no format "

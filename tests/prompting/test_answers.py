@@ -216,9 +216,9 @@ def test_the_type_of_a_field_is_that_of_all_rows(answers, form):
 
 def test_a_task_takes_pairs_from_a_frame_and_refuses_what_is_none():
     frame = pd.DataFrame(
-        {"input": ["a", "b"], "answer": pd.Series([1, 2.5], dtype="f4")}
+        {"input": ["a", "b"], "answer": pd.Series([1, 0.1], dtype="f4")}
     )
-    assert Task(instruction="", rows=frame).rows == (("a", 1), ("b", 2.5))
+    assert Task(instruction="", rows=frame).rows == (("a", 1), ("b", 0.1))
     pairs = zip(frame.input, frame.answer, strict=True)
     assert Task(instruction="", rows=pairs).form == "the number"
     for bad in (frame[["input"]], "ab", None, {"a": 1}, ["ab"], [("a", float("nan"))]):

@@ -4,6 +4,7 @@ import _thread
 import threading
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.echo import EchoHost, refused
@@ -219,3 +220,15 @@ def test_no_column_of_the_input_is_written_over(host, name):
     frame = session(host).map(pandas.DataFrame(columns), progress=False).to_pandas()
     assert frame.loc[0, [*columns]].to_list() == ["a", "mine", "mine too"]
     assert f"reply_reply_{name}" in frame.columns
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "Float32", "float[pyarrow]", 0])
+def test_a_template_writes_a_short_float_as_it_is(host, kind):
+    values = np.array([0.1, 1e-3], "float32" if kind in ("Float32", 0) else "float64")
+    column = pd.Series(values, dtype=kind or "float32")
+    given = [{"x": x} for x in values] if kind == 0 else pd.DataFrame({"x": column})
+    found = session(host).map(given, template="{x} and {x:.2f}", progress=False)
+    assert [reply.request["messages"][0]["content"] for reply in found] == [
+        "0.1 and 0.10",
+        "0.001 and 0.00",
+    ]

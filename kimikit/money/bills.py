@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from kimikit.errors import BadInput
+from kimikit.json_values import check_count
 from kimikit.money.estimates import (
     Ceiling,
     asked_for,
@@ -87,6 +88,8 @@ def bill(
     given = {k: v for k, v in {**params, **extra}.items() if v is not None}
     for beside in ("extra_body", "extra_headers"):
         given.pop(beside, None)
+    for name in given.keys() & {"max_tokens", "max_completion_tokens", "n"}:
+        check_count(name, given[name])
     turns = as_messages(prompt, system=given.pop("system", None))
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kimikit.types import Price
-from kimikit.wire.features import is_builtin
 from kimikit.wire.media import UNKNOWN_LENGTH
 from kimikit.wire.weigh import (
     DECLARED,
@@ -192,12 +191,17 @@ def ceiling(endpoint: str, body: Mapping[str, Any], longest: int = 0) -> Ceiling
 def open_ended(body: Mapping[str, Any]) -> str:
     """Return what makes the prompt of a request of a length that nobody knows before.
 
-    It is a function that the host runs itself, of which what it finds is read and paid
-    for, or a video or a sound; empty if there is none.
+    It is a function or a search that the host runs itself, of which what it finds is
+    read and paid for, or a video or a sound; empty if there is none.
     """
     tools = [tool for tool in _listed(body.get("tools")) if isinstance(tool, Mapping)]
-    if any(map(is_builtin, tools)):
+    if any(tool.get("type", "function") != "function" for tool in tools):
         return "what a host's own function finds"
+    # OpenRouter searches by a plugin too, or by how its model is named.
+    plugins = [p.get("id") for p in _listed(body.get("plugins")) if hasattr(p, "get")]
+    online = "web" in plugins or str(body.get("model")).endswith(":online")
+    if online or body.get("web_search_options") is not None:
+        return "what a host's own search finds"
     parts = [
         part
         for message in _listed(body.get("messages"))

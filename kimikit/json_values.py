@@ -85,8 +85,10 @@ def is_within(value: object, low: float, high: float = math.inf) -> TypeGuard[fl
 
 
 def is_count(value: object, least: int = 1) -> bool:
-    """Tell whether a value is a whole number that is not below another."""
-    return isinstance(value, int) and is_within(value, least)
+    """Tell whether a value is a whole number, numpy's too, not below another."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        return False
+    return int(value) >= least
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from kimikit.errors import BadInput, nearest
+from kimikit.json_values import is_count, short
 from kimikit.money import search
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import Sample
@@ -114,13 +115,16 @@ class Queries:
         return self._select(*search.matching(self._store, text), limit)
 
     def _select(self, test: str, values: Sequence[Any], limit: int | None) -> Calls:
-        if limit is not None and limit < 0:
-            raise BadInput(f"limit={limit} is below 0.", "Use None for all calls.")
+        if limit is not None and not is_count(limit, 0):
+            raise BadInput(
+                f"limit is {short(limit)}.",
+                "Give a whole number from 0, or None for all calls.",
+            )
         columns = ", ".join(COLUMNS)
         rows: dict[str, CallRow] = {}
         for raw in self._store.read(
             f"SELECT {columns} FROM calls WHERE {test} ORDER BY seq DESC LIMIT ?",
-            [*values, -1 if limit is None else limit],
+            [*values, -1 if limit is None else int(limit)],
         ):
             # A call whose end moved to memory hides its open twin on disk.
             rows.setdefault(raw[0], CallRow.read(raw, self))

@@ -27,7 +27,7 @@ from kimikit.runner.requests import Request
 from kimikit.runner.results import Item, Results
 from kimikit.runner.rounds import Rounds
 from kimikit.types import Reply
-from kimikit.wire.options import joined
+from kimikit.wire.options import joined, plain_params
 from kimikit.wire.requests import as_messages, check_params
 
 REFUSALS = 3
@@ -165,7 +165,7 @@ def _check(client: RunnerClient, prompts: Prompts, params: dict[str, Any]) -> No
     asked = joined(client.defaults, params)
     if client.host is not None:
         model = str(params.get("model") or client.host.model)
-        check_params(asked, client.host, model)
+        check_params(plain_params(asked), client.host, model)
     for place, prompt in enumerate(prompts.asked):
         try:
             as_messages(prompt, system=params.get("system"))

@@ -124,7 +124,7 @@ def make_grid(prompt: Any, repeats: int, params: Mapping[str, Any]) -> Grid:
             fixed[name] = value
         else:
             axes[name] = axis
-    return Grid(axes, fixed, repeats)
+    return Grid(axes, fixed, int(repeats))
 
 
 def _plain(name: str, given: Any) -> Any:

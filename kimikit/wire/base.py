@@ -117,7 +117,7 @@ class Base(Handle, Generic[_S]):
         for name in ("temperature", "max_tokens", "max_completion_tokens"):
             if given.get(name, ...) is None:
                 del given[name]
-        self.defaults = _plain(given)
+        self.defaults = options.plain_params(given)
         requests.check_params(self.defaults, self.host, self.host.model)
         own = weakref.WeakMethod(self._ask_again) if self._blocks else None
         self.asker: Again | None = own
@@ -240,7 +240,7 @@ class Base(Handle, Generic[_S]):
             host=self.host,
             model=model,
             stream=params.pop("stream", True) is not False,
-            params=_plain(params),
+            params=options.plain_params(params),
         )
         prefill = params.get("prefill") or ""
         answer = self.answer(endpoint, body, watch, meta, own, prefill)
@@ -373,8 +373,3 @@ def _secrets_of(request: Any) -> list[str]:
         *secrets.secrets_in(dict(request.headers)),
         *secrets.secrets_in(as_object(request.content), apart=_WORDS),
     ]
-
-
-def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as JSON has them, of whatever types they are."""
-    return {n: v if n == "image" else plain(v, n) for n, v in params.items()}

@@ -64,6 +64,11 @@ def joined(defaults: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, 
     return {**defaults, **params, "extra_body": extra or None}
 
 
+def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON has them, of whatever types they are."""
+    return {n: v if n == "image" else plain(v, n) for n, v in params.items()}
+
+
 def headers(given: Mapping[str, Any] | None) -> dict[str, str | None]:
     """Return extra headers, checked; one that is ``None`` is not sent.
 

@@ -225,8 +225,9 @@ class TestQuestions:
         with pytest.raises(BadInput, match="Did you mean 'model'"):
             ledger.calls(modell="a")
         assert ledger.calls(0) == []
-        with pytest.raises(BadInput, match="below 0"):
-            ledger.calls(-1)
+        for limit in (-1, 2.5, "2", True):
+            with pytest.raises(BadInput, match="whole number from 0"):
+                ledger.calls(limit)
 
     def test_totals_by_every_group(self, ledger):
         ask(ledger)

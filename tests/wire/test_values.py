@@ -55,6 +55,23 @@ def test_parameters_and_defaults_go_out_as_the_shortest_json(make, sent):
     }  # fmt: skip
 
 
+def test_verbs_that_ask_often_take_the_same(make, sent):
+    kimi = make(model="m", max_tokens=np.int64(9))
+    kimi.map(["a", "b"], temperature=np.float32(0.7), concurrency=np.int64(2))
+    sweep = kimi.sweep("q", temperature=[0], repeats=np.int64(3), name="three")
+    assert {body["max_tokens"] for body in sent} == {9}
+    assert [body["temperature"] for body in sent] == [0.7] * 2 + [0] * 3
+    assert len(sweep) == 3
+    assert len(kimi.ledger.calls(np.int64(2))) == 2
+
+
+@pytest.mark.parametrize("repeats", [np.bool_(True), np.float64(3), np.int64(0)])
+def test_what_is_no_count_is_none_of_numpys_either(make, sent, repeats):
+    with pytest.raises(BadInput, match="repeats is"):
+        make().sweep("q", repeats=repeats)
+    assert sent == []
+
+
 @pytest.mark.parametrize("value", [float("nan"), {1}, b"x", object()])
 def test_what_is_no_json_is_refused_by_name_before_it_is_sent(make, sent, value):
     with pytest.raises(BadInput, match="min_p"):

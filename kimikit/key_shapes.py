@@ -56,6 +56,16 @@ def hide_quoted(text: str) -> str:
     return hide(re.sub(rf"(?<=['\"/]){_HEX}(?=['\"])", "***", text))
 
 
+def keys_in_address(url: str) -> list[str]:
+    """Return the parts of an address between slashes that are keys."""
+    return [part for part in url.split("/") if is_key(part)]
+
+
+def hide_in_address(url: str) -> str:
+    """Replace those by ``***``."""
+    return "/".join("***" if is_key(part) else part for part in url.split("/"))
+
+
 def is_key(text: str) -> bool:
     """Say whether a text is the key itself."""
     return bool(re.fullmatch(_HEX, text.strip())) or hide(text.strip()) == "***"

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import pickle
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.answers import DONE, chunk, text
-from support.fault_server import CLOSE, FaultServer, sse
+from support.fault_server import CLOSE, FaultServer, plain, sse
 from support.work import seconds
 
 from kimikit import Conversation, Kimi, errors
@@ -239,6 +241,46 @@ def test_a_recording_holds_none(server: FaultServer, tmp_path: Any) -> None:
     assert SECRET.encode() not in b"".join(data for _, data in answer.pieces)
     replay = Kimi("replay", path=tmp_path / "r.kimi", speed=None, show=False)
     assert replay.chat("q", **asked).text == "you sent " + "*" * len(SECRET)
+
+
+@pytest.mark.parametrize("key", ["sk-SeCrEt0123456789abcdef", "9f86d081" * 5])
+def test_a_key_in_the_path_of_an_address_is_read_from_a_variable(
+    key: str, server: FaultServer, tmp_path: Any
+) -> None:
+    said = {"error": {"message": f"no route for /{key}/v1"}}
+    server.play(sse(*text("hi"), chunk("stop"), DONE))
+    server.play(plain(said, 400))
+    url = server.url.replace("/v1", f"/a_b/{key}/v1")
+    options: Any = {"base_url": url, "api_key": "k" * 20, "model": "m", "show": False}
+    path = tmp_path / "r.kimi"
+    kimi = Kimi("mine", record=path, ledger=tmp_path / "l.sqlite3", **options)
+    reply = kimi.chat("it's")
+    with pytest.raises(errors.BadRequest) as caught:
+        kimi.chat("again")
+    assert key in server.requests[0].path
+    travelled = pickle.loads(pickle.dumps(reply))
+    kimi.close()
+    kimi.ledger.close()
+    shown = [repr(kimi.host), str(caught.value), reply.curl(), reply.python()]
+    shown += [pickle.dumps(reply).decode("latin-1"), travelled.curl()]
+    files = [each.read_bytes().decode("latin-1") for each in tmp_path.iterdir()]
+    assert [each for each in shown + files if key in each] == []
+    assert '/a_b/"$KIMIKIT_ADDRESS_KEY"/v1/chat/completions' in reply.curl()
+    assert travelled.curl() == reply.curl()
+    assert "base_url='http://127" in reply.python()
+    known = Kimi("replay", path=path, speed=None, show=False)
+    assert known.chat("it's").text == "hi"
+    command = ["bash", "-c", reply.curl()]
+    asked = {"KIMIKIT_API_KEY": "k" * 20, "KIMIKIT_ADDRESS_KEY": key}
+    server.play(plain({}))
+    subprocess.run(command, env={**os.environ, **asked}, capture_output=True)
+    assert server.requests[-1].path == server.requests[0].path
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in asked.items():
+            patch.setenv(name, value)
+        server.play(sse(*text("hi"), chunk("stop"), DONE))
+        exec(reply.python(), {})
+    assert server.requests[-1].path == server.requests[0].path
 
 
 def locals_of(error: BaseException | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kimikit.errors import BadInput
+from kimikit.key_shapes import hide_in_address
 from kimikit.types.host import Host
 from kimikit.types.sent import Sent
 
@@ -24,6 +25,9 @@ KEY_VARIABLE = "KIMIKIT_API_KEY"
 
 LONGEST_ARGUMENT = 100_000
 """Bytes of a body up to which it is an argument: Linux takes 131,071 for one."""
+
+ADDRESS_KEY_VARIABLE = "KIMIKIT_ADDRESS_KEY"
+"""Where a key is read from that stands in the path of an address."""
 
 _LOCAL_KEY = "from kimikit.local import ensure; print(ensure().api_key)"
 """Prints the key of the local host, which is another each time that it starts."""
@@ -73,7 +77,9 @@ def _address(url: str) -> str:
     scheme, _, rest = url.partition("://")
     name, slash, path = rest.partition("/")
     sent = f"{scheme}://{name}{slash}{quote(path, safe=_IN_PATHS)}"
-    return ("--globoff " if re.search(r"[\[\]]", path) else "") + shlex.quote(sent)
+    parts = map(shlex.quote, hide_in_address(sent).split("***"))
+    whole = f'"${ADDRESS_KEY_VARIABLE}"'.join(parts)
+    return ("--globoff " if re.search(r"[\[\]]", path) else "") + whole
 
 
 def _key_in_shell(sent: Sent, host: Host) -> str:
@@ -98,7 +104,7 @@ def _header(name: str, value: str, variable: str | None) -> str:
 
 def _variables(sent: Sent) -> dict[str, str]:
     """Return a variable for each header that is hidden, none of them used already."""
-    taken = {_variable(_known(sent)), *_OF_SHELLS}
+    taken = {_variable(_known(sent)), ADDRESS_KEY_VARIABLE, *_OF_SHELLS}
     found = {}
     for header in (name for name, text in sent.headers.items() if text == "***"):
         name = unique = re.sub(r"\W|\A(?=\d)", "_", header).upper()
@@ -128,7 +134,7 @@ def python(sent: Sent) -> str:
         params.pop("stream", None)
     kimi: dict[str, Any] = {"model": params.pop("model", host.model)}
     if sent.elsewhere:
-        kimi["base_url"] = host.base_url
+        kimi["base_url"] = _Name(_address_in_python(host.base_url))
         if sent.has_key:
             kimi["api_key"] = _Name(f"os.environ[{_variable(host)!r}]")
         elif host.key_variable:
@@ -140,9 +146,15 @@ def python(sent: Sent) -> str:
     verb = "chat" if sent.endpoint == "chat" else "complete"
     asks = call(f"kimi.{verb}", plainest(asked), params)
     program = f"kimi = Kimi({host.name!r}{options})\nreply = {asks}\nprint(reply)"
-    variables = (sent.has_key and sent.elsewhere) or "***" in sent.headers.values()
+    keyed = sent.has_key or "***" in hide_in_address(host.base_url)
+    variables = (sent.elsewhere and keyed) or "***" in sent.headers.values()
     first = "import os\n\n" if variables else ""
     return f"{first}from kimikit import Kimi\n\n{program}"
+
+
+def _address_in_python(url: str) -> str:
+    read = f" + os.environ[{ADDRESS_KEY_VARIABLE!r}] + "
+    return read.join(map(repr, hide_in_address(url).split("***")))
 
 
 def call(function: str, asked: Any, given: Mapping[str, Any]) -> str:

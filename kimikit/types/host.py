@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kimikit import html
 from kimikit.display.footer import STAND_IN
 from kimikit.display.renderable import Renderable, Section, Table
+from kimikit.key_shapes import hide_in_address
 
 _COLUMNS = ("Kimi model", "state", "as of", "source")
 
@@ -122,6 +124,11 @@ class Host(Renderable, msgspec.Struct, frozen=True, kw_only=True):
     stand_in: bool = False
     source: str = ""
     as_of: str = ""
+
+    def without_key(self) -> Host:
+        """Return it as it may be stored: a key in its address is ``***``."""
+        url = hide_in_address(self.base_url)
+        return self if url == self.base_url else replace(self, base_url=url)
 
     def _facts(self) -> list[tuple[str, str]]:
         low, high = self.temperature_range

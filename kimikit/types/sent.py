@@ -101,6 +101,8 @@ class Sent(msgspec.Struct, dict=True):
         """Travel as what may be shown: no key, and nobody to ask."""
         gone: dict[str, Any] = dict.fromkeys(("_mask", "again", "_real"))
         kept = {**gone, "_own": {}, "_body": self.body}
+        if self.host is not None:
+            kept["host"] = self.host.without_key()
         return _with, ({**self.__dict__, **kept},)
 
     def __deepcopy__(self, memo: Any) -> Sent:

@@ -13,6 +13,7 @@ import msgspec
 
 from kimikit import errors, secrets
 from kimikit.json_values import check_count, plain
+from kimikit.key_shapes import keys_in_address
 from kimikit.params import (
     NOT_OF_A_TEXT,
     ChatParams,
@@ -155,6 +156,7 @@ class Base(Handle, Generic[_S]):
         found: list[str] = [
             *secrets.secrets_in(headers),
             *secrets.secrets_in(self.defaults),
+            *keys_in_address(self.host.base_url),
         ]
         return frozenset((self.key, *map(Key, found)))
 
@@ -316,7 +318,7 @@ class Base(Handle, Generic[_S]):
         else:  # a picture: its URL names the address that was looked up
             where = f"{url.scheme}://{sent['host']}{url.raw_path.decode()}"
         return Asked(
-            host=self.host,
+            host=self.host.without_key(),
             method=request.method,
             where=where,
             body=request.content,

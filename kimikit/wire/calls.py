@@ -79,10 +79,10 @@ class _Open:
 class Assembler:
     """Joins the ``tool_calls`` of deltas.
 
-    Hosts leave ``index`` out, start it anywhere, reuse it for a new call, send the id
-    before the name, an empty id or a new one with each piece, the name in pieces, or
-    whole again with each. Nothing is finished because its JSON happens to parse: more
-    may follow.
+    Hosts leave ``function`` out and put its fields beside the id, leave ``index`` out,
+    start it anywhere, reuse it for a new call, send the id before the name, an empty id
+    or a new one with each piece, the name in pieces, or whole again with each. Nothing
+    is finished because its JSON happens to parse: more may follow.
 
     Args:
         offered: Names of the tools that were offered, to tell a name from its piece.
@@ -100,7 +100,7 @@ class Assembler:
         for piece in [pieces] if isinstance(pieces, dict) else as_list(pieces):
             if not isinstance(piece, dict):
                 continue
-            function = as_dict(piece.get("function"))
+            function = as_dict(piece.get("function")) or piece  # or flat
             name, text = as_str(function.get("name")).strip(), function.get("arguments")
             if not isinstance(text, str):
                 text = "" if text is None else _json(text)

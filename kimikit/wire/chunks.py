@@ -11,7 +11,7 @@ import msgspec
 from kimikit.types import Call, CallPart, Delta, ToolCall
 from kimikit.wire.calls import Assembler
 from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend, read_json
-from kimikit.wire.content import finish_of, text_of, thought
+from kimikit.wire.content import calls_of, finish_of, text_of, thought
 from kimikit.wire.extras import Extras
 from kimikit.wire.features import begins
 from kimikit.wire.leaks import calls_in, tools_in
@@ -334,7 +334,7 @@ class Folder:
         if part is not found:
             choice.beside.add(found)
         text = text_of(part.get("content")) or text_of(part.get("text"))
-        calls = choice.calls.add(part.get("tool_calls"))
+        calls = choice.calls.add(calls_of(part))
         reason = as_str(found.get("finish_reason")) or None
         ends = finish_of(reason) if reason and choice.finish_reason is None else None
         choice.finish_reason = choice.finish_reason or reason

@@ -17,6 +17,7 @@ _FINISHES = {
     # Anthropic's, Gemini's, Cohere's and Mistral's, which gateways hand on.
     **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length"), "length"),
     **dict.fromkeys(("max_length", "max_new_tokens", "token_limit"), "length"),
+    "function_call": "tool_calls",
     # Zhipu's, Gemini's and Anthropic's.
     **dict.fromkeys(("sensitive", "safety", "refusal"), "content_filter"),
 }
@@ -53,6 +54,13 @@ def text_of(content: object) -> str:
     return "".join(
         as_str(piece.get("text")) for piece in _parts(content) if not _is_thought(piece)
     )
+
+
+def calls_of(part: dict[str, Any]) -> object:
+    """Return the pieces of calls in a delta, also OpenAI's first shape of one."""
+    old = as_dict(part.get("function_call"))
+    # Gateways send an empty one with every chunk.
+    return part.get("tool_calls") or (old if any(old.values()) else None)
 
 
 def _parts(content: object) -> list[dict[str, Any]]:

@@ -119,11 +119,11 @@ def status_error(
         log(f"! FixedTemperature by {fixed[0]!r}", *keys)
         name, allowed = fixed[1] or fixed[3], float(fixed[2] or fixed[4])
         return pinned(what, name.lower(), allowed, call.body, **details)
-    kind, shown = matching(status, report, call.model)
+    kind, shown, own = matching(status, report, call.model)
     log(f"! {kind.__name__} by {shown}", *keys)
     if kind is errors.RateLimited:
         details["retry_after_s"] = retry_after(headers, raw[:WORDS_LIMIT])
-    return kind(what, _filled(_remedy(kind, status, report), call), **details)
+    return kind(what, _filled(own or _remedy(kind, status, report), call), **details)
 
 
 def _remedy(kind: type[errors.StatusError], status: int, report: Report) -> str:

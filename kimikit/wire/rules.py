@@ -28,6 +28,7 @@ class Rule(NamedTuple):
         kinds: A pattern that a whole type or code must fit; empty for none.
         phrases: A pattern searched for in the host's words; empty for none.
         statuses: The statuses with which either counts, all if empty.
+        remedy: What to do, where the error's own remedy does not help.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Rule(NamedTuple):
     kinds: str
     phrases: str
     statuses: tuple[int, ...] = ()
+    remedy: str = ""
 
 
 _MODEL_GONE = (
@@ -123,18 +125,37 @@ RULES = (
         r"|\brpm\b|\btpm\b|\brequests per (?:second|minute|day)\b",
         (*_NO_STATUS, 429, 449, 503, 529),
     ),
+    Rule(  # AWS refuses so with status 400
+        "throttled",
+        errors.RateLimited,
+        r"throttl\w+|toomanyrequests\w*|too_many_requests",
+        r"\bthrottlingexception\b|\btoo many (?:tokens|requests), please wait",
+        (400,),
+    ),
     Rule(
         "model",
         errors.ModelNotFound,
         r"model_not_(?:found|available|supported|exist\w*)|model_?decommissioned"
         r"|unknown_model|invalid_model(?:_id|_name)?|deploymentnotfound|modelnotfound\w*"
-        r"|model_does_not_exist|unsupported_model",
+        r"|model_does_not_exist|unsupported_model|modelnotopen",
         rf"(?<![\w/-])models?\b(?!/).{{0,80}}?{_MODEL_GONE}"
         r"|\bnot found the model|\bno such model"
         r"|\b(?:unknown|invalid|unsupported) model\b|\bis not a (?:valid|known) model\b"
         r"|\bno (?:allowed )?(?:endpoints|providers) (?:found|available) for\b"
-        r"|\bnot a valid model\b|\u6a21\u578b.{0,20}\u4e0d\u5b58\u5728",
+        r"|\bnot a valid model\b|\bnot activated the model\b"
+        r"|\u6a21\u578b.{0,20}\u4e0d\u5b58\u5728",
         (*_REQUEST, 503),
+    ),
+    Rule(
+        "place",
+        errors.StatusError,
+        r"unsupported_country_region_territory",
+        r"\bcountry, region,? or territory not supported"
+        r"|\blocation is not supported\b"
+        r"|\bnot (?:available|supported) in your (?:country|region|location)\b",
+        (0, 200, 400, 403, 451),
+        "The host does not serve the place that you ask from, whatever the key: use "
+        "another host, or a network elsewhere (HTTPS_PROXY).",
     ),
     Rule(
         "key",
@@ -162,8 +183,8 @@ _QUOTED = re.compile(
 
 def matching(
     status: int, report: Report, model: str
-) -> tuple[type[errors.StatusError], str]:
-    """Return the error that a report stands for, and the name of what shows it.
+) -> tuple[type[errors.StatusError], str, str]:
+    """Return the error that a report stands for, what shows it, and its own remedy.
 
     Args:
         status: The HTTP status, or the one named inside the answer, 0 if none is.
@@ -175,9 +196,9 @@ def matching(
         if rule.statuses and status not in rule.statuses:
             continue
         if not rule.kinds and not rule.phrases:
-            return rule.error, f"status {status}"
+            return rule.error, f"status {status}", rule.remedy
         if any(_pattern(rule.kinds).fullmatch(kind) for kind in kinds if rule.kinds):
-            return rule.error, f"the type or code of {rule.name!r}"
+            return rule.error, f"the type or code of {rule.name!r}", rule.remedy
     # A page of a proxy may use any word; a status is all that it says for certain.
     for rule in RULES if not (report.page and status in (403, 404)) else ():
         if (rule.statuses and status not in rule.statuses) or not rule.phrases:
@@ -185,13 +206,14 @@ def matching(
         if rule.error is errors.ModelNotFound and _of_another(words, model):
             continue
         if found := _pattern(rule.phrases).search(words):
-            return rule.error, f"the words of {rule.name!r}: {found[0]!r}"
+            shown = f"the words of {rule.name!r}: {found[0]!r}"
+            return rule.error, shown, rule.remedy
     if status == 403 and report.page:
-        return errors.StatusError, "status 403 with a page: a proxy, not the host"
+        return errors.StatusError, "status 403 with a page: a proxy, not the host", ""
     for kind, statuses in _STATUSES.items():
         if status in statuses:
-            return kind, f"status {status}"
-    return errors.StatusError, "no rule"
+            return kind, f"status {status}", ""
+    return errors.StatusError, "no rule", ""
 
 
 @functools.cache

@@ -221,6 +221,55 @@ CASES = {
         E.RateLimited,
         "please wait",
     ),
+    "AWS: throttled, status 400": (
+        400,
+        {"__type": "com.amazon#ThrottlingException", "message": "Slow down."},
+        E.RateLimited,
+        "Slow down",
+    ),
+    "a gateway before Bedrock: throttled, status 400": (
+        400,
+        {"message": "(ThrottlingException) when calling the Converse operation"},
+        E.RateLimited,
+        "Converse",
+    ),
+    "Volcengine: a model that is not activated": (
+        404,
+        {
+            "error": {
+                "code": "ModelNotOpen",
+                "message": "Your account 2100 has not activated the model kimi-k2. "
+                "Please activate the model service in the Ark Console.",
+                "type": "Not Found",
+            }
+        },
+        E.ModelNotFound,
+        "activate the model service",
+    ),
+    "a gateway before Volcengine: not activated": (
+        404,
+        {"detail": "Your account has not activated the model kimi-k2."},
+        E.ModelNotFound,
+        "not activated",
+    ),
+    "OpenAI: a country that is not served": (
+        403,
+        {
+            "error": {
+                "code": "unsupported_country_region_territory",
+                "message": "Country, region, or territory not supported",
+                "type": "request_forbidden",
+            }
+        },
+        E.StatusError,
+        "territory not supported",
+    ),
+    "Gemini: a place that is not served": (
+        400,
+        {"error": {"message": "User location is not supported for the API use."}},
+        E.StatusError,
+        "location is not supported",
+    ),
     "Groq: flex": (
         498,
         {"error": {"message": "No flex", "code": "capacity_exceeded"}},
@@ -277,6 +326,17 @@ def test_each_body(name: str, server: FaultServer, both: Both) -> None:
     assert error.body == raw.decode()
     assert str(error).endswith(error.remedy)
     assert error.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "not served" in name])
+def test_a_place_that_is_not_served_is_no_matter_of_the_key(
+    name: str, server: FaultServer, both: Both
+) -> None:
+    server.play(plain(CASES[name][1], CASES[name][0]))
+    with pytest.raises(errors.StatusError) as caught:
+        both.chat(server.url)
+    assert "another host" in caught.value.remedy
+    assert "Check" not in caught.value.remedy
 
 
 def test_pinned_temperature_names_the_value(server: FaultServer, both: Both) -> None:

@@ -118,6 +118,15 @@ PIECES = {
         piece('{"city": "Os', index=0, id="a"),
         piece(OSLO, index=0, id="a"),
     ),
+    "flat, whole": ({"index": 0, "id": "x", "name": "get_weather", "arguments": OSLO},),
+    "flat, in pieces": (
+        {"index": 0, "id": "x", "type": "function", "name": "get_weather"},
+        {"index": 0, "arguments": '{"city"'},
+        {"index": 0, "arguments": ': "Oslo"}'},
+    ),
+    "flat, the object empty": (
+        {"id": "x", "function": None, "name": "get_weather", "arguments": OSLO},
+    ),
     "an object in place of text": (
         piece(None, "get_weather")
         | {"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}},
@@ -147,6 +156,34 @@ def test_one_call_over_http(name: str, server: FaultServer, both: Both) -> None:
     )
     tools = [{"type": "function", "function": {"name": tool}} for tool in OFFERED]
     (call,) = both.chat(server.url, tools=tools).tool_calls
+    assert (call.name, call.parsed) == WEATHER
+
+
+EMPTY = {"name": "", "arguments": ""}
+FIRST = {"name": "get_weather", "arguments": ""}
+OLD = {
+    "in pieces": [FIRST, {"arguments": '{"city"'}, {"arguments": ': "Oslo"}'}],
+    "whole, and empty ones": [EMPTY, {"name": "get_weather", "arguments": OSLO}, EMPTY],
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_openais_first_shape_of_a_call(
+    name: str, server: FaultServer, both: Both
+) -> None:
+    steps = [{"choices": [{"delta": {"function_call": part}}]} for part in OLD[name]]
+    end = {"choices": [{"delta": {}, "finish_reason": "function_call"}]}
+    server.play(sse(*steps, end, DONE))
+    reply = both.chat(server.url)
+    (call,) = reply.tool_calls
+    assert (call.name, call.parsed) == WEATHER
+    assert (reply.finish_reason, reply.notes) == ("tool_calls", ())
+
+
+def test_openais_first_shape_in_a_whole_answer() -> None:
+    message = {"content": None, "function_call": {**FIRST, "arguments": OSLO}}
+    choice = {"message": message, "finish_reason": "function_call"}
+    (call,) = fold(event({"choices": [choice]})).tool_calls
     assert (call.name, call.parsed) == WEATHER
 
 

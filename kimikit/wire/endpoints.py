@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import mimetypes
+import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -120,11 +121,32 @@ def vectors_of(found: Any, count: int) -> list[list[float]]:
     Raises:
         ValueError: If it has others; what is odd raises ``UNFIT``.
     """
-    rows = sorted(found["data"], key=lambda row: row["index"])
-    vectors = [_vector(row["embedding"]) for row in rows]
+    placed: list[tuple[int, Any]] = []
+    for place, row in enumerate(_rows(found)):
+        if isinstance(row, list):  # TEI sends nothing but the numbers
+            row = {"embedding": row}
+        index = row.get("index")
+        placed.append((place if index is None else index, row["embedding"]))
+    placed.sort(key=operator.itemgetter(0))
+    vectors = [_vector(numbers) for _, numbers in placed]
     if len(vectors) != count:
         raise ValueError
     return vectors
+
+
+def _rows(found: Any) -> list[Any]:
+    """Return the entries of a list; TEI and Together send it bare."""
+    rows: list[Any] = found if isinstance(found, list) else found["data"]
+    return rows
+
+
+def _ranks(found: Any) -> list[Any]:
+    """Return the entries of a ranking: Cohere's, Voyage's under ``data``, or TEI's."""
+    told = found.get("results") if isinstance(found, dict) else None
+    rows: list[Any] = _rows(found) if told is None else told
+    if told is None and not rows:
+        raise ValueError
+    return rows
 
 
 def packed(vector: Sequence[float]) -> str:
@@ -176,8 +198,10 @@ async def rerank(
 
     def read(found: Any) -> list[results.Ranked]:
         ranked = []
-        for row in found["results"]:
-            place, score = _place(row["index"], listed), float(row["relevance_score"])
+        for row in _ranks(found):
+            place = _place(row["index"], listed)
+            # TEI's and some gateways' name is the short one.
+            score = float(row.get("relevance_score", row.get("score")))
             if not math.isfinite(score):
                 raise ValueError
             ranked.append(results.Ranked(place, score, listed[place]))
@@ -321,9 +345,8 @@ async def models(wire: Any, /) -> results.Models:
 
 
 def _by_id(found: Any) -> dict[str, dict[str, Any]]:
-    """Return the entries of a model list; Together sends it bare."""
-    listed = found if isinstance(found, list) else found["data"]
-    return {str(entry["id"]): entry for entry in listed if entry["id"]}
+    """Return the entries of a model list."""
+    return {str(entry["id"]): entry for entry in _rows(found) if entry["id"]}
 
 
 def model_ids(said: bytes) -> list[str]:

@@ -236,7 +236,13 @@ def _read_address(base_url: str) -> str:
             f"base_url for {parts.hostname} holds more than an address.",
             "Pass the address alone, and the key as api_key=.",
         )
-    return re.sub(r"/(chat/completions)?/*$", "", text)
+    # Azure's own addresses end in /models.
+    return re.sub(
+        r"(?:/(?:chat/completions)?|(?:(?<=/v\d)|(?<=/openai))"
+        r"/(?:completions|models|embeddings))/*$",
+        "",
+        text,
+    )
 
 
 def _shown(base_url: object) -> str:

@@ -79,6 +79,39 @@ def test_rerank(server: FaultServer, both: Both) -> None:
     assert "<table>" in made._repr_html_()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "score": 0}]},
+        {"results": [{"index": 0, "score": 0.1}, {"index": 1, "score": 0.9}]},
+        [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.1}],
+    ],
+)
+def test_rankings_of_voyage_and_tei(
+    answer: Any, server: FaultServer, both: Both
+) -> None:
+    server.play(plain(answer))
+    made = both.call(server.url, "rerank", "q", ["x", "y"], model="r")
+    assert [(r.index, r.text) for r in made] == [(1, "y"), (0, "x")]
+    assert made[0].score == 0.9
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [[0.25, 2.0], [0.5, 1.0]],
+        VECTORS["data"],
+        {"data": [{"embedding": [0.25, 2.0]}, {"index": 1, "embedding": [0.5, 1.0]}]},
+    ],
+)
+def test_vectors_of_tei_and_without_the_first_index(
+    answer: Any, server: FaultServer, both: Both
+) -> None:
+    server.play(plain(answer))
+    made = both.call(server.url, "embed", ["a", "b"], model="e")
+    assert list(made) == [[0.25, 2.0], [0.5, 1.0]]
+
+
 @pytest.mark.parametrize("form", ["path", "bytes", "url"])
 def test_vision(form: str, server: FaultServer, both: Both, tmp_path: Path) -> None:
     path = tmp_path / "a.png"

@@ -173,8 +173,23 @@ def test_a_picture_at_https_of_a_host_at_http(
 # Addresses.
 
 
+def test_an_address_of_azures_ends_in_models(server: FaultServer, both: Both) -> None:
+    server.play(GOOD)
+    both.chat(server.url.removesuffix("/v1") + "/models")
+    assert server.requests[0].path == "/models/chat/completions"
+
+
 @pytest.mark.parametrize(
-    "around", ["{} ", "{}\n", " {}", "{}/", "\t{}/chat/completions"]
+    "around",
+    [
+        "{} ",
+        "{}\n",
+        " {}",
+        "{}/",
+        "\t{}/chat/completions",
+        "{}/models",
+        "{}/embeddings/",
+    ],
 )
 def test_an_address_is_trimmed(around: str, server: FaultServer, both: Both) -> None:
     server.play(GOOD)

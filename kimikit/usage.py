@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -142,3 +143,37 @@ class Price(msgspec.Struct, frozen=True):
             total += usage.cache_write_1h_tokens * (hour - write)
         fresh = usage.prompt_tokens - usage.cached_tokens - written
         return (total + max(fresh, 0) * self.input) / 1_000_000
+
+
+ORDINARY = ("auto", "batch", "default", "flex", "on_demand", "standard")
+"""Service tiers that cost what a model's price says, or less; others may cost more."""
+
+
+def asked_models(model: str, body: Mapping[str, Any]) -> list[str]:
+    """Return the models that may answer: the one asked for, and OpenRouter's others."""
+    others = body.get("models")
+    others = others if isinstance(others, list | tuple) else ()
+    return [name for name in dict.fromkeys([model, *map(str, others)]) if name] or [""]
+
+
+def priced_as(model: str, body: Mapping[str, Any]) -> str:
+    """Return the name of a model's price: a dearer service tier has one of its own."""
+    tier = body.get("service_tier")
+    ordinary = not tier or str(tier).lower() in ORDINARY
+    return model if ordinary else f"{model} ({tier})"
+
+
+def paid_as(model: str, answered: str, body: Mapping[str, Any]) -> list[str]:
+    """Return the names of what may price an answer, the likeliest first.
+
+    The model asked for counts, then the one that answered. Where several were asked
+    for it is the one that answered, whose name may end with a date.
+    """
+    names = asked_models(model, body)
+    if len(names) > 1:
+        like = [n for n in names if answered.lower().startswith(n.lower())]
+        names = sorted(like, key=len)[-1:]
+        names.insert(0, answered)
+    else:
+        names.append(answered)
+    return [priced_as(name, body) for name in names]

@@ -44,7 +44,7 @@ def most(ledger: Ledger, call: Call, about: HostBatch) -> Most:
     tokens = None
     if ceiling.completion_tokens is not None:
         tokens = ceiling.prompt_tokens + ceiling.completion_tokens
-    price = book.lookup(host, model, call.created)
+    price = book.dearest(host, model, call.body, call.created)
     usd = ceiling.cost(price)
     return Most(None if usd is None else usd * about.price_most, tokens)
 

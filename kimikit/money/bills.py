@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
-from kimikit.errors import BadInput
+from kimikit.errors import BadInput, BudgetExceeded
 from kimikit.json_values import check_count
 from kimikit.money.estimates import (
     Ceiling,
@@ -21,7 +21,8 @@ from kimikit.money.estimates import (
 from kimikit.money.prices import PriceBook
 from kimikit.money.rows import stored
 from kimikit.money.tokens import COUNTED, count_chat, encoder, is_k2
-from kimikit.types import Usage
+from kimikit.types import Call, Usage
+from kimikit.usage import asked_models, priced_as
 from kimikit.wire.cache_writes import asks_for_hour
 from kimikit.wire.requests import as_messages
 
@@ -81,20 +82,21 @@ def bill(
 
     Without a history nothing is known of how long a model's answers are.
     """
-    price = prices.lookup(host, model, time.time())
-    if price is None:
-        return None, None
     extra = params.get("extra_body") or {}
     given = {k: v for k, v in {**params, **extra}.items() if v is not None}
     for beside in ("extra_body", "extra_headers"):
         given.pop(beside, None)
+    now = time.time()
+    price = prices.lookup(host, priced_as(model, given), now)
+    if price is None:
+        return None, None
     for name in given.keys() & {"max_tokens", "max_completion_tokens", "n"}:
         check_count(name, given[name])
     turns = as_messages(prompt, system=given.pop("system", None))
     shown = given.pop("image", None)
     shown = len(shown) if isinstance(shown, list | tuple) else int(shown is not None)
     body = {**given, "model": model, "messages": turns}
-    most = at_most("chat", body, prices.longest(host, model), exact=True)
+    most = at_most("chat", body, prices.longest(host, model, body), exact=True)
     most = most._replace(prompt_tokens=most.prompt_tokens + shown * pictures(1))
     tokens = _prompt(body) + LIKELY_PICTURE * (shown + pictures_in(turns))
     answers = asked_for(body)
@@ -109,7 +111,7 @@ def bill(
         cache_write_tokens=kept,
         cache_write_1h_tokens=kept,
     )
-    return price.cost(likely), most.cost(price)
+    return price.cost(likely), most.cost(prices.dearest(host, model, body, now))
 
 
 def at_most(
@@ -125,7 +127,8 @@ def at_most(
             it takes a second for some megabytes.
     """
     most = ceiling(endpoint, body, longest)
-    counted = exact and endpoint == "chat" and is_k2(str(body.get("model")))
+    names = asked_models(str(body.get("model")), body)
+    counted = exact and endpoint == "chat" and all(map(is_k2, names))
     encode = encoder() if counted else None
     if encode is None:
         return most
@@ -145,12 +148,27 @@ def unbounded(model: str, body: Mapping[str, Any]) -> BadInput:
         return BadInput(
             f"{what[:1].upper()}{what[1:]} is read and paid for, and nobody knows "
             "before how much it is, so a budget cannot hold it.",
-            "Ask outside of the budget: run(max_cost=...) looks after each answer.",
+            "Leave it out, or ask where no budget is in force: nothing limits its cost "
+            "there, and max_cost=... of run, map and sweep looks after each answer.",
         )
     return BadInput(
         f"Nothing bounds the answer of {model}, and without a stream it cannot be "
         "stopped, so a budget cannot hold it.",
         "Pass max_tokens=..., or leave stream on.",
+    )
+
+
+def unpriced(prices: PriceBook, call: Call) -> BudgetExceeded:
+    """Return the refusal of a request of which a price is not known."""
+    host, names = call.host.name, asked_models(call.model, call.body)
+    names = [priced_as(name, call.body) for name in names]
+    missing = next(n for n in names if prices.lookup(host, n, call.created) is None)
+    named = "" if missing == call.model else f"model={missing!r}, "
+    return BudgetExceeded(
+        f"No price is known for {missing} on {host}, so a budget of money cannot hold "
+        "it.",
+        f"Set one with kimi.set_price({named}...), limit tokens instead, or allow it "
+        "with kimi.budget(..., allow_unpriced=True).",
     )
 
 

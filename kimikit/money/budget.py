@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from kimikit import html
 from kimikit.errors import BadInput, BudgetExceeded
-from kimikit.money.bills import at_most, unbounded
+from kimikit.money.bills import at_most, unbounded, unpriced
 from kimikit.money.estimates import Ceiling, open_ended, size
 from kimikit.money.ledger import Check, Ledger
 from kimikit.money.prices import amount
 from kimikit.money.rows import outcome
 from kimikit.money.tokens import Encode, encoder
 from kimikit.types import Call, Reply, Usage
+from kimikit.usage import asked_models
 
 PER_DAY = "KIMIKIT_BUDGET_USD_PER_DAY"
 ALLOWANCE = 4096
@@ -282,7 +283,7 @@ class Budgets:
 
     def _at_first(self, call: Call) -> Usage:
         """Return the tokens to hold back before anything of the answer is there."""
-        longest = self.ledger.prices.longest(call.host.name, call.model)
+        longest = self.ledger.prices.longest(call.host.name, call.model, call.body)
         prompt, answer = at_most(call.endpoint, call.body, longest, exact=True)
         if call.endpoint not in ("chat", "complete"):
             answer = 0
@@ -302,12 +303,7 @@ class Budgets:
         strict = any("usd" in b.limits and not b.allow_unpriced for b in budgets)
         allowed = any(b.allow_unpriced for b in budgets)
         if usd is None and (strict or (self.usd_per_day is not None and not allowed)):
-            raise BudgetExceeded(
-                f"No price is known for {call.model} on {call.host.name}, so a budget "
-                "of money cannot hold it.",
-                "Set one with kimi.set_price(...), limit tokens instead, or allow it "
-                "with kimi.budget(..., allow_unpriced=True).",
-            )
+            raise unpriced(self.ledger.prices, call)
         ask = Amount(usd or Decimal(0), usage.total_tokens)
         hold_all(budgets, call.id, ask)
         held = self._open.setdefault(call.id, _Open(budgets, usage))
@@ -316,8 +312,8 @@ class Budgets:
 
     def _at_most(self, call: Call, usage: Usage) -> Decimal | None:
         """Return what so many tokens cost where all are put into the cache."""
-        price = self.ledger.prices.lookup(call.host.name, call.model, call.created)
-        return Ceiling(usage.prompt_tokens, usage.completion_tokens).cost(price)
+        most = Ceiling(usage.prompt_tokens, usage.completion_tokens)
+        return self.ledger.at_most(call, most)
 
     def day(self, usd: Decimal) -> Check | None:
         """Return what holds the day's limit for a call that may take ``usd``."""
@@ -334,7 +330,9 @@ class Budgets:
         held = self._open.get(call.id)
         if held is None or _bounded(call):
             return
-        held.look(call, encoder() if "kimi" in call.model.lower() else None)
+        names = asked_models(call.model, call.body)
+        plain = all("kimi" in name.lower() for name in names)
+        held.look(call, encoder() if plain else None)
         grown = max(held.arrived, usage.completion_tokens) + AHEAD
         if grown <= held.usage.completion_tokens:
             return
@@ -365,6 +363,7 @@ class Budgets:
     def _spent(self, call: Call, reply: Reply) -> Amount:
         """Return what an answer took; at most, where its host did not say."""
         usd, usage = self.ledger.cost(call, reply)[0], reply.usage
+        usd = self._at_most(call, usage) if usd is None else usd
         if usage.estimated:
             held = self._open[call.id]
             answer = max(held.arrived, usage.completion_tokens)

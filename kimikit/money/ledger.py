@@ -21,7 +21,7 @@ import platformdirs
 from kimikit.errors import BadInput
 from kimikit.money import bills
 from kimikit.money.database import time_zone
-from kimikit.money.estimates import ceiling
+from kimikit.money.estimates import Ceiling, ceiling
 from kimikit.money.jobs import JobStore
 from kimikit.money.prices import PriceBook
 from kimikit.money.queries import choice
@@ -33,6 +33,7 @@ from kimikit.secrets import redact, without
 from kimikit.types import Call, Reply, Usage
 from kimikit.types.pickling import Handle
 from kimikit.types.sent import Again
+from kimikit.usage import paid_as
 
 _TAGS: ContextVar[tuple[str, ...]] = ContextVar("kimikit_tags", default=())
 
@@ -232,7 +233,7 @@ class Ledger(Handle, LedgerViews):
     def _row(self, call: Call) -> dict[str, Any]:
         """Return what is known of a call before it is sent."""
         about = call.host.name, call.model
-        most = ceiling(call.endpoint, call.body, self.prices.longest(*about))
+        most = ceiling(call.endpoint, call.body, self.prices.longest(*about, call.body))
         return {
             "id": call.id,
             "key": call.meta.get("key"),
@@ -245,7 +246,7 @@ class Ledger(Handle, LedgerViews):
             "tag": "/".join(_TAGS.get()),
             "notebook": os.path.basename(os.environ.get("JPY_SESSION_NAME", "")),
             "stand_in": call.host.stand_in,
-            "at_most": pico(most.cost(self.prices.lookup(*about, call.created))),
+            "at_most": pico(self.at_most(call, most)),
         }
 
     def bill(
@@ -267,6 +268,11 @@ class Ledger(Handle, LedgerViews):
         """
         return bills.bill(self.prices, host, model, params, prompt, history=self)
 
+    def at_most(self, call: Call, most: Ceiling) -> Decimal | None:
+        """Return what so many tokens cost at most, whichever model answers."""
+        about = call.host.name, call.model, call.body, call.created
+        return most.cost(self.prices.dearest(*about))
+
     def cost(self, call: Call, reply: Reply) -> tuple[Decimal | None, bytes | None]:
         """Return what a call cost in US dollars and, as JSON, the price used.
 
@@ -275,8 +281,7 @@ class Ledger(Handle, LedgerViews):
         """
         if reply.usage.cost_usd is not None:
             return reply.usage.cost_usd, None
-        # The model that answered counts where the one asked for has no price.
-        for model in (call.model, reply.model):
+        for model in paid_as(call.model, reply.model, call.body):
             price = self.prices.lookup(call.host.name, model, call.created)
             if price is not None:
                 cost = price.cost(reply.usage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ import platformdirs
 from kimikit.errors import BadInput
 from kimikit.money import catalogue
 from kimikit.types import Price, Usage
+from kimikit.usage import asked_models, priced_as
 
 TABLE = Path(__file__).parent.parent / "data" / "prices.json"
 
@@ -227,7 +229,23 @@ class PriceBook:
             self._last = asked, price
         return price
 
+    def dearest(
+        self, host: str, model: str, body: Mapping[str, Any], at: float
+    ) -> Price | None:
+        """Return what bounds a request's cost, ``None`` if a price is not known."""
+        names = asked_models(model, body)
+        found = [self.lookup(host, priced_as(name, body), at) for name in names]
+        known = [price for price in found if price is not None]
+        if len(known) < len(found):
+            return None
+        return Price(
+            max(price.dearest_input for price in known),
+            max(price.output for price in known),
+        )
+
     def _looked_up(self, host: str, model: str, at: float) -> Price | None:
+        if model.endswith(")"):  # a tier's, and the catalogue takes near names
+            return self._in_table(host, model, at)
         if _outdated() or catalogue.updated():
             newer = catalogue.price_at(host, model, at)
             return newer or self._in_table(host, model, at)
@@ -244,12 +262,16 @@ class PriceBook:
         held = [price for since, price in dated if since <= day]
         return held[-1] if held else dated[0][1]
 
-    def longest(self, host: str, model: str) -> int:
-        """Return the tokens that no answer of ``model`` exceeds, 0 for unknown.
+    def longest(
+        self, host: str, model: str, body: Mapping[str, Any] | None = None
+    ) -> int:
+        """Return the tokens that no answer to a request exceeds, 0 for unknown.
 
         Where no limit of answers is published this is the context window.
         """
-        return self._longest.get(_key(host, model), 0)
+        names = asked_models(model, body or {})
+        found = [self._longest.get(_key(host, name), 0) for name in names]
+        return max(found) if all(found) else 0
 
     def __call__(
         self, host: str, model: str, usage: Usage, unix_time: float

@@ -20,6 +20,9 @@ from kimikit.sweeps.trial import Metric, Trial
 
 Score = float | bool | None
 
+MOST_FIGURE = 1e100
+"""Above it a variance, of squares and their sums, would not be a number any more."""
+
 BAR_AFTER_S = 1.0
 """Seconds of judging at a display after which a bar is shown."""
 
@@ -129,8 +132,9 @@ def as_score(value: Any) -> Score:
     if value is None or isinstance(value, bool):
         return value
     figure = float(value)
-    if not math.isfinite(figure):
-        raise ValueError(f"{figure} is no figure")
+    if not abs(figure) <= MOST_FIGURE:
+        huge = f": give one of {MOST_FIGURE} at most" if math.isfinite(figure) else ""
+        raise ValueError(f"{figure} is no figure{huge}")
     return figure
 
 

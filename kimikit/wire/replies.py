@@ -10,6 +10,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.types import Call, Pricer, Reply
+from kimikit.usage import paid_as
 from kimikit.wire import features
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
@@ -126,9 +127,9 @@ def cost(reply: Reply, call: Call, pricer: Pricer | None) -> Decimal | None:
     usage = reply.usage
     if usage.cost_usd is not None or pricer is None:
         return usage.cost_usd
-    found = pricer(call.host.name, call.model, usage, call.created)
-    if found is None and reply.model != call.model:
-        found = pricer(call.host.name, reply.model, usage, call.created)
+    names = paid_as(call.model, reply.model, call.body)
+    asked = (pricer(call.host.name, n, usage, call.created) for n in names)
+    found = next((each for each in asked if each is not None), None)
     if found is None or not call.host.builtin_tools:
         return found
     names = [

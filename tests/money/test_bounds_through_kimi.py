@@ -19,7 +19,7 @@ from support.fault_server import (
     sse,
 )
 
-from kimikit import BudgetExceeded, Kimi, tool
+from kimikit import BadInput, BudgetExceeded, Kimi, tool
 
 OUT = Decimal(15) / 10**6
 """Dollars for a token of the answer of Kimi K3 at Together."""
@@ -222,3 +222,93 @@ def test_reasoning_that_is_counted_beside_the_answer_is_billed(server):
     server.play(sse({"choices": [delta]}, {"choices": [], "usage": usage}, DONE))
     reply = connect(server).chat("go")
     assert (reply.usage.completion_tokens, reply.usage.reasoning_tokens) == (50, 30)
+
+
+def play(server, *scripts):
+    for script in scripts:
+        server.play(script)
+
+
+def asking(**more):
+    return {"max_tokens": 100, **more}
+
+
+@pytest.mark.parametrize("way", ["of a call", "extra", "default", "axis"])
+def test_a_dearer_tier_has_no_bound_until_it_has_a_price(server, way):
+    """Its price is not the model's: hosts charge twice as much for it, or more."""
+    play(server, *[answer(5)] * 3)
+    tier = {"service_tier": "priority"}
+    kimi = connect(server, **(tier if way == "default" else {}))
+    asked = {"of a call": tier, "extra": {"extra_body": tier}}.get(way, {})
+    if way == "axis":
+        plan = kimi.sweep("Hi", service_tier=[None, "priority"], repeats=1,
+                          dry_run=True, **asking())  # fmt: skip
+        assert "unpriced" in str(plan) or "unknown" in str(plan)
+        asked = tier
+    with kimi.budget(usd=1), pytest.raises(BudgetExceeded) as refused:
+        kimi.chat("Hi", **asking(**asked))
+    named = "moonshotai/Kimi-K3 (priority)"
+    assert f"set_price(model={named!r}, ...)" in str(refused.value)
+    assert kimi.chat("Hi", **asking(**asked)).cost is None
+    kimi.set_price(model=named, input=6, output=30)
+    with kimi.budget(usd=1) as budget:
+        reply = kimi.chat("Hi", **asking(**asked))
+    assert reply.cost == budget.spent.usd == (12 * 6 + 5 * 30) / Decimal(10**6)
+
+
+@pytest.mark.parametrize("tier", [None, "auto", "flex", "Default"])
+def test_a_tier_that_is_no_dearer_has_the_price_of_the_model(server, tier):
+    play(server, answer(5))
+    kimi = connect(server)
+    with kimi.budget(usd=1) as budget:
+        reply = kimi.chat("Hi", **asking(service_tier=tier))
+    assert reply.cost == budget.spent.usd == (12 * 3 + 5 * 15) / Decimal(10**6)
+
+
+def named(model, usage):
+    delta = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+    return sse(
+        {"model": model, "choices": [delta]}, {"choices": [], "usage": usage}, DONE
+    )
+
+
+@pytest.mark.parametrize(
+    ("answered", "output"), [("dear-20261101", 30), ("moonshotai/Kimi-K3", 15)]
+)
+def test_models_that_may_stand_in_are_bounded_by_the_dearest(server, answered, output):
+    usage = {"prompt_tokens": 12, "completion_tokens": 5}
+    play(server, named(answered, usage))
+    kimi = connect(server)
+    kimi.set_price(model="dear", input=3, output=30)
+    others = {"extra_body": {"models": ["moonshotai/Kimi-K3", "dear"]}}
+    _, most = kimi.ledger.bill("together", "moonshotai/Kimi-K3", asking(**others), "Hi")
+    assert most > 100 * 30 / Decimal(10**6)
+    with kimi.budget(usd="0.003"), pytest.raises(BudgetExceeded, match="may take"):
+        kimi.chat("Hi", **asking(**others))
+    reply = kimi.chat("Hi", **asking(**others))
+    assert reply.cost == (12 * 3 + 5 * output) / Decimal(10**6)
+    assert kimi.ledger.total().cost == reply.cost
+
+
+def test_one_of_several_models_without_a_price_leaves_no_bound(server):
+    """What the host says it charged is what counts."""
+    usage = {"prompt_tokens": 12, "completion_tokens": 5}
+    play(server, named("mine", usage), named("mine", usage | {"cost": 0.02}))
+    kimi = connect(server)
+    others = asking(extra_body={"models": ["mine"]})
+    assert kimi.ledger.bill("together", "moonshotai/Kimi-K3", others, "Hi")[1] is None
+    with kimi.budget(usd=1), pytest.raises(BudgetExceeded, match="for mine on"):
+        kimi.chat("Hi", **others)
+    assert kimi.chat("Hi", **others).cost is None
+    with kimi.budget(usd=1, allow_unpriced=True) as budget:
+        assert kimi.chat("Hi", **others).cost == Decimal("0.02")
+    assert budget.spent.usd == Decimal("0.02")
+
+
+def test_what_a_search_finds_is_refused_with_advice_for_a_chat(server):
+    play(server, answer(5))
+    kimi = connect(server)
+    search = asking(extra_body={"web_search_options": {}})
+    with kimi.budget(usd=1), pytest.raises(BadInput, match="where no budget is in"):
+        kimi.chat("Hi", **search)
+    assert kimi.chat("Hi", **search).text == "Hi"

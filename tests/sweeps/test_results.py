@@ -1,5 +1,6 @@
 """What a sweep tells: rows, verdict, recommendation, views, and saving it."""
 
+import itertools
 import json
 import math
 import random
@@ -160,6 +161,19 @@ def test_a_metric_that_gives_no_number_is_missing_and_named():
     assert scores == {"a": None, "b": None, "c": 1.0, "d": 2.5, "e": None, "f": None}
     assert "score raised 3 times, first ValueError: " in str(found)
     assert "ValueError: nan is no figure" in found.metric_errors["score"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("figures", [[1.7e308, 9e307, -1.6e308], [1e155, 1e200, 1e99]])
+def test_a_metric_too_large_for_its_square_is_no_figure(figures):
+    """Its variance was infinite, and numpy's warnings came instead of a word of ours."""
+    values = itertools.cycle(figures)
+    metrics = {"big": lambda _: next(values)}
+    found = ask(obeys(), temperature=[0, 1], repeats=6, metrics=metrics)
+    found.plot()
+    rows = found.summary()
+    assert all(abs(row.get("big") or 0) < 1e100 for row in rows)
+    assert "is no figure: give one of 1e+100 at most" in str(found.metric_errors)
 
 
 def test_no_metric_may_take_the_name_of_a_figure():

@@ -5,8 +5,6 @@ import json
 import os
 from decimal import Decimal
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -516,9 +514,3 @@ def test_a_file_that_an_editor_gave_a_mark_is_read(tmp_path):
     talk.save(path := tmp_path / "talk.json")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert Conversation.load(path, FakeClient(echo)).messages == talk.messages
-
-
-@pytest.mark.parametrize("given", [pd.Series(["a"]), np.array(["a", "b"]), 0, ""])
-def test_what_is_no_question_is_refused_by_name(given):
-    with pytest.raises(BadInput, match="Pass a question as text"):
-        Conversation(FakeClient(echo)).say(given)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.prompting import FakeClient
 
 from kimikit.errors import BadInput
-from kimikit.prompting import brief, check_citations, map_reduce, split
+from kimikit.prompting import Conversation, brief, check_citations, map_reduce, split
 from kimikit.prompting.history import estimate_tokens
 
 FRAME = pd.DataFrame({
@@ -208,3 +208,9 @@ def test_titles_stay_on_their_line():
     made = brief({'a "b"\n<c>': "x"}, "What?")
     assert "from=\"a 'b' <c>\">" in made.messages[0]["content"]
     assert estimate_tokens("") == 0
+
+
+@pytest.mark.parametrize("given", [pd.Series(["a"]), np.array(["a", "b"]), 0, ""])
+def test_what_is_no_question_is_refused_by_name(given):
+    with pytest.raises(BadInput, match="Pass a question as text"):
+        Conversation(FakeClient(["a"])).say(given)

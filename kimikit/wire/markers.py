@@ -17,10 +17,17 @@ from kimikit.wire.leaks import ARGUMENTS, CALL_END, K2_END
 from kimikit.wire.leaks import calls_in as calls_in
 from kimikit.wire.leaks import name_in as name_in
 
+_THINKS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "\u25c1think\u25b7": "\u25c1/think\u25b7",  # Kimi-VL's
+}
+"""Tags of thinking; but for the first, both only where one begins an answer."""
+_LONGEST_THINK = max(map(len, _THINKS))
 _FIXED = [
     *(f"<|tool_call{s}_section_{x}|>" for s in ("", "s") for x in ("begin", "end")),
     *(f"<|tool_call_{x}|>" for x in ("begin", "argument_begin", "end")),
-    *("<|im_end|>", "<|end_of_msg|>", "<think>", "</think>"),
+    *("<|im_end|>", "<|end_of_msg|>", "<think>", *_THINKS.values()),
 ]
 _TAG = r"<\|(?:open|close)\|> ?"
 _NAMES = r"(?:tools|response|think|message|call|argument|json)\b"
@@ -36,6 +43,7 @@ _PREFIXES = frozenset(
     for n in range(1, len(token))
 ) | {"<|open|>", "<|close|>"}
 _LONGEST = max(map(len, _FIXED))
+_STARTS = re.compile("[<\u25c1]")
 _TAG_PIECE = re.compile(
     rf"{_TAG}(?:{_NAMES}{_ATTRIBUTES}|\w{{0,8}})"
     r"(?:<(?:\|(?:s(?:e(?:p\|?)?)?|o(?:p(?:e(?:n\|?)?)?)?)?)?)?\Z"
@@ -88,6 +96,7 @@ class Filter:
         self._thought = self._shown if thought is None else Channel(thought)
         self._mode = "lead" if lead else "scan"
         self._opened = not lead
+        self._closes = "</think>"
         self._named: set[str] = set()
         self._held, self._at = "", 0
         self._pieces: list[str] = []
@@ -158,14 +167,17 @@ class Filter:
 
     def _lead(self) -> bool:
         """Drop what Kimi puts before an answer: blank lines or a space, a think tag."""
-        held, tag = self._held, "<think>"
+        held = self._held
         start = _BLANKS.match(held, self._at).end()  # type: ignore[union-attr]
         indent = max(self._at, held.rfind("\n", self._at, start) + 1)
-        rest = held[start : start + len(tag)]
-        if not self._opened and rest == tag:
-            self._open(start + len(tag))
-            return True
-        begun = not self._opened and rest != tag and tag.startswith(rest)
+        rest = held[start : start + _LONGEST_THINK]
+        tags = () if self._opened else _THINKS
+        for tag in tags:
+            if rest.startswith(tag):
+                self._closes = _THINKS[tag]
+                self._open(start + len(tag))
+                return True
+        begun = any(tag.startswith(rest) for tag in tags)
         if not self._last and (rest in ("", "<") or begun):
             self._at = max(indent, start - _INDENT)
             return False
@@ -197,9 +209,12 @@ class Filter:
 
     def _half(self, piece: str) -> None:
         """Drop the half of a marker with which a model ended, but not a lone ``<``."""
-        if self._channel.in_code() or not piece.startswith(("<|", "</thi")):
+        closes = piece.startswith(("</thi", "\u25c1/")) and (
+            "</think>".startswith(piece) or self._ends_thinking(piece)
+        )
+        if self._channel.in_code() or not (closes or piece.startswith("<|")):
             self._emit(piece)
-        elif piece.startswith(("<|c", "</")):
+        elif closes or piece.startswith("<|c"):
             self.thinking = False
         self._at = len(self._held)
 
@@ -209,6 +224,9 @@ class Filter:
         kind = f"{tag[1]} {tag[2]}" if tag else token
         if kind in ("</think>", "close think"):
             return self._close(end)
+        if kind in _THINKS.values():
+            closes = self._ends_thinking(kind)
+            return self._close(end) if closes else self._pass(end, show=True)
         if kind == "<think>":
             self._named.add("think")
             return self._pass(end, show=True)
@@ -225,6 +243,9 @@ class Filter:
         else:
             return self._pass(end, show="marker" in self._named)
         return True
+
+    def _ends_thinking(self, piece: str) -> bool:
+        return self.thinking and self._closes.startswith(piece)
 
     def _close(self, end: int) -> bool:
         """End the thinking; what came before may be thinking that no tag opened."""
@@ -344,7 +365,6 @@ def _piece(text: str, at: int) -> int:
     tag = max(text.rfind("<|open|>", reach), text.rfind("<|close|>", reach))
     if tag >= 0 and _TAG_PIECE.match(text, tag):
         return tag
-    start = text.find("<", max(at, len(text) - _LONGEST))
-    while start >= 0 and text[start:] not in _PREFIXES:
-        start = text.find("<", start + 1)
-    return start if start >= 0 else len(text)
+    starts = _STARTS.finditer(text, max(at, len(text) - _LONGEST))
+    places = (found.start() for found in starts)
+    return next((s for s in places if text[s:] in _PREFIXES), len(text))

@@ -72,6 +72,7 @@ FRAGMENTS = [
     "<|open|>response<|sep|>", "text", "<", "x" * 150, "  ", "<|close|>message<|sep|>",
     "<|open|>call tool=\"f\" index=\"1\"<|sep|>", "<|close|>", "<|open|> response <|sep|>",
     "<|close|>think", "<|end_of_msg|>", "<|", ".", " ", "月",
+    "<thinking>", "</thinking>", "◁think▷", "◁/think▷", "◁", "</thinki", "ng>",
 ]  # fmt: skip
 
 
@@ -98,7 +99,26 @@ def test_leaks_cut_anywhere(text: str, places: list[int], ended: bool) -> None:
     assert filtered(list(text), ended=ended) == whole
 
 
-@given(st.text().filter(lambda t: "<" not in t and not t[:1].isspace()))
+@pytest.mark.parametrize(
+    ("begin", "end"), [("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷")]
+)
+def test_other_tags_of_thinking_at_the_beginning(begin: str, end: str) -> None:
+    text = f"\n{begin}One < 2 {end[:4]} ◁ more{end}\n\nIt is {begin}a{end}."
+    for size in range(1, len(text) + 1):
+        pieces = [text[n : n + size] for n in range(0, len(text), size)]
+        shown, thought, leaks, unopened, _ = filtered(pieces, ended=True)
+        assert shown == f"It is {begin}a{end}."
+        assert thought.strip() == f"One < 2 {end[:4]} ◁ more"
+        assert (leaks, unopened) == ([], False)
+    half = filtered([text[: text.index(f"{end}\n") + 5]], ended=True)
+    assert half[:2] == ("", f"One < 2 {end[:4]} ◁ more")
+    later = f"Write {begin}a{end} or {end}."
+    assert filtered(list(later)) == (later, "", [], False, "")
+
+
+@given(
+    st.text().filter(lambda t: "<" not in t and "◁" not in t and not t[:1].isspace())
+)
 def test_other_text_is_not_touched(text: str) -> None:
     assert filtered([text]) == (text, "", [], False, "")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import itertools
 import json
 import os
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +33,29 @@ CAST = "Cast its column, such as in: select cast(x as varchar)."
 """What to do about a column of a query that another library cannot hold."""
 
 _PICO = Decimal("1e-12")
+_LIMIT = threading.Lock()
+_LONGEST = 2**31 - 1
+"""A limit that Python's csv can hold on every system."""
+
+
+def csv_rows(text: str, **options: Any) -> tuple[list[str], list[dict[Any, Any]]]:
+    """Return the header and the rows of a CSV text, however long its cells are.
+
+    Args:
+        text: The whole text.
+        options: For ``csv.DictReader``.
+    """
+    lines = csv.DictReader(io.StringIO(text, newline=""), **options)
+    # The limit of a cell belongs to the whole process, whose own it gets back.
+    with _LIMIT:
+        before = csv.field_size_limit()
+        limit = max(before, min(len(text), _LONGEST))
+        csv.field_size_limit(limit)
+        try:
+            return list(lines.fieldnames or ()), list(lines)
+        finally:
+            if csv.field_size_limit() == limit:
+                csv.field_size_limit(before)
 
 
 def packages(purpose: str) -> tuple[Any, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, nearest
+from kimikit.files import csv_rows
 from kimikit.json_values import decoder, plain, short
 from kimikit.runner.prompts import frame_rows, present, read_prompts
 
@@ -97,9 +97,7 @@ def _file_rows(path: Path, answer: str) -> list[dict[str, Any]]:
 
 
 def _csv(text: str, answer: str) -> list[dict[str, Any]]:
-    told = io.StringIO(text.lstrip("\r\n"), newline="")
-    lines = csv.DictReader(told, strict=True)
-    names = [*(lines.fieldnames or ())]
+    names, lines = csv_rows(text.lstrip("\r\n"), strict=True)
     if len(set(names)) < len(names):
         raise ValueError("two columns have one name")
     rows: list[dict[str, Any]] = []

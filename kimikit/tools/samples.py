@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput
+from kimikit.files import csv_rows
 from kimikit.tools import real_python, sandbox
 from kimikit.tools.tool import Tool, tool
 
@@ -135,9 +136,12 @@ def table(path: str | Path) -> Tool:
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Give the path of a CSV file.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.DictReader(file)
-        rows, head = list(lines), list(lines.fieldnames or ())
+    try:
+        head, rows = csv_rows(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, csv.Error) as exc:
+        raise BadInput(
+            f"{path} cannot be read: {exc}.", "Save it as CSV in UTF-8."
+        ) from exc
     if len(set(head)) != len(head) or not head:
         raise BadInput(f"{path} has no header of distinct names.", "Add one.")
     memory = sqlite3.connect(":memory:", check_same_thread=False)

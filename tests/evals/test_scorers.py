@@ -1,5 +1,6 @@
 """Scorers by name, sets from files and frames, and what a lab shows and exports."""
 
+import csv
 import json
 from functools import partial
 
@@ -255,6 +256,14 @@ def test_a_csv_file_has_typed_answers_and_texts_as_they_are(tmp_path):
         path.write_text(broken)
         with pytest.raises(BadInput, match=rf"is no labelled set: .*{said}"):
             Task.load(path, "Say.")
+
+
+@pytest.mark.parametrize("document", ["word " * 40_000, 'a "b",\n' * 40_000])
+def test_a_csv_file_may_hold_whole_documents(tmp_path, document):
+    path, before = tmp_path / "papers.csv", csv.field_size_limit()
+    pd.DataFrame({"input": [document], "answer": ["yes"]}).to_csv(path, index=False)
+    assert Task.load(path, "Judge.", shots=0).rows == ((document, "yes"),)
+    assert csv.field_size_limit() == before
 
 
 def graded(n=12):

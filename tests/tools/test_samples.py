@@ -156,6 +156,20 @@ def test_what_is_no_table_is_refused(tmp_path):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(BadInput, match="no header"):
             samples.table(tmp_path / "bad.csv")
+    for data in ("città\nRoma\n".encode("latin-1"), "a\n1\n".encode("utf-16")):
+        (tmp_path / "bad.csv").write_bytes(data)
+        with pytest.raises(
+            BadInput, match=r"cannot be read: .* Save it as CSV in UTF-8"
+        ):
+            samples.table(tmp_path / "bad.csv")
+
+
+def test_a_table_may_hold_whole_documents(tmp_path):
+    (tmp_path / "papers.csv").write_text(f"name,paper\na,{'word ' * 40_000}\n")
+    found = samples.table(tmp_path / "papers.csv")(
+        sql="SELECT length(paper) n FROM data"
+    )
+    assert found == [{"n": 200_000}]
 
 
 def test_files_are_read_inside_the_folder_only(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -92,10 +94,12 @@ def asked(prompt: str, given: TextIO | None) -> str:
         given: Standard input; a terminal is not waited for.
 
     Raises:
-        BadInput: If there is neither.
+        BadInput: If there is neither, or one is not in UTF-8.
     """
     piped = "" if given is None or given.closed or given.isatty() else _read(given)
-    both = [part for part in (prompt.strip(), piped.strip()) if part]
+    # Python keeps what it cannot read of the command line as halves of letters.
+    words = prompt if prompt.isascii() else _decoded(os.fsencode(prompt), "The prompt")
+    both = [part for part in (words.strip(), piped.strip()) if part]
     if not both:
         raise BadInput(
             "There is nothing to ask.",
@@ -109,7 +113,19 @@ def _read(given: TextIO) -> str:
     buffer = getattr(given, "buffer", None)
     if buffer is None:
         return given.read()
-    return str(buffer.read().decode("utf-8-sig", "replace"))
+    return _decoded(buffer.read(), "What is piped in")
+
+
+def _decoded(data: bytes, what: str) -> str:
+    """Return a text in UTF-8, or in UTF-16 as Windows marks it."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{what} is no text in UTF-8: {error.reason} at byte {error.start}.",
+            "Turn it into UTF-8 first, such as by iconv -f latin1 -t utf-8.",
+        ) from error
 
 
 def as_json(reply: Reply) -> str:

@@ -134,16 +134,7 @@ def table(path: str | Path) -> Tool:
         BadInput: If there is no such file, or no header.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"There is no file {path}.", "Give the path of a CSV file.")
-    try:
-        head, rows = csv_rows(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, csv.Error) as exc:
-        raise BadInput(
-            f"{path} cannot be read: {exc}.", "Save it as CSV in UTF-8."
-        ) from exc
-    if len(set(head)) != len(head) or not head:
-        raise BadInput(f"{path} has no header of distinct names.", "Add one.")
+    head, rows = _read_table(path)
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
     memory.execute(f"CREATE TABLE data ({columns})")
@@ -180,6 +171,20 @@ def table(path: str | Path) -> Tool:
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
     return tool(query_table, description=described)
+
+
+def _read_table(path: Path) -> tuple[list[str], list[dict[Any, Any]]]:
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Give the path of a CSV file.")
+    try:
+        head, rows = csv_rows(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, csv.Error) as exc:
+        raise BadInput(
+            f"{path} cannot be read: {exc}.", "Save it as CSV in UTF-8."
+        ) from exc
+    if len(set(head)) != len(head) or not head:
+        raise BadInput(f"{path} has no header of distinct names.", "Add one.")
+    return head, rows
 
 
 def _taken(found: Any) -> list[dict[str, Any]]:

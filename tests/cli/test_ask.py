@@ -79,6 +79,38 @@ def test_an_error_goes_to_standard_error(server: FaultServer) -> None:
     assert b"no such model" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        ("caf\u00e9 \u6708".encode("utf-16"), "caf\u00e9 \u6708"),  # PowerShell's `>`
+        ("\ufeffcaf\u00e9".encode("utf-16-be"), "caf\u00e9"),
+        ("caf\u00e9".encode("latin-1"), None),
+        (b"%PDF-1.7\n\xe2\xe3\xcf\xd3", None),
+    ],
+)
+def test_what_is_piped_in_is_asked_as_it_is_or_refused(
+    data: bytes, seen: str | None
+) -> None:
+    given = io.TextIOWrapper(io.BytesIO(data))
+    if seen is None:
+        with pytest.raises(BadInput, match=r"no text in UTF-8: .* at byte .*iconv"):
+            asked("Sum up.", given)
+    else:
+        assert asked("Sum up.", given) == f"Sum up.\n\n{seen}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="words are Unicode there")
+def test_words_of_a_command_are_no_halves_of_letters() -> None:
+    def as_c(data: bytes) -> str:  # as Python reads words where the locale is C
+        return data.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+    assert asked(as_c("caf\u00e9".encode()), None) == "caf\u00e9"
+    halves = "caf\u00e9".encode().decode("ascii", "surrogateescape")
+    assert asked(halves, None) == "caf\u00e9"
+    with pytest.raises(BadInput, match=r"The prompt is no text in UTF-8"):
+        asked(as_c(b"caf\xe9"), None)
+
+
 def test_what_is_asked() -> None:
     assert asked("  a b ", None) == "a b"
     assert asked("", io.StringIO(" piped\n")) == "piped"

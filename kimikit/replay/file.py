@@ -29,6 +29,7 @@ from kimikit.paths import path_of
 from kimikit.replay import untrusted
 from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
+from kimikit.usage import priced_as
 from kimikit.version import __version__
 from kimikit.wire.coerce import as_object
 from kimikit.wire.recorder import Recorded
@@ -331,8 +332,9 @@ def _insert(db: sqlite3.Connection, question: Question, answer: Recorded) -> Non
 
 
 def model_of(question: Question) -> str:
-    """Return the model that a question asks, in small letters as prices have it."""
-    return str(as_object(question.body).get("model", "")).lower()
+    """Return what a question asks and is priced as, in small letters as prices are."""
+    body = as_object(question.body)
+    return priced_as(str(body.get("model", "")), body).lower()
 
 
 def _question(row: tuple[Any, ...]) -> Question:

@@ -190,6 +190,21 @@ def test_a_cost_is_what_it_was_and_no_budget_counts_it(
     assert live.ledger.total().calls == 1, "the user's own has only what was paid"
 
 
+@pytest.mark.parametrize("way", ["of a call", "default"])
+def test_a_dearer_tier_costs_and_is_held_in_a_replay_as_it_was(
+    server: FaultServer, tmp_path: Path, way: str
+) -> None:
+    path, tier = tmp_path / "x.kimi", {"service_tier": "priority"}
+    options, asked = ({}, tier) if way == "of a call" else (tier, {})
+    live = priced(server, record=path, show=False, **options)
+    live.set_price(model="m (priority)", input=2, output=30)
+    paid = live.chat("hi", max_tokens=100, **asked)
+    replay = again(path, **options)
+    with replay.budget(usd=1):
+        reply = replay.chat("hi", max_tokens=100, **asked)
+    assert reply.cost == paid.cost is not None
+
+
 def test_a_limit_ends_a_replay_where_it_ended_the_original(
     server: FaultServer, tmp_path: Path
 ) -> None:

@@ -169,6 +169,7 @@ def _given(value: Any) -> Any:
 
 
 def _key(key: Any) -> Any:
+    key = key.value if isinstance(key, enum.Enum) else key
     return key if isinstance(key, str | int) else str(key)
 
 

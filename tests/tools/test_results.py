@@ -52,6 +52,7 @@ class Point:
          "k,l,n\na,1,1\n"),
         (pd.Index([1, 2]), "[1,2]"),
         (pd.Timestamp("2026-01-02"), "2026-01-02 00:00:00"),
+        ({Colour.RED: 1, enum.Enum("Size", {"S": 2}).S: Colour.RED}, '{"red":1,"2":"red"}'),
         (np.float64(1.5), "1.5"),
         (np.int64(3), "3"),
         ([np.bool_(True), np.float32(0.1)], "[true,0.1]"),

@@ -201,6 +201,12 @@ def gap(one: Setting, other: Setting, tests: int) -> Estimate | None:
         )
     from scipy import special
 
-    error = float(gaps.std(ddof=1)) / math.sqrt(n)
+    if np.isin(gaps, (-1, 0, 1)).all():
+        # One more question won and one lost: Student's limits alone cover 88 % where
+        # few questions part the two (Bonett and Price 2012).
+        gaps = np.append(gaps, (-1, 1))
+    middle, m = float(gaps.mean()), len(gaps)
+    error = float(gaps.std(ddof=int(m == n))) / math.sqrt(m)
     half = float(special.stdtrit(n - 1, 1 - TAIL / tests)) * error
-    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+    low, high = min(value, middle - half), max(value, middle + half)
+    return Estimate(value, max(-1.0, low), min(1.0, high))

@@ -1,7 +1,9 @@
 """Which setting is worth its price, and what that sentence may claim."""
 
+import math
 import random
 from decimal import Decimal
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -17,6 +19,7 @@ from kimikit.errors import BadInput, BadRequest, NotSupported
 from kimikit.evals import Task
 from kimikit.evals.frontier import frontier
 from kimikit.evals.in_sweeps import for_sweep
+from kimikit.evals.settings import gap
 from kimikit.sweeps import sweep
 from kimikit.sweeps.shares import NO_INTERVAL
 from kimikit.types import Usage
@@ -272,3 +275,15 @@ def test_it_seldom_calls_close_what_loses_the_whole_margin():
 def test_intervals_of_votes_hold_as_often_as_they_say():
     held = vote_coverage(np.random.default_rng(4), 20, 100)
     assert min(held.values()) >= 86
+
+
+@pytest.mark.parametrize(("n", "loss"), [(20, 0.2), (40, 0.1), (100, 0.05)])
+def test_the_gap_covers_where_few_questions_part_two_settings(n, loss):
+    best, covered = SimpleNamespace(marks=dict.fromkeys(range(n), 1)), 0.0
+    for lost in range(n + 1):
+        marks = {number: int(number >= lost) for number in range(n)}
+        found = gap(SimpleNamespace(marks=marks), best, 1)
+        chance = math.comb(n, lost) * loss**lost * (1 - loss) ** (n - lost)
+        covered += chance * (found.low <= -loss <= found.high)
+        assert found.value == -lost / n
+    assert 0.945 < covered < 0.995

@@ -215,11 +215,16 @@ def _array(value: Any) -> Any:
         return _scalar(value[()] if hasattr(value, "__getitem__") else value)
     if not isinstance(value, Iterable):
         raise _Unfit
-    # A series of pandas or polars gives Python's floats, and so float32's noise.
-    dtype = str(getattr(value, "dtype", "")).lower()
-    if dtype in ("float32", "float16") and hasattr(value, "to_numpy"):
-        value = value.to_numpy()
-    return [_plain(each) for each in value]
+    return [_plain(each) for each in without_noise(value)]
+
+
+def without_noise(value: Any) -> Any:
+    """Return a series of float32 as numpy's, whose numbers are written as 0.1.
+
+    Those of pandas and polars give Python's floats, such as 0.10000000149011612.
+    """
+    short_floats = str(getattr(value, "dtype", "")).lower() in ("float32", "float16")
+    return value.to_numpy() if short_floats and hasattr(value, "to_numpy") else value
 
 
 def _scalar(value: Any) -> Any:

@@ -201,12 +201,13 @@ def gap(one: Setting, other: Setting, tests: int) -> Estimate | None:
         )
     from scipy import special
 
+    ddof = 1
     if np.isin(gaps, (-1, 0, 1)).all():
         # One more question won and one lost: Student's limits alone cover 88 % where
         # few questions part the two (Bonett and Price 2012).
-        gaps = np.append(gaps, (-1, 1))
-    middle, m = float(gaps.mean()), len(gaps)
-    error = float(gaps.std(ddof=int(m == n))) / math.sqrt(m)
+        gaps, ddof = np.append(gaps, (-1, 1)), 0
+    middle = float(gaps.mean())
+    error = float(gaps.std(ddof=ddof)) / math.sqrt(len(gaps))
     half = float(special.stdtrit(n - 1, 1 - TAIL / tests)) * error
     low, high = min(value, middle - half), max(value, middle + half)
     return Estimate(value, max(-1.0, low), min(1.0, high))

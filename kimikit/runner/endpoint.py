@@ -26,7 +26,7 @@ request, so a pool of 16 costs half as much again as one of 4, and one of 100 te
 
 UNREACHABLE = ConnectionFailed, TimedOut, Overloaded
 
-PATIENCE_S: dict[type[KimiError], float] = {Overloaded: 120.0, RateLimited: 600.0}
+PATIENCE_S = {Overloaded: 120.0, RateLimited: 600.0}
 """A host that refuses for longer and has answered nothing yet is given up. Some start
 when they are asked, which takes a minute or two; limits are often per minute."""
 
@@ -152,13 +152,14 @@ class Endpoint:
             return True
         return False
 
-    def refuses(self, error: KimiError) -> bool:
+    def refuses(self, error: Overloaded | RateLimited) -> bool:
         """Note that it did; return whether it does from the first, for too long."""
         now = time.monotonic()
         if self._refused_at is None:
             self._refused_at = now
-        refused_s = now - self._refused_at
-        return not self.answered and refused_s > PATIENCE_S[type(error)]
+        allowed_s = (s for kind, s in PATIENCE_S.items() if isinstance(error, kind))
+        too_long = now - self._refused_at > next(allowed_s)
+        return too_long and not self.answered
 
     def give_up(self, error: KimiError) -> None:
         """Ask this host no more."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from kimikit.json_values import without_noise
+
 RESULT_LIMIT = 20_000
 """Characters of a tool's result that the model gets."""
 
@@ -148,9 +150,8 @@ class _Plain:
 
     def _other(self, value: Any, depth: int) -> Any:
         """Return a date, a dataclass and what others make as plain values."""
-        if str(getattr(value, "dtype", "")).lower() in ("float16", "float32"):
-            if hasattr(value, "to_numpy"):  # Series give Python's floats
-                value = value.to_numpy()
+        value = without_noise(value)
+        if str(getattr(value, "dtype", "")) in ("float16", "float32"):
             if type(value).__name__ == "ndarray" and value.ndim:
                 return self._listed(value, depth)
             if getattr(value, "ndim", 1) == 0:

@@ -91,7 +91,8 @@ class Choice:
         begin: The prefill, with which its text begins unless the host repeats it.
         begun: Whether a step has shown that.
         unclosed: Whether the text is what a think tag held that never closed.
-        finish_reason: The host's first word for its end.
+        finish_reason: Why it ended, of the host's first word for it.
+        finish_word: That word.
         logprobs: What the host sent of them.
         extras: All other fields of its messages.
         beside: All other fields beside its messages.
@@ -119,6 +120,7 @@ class Choice:
         self.begun = not begin
         self.unclosed = False
         self.finish_reason: str | None = None
+        self.finish_word: str | None = None
         self.logprobs: list[Any] = []
         self.extras = Extras()
         self.beside = Extras()
@@ -335,9 +337,10 @@ class Folder:
             choice.beside.add(found)
         text = text_of(part.get("content")) or text_of(part.get("text"))
         calls = choice.calls.add(calls_of(part))
-        reason = as_str(found.get("finish_reason")) or None
-        ends = finish_of(reason) if reason and choice.finish_reason is None else None
-        choice.finish_reason = choice.finish_reason or reason
+        ends = None
+        if choice.finish_word is None and (word := as_str(found.get("finish_reason"))):
+            choice.finish_word, ends = word, finish_of(word)
+            choice.finish_reason = ends
         return self._grow(choice, text, thought(part), calls, ends)
 
 

@@ -15,7 +15,7 @@ from kimikit.wire import features
 from kimikit.wire.calls import name_ids
 from kimikit.wire.chunks import Choice, Folder
 from kimikit.wire.coerce import as_dict, as_list, mend
-from kimikit.wire.content import BROKEN_OFF, finish_of
+from kimikit.wire.content import BROKEN_OFF
 from kimikit.wire.dialects import wants_kimi_ids
 from kimikit.wire.leaks import name_in
 
@@ -28,8 +28,7 @@ def of_choice(choice: Choice, folder: Folder, *, ended: bool) -> Reply:
         folder: Where it was folded.
         ended: Whether the host said that all is over.
     """
-    call, word = folder.call, choice.finish_reason
-    reason = finish_of(word) if word else None
+    call, reason = folder.call, choice.finish_reason
     calls, notes = choice.calls.finish(
         complete=ended or reason is not None, cut=reason == "length"
     )
@@ -157,7 +156,7 @@ def raw(replies: list[Reply], folder: Folder) -> dict[str, Any]:
         entry |= choice.beside.merged()
         if choice.logprobs:
             entry["logprobs"] = {"content": choice.logprobs}
-        choices.append(entry | {"finish_reason": choice.finish_reason})
+        choices.append(entry | {"finish_reason": choice.finish_word})
     head = {**folder.head, "object": "chat.completion"}
     used = {"usage": mend(folder.tally.raw)} if folder.tally.raw else {}
     return {**head, "choices": choices, **used}

@@ -208,3 +208,15 @@ def test_a_number_that_json_cannot_hold_is_not_sent_as_null(
 ) -> None:
     text = f'{{"a": {number}{end}'
     assert tidy(text) == (text, "has arguments that are not JSON")
+
+
+@pytest.mark.parametrize("word", ["stop", "STOP", "Stop"])
+def test_what_a_tag_held_that_never_closed_is_the_answer_at_the_models_end(word: str):
+    folder = Folder(ASKED)
+    folder.take({"choices": [{"delta": {"content": "<think>a"}}]})
+    folder.take({"choices": [{"delta": {}, "finish_reason": word}]})
+    folder.finish()
+    choice = folder.choices[0]
+    assert choice.unclosed
+    assert (choice.text, choice.finish_reason) == (b"a", "stop")
+    assert choice.finish_word == word

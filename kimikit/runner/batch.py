@@ -35,6 +35,9 @@ from kimikit.wire.keys import address
 LEASE_S = 1200.0
 """Seconds that a step of a batch's beginning may take, an upload of 100 MB included."""
 
+_SHOWN = 3
+"""Ids that a message names."""
+
 _HOURS = re.compile(r"(\d{1,4})h")
 
 
@@ -67,6 +70,12 @@ def custom_id(key: str) -> str:
     if len(key) <= batches.LONGEST_ID and re.fullmatch(r"[\w/.-]+", key, re.ASCII):
         return key
     return hashlib.sha256(key.encode()).hexdigest()[:40]
+
+
+def named_few(ids: Sequence[str], what: str) -> str:
+    """Return how many requests are so, and the ids of the first; empty for none."""
+    more = ", ..." if len(ids) > _SHOWN else ""
+    return f"{len(ids)} {what}: {', '.join(ids[:_SHOWN])}{more}" if ids else ""
 
 
 def submit(

@@ -12,7 +12,7 @@ from kimikit import errors
 from kimikit.errors import BadInput, KimiError
 from kimikit.money import batch_rows
 from kimikit.money.jobs import JobRow, LineRow, ShardRow
-from kimikit.runner.batch import End, Way, call_of, close, drop
+from kimikit.runner.batch import End, Way, call_of, close, drop, named_few
 from kimikit.types import Reply
 from kimikit.wire import Client, batches
 from kimikit.wire.files import GONE
@@ -169,10 +169,11 @@ def _harvest(
             close(way, shard, ends)
             ends = []
     close(way, shard, ends)
-    if batches.UNREADABLE in found and waiting and not late:
+    if waiting and not late and _is_part(lines, found, batch):
         sent = "sent a part of them, or something else" if named else "names no file"
         raise errors.ConnectionFailed(
-            f"Answers of {batch.id} are missing: {host.title or host.name} {sent}.",
+            f"Answers of {batch.id} are missing: {host.title or host.name} {sent}. "
+            f"{named_few(list(waiting), 'without an answer')}.",
             "Collect it again in a minute.",
             host=host.name,
         )
@@ -182,6 +183,22 @@ def _harvest(
     way.ledger.jobs.note(
         shard.id, state="collected", done=done, failed=len(lines) - done
     )
+
+
+def _is_part(
+    lines: Sequence[LineRow], found: Sequence[batches.Line], batch: batches.Batch
+) -> bool:
+    """Tell whether more answers are to come, by how many the host says it has.
+
+    A file that was cut between two lines looks whole.
+    """
+    if batches.UNREADABLE in found:
+        return True
+    count = batch.done
+    if not batch.done and not batch.failed and batch.status == "completed":
+        count = len(lines)  # a host that does not count
+    came = {line.custom_id for line in lines} & {said.custom_id for said in found}
+    return len(came) < count and batches.DELETED not in found
 
 
 def _priced(way: Way, about: Any, shard: ShardRow, reply: Reply) -> Reply:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kimikit.errors import BadInput, KimiError
 from kimikit.json_values import as_json
 from kimikit.paths import path_of, writing
-from kimikit.runner.batch import custom_id
+from kimikit.runner.batch import custom_id, named_few
 from kimikit.sweeps.grid import label
 from kimikit.sweeps.trial import Trial
 from kimikit.types import Call, Host
@@ -33,8 +33,6 @@ OFFLINE = Host(name="offline", title="the offline engine", base_url="")
 """What answered, as no host did."""
 
 _NOT_AN_AXIS = ("messages", "stream", "stream_options")
-_SHOWN = 3
-"""Ids that an error names."""
 
 
 def requests_of(
@@ -118,7 +116,10 @@ def read_sweep(
         trials.append(_trial(name, asked[name], found.get(name), params, seen[point]))
         seen[point] += 1
     missing = [name for name in asked if name not in found]
-    notes = [_note(missing, "without an answer"), _note(strangers, "not asked here")]
+    notes = [
+        named_few(missing, "without an answer"),
+        named_few(strangers, "not asked here"),
+    ]
     if UNREADABLE in lines:
         notes.append(f"{Path(answers).name} ends within a line: get it again")
     return {
@@ -128,11 +129,6 @@ def read_sweep(
         "repeats": max(seen.values()),
         "notes": tuple(filter(None, notes)),
     }
-
-
-def _note(names: list[str], what: str) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}" if names else ""
 
 
 def _content(path: Path) -> bytes:

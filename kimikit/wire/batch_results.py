@@ -85,6 +85,9 @@ class Line(NamedTuple):
 UNREADABLE = Line("", 0, {})
 """Stands for what a host sent in the place of answers, and for a part of a line."""
 
+DELETED = Line("", 410, {})
+"""Stands for a file of answers that is there no more: what was in it is lost."""
+
 
 def answers_first(lines: Iterable[Line]) -> list[Line]:
     """Return lines so that an answer comes before a failure of the same request."""

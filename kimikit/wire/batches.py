@@ -17,6 +17,7 @@ from kimikit.secrets import redact
 from kimikit.types.host import HostBatch
 from kimikit.wire.batch_results import (
     CALLED,
+    DELETED,
     OVER,
     UNREADABLE,
     WORDS,
@@ -42,8 +43,8 @@ PAGE = 100
 """Batches of a page of the list."""
 
 __all__ = [
-    "OVER", "UNREADABLE", "AsyncBatches", "Batch", "Batches", "Line", "answers_first",
-    "encode_line", "facts", "read_reply",
+    "DELETED", "OVER", "UNREADABLE", "AsyncBatches", "Batch", "Batches", "Line",
+    "answers_first", "encode_line", "facts", "read_reply",
 ]  # fmt: skip
 
 
@@ -203,15 +204,12 @@ class AsyncBatches(AsyncFiles):
         """Yield what came of the requests of a batch that is over, in any order.
 
         ``UNREADABLE`` stands for answers that could not be read, as of a file of which
-        a part came: they may be there in a minute.
+        a part came: they may be there in a minute. ``DELETED`` stands for a file that
+        is there no more.
         """
         if facts(self._wire.host).dialect == "inline":
-            none = True
             async for line in self._inline(batch):
-                none = False
                 yield line
-            if none and batch.done:
-                yield UNREADABLE
             return
         for file in (batch.output_file_id, batch.error_file_id):
             if not file:
@@ -221,7 +219,8 @@ class AsyncBatches(AsyncFiles):
             except errors.StatusError as exc:
                 if exc.status not in GONE or await self.has(file):
                     raise
-                continue  # it was deleted: what was in it is lost
+                yield DELETED
+                continue
             for line in lines_in(content):
                 yield line
 

@@ -86,6 +86,35 @@ def test_a_part_of_a_file_loses_no_answer(host, end):  # noqa: F811
     assert host.bought == ONCE
 
 
+def without_counts(said):
+    return json.dumps({**json.loads(said), "request_counts": None}).encode()
+
+
+@pytest.mark.parametrize("counts", ["told", "not told"])
+@pytest.mark.parametrize("kept", [5, 2])
+@pytest.mark.parametrize("dialect", ["files", "inline"])
+def test_answers_cut_between_two_lines_lose_none(host, dialect, kept, counts):  # noqa: F811
+    kimi = session(host, dialect)
+    job = ask(kimi)
+    batch = once_over(kimi, job)
+
+    def change(content):
+        if content.startswith(b'{"id"') and b'"request_counts"' in content:
+            return without_counts(content) if counts == "not told" else content
+        if dialect == "files":
+            return b"".join(content.splitlines(keepends=True)[:kept])
+        said = json.loads(content)
+        return json.dumps({**said, "data": said["data"][:kept]}).encode()
+
+    host.changed = ("/content", "/results", batch.id)
+    host.change = change
+    with pytest.raises(errors.ConnectionFailed, match=rf"{6 - kept} without an answer"):
+        job.collect()
+    host.change = bytes
+    assert job.wait().texts == [f"Re: {text}" for text in TEXTS]
+    assert host.bought == ONCE
+
+
 @pytest.mark.parametrize("word", ["SUCCEEDED", "timed-out", "Error", "canceled"])
 def test_a_batch_is_over_by_any_word(host, word):  # noqa: F811
     made = session(host).client.batches._awaited._batch({"id": "b", "status": word})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,8 +15,9 @@ from kimikit.money.budget import Amount, Budget, Budgets, around, hold_all
 from kimikit.money.ledger import Ledger, insert_row
 from kimikit.money.rows import stored
 from kimikit.money.store import pico
-from kimikit.types import Call, Reply, Usage
+from kimikit.types import Call, Reply
 from kimikit.types.host import HostBatch
+from kimikit.usage import asked_models, paid_as, priced_as
 
 _SOME = 500
 """Rows of one look."""
@@ -37,26 +37,34 @@ class Most(NamedTuple):
 
 def most(ledger: Ledger, call: Call, about: HostBatch) -> Most:
     """Return what a call takes at most at the prices of a host's batches."""
-    model = call.model + about.suffix
-    book, host = ledger.prices, call.host.name
-    longest = book.longest(host, model) or book.longest(host, call.model)
+    book, host, body = ledger.prices, call.host.name, call.body
+    names = [name + about.suffix for name in asked_models(call.model, body)]
+    priced = {**body, "models": names}
+    longest = book.longest(host, names[0], priced)
+    longest = longest or book.longest(host, call.model, body)
     ceiling = at_most(call.endpoint, call.body, longest, exact=False)
     tokens = None
     if ceiling.completion_tokens is not None:
         tokens = ceiling.prompt_tokens + ceiling.completion_tokens
-    price = book.dearest(host, model, call.body, call.created)
+    price = book.dearest(host, names[0], priced, call.created)
     usd = ceiling.cost(price)
     return Most(None if usd is None else usd * about.price_most, tokens)
 
 
 def batch_cost(
-    ledger: Ledger, host: str, model: str, usage: Usage, about: HostBatch
+    ledger: Ledger, call: Call, reply: Reply, about: HostBatch
 ) -> Decimal | None:
     """Return what an answer cost in a batch; what the host says it charged wins."""
+    usage, body = reply.usage, call.body
     if usage.cost_usd is not None:
         return usage.cost_usd
-    price = ledger.prices.lookup(host, model + about.suffix, time.time())
-    return None if price is None else price.cost(usage) * about.price_factor
+    plain = {**body, "service_tier": None}
+    for name in paid_as(call.model, reply.model.removesuffix(about.suffix), plain):
+        model = priced_as(name + about.suffix, body)
+        price = ledger.prices.lookup(call.host.name, model, call.created)
+        if price is not None:
+            return price.cost(usage) * about.price_factor
+    return None
 
 
 def hold(

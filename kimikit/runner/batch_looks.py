@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -13,7 +12,6 @@ from kimikit.errors import BadInput, KimiError
 from kimikit.money import batch_rows
 from kimikit.money.jobs import JobRow, LineRow, ShardRow
 from kimikit.runner.batch import End, Way, call_of, close, drop, named_few
-from kimikit.types import Reply
 from kimikit.wire import Client, batches
 from kimikit.wire.files import GONE
 from kimikit.wire.keys import address
@@ -161,7 +159,9 @@ def _harvest(
         call = call_of(line, shard, host, kept)
         reply, error = None, None
         try:
-            reply = _priced(way, about, shard, batches.read_reply(call, said, None))
+            reply = batches.read_reply(call, said, None)
+            cost = batch_rows.batch_cost(way.ledger, call, reply, about)
+            reply = msgspec.structs.replace(reply, cost=cost)
         except KimiError as exc:
             error = exc.with_traceback(None)  # whose frames hold the client
         ends.append((line, reply, error))
@@ -199,13 +199,6 @@ def _is_part(
         count = len(lines)  # a host that does not count
     came = {line.custom_id for line in lines} & {said.custom_id for said in found}
     return len(came) < count and batches.DELETED not in found
-
-
-def _priced(way: Way, about: Any, shard: ShardRow, reply: Reply) -> Reply:
-    cost = batch_rows.batch_cost(
-        way.ledger, reply.host, shard.model, reply.usage, about
-    )
-    return msgspec.structs.replace(reply, cost=cost)
 
 
 def _close_rest(

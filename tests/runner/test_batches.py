@@ -141,6 +141,40 @@ def test_limits_hold_before_anything_is_sent(host, limit, monkeypatch):
         assert budget.spent.usd == 6 * Decimal("0.609") / 2
 
 
+@pytest.mark.parametrize("dialect", ["files", "inline"])
+@pytest.mark.parametrize(
+    ("more", "tier"),
+    [({"service_tier": "priority"}, " (priority)"), ({"models": ["m", "big"]}, "")],
+)
+def test_a_dearer_tier_and_a_fallback_have_their_own_prices(host, dialect, more, tier):
+    kimi, end = session(host, dialect), DIALECTS[dialect].suffix + tier
+    share = DIALECTS[dialect].price_factor
+    kimi.set_price(model=f"m{end}", input=1000, output=2000)
+    kimi.set_price(model=f"big{end}", input=3000, output=9000)
+    host.gate.clear()
+    job = ask(kimi, extra_body=more)
+    dearest = 9000 if "models" in more else 2000
+    most = [row.at_most for row in kimi.ledger.calls(state="open")]
+    assert all(usd > 6 * dearest * share / 1_000_000 for usd in most)
+    if "models" in more:  # the other one answers
+        host.answer = lambda text: said_by("big-2026", text)
+    host.gate.set()
+    paid = 9 * (3 if "models" in more else 1) + 6 * dearest // 1000
+    costs = [reply.cost for reply in job.wait()]
+    assert costs == [paid * share / 1000] * 6
+    assert kimi.ledger.total().cost == 6 * costs[0]
+
+
+def said_by(model, text):
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    used = {"prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15}
+    return 200, {
+        "model": model,
+        "usage": used,
+        "choices": [{**choice, "finish_reason": "stop"}],
+    }
+
+
 def test_what_failed_is_told_in_place_and_bought_again(host):
     def answer(text):
         if text == "prompt 2":

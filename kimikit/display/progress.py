@@ -19,6 +19,9 @@ ANSWERS = {
 }
 """Options of a bar of answers: how far, time gone and left, answers per second."""
 
+AFTER_S = 1.0
+"""Seconds of work in the user's own thread after which a bar appears."""
+
 LOG_S = 10.0
 """Seconds between two states of a bar in a file or a pipe, where each one stays."""
 
@@ -134,21 +137,18 @@ def move(bar: Any, done: int, *, total: int | None = None, note: str = "") -> No
     bar.update(done - bar.n)  # draws it, unless it was drawn just now
 
 
-def slowly(
-    items: Sequence[T], label: str, *, after_s: float = 1.0, silent: bool = False
-) -> Iterator[T]:
+def slowly(items: Sequence[T], label: str, *, silent: bool = False) -> Iterator[T]:
     """Yield items, with a bar from the moment on when that has taken a while.
 
     Args:
         items: What to yield.
         label: What the bar says.
-        after_s: Seconds before it appears.
-        silent: Whether it never does.
+        silent: Whether it never appears.
     """
     began, bar = time.monotonic(), None
     with contextlib.ExitStack() as stack:
         for place, item in enumerate(items):
-            late = time.monotonic() - began >= after_s
+            late = time.monotonic() - began >= AFTER_S
             if late and bar is None and not silent:
                 options = {"total": len(items), "initial": place, "desc": label}
                 bar = stack.enter_context(progress_bar(**options))

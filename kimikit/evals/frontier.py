@@ -20,7 +20,7 @@ from kimikit.runner.jobs import Job
 from kimikit.sweeps.intervals import Estimate
 from kimikit.sweeps.plots import panels_of
 from kimikit.sweeps.result import Sweep
-from kimikit.sweeps.shares import NO_INTERVAL
+from kimikit.sweeps.shares import NO_INTERVAL, in_row
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -132,8 +132,7 @@ class Frontier(Renderable, msgspec.Struct, frozen=True, kw_only=True, dict=True)
             row: dict[str, Any] = {**one.labels, "n": one.n}
             for name in FIGURES:
                 found = getattr(one, name) or Estimate(None)  # type: ignore[arg-type]
-                row |= {name: found.value, f"{name}_low": found.low}
-                row[f"{name}_high"] = found.high
+                row |= in_row(name, (found.value, found.low, found.high))
             rows.append(row | {"pareto": one.name in on})
         return rows
 
@@ -244,7 +243,6 @@ def _no_other(found: Frontier, best: Setting) -> str:
 
 def _why(found: Frontier, taken: Setting, best: Setting, lost: Estimate) -> str:
     by = found.currency
-    unit = "US$" if by == "cost_usd" else "tokens"
     values = (lost.value, lost.low, lost.high)
     gap, low, high = (f"{v:+z.2f}" for v in values if v is not None)
     mine, its = (_FORMATS[by].format(price(one, by).value) for one in (taken, best))
@@ -252,7 +250,7 @@ def _why(found: Frontier, taken: Setting, best: Setting, lost: Estimate) -> str:
     return (
         f"{taken.name} is the cheapest that loses at most {found.margin:g} of right "
         f"answers against {best.name} ({many}): {gap} [{low}, {high}], for {mine} "
-        f"instead of {its} {unit} per question."
+        f"instead of {its} {_HEADS[by]} per question."
     )
 
 

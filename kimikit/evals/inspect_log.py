@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,13 @@ from kimikit.evals.outcomes import Outcome, asked
 from kimikit.evals.scorers import Score, as_text
 from kimikit.evals.task import Task
 from kimikit.json_values import digest, writable
-from kimikit.paths import path_of
+from kimikit.paths import path_of, writing
 from kimikit.secrets import encoded
-from kimikit.sweeps.data import written
 from kimikit.types import Reply, Usage
 from kimikit.version import __version__
 
 STATUS = {"done": "success", "settled": "success", "error": "error"}
 """Inspect's words for why a lab ended; any other is ``cancelled``."""
-_SIMPLE = str | int | float
 
 
 def write_logs(
@@ -68,8 +65,9 @@ def write_logs(
         title = re.sub(r"[^\w-]+", "-", f"{task.name}-{point['pattern']}")[:80]
         path = target / f"{now:%Y-%m-%dT%H-%M-%S}_{place}_{title}.json"
         text = html.without_secrets(encoded(writable(log)).decode())
-        put = partial(Path.write_text, data=text, encoding="utf-8")
-        files.append(written(path, put))
+        with writing(path):
+            path.write_text(text, encoding="utf-8")
+        files.append(path)
     return files
 
 

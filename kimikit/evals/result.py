@@ -24,10 +24,16 @@ from kimikit.json_values import writable
 from kimikit.sweeps.cells import each_right
 from kimikit.sweeps.data import as_csv
 from kimikit.sweeps.settled import Settled, settled
-from kimikit.sweeps.shares import NO_INTERVAL, RightPrice, of_mean, right_price, wilson
+from kimikit.sweeps.shares import (
+    ENDS,
+    NO_INTERVAL,
+    RightPrice,
+    in_row,
+    of_mean,
+    right_price,
+    wilson,
+)
 from kimikit.types import Reply
-
-ENDS = ("", "_low", "_high")
 
 
 class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +111,6 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         low, high = wilson(good, n)
         begun = [*own, *(o for o in self.stopped if o.pattern == pattern)]
         costs = [o.cost for o in begun]
-        price = right_price(costs, good)
         tokens = total_usage(replies).total_tokens / asked if asked else None
         point = {
             "pattern": pattern,
@@ -120,9 +125,7 @@ class Lab(Renderable, msgspec.Struct, frozen=True, kw_only=True):
             if asked
             else None,
             "cost": total_usd(costs),
-            "cost_per_right": price.value,
-            "cost_per_right_low": price.low,
-            "cost_per_right_high": price.high,
+            **in_row("cost_per_right", right_price(costs, good)),
         }
         for name in self.metrics[1:]:
             point |= _figure(name, [o.scores.get(name) for o in own])
@@ -352,8 +355,7 @@ def _figure(name: str, values: list[Score]) -> dict[str, Any]:
         low, high = wilson(sum(known), n)
     else:
         low, high = of_mean(known)
-    found = (mean, low, high)
-    named = {f"{name}{end}": part for end, part in zip(ENDS, found, strict=True)}
+    named = in_row(name, (mean, low, high))
     return named | {f"{name}_n": n, f"{name}_is_share": is_share}
 
 

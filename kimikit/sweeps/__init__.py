@@ -8,6 +8,7 @@ what it costs and which answers are paid for, ``asking`` asks it by a runner. A
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -208,10 +209,7 @@ def _on_disk(found: Sweep, asking: Asking, writer: TrialWriter) -> Sweep:
         if left := len(judge.waiting) + asking.unjudged:
             said = f"{left:,} answers came too late to be judged: see from_results()."
             fields["notes"] = (*found.notes, said)
-        while judge.waiting:
-            writer.put(judge.waiting[0])
-            judge.waiting.popleft()
-        for trial in asking.take_unjudged():
+        for trial in itertools.chain(judge.waiting, asking.take_unjudged()):
             writer.put(trial)
             if writer.full:
                 writer.flush()

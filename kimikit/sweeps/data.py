@@ -124,7 +124,8 @@ class SweepData(Outcome, frozen=True, kw_only=True, dict=True):
         from kimikit.sweeps.rows import flat
 
         text = self._asked[place]
-        row = flat(trial, self.fixed, {} if text is None else {"prompt_text": text})
+        row = flat(trial, self.fixed)
+        row |= {} if text is None else {"prompt_text": text}
         return row | {name: values[place] for name, values in self.scores.items()}
 
     def _columns(self) -> Any:
@@ -276,16 +277,6 @@ def as_csv(
     writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
     text: str = writable(out.getvalue())
     if path is not None:
-        written(path, lambda target: target.write_text(text, "utf-8", newline=""))
+        with writing(path) as target:
+            target.write_text(text, "utf-8", newline="")
     return text
-
-
-def written(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
-    """Write a file, and return where it is.
-
-    Raises:
-        BadInput: If it cannot be written.
-    """
-    with writing(path) as target:
-        write(target)
-    return target

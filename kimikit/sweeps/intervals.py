@@ -139,8 +139,7 @@ def of_mean(values: Array, bounds: Limits) -> Limits | None:
     size = 1.0 if finite else float(np.abs(values).max())
     if float(np.ptp(values)) <= ALIKE * size:
         return unseen(value, n, bounds)
-    error = float(values.std(ddof=1)) / n**0.5
-    low, high = around(value, error, n, positive=bounds[0] == 0)
+    low, high = around(values, positive=bounds[0] == 0)
     return max(bounds[0], low), min(bounds[1], high)
 
 

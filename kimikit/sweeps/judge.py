@@ -23,9 +23,6 @@ Score = float | bool | None
 MOST_FIGURE = 1e100
 """Above it a variance, of squares and their sums, would not be a number any more."""
 
-BAR_AFTER_S = 1.0
-"""Seconds of judging at a display after which a bar is shown."""
-
 
 class Judge:
     """Asks metrics about trials.
@@ -82,8 +79,7 @@ class Judge:
     ) -> dict[str, list[Score]]:
         """Return for each metric its value of each trial; a bar shows long work."""
         if self._metrics:
-            options: dict[str, Any] = {"after_s": BAR_AFTER_S, "silent": silent}
-            for trial in slowly(trials, "judging answers", **options):
+            for trial in slowly(trials, "judging answers", silent=silent):
                 self.judge(trial)
         return {
             name: _of_one_kind([self._said[id(trial)][name] for trial in trials])

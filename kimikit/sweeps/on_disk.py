@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -18,10 +19,10 @@ from kimikit.sweeps import rows
 from kimikit.sweeps.answers import Answers
 from kimikit.sweeps.bodies import reply_of
 from kimikit.sweeps.folders import Folder
+from kimikit.sweeps.grid import Label
 from kimikit.sweeps.trial import Spent, Trial
 
 Axes = Mapping[str, Sequence[Any]]
-Label = str | int | float | bool | None
 
 FULL = ("_point", "repeat", "_whole", "_came", "_stored")
 """Columns of a trial that never lack a value."""
@@ -69,6 +70,7 @@ class TrialsOnDisk(Sequence[Trial]):
     Attributes:
         axes: For each axis its labels, without the keys in use.
         fixed: The parameters that are the same throughout, likewise.
+        metrics: The names of what judged the answers.
 
     Raises:
         BadInput: If it does not hold a sweep.
@@ -77,20 +79,15 @@ class TrialsOnDisk(Sequence[Trial]):
     def __init__(self, folder: Folder, *, judged: bool = True) -> None:
         self.folder, self.judged = folder, judged
         _check_finished(folder)
-        try:
+        with _a_sweep(folder):
             if folder.title.kind != "sweep":
                 raise ValueError(f"it holds a {folder.title.kind}")
             self.known = msgspec.convert(folder.title.facts, Known, strict=False)
             axes = msgspec.convert(self.known.sweep["axes"], dict[str, list[Label]])
             self.axes = {name: tuple(labels) for name, labels in axes.items()}
             self.fixed = dict(self.known.sweep["fixed"])
-            _check(folder.title.columns, self.known.sweep, self.axes, self.fixed)
-        except (msgspec.MsgspecError, ValueError, TypeError, KeyError,
-                AttributeError) as exc:  # fmt: skip
-            raise BadInput(
-                f"The folder {folder.path} holds no sweep ({exc}).",
-                "Give the folder that kimi.sweep(..., results=) named.",
-            ) from exc
+            self.metrics = msgspec.convert(self.known.sweep["metrics"], list[str])
+            _check(folder.title.columns, self.axes, self.fixed, self.metrics)
         self._page = functools.lru_cache(2)(self._read_page)
         # Groups are read one after the other, and a page holds several.
         self._table = functools.lru_cache(1)(self._read_table)
@@ -162,16 +159,6 @@ class TrialsOnDisk(Sequence[Trial]):
 
     # What is known without an object for each.
 
-    @property
-    def spent(self) -> list[Spent]:
-        """What the answers took together, by who gave them."""
-        return self.known.spent
-
-    @property
-    def answered(self) -> int:
-        """How many answers came whole."""
-        return self.known.answered
-
     def failures(self) -> Counter[str]:
         """Return why trials failed, and how often."""
         found = self.folder.column("error").drop_null().value_counts().to_pylist()
@@ -187,7 +174,7 @@ class TrialsOnDisk(Sequence[Trial]):
     def scores(self) -> dict[str, list[Any]]:
         """Return what each metric said of each trial."""
         out = {}
-        for name in self.known.sweep["metrics"]:
+        for name in self.metrics:
             values = self.folder.column(name).to_pylist()
             rate = name in self.known.rates
             out[name] = [v if v is None or not rate else bool(v) for v in values]
@@ -252,6 +239,22 @@ class TrialsOnDisk(Sequence[Trial]):
         return _opened, (str(self.folder.path), self.judged)
 
 
+@contextlib.contextmanager
+def _a_sweep(folder: Folder) -> Iterator[None]:
+    """Say of what a folder tells otherwise that it is no sweep.
+
+    Raises:
+        BadInput: If it is none.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise BadInput(
+            f"The folder {folder.path} holds no sweep ({exc}).",
+            "Give the folder that kimi.sweep(..., results=) named.",
+        ) from exc
+
+
 def _check_finished(folder: Folder) -> None:
     """Refuse the folder of a sweep that was killed, or is under way.
 
@@ -269,16 +272,15 @@ def _check_finished(folder: Folder) -> None:
 
 def _check(
     columns: Mapping[str, str],
-    sweep: Mapping[str, Any],
     axes: Axes,
     fixed: Mapping[str, Any],
+    metrics: Sequence[str],
 ) -> None:
     """Refuse a folder whose columns are not those of its sweep.
 
     Raises:
         ValueError: If they are others.
     """
-    metrics = msgspec.convert(sweep["metrics"], list[str])
     expected = {**rows.HIDDEN, **rows.kinds(axes, fixed, metrics)}
     given = axes.keys() | fixed.keys()  # what JSON made of a label may be another kind
     wrong = expected.keys() ^ columns.keys()
@@ -300,14 +302,8 @@ def open_sweep(
         BadInput: If it holds no sweep.
     """
     trials = _opened(os.fspath(path), judged)
-    try:
+    with _a_sweep(trials.folder):
         known = {**trials.known.sweep, "metrics": {}, "embed": None, "trials": []}
         made = msgspec.convert(known, kind, strict=False)
-        names = msgspec.convert(trials.known.sweep["metrics"], list[str])
-    except (msgspec.MsgspecError, KeyError, TypeError) as exc:
-        raise BadInput(
-            f"The folder {trials.folder.path} holds no sweep ({exc}).",
-            "Give the folder that kimi.sweep(..., results=) named.",
-        ) from exc
     fields = {name: getattr(made, name) for name in made.__struct_fields__}
-    return trials, {**fields, "metrics": names}
+    return trials, {**fields, "metrics": trials.metrics}

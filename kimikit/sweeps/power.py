@@ -24,6 +24,7 @@ from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.errors import BadInput
 from kimikit.json_values import check_count, is_number
 from kimikit.money.queries import choice
+from kimikit.sweeps.settled import setting
 from kimikit.sweeps.summary import groups
 from kimikit.sweeps.values import Outcome
 
@@ -287,18 +288,16 @@ def _check(difference: Any, power: Any, alpha: Any, questions: Any) -> None:
         check_count("questions", questions, 2)
 
 
-def _scores(sweep: Outcome, metric: str) -> dict[str, Scores]:
+def _scores(sweep: Outcome, metric: str) -> Mapping[str, Scores]:
     """Return for each setting the scores of each question."""
     scores = sweep.scores[metric]
     out: dict[str, dict[Any, list[float]]] = {}
-    axes = [axis for axis in sweep.axes if axis != "prompt"]
     for group in groups(sweep):
-        said = ", ".join(f"{axis} {group.labels.get(axis)}" for axis in axes)
         values = [float(v) for at in group.places if (v := scores[at]) is not None]
         if values:
-            setting = out.setdefault(said or "its one setting", {})
-            setting[group.labels.get("prompt")] = values
-    return dict(out)
+            place = out.setdefault(setting(group.labels, sweep.axes), {})
+            place[group.labels.get("prompt")] = values
+    return out
 
 
 def _variances(settings: Mapping[str, Scores]) -> list[_Variance]:

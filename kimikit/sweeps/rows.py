@@ -58,18 +58,10 @@ def _each(things: Sequence[Any], name: str) -> list[Any]:
     return list(map(attrgetter(name), things))
 
 
-def flat(
-    trial: Trial, fixed: Mapping[str, Any], scores: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a trial as a flat row.
-
-    Args:
-        trial: The trial.
-        fixed: The parameters that were the same throughout.
-        scores: What metrics said of it.
-    """
+def flat(trial: Trial, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial as a flat row; ``fixed`` parameters were the same throughout."""
     some = columns([trial], trial.params, fixed, [said_by(trial)])
-    return {**{name: value for name, (value,) in some.items()}, **scores}
+    return {name: value for name, (value,) in some.items()}
 
 
 def said_by(trial: Trial) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Z_95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
@@ -24,6 +23,14 @@ precision and many terms."""
 
 NO_INTERVAL = "no interval where there are fewer than 3 values, or all are alike"
 """What a caption says where a figure stands without one."""
+
+ENDS = ("", "_low", "_high")
+"""What a row calls a figure and the limits of its interval."""
+
+
+def in_row(name: str, figure: Iterable[Any]) -> dict[str, Any]:
+    """Return a figure and its limits by the names that a row has for them."""
+    return {f"{name}{end}": value for end, value in zip(ENDS, figure, strict=True)}
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -98,24 +105,25 @@ def of_mean(
     Fewer than three values have none, nor do values that are all alike: they tell
     nothing of how far others may be from them.
     """
-    n = len(values)
-    if n < LEAST or max(values) - min(values) <= ALIKE * max(map(abs, values)):
+    if len(values) < LEAST:
         return None, None
-    error = statistics.stdev(values) / math.sqrt(n)
-    return around(statistics.fmean(values), error, n, positive=positive)
+    if max(values) - min(values) <= ALIKE * max(map(abs, values)):
+        return None, None
+    return around(values, positive=positive)
 
 
-def around(
-    value: float, error: float, n: int, *, positive: bool = False
-) -> tuple[float, float]:
-    """Return Student's interval of a mean of ``n`` values with its standard error.
+def around(values: Any, *, positive: bool = False) -> tuple[float, float]:
+    """Return Student's interval of the mean of two values or more.
 
     What cannot be negative, such as words, seconds and cost, is skewed: few large
     values make up much of the mean. There the upper limit is that of the mean's
     logarithm where it is higher, without which 95 % would be 86 % for seconds that
     spread by a factor of two.
     """
-    half = student(n - 1) * error
+    import numpy as np
+
+    n, value = len(values), float(np.mean(values))
+    half = student(n - 1) * float(np.std(values, ddof=1)) / n**0.5
     low, high = value - half, value + half
     if positive and value > 0:
         return max(0.0, low), max(high, value * math.exp(half / value))
@@ -165,13 +173,10 @@ def right_price(
     if not n or len(known) < n:
         return RightPrice()
     value = total / right if right else None
-    if n < 3:
+    if n < LEAST:
         return RightPrice(value)
     low, high = share or wilson(right, n)
-    if mean is None:
-        each = [float(cost) for cost in known]
-        error = statistics.stdev(each) / math.sqrt(n)
-        mean = around(statistics.fmean(each), error, n, positive=True)
+    mean = mean or around([float(cost) for cost in known], positive=True)
     ends = [mean[0] / high if high else math.inf, mean[1] / low if low else math.inf]
     least, most = (Decimal(f"{end:.6g}") if end < math.inf else None for end in ends)
     return RightPrice(value, least, most if right else None)

@@ -141,8 +141,7 @@ def _side_by_side(
         for key, count in counts.most_common(most):
             answer = html.clean(html.cut(spelled[key]))
             first = answer if first is None else first
-            times = f"<b>{count} ×</b> " if count > 1 else ""
-            shown = f"<p>{times}{marked(first, answer)}</p>"
+            shown = _shown(first, answer, count)
             if not room.take(shown):
                 continue
             rich += shown
@@ -168,13 +167,17 @@ def _folded(more: Sequence[tuple[str, int]], first: str, room: _Room) -> str:
         return ""
     shown = ""
     for answer, count in more[:ANSWERS_FOLDED]:
-        times = f"<b>{count} ×</b> " if count > 1 else ""
-        one = f"<p>{times}{marked(first, html.clean(answer))}</p>"
+        one = _shown(first, html.clean(answer), count)
         if room.rich < SHOWN_BYTES // 2 or not room.take(one):
             break
         shown += one
     line = f"and {len(more)} more"
     return html.fold(line, shown) if shown else f"<p>{line}</p>"
+
+
+def _shown(first: str, answer: str, count: int) -> str:
+    times = f"<b>{count} ×</b> " if count > 1 else ""
+    return f"<p>{times}{marked(first, answer)}</p>"
 
 
 def marked(first: str, answer: str) -> str:

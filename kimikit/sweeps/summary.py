@@ -28,7 +28,7 @@ from kimikit.sweeps.intervals import (
     one_thread,
     pool,
 )
-from kimikit.sweeps.shares import LEAST, around, right_price
+from kimikit.sweeps.shares import LEAST, around, in_row, right_price
 from kimikit.sweeps.values import Outcome, kept
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ BLEU_PAIRS = 1500
 
 LEAST_BLEU = 4
 """Answers of a group that it looks at however many groups there are."""
-
-ENDS = ("", "_low", "_high")
-"""What a row calls a figure and the limits of its interval."""
-
-BAR_AFTER_S = 1.0
-"""Seconds of measuring after which a bar is shown."""
 
 PASS_AT = (2, 5, 10, 100)
 """The k of pass@k: the largest of these that every prompt has answers for."""
@@ -100,9 +94,8 @@ def _hold(sweep: Outcome, rows: Sequence[dict[str, Any]]) -> None:
 def _measure(sweep: Outcome) -> None:
     """Measure all groups, which is kept; a bar is shown where that takes a while."""
     size = common_length(sweep), common_answers(sweep)
-    options: dict[str, Any] = {"after_s": BAR_AFTER_S, "silent": sweep.silent}
     few = len(sweep.axes.get("prompt", ())) < LEAST
-    for group in slowly(groups(sweep), "measuring answers", **options):
+    for group in slowly(groups(sweep), "measuring answers", silent=sweep.silent):
         for name, part in measured(sweep, group, *size).items():
             if few:  # its interval will be asked for, and then lets go of all words
                 part.limits(bounds(sweep, name))
@@ -174,14 +167,10 @@ def groups(sweep: Outcome) -> list[Group]:
             split,
         )
         median = float(np.median([len(w) for w in answers.words])) if replies else None
-        read = functools.partial(_same, answers)
+        read = functools.partial(lambda kept: kept, answers)
         cost = total_cost(paid)
         out.append(Group(labels, places, len(replies), median, cost, read))
     return out
-
-
-def _same(answers: Answers) -> Answers:
-    return answers
 
 
 def _groups_on_disk(sweep: Outcome, trials: TrialsOnDisk) -> list[Group]:
@@ -242,16 +231,8 @@ def figures(
 
 def measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, Part]:
     """Return the figures of a group; those of answers in memory are kept there."""
-    how = _measured if sweep.on_disk is not None else _kept_measures
-    found: dict[str, Part] = how(sweep, group, length, size)
-    return found
-
-
-@kept
-def _kept_measures(
-    sweep: Outcome, group: Group, length: int, size: int
-) -> dict[str, Part]:
-    return _measured(sweep, group, length, size)
+    how = _measured if sweep.on_disk is not None else kept(_measured)
+    return how(sweep, group, length, size)
 
 
 def _measured(sweep: Outcome, group: Group, length: int, size: int) -> dict[str, Part]:
@@ -333,7 +314,7 @@ def _pooled(sweep: Outcome, some: Sequence[Group]) -> dict[str, Any]:
             _put_pass(row, name, parts)
             _put_price(row, name, sweep.scores[name], some)
     if "distinct_1" in row and "distinct_2" not in row:  # no answer has two words
-        row |= {f"distinct_2{end}": None for end in ENDS}
+        row |= in_row("distinct_2", [None] * 3)
     return row
 
 
@@ -359,10 +340,8 @@ def _put_price(
     share = mean_cost = None
     if len(shares) >= LEAST:
         share = of_shares(np.array(shares), len(costs))
-        error = float(np.std(means, ddof=1)) / len(means) ** 0.5
-        mean_cost = around(float(np.mean(means)), error, len(means), positive=True)
-    found = right_price(costs, hits, share, mean_cost)
-    row |= {f"{name}_usd{end}": usd for end, usd in zip(ENDS, found, strict=True)}
+        mean_cost = around(means, positive=True)
+    row |= in_row(f"{name}_usd", right_price(costs, hits, share, mean_cost))
 
 
 def _put_pass(
@@ -392,5 +371,4 @@ def bounds(sweep: Outcome, name: str) -> Limits:
 
 
 def _put(row: dict[str, Any], name: str, estimate: Estimate) -> None:
-    ends = (estimate.value, estimate.low, estimate.high)
-    row |= {f"{name}{end}": value for end, value in zip(ENDS, ends, strict=True)}
+    row |= in_row(name, (estimate.value, estimate.low, estimate.high))

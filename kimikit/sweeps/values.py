@@ -212,7 +212,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def spent(self) -> Sequence[Reply | Spent]:
         """What was paid for, answer by answer or in sums."""
-        return self.paid if self.on_disk is None else self.on_disk.spent
+        return self.paid if self.on_disk is None else self.on_disk.known.spent
 
     @property
     def silent(self) -> bool:
@@ -223,7 +223,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def answered(self) -> int:
         """How many answers came whole."""
         if self.on_disk is not None:
-            return self.on_disk.answered
+            return self.on_disk.known.answered
         return sum(trial.reply is not None for trial in self.trials)
 
     def failures(self) -> Counter[str]:

@@ -26,18 +26,15 @@ from kimikit.sweeps.cells import (
 from kimikit.sweeps.figures import SHORT, figure_named
 from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.settled import of_sweep
-from kimikit.sweeps.shares import LEAST, RightPrice
-from kimikit.sweeps.side_by_side import (
-    compare,
-    marked,  # noqa: F401 - as in 0.3.0
-)
+from kimikit.sweeps.shares import ENDS, LEAST, RightPrice
+from kimikit.sweeps.side_by_side import compare
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 
 ROWS_TOLD = 100
 """Points of a table; ``summary()`` has them all."""
 
-ENDS = {
+ENDED = {
     "interrupted": "Stopped",
     "max_cost": "Stopped at max_cost",
     "error": "Ended by an error",
@@ -47,7 +44,7 @@ ENDS = {
 
 def figure(row: dict[str, Any], name: str, *, bars: bool = False) -> html.Cell:
     """Return a figure with its interval, where it has one."""
-    values = [row.get(name + end) for end in ("", "_low", "_high")]
+    values = [row.get(name + end) for end in ENDS]
     if name.endswith("_usd") and values != [None] * 3:
         return each_right(RightPrice(*values))
     known = figure_named(name)
@@ -129,7 +126,7 @@ def caption(sweep: Outcome) -> str:
 
 def remarks(sweep: Outcome) -> list[str]:
     """Return the verdict and everything that looked odd, a sentence each."""
-    ended = ENDS.get(sweep.stop_reason)
+    ended = ENDED.get(sweep.stop_reason)
     out = [f"{ended}: what was finished is kept."] if ended else []
     if sweep.until is not None:
         out.append(f"{of_sweep(sweep).sentence} .settled has the intervals.")
@@ -150,7 +147,7 @@ def _times(count: int) -> str:
 def overview(sweep: Outcome) -> tuple[str, Blocks, str]:
     """Return the sweep as a table with small bars, its verdict and its notes."""
     if not sweep.trials:
-        ended = ENDS.get(sweep.stop_reason)
+        ended = ENDED.get(sweep.stop_reason)
         said = [f"{ended} before the first answer." if ended else "", *sweep.notes]
         told = [html.Cell(line, html.footer(line)) for line in filter(None, said)]
         return "", told, f"Sweep {sweep.name}: {sweep.plan}"

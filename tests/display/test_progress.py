@@ -51,9 +51,10 @@ def test_bars_in_one_another_move_nothing_in_a_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(progress, "LOG_S", 0.0)
+    monkeypatch.setattr(progress, "AFTER_S", 0.0)
     monkeypatch.setattr(sys, "stderr", log := io.StringIO())
     with progress.progress_bar(total=2, desc="outer") as outer:
-        for _ in progress.slowly("ab", "inner", after_s=0.0):
+        for _ in progress.slowly("ab", "inner"):
             outer.update(1)
     lines = log.getvalue().split("\n")
     assert not re.search(r"[\r\x1b]", log.getvalue())

@@ -12,7 +12,7 @@ from support.hostile import values
 from kimikit import html
 from kimikit.markdown import as_html
 from kimikit.notebook import progress
-from kimikit.sweeps.views import marked
+from kimikit.sweeps.side_by_side import marked
 from kimikit.types.logprobs import Heat, Token
 
 pytestmark = pytest.mark.browser

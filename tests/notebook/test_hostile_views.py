@@ -13,7 +13,7 @@ from kimikit.markdown import safe, small_print
 from kimikit.markdown.page import _COPY
 from kimikit.notebook import progress, stream_view, trace_view
 from kimikit.notebook.blocks import Splitter, preview
-from kimikit.sweeps.views import marked
+from kimikit.sweeps.side_by_side import marked
 from kimikit.tools.values import (
     CallFinished,
     CallStarted,

@@ -195,7 +195,6 @@ def test_long_measuring_and_judging_show_a_bar(monkeypatch):
     import contextlib
 
     from kimikit.display import progress
-    from kimikit.sweeps import judge, summary
 
     shown, progress_bar = [], progress.progress_bar
 
@@ -206,8 +205,7 @@ def test_long_measuring_and_judging_show_a_bar(monkeypatch):
             shown.append((options["desc"], bar.n == options["total"]))
 
     monkeypatch.setattr(progress, "progress_bar", seen)
-    monkeypatch.setattr(summary, "BAR_AFTER_S", 0)
-    monkeypatch.setattr(judge, "BAR_AFTER_S", 0)
+    monkeypatch.setattr(progress, "AFTER_S", 0)
     found = Sweep.from_json(ask(temperature=[0, 1]).to_json())
     found.summary()
     assert shown == [("measuring answers", True)]

@@ -34,7 +34,7 @@ class Bodies(Base[_S]):
     _closing: Callable[[Any], AbstractAsyncContextManager[None]]
     _named: Callable[..., Awaitable[None]]
 
-    async def fetching(self, url: str, *, most: int = FILE_BYTES) -> bytes:
+    async def fetching(self, url: str) -> bytes:
         """Return a file of the web; empty if it cannot be had.
 
         It may lie anywhere that the public can reach, or on the host itself, so the
@@ -42,20 +42,15 @@ class Bodies(Base[_S]):
 
         Args:
             url: Its address.
-            most: Bytes beyond which it is left.
         """
-        try:
+        with contextlib.suppress(ValueError, OSError, errors.KimiError, *self.lost):
             for _ in range(REDIRECTS):
                 address = self._may_fetch(url)
                 if address is None:
                     break
-                said, url = await self._fetched(url, address, most)
+                said, url = await self._fetched(url, address)
                 if not url:
                     return said
-        except self.lost:
-            return b""
-        except (ValueError, OSError, errors.KimiError):
-            return b""
         return b""
 
     async def putting(self, url: str, content: bytes) -> None:
@@ -67,10 +62,9 @@ class Bodies(Base[_S]):
         with contextlib.suppress(ValueError, OSError, *self.lost):
             if (address := self._may_fetch(url)) is not None:
                 async with self._bare(url) as http:
-                    request = http.build_request("PUT", url, content=content)
-                    request.headers.pop("authorization", None)
-                    self._direct(request, address)
-                    response = await self._send(request, http=http)
+                    response = await self._sent_bare(
+                        http, "PUT", url, address, content=content
+                    )
                     await self.read(response, most=FILE_BYTES)
                     if response.is_success:
                         return
@@ -81,21 +75,26 @@ class Bodies(Base[_S]):
             host=self.host.name,
         )
 
-    def _direct(self, request: Any, address: str) -> None:
-        """Send a request to where its name was looked up; a proxy does that itself."""
+    async def _sent_bare(
+        self, http: Any, method: str, url: str, address: str, **content: Any
+    ) -> Any:
+        """Send a request without a key to where its name was looked up.
+
+        A proxy looks it up itself.
+        """
+        request = http.build_request(method, url, **content)
+        request.headers.pop("authorization", None)
         if address and network.proxy_for(str(request.url)) is None:
             request.extensions["sni_hostname"] = request.url.host
             request.url = request.url.copy_with(host=address)
+        return await self._send(request, http=http)
 
-    async def _fetched(self, url: str, address: str, most: int) -> tuple[bytes, str]:
+    async def _fetched(self, url: str, address: str) -> tuple[bytes, str]:
         """Return a file, or the address that it has moved to."""
         async with self._bare(url) as http:
-            request = http.build_request("GET", url)
-            request.headers.pop("authorization", None)
-            self._direct(request, address)
-            response = await self._send(request, http=http)
+            response = await self._sent_bare(http, "GET", url, address)
             moved = response.headers.get("location") if response.is_redirect else None
-            said = await self.read(response, most=most)
+            said = await self.read(response, most=FILE_BYTES)
             if moved is not None:
                 return b"", urljoin(url, moved)
             return said if response.is_success else b"", ""

@@ -120,12 +120,10 @@ def _asked(request: Mapping[str, Any]) -> Iterator[object]:
         part = waiting.pop()
         if isinstance(part, Mapping):
             for name, value in part.items():
-                if name == "cache_control":
+                if name in ("cache_control", "prompt_cache_options"):
                     yield as_dict(value).get("ttl")
                 elif name in _ASKED:
                     yield value
-                elif name == "prompt_cache_options":
-                    yield as_dict(value).get("ttl")
                 elif isinstance(value, Mapping | list | tuple):
                     waiting.append(value)
         elif isinstance(part, list | tuple):

@@ -58,6 +58,8 @@ class _Wire(Tries[_S]):
     unsent, cut = httpx.ConnectTimeout, httpx.RemoteProtocolError
     silent = httpx.TimeoutException
     _http: Any
+    _made: Any
+    _pool: Callable[[], Any]
     _network: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
     _send: Callable[..., Awaitable[httpx.Response]]
     _sleep: Callable[[float], Awaitable[None]]
@@ -67,6 +69,9 @@ class _Wire(Tries[_S]):
 
     def _open(self) -> None:
         """Make connections of this process's own."""
+        if self._pid:
+            _INHERITED.append(self._made)
+        self._made = self._pool()
         self._pid = os.getpid()
 
     def _settings(self, url: str = "") -> dict[str, Any]:
@@ -185,11 +190,8 @@ class Client(_Wire[Stream]):
     _network = httpx.HTTPTransport
     _made: httpx.Client
 
-    def _open(self) -> None:
-        if self._pid:
-            _INHERITED.append(self._made)
-        self._made = httpx.Client(**self._settings())
-        super()._open()
+    def _pool(self) -> httpx.Client:
+        return httpx.Client(**self._settings())
 
     @property
     def _http(self) -> httpx.Client:
@@ -299,12 +301,9 @@ class AsyncClient(_Wire[AsyncStream]):
     _network = httpx.AsyncHTTPTransport
     _made: weakref.WeakKeyDictionary[Any, httpx.AsyncClient]
 
-    def _open(self) -> None:
-        if self._pid:
-            _INHERITED.append(self._made)
-        self._made = weakref.WeakKeyDictionary()
+    def _pool(self) -> weakref.WeakKeyDictionary[Any, httpx.AsyncClient]:
         self._settings()  # refuses what is wrong in the environment
-        super()._open()
+        return weakref.WeakKeyDictionary()
 
     @property
     def _http(self) -> httpx.AsyncClient:

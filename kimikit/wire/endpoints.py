@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import math
 import mimetypes
 import operator
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -76,7 +75,12 @@ def _body(wire: Any, model: str | None, /, **given: Any) -> Asked:
     return Asked(options.fields(**{**fields, "model": model}), own)
 
 
-def _texts(name: str, values: Any) -> list[str]:
+def texts_of(values: Any, name: str = "texts") -> list[str]:
+    """Return texts, such as those to be embedded, as a list.
+
+    Raises:
+        BadInput: If there are none, or one is no text.
+    """
     # A column of a frame and an array are lists of texts; a frame is none, nor a dict.
     taken = isinstance(values, Iterable) and not hasattr(values, "columns")
     taken = taken and not isinstance(values, str | bytes | Mapping | set)
@@ -104,15 +108,6 @@ def embedding(
 ) -> Asked:
     """Return the request for vectors of texts, checked and not sent."""
     return _body(wire, model, input=[*texts], **params)
-
-
-def texts_of(texts: Any) -> list[str]:
-    """Return texts to be embedded.
-
-    Raises:
-        BadInput: If there are none, or one is no text.
-    """
-    return _texts("texts", texts)
 
 
 def vectors_of(found: Any, count: int) -> list[list[float]]:
@@ -193,7 +188,7 @@ async def rerank(
 ) -> results.Ranking:
     """Order documents by how well they fit ``query``."""
     requests.as_text("query", query)
-    listed = _texts("documents", documents)
+    listed = texts_of(documents, "documents")
     body = _body(wire, model, query=query, documents=listed, top_n=top_n, **params)
 
     def read(found: Any) -> list[results.Ranked]:
@@ -276,19 +271,13 @@ async def speak(
         wire, model, input=requests.as_text("text", text), voice=voice, **params
     )
     made = wire.answer("speak", body.body, own=body.own)
-    with made as answer, _whole(path) as file:
+    # The file takes its place only once it is whole.
+    with made as answer, taking_place(path) as fresh, fresh.open("wb") as file:
         response = await wire.sending(answer)
         if "json" in response.headers.get("content-type", ""):
             raise answer.no_answer(await wire.read(response))
         await wire.save(response, file, answer)
     return results.Speech(path=path, reply=answer.reply)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that takes its place only once it is whole."""
-    with taking_place(path) as fresh, fresh.open("wb") as file:
-        yield file
 
 
 async def transcribe(

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from kimikit import errors, html
 from kimikit.secrets import redact
 from kimikit.types import Call
-from kimikit.wire.reports import WORDS_LIMIT, Report, read_report
+from kimikit.wire.reports import WORDS_LIMIT, read_report
 from kimikit.wire.rules import matching
 
 LONGEST_WAIT_S = 60.0
@@ -53,7 +53,6 @@ _REMEDIES = {
         "the host's support."
     ),
 }
-_ASK_AGAIN = "The model wrote a call that fits no tool; ask again."
 _BLOCKED = (
     "A proxy or firewall before the host refused it, not the host itself: look at its "
     "page in this error's .body, and try another network or HTTPS_PROXY."
@@ -123,15 +122,9 @@ def status_error(
     log(f"! {kind.__name__} by {shown}", *keys)
     if kind is errors.RateLimited:
         details["retry_after_s"] = retry_after(headers, raw[:WORDS_LIMIT])
-    return kind(what, _filled(own or _remedy(kind, status, report), call), **details)
-
-
-def _remedy(kind: type[errors.StatusError], status: int, report: Report) -> str:
-    if "tool_use_failed" in report.kind:
-        return _ASK_AGAIN
-    if kind is errors.StatusError and status in (403, 407):
-        return _BLOCKED
-    return _REMEDIES[kind]
+    blocked = kind is errors.StatusError and status in (403, 407)
+    remedy = own or (_BLOCKED if blocked else _REMEDIES[kind])
+    return kind(what, _filled(remedy, call), **details)
 
 
 def _moved(

@@ -43,25 +43,28 @@ class AsyncFiles:
 
     async def has(self, file_id: str) -> bool:
         """Say whether the host still has a file."""
+        return await self._there("GET", file_id)
+
+    async def content(self, file_id: str) -> bytes:
+        """Return what is in a file, or what the host has read in it."""
+        below = f"/{safe(file_id)}/content"
+        with self._wire.answer("files", {}) as answer:
+            found: bytes = await self._wire.whole(answer, method="GET", below=below)
+        return found
+
+    async def remove(self, file_id: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        await self._there("DELETE", file_id)
+
+    async def _there(self, method: str, file_id: str) -> bool:
+        """Say whether the host has had a file to do this with."""
         try:
-            await self._json("files", "GET", f"/{safe(file_id)}")
+            await self._json("files", method, f"/{safe(file_id)}")
         except errors.StatusError as exc:
             if exc.status not in GONE:
                 raise
             return False
         return True
-
-    async def content(self, file_id: str) -> bytes:
-        """Return what is in a file, or what the host has read in it."""
-        return await self._bytes("files", "GET", f"/{safe(file_id)}/content")
-
-    async def remove(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is no error."""
-        try:
-            await self._json("files", "DELETE", f"/{safe(file_id)}")
-        except errors.StatusError as exc:
-            if exc.status not in GONE:
-                raise
 
     # One call.
 
@@ -79,12 +82,6 @@ class AsyncFiles:
                 found = {"data": mend(read_json(said))}  # Together lists bare
             if not found or ("error" in found and "id" not in found):
                 raise answer.no_answer(said)
-        return found
-
-    async def _bytes(self, endpoint: str, method: str, below: str) -> bytes:
-        answer = self._wire.answer(endpoint, {})
-        with answer:
-            found: bytes = await self._wire.whole(answer, method=method, below=below)
         return found
 
     def _id(self, said: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from kimikit.errors import BadInput
@@ -13,38 +13,18 @@ _ELSEWHERE = frozenset({"extra_headers", "extra_body"})
 """Parameters that are checked where they are taken apart."""
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and is_number(value)
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-
-
-_KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {
-    str: (_is_text, "text"),
-    int: (_is_whole, "a whole number"),
-    float: (is_number, "a number"),
-    bool: (_is_truth, "True or False"),
-    Mapping: (_is_dict, "a dict"),
-    Sequence: (_is_texts, "a list of texts"),
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    Mapping: "a dict",
+    Sequence: "a list of texts",
 }
-"""For each type that an annotation names: what holds it, and what it is called."""
+"""What each type is called that an annotation names."""
 
 _TAKEN = {
-    name: [_KINDS[get_origin(one) or one] for one in (get_args(hint) or (hint,))[:-1]]
+    name: [get_origin(one) or one for one in (get_args(hint) or (hint,))[:-1]]
     for name, kind in CompletionParams.__annotations__.items()
     if name not in _ELSEWHERE and (hint := get_args(kind)[0]) is not Any
 }
@@ -59,7 +39,16 @@ def refuse_other_types(params: Mapping[str, Any]) -> None:
     """
     for name, value in params.items():
         kinds = _TAKEN.get(name)
-        if value is None or not kinds or any(holds(value) for holds, _ in kinds):
+        if value is None or not kinds or any(_is_of(value, kind) for kind in kinds):
             continue
-        takes = " or ".join(words for _, words in kinds)
+        takes = " or ".join(map(_KINDS.__getitem__, kinds))
         raise BadInput(f"{name} is {short(value)}.", f"Pass {takes}.")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if kind is Sequence:
+        listed = isinstance(value, list | tuple)
+        return listed and all(isinstance(each, str) for each in value)
+    if kind in (int, float):
+        return is_number(value) and (kind is float or isinstance(value, int))
+    return isinstance(value, kind)

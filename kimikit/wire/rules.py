@@ -25,7 +25,7 @@ class Rule(NamedTuple):
     Attributes:
         name: What the debug log calls it.
         error: The error it stands for.
-        kinds: A pattern that a whole type or code must fit; empty for none.
+        kinds: A pattern that a whole type or code must fit.
         phrases: A pattern searched for in the host's words; empty for none.
         statuses: The statuses with which either counts, all if empty.
         remedy: What to do, where the error's own remedy does not help.
@@ -57,7 +57,6 @@ RULES = (
         r"|inappropriate content",
         (*_REQUEST, 451, 500),
     ),
-    Rule("402", errors.NoBalance, "", r"", (402,)),
     Rule(
         "balance",
         errors.NoBalance,
@@ -167,10 +166,17 @@ RULES = (
         r"|\bapi[ -]?key .{0,40}?\b(?:invalid|expired|not valid|incorrect|revoked)\b",
         (0, 200, 400, 401, 403),
     ),
-    Rule("a call that fits no tool", errors.BadRequest, r"tool_use_failed", "", ()),
+    Rule(
+        "a call that fits no tool",
+        errors.BadRequest,
+        r"tool_use_failed",
+        "",
+        remedy="The model wrote a call that fits no tool; ask again.",
+    ),
 )
 _STATUSES: dict[type[errors.StatusError], tuple[int, ...]] = {
     errors.AuthenticationFailed: (401, 403),
+    errors.NoBalance: (402,),
     errors.RateLimited: (429, 449),
     errors.BadRequest: (400, 413, 422),
     errors.EndpointNotServed: (501,),
@@ -195,9 +201,7 @@ def matching(
     for rule in RULES:
         if rule.statuses and status not in rule.statuses:
             continue
-        if not rule.kinds and not rule.phrases:
-            return rule.error, f"status {status}", rule.remedy
-        if any(_pattern(rule.kinds).fullmatch(kind) for kind in kinds if rule.kinds):
+        if any(_pattern(rule.kinds).fullmatch(kind) for kind in kinds):
             return rule.error, f"the type or code of {rule.name!r}", rule.remedy
     # A page of a proxy may use any word; a status is all that it says for certain.
     for rule in RULES if not (report.page and status in (403, 404)) else ():

@@ -126,16 +126,12 @@ class Tries(Bodies[_S]):
         url = self.path("models")
         headers = options.sent_headers(self.headers)
         request = self._http.build_request("GET", url, headers=headers, timeout=LOOK_S)
-        try:
+        with contextlib.suppress(errors.KimiError, *self.lost):
             response = await self._send(request)
             said = await self.read(response)
-        except self.lost:
-            return []
-        except errors.KimiError:
-            return []
-        if not response.is_success:
-            return []
-        return [redact(name, self.key) for name in endpoints.model_ids(said)]
+            if response.is_success:
+                return [redact(name, self.key) for name in endpoints.model_ids(said)]
+        return []
 
     async def settle(self, answer: Answer, exc: Exception | None) -> bool:
         """Judge an answer whose bytes have ended; say whether it is to be sent again.

@@ -29,9 +29,7 @@ from kimikit.paths import path_of
 from kimikit.replay import untrusted
 from kimikit.replay.questions import Question, not_recorded
 from kimikit.types import Host, Price
-from kimikit.usage import priced_as
 from kimikit.version import __version__
-from kimikit.wire.coerce import as_object
 from kimikit.wire.recorder import Recorded
 
 FORMAT = 1
@@ -122,10 +120,14 @@ class RecordingFile:
             ) from exc
 
     def add(
-        self, question: Question, answer: Recorded, host: Host, price: Price | None
+        self,
+        question: Question,
+        answer: Recorded,
+        host: Host,
+        prices: Mapping[str, Price],
     ) -> None:
         """Add an answer; it is on the disk when this returns."""
-        known = {} if price is None else {(host.name, model_of(question)): price}
+        known = {(host.name, model.lower()): each for model, each in prices.items()}
         self.add_all([(question, answer)], {host.name: host}, known)
 
     def add_all(
@@ -329,12 +331,6 @@ def _insert(db: sqlite3.Connection, question: Question, answer: Recorded) -> Non
             answer.good,
         ),
     )
-
-
-def model_of(question: Question) -> str:
-    """Return what a question asks and is priced as, in small letters as prices are."""
-    body = as_object(question.body)
-    return priced_as(str(body.get("model", "")), body).lower()
 
 
 def _question(row: tuple[Any, ...]) -> Question:

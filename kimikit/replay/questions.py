@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -17,6 +18,8 @@ from kimikit.json_values import as_json, digest
 from kimikit.replay.masks import STARS, mask_of
 from kimikit.secrets import masked
 from kimikit.types import Host
+from kimikit.usage import asked_models, priced_as
+from kimikit.wire.coerce import as_dict, as_object, as_str
 from kimikit.wire.network import is_loopback
 from kimikit.wire.recorder import Asked
 
@@ -30,6 +33,10 @@ _SHOWN = 70
 _BYTES = re.compile(r";base64,[A-Za-z0-9+/=]{2000,}")
 _BATCH = re.compile(r"\bjob-[0-9a-f]{1,12}-[0-9a-f]{8}-\d+\b")
 """What a batch is called, anew each time, by ``money.jobs.new_id``."""
+_OF_BATCH = b'{"custom_id":'
+_ANSWERED = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
+_HEAD = 8192
+"""Bytes of an answer in which the name of its model is looked for."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -63,6 +70,28 @@ def question(asked: Asked) -> Question:
     host = name_of(asked.host)
     key = digest(host, asked.method, path, body)
     return Question(key, host, asked.method, path.partition("?")[0], body, asked.body)
+
+
+def priced_models(body: bytes, pieces: Iterable[tuple[float, bytes]] = ()) -> list[str]:
+    """Return the names of all prices that may be that of a request, or of a batch.
+
+    Args:
+        body: The request: one, or a file of a batch's.
+        pieces: The answer, which names the model that it came from.
+    """
+    bodies = [as_object(body)]
+    if not bodies[0]:
+        lines = [line for line in body.split(b"\n") if line.startswith(_OF_BATCH)]
+        bodies = [as_dict(as_object(line).get("body")) for line in lines]
+    head = b"".join(data for _, data in itertools.islice(pieces, 8))[:_HEAD]
+    found = _ANSWERED.search(head)
+    answered = found[1].decode("utf-8", "replace") if found else ""
+    names = [
+        priced_as(name, asked)
+        for asked in bodies
+        for name in [*asked_models(as_str(asked.get("model")), asked), answered]
+    ]
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def name_of(host: Host) -> str:

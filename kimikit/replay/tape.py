@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from kimikit.errors import KimiError, NotRecorded, warn
-from kimikit.replay.file import RecordingFile, model_of
+from kimikit.replay.file import RecordingFile
 from kimikit.replay.masks import mask_of, masked_answer
-from kimikit.replay.questions import Question, name_of, question
+from kimikit.replay.questions import Question, name_of, priced_models, question
 from kimikit.secrets import redact
 from kimikit.types import Host, Price
 from kimikit.wire.recorder import STOPPED, Asked, Exchange, Recorded, Replayed
@@ -30,11 +30,19 @@ PriceAt = Callable[[str, str, float], Price | None]
 
 
 class Kept(NamedTuple):
-    """A question and its answer as a recording holds them, without keys."""
+    """A question and its answer as a recording holds them, without keys.
+
+    Attributes:
+        question: What was asked.
+        answer: What came of it.
+        host: Who was asked.
+        models: What may price it.
+    """
 
     question: Question
     answer: Recorded
     host: Host
+    models: list[str]
 
 
 class Source(Protocol):
@@ -146,16 +154,23 @@ class Tape:
         if self.file is None:
             return
         try:
-            for made, answer, host in kept():
-                about = host.name, model_of(made), answer.created
-                price = self.price and self.price(*about)
-                self.file.add(made, answer, host, price or None)
+            for made, answer, host, models in kept():
+                self.file.add(made, answer, host, self._prices(host, models, answer))
         except Exception as exc:
             why = exc.what if isinstance(exc, KimiError) else redact(str(exc))
             warn(
                 f"An answer could not be recorded in {self.file.path.name}: {why} "
                 "Free some space or record into another file; the answer is kept."
             )
+
+    def _prices(
+        self, host: Host, models: list[str], answer: Recorded
+    ) -> dict[str, Price]:
+        """Return the prices of the day of an answer, of what may price it."""
+        if self.price is None:
+            return {}
+        found = [(m, self.price(host.name, m, answer.created)) for m in models]
+        return {model: price for model, price in found if price is not None}
 
 
 class Carrier:
@@ -189,6 +204,7 @@ def _kept(asked: Asked, made: Question, answer: Recorded) -> Kept:
         msgspec.structs.replace(made, sent=b""),
         msgspec.structs.replace(answer, headers=headers, pieces=pieces, good=good),
         asked.host,
+        priced_models(asked.body, answer.pieces),
     )
 
 

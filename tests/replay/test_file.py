@@ -34,7 +34,7 @@ def answer(text: str = "x", created: float = 1e9) -> Recorded:
 def test_what_is_added_is_read(tmp_path: Path) -> None:
     file = RecordingFile(tmp_path / "x.kimi", new=True)
     for text in ("one", "two"):
-        file.add(question(), answer(text), HOST, None)
+        file.add(question(), answer(text), HOST, {})
     file.close()
     found = RecordingFile(tmp_path / "x.kimi")
     assert found.find(question(), 0, good=False) == answer("one")
@@ -49,7 +49,7 @@ def test_what_is_added_is_read(tmp_path: Path) -> None:
 )
 def test_nothing_is_changed(sql: str, tmp_path: Path) -> None:
     file = RecordingFile(tmp_path / "x.kimi", new=True)
-    file.add(question(), answer(), HOST, None)
+    file.add(question(), answer(), HOST, {})
     file.close()
     db = sqlite3.connect(tmp_path / "x.kimi")
     with pytest.raises(sqlite3.IntegrityError, match="only grows"):
@@ -63,7 +63,7 @@ from replay.test_file import HOST, answer, question
 from kimikit.replay import RecordingFile
 file = RecordingFile(sys.argv[1], new=True)
 for n in range(int(sys.argv[2])):
-    file.add(question(f"{sys.argv[3]}{n % 7}"), answer(f"{n}"), HOST, None)
+    file.add(question(f"{sys.argv[3]}{n % 7}"), answer(f"{n}"), HOST, {})
     print(n, flush=True)
 """
 
@@ -86,7 +86,7 @@ def test_a_killed_process_loses_nothing_that_was_whole(tmp_path: Path) -> None:
     found = RecordingFile(path)
     rows = [row[2] for row in found.rows()]
     assert rows[: told - 1] == [answer(f"{n}") for n in range(told - 1)]
-    RecordingFile(path, new=True).add(question("later"), answer(), HOST, None)
+    RecordingFile(path, new=True).add(question("later"), answer(), HOST, {})
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
@@ -119,7 +119,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_replayed(tmp_path: Path) -> None:
     file = RecordingFile(tmp_path / "x.kimi", new=True)
-    file.add(question(), answer(), HOST, None)
+    file.add(question(), answer(), HOST, {})
     file.close()
     (tmp_path / "x.kimi").chmod(0o400)
     assert RecordingFile(tmp_path / "x.kimi").count(question()) == 1

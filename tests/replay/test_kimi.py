@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.answers import DONE, chunk, text
-from support.fault_server import END, HOLD, FaultServer, event, head, sse
+from support.fault_server import END, HOLD, FaultServer, Pause, event, head, plain, sse
 from support.fault_server import chunk as http_chunk
 
 from kimikit import BudgetExceeded, Kimi, NotRecorded
@@ -202,6 +202,30 @@ def test_a_dearer_tier_costs_and_is_held_in_a_replay_as_it_was(
     replay = again(path, **options)
     with replay.budget(usd=1):
         reply = replay.chat("hi", max_tokens=100, **asked)
+    assert reply.cost == paid.cost is not None
+
+
+@pytest.mark.parametrize("model", ["m", "big-2026", "auto"])
+def test_a_fallback_costs_and_is_held_in_a_replay_as_it_was(
+    server: FaultServer, tmp_path: Path, model: str
+) -> None:
+    path = tmp_path / "x.kimi"
+    said = {"role": "assistant", "content": "x"}
+    used = {"prompt_tokens": 10, "completion_tokens": 20}
+    answer = {"choices": [{"message": said, "finish_reason": "stop"}], "usage": used}
+    server.scripts.clear()
+    server.play(plain({**answer, "model": model}))
+    more = {} if model == "auto" else {"extra_body": {"models": ["m", "big"]}}
+    live = priced(server, record=path, show=False)
+    live.set_price(model="big", input=2, output=30)
+    live.set_price(model="auto", input=5, output=60)
+    asked = {"max_tokens": 100, "stream": False, "model": "m", **more}
+    if model == "auto":  # the host chooses, and says so
+        asked["model"] = "choose"
+    paid = live.chat("hi", **asked)
+    replay = again(path)
+    with replay.budget(usd=1, allow_unpriced=model == "auto"):
+        reply = replay.chat("hi", **asked)
     assert reply.cost == paid.cost is not None
 
 

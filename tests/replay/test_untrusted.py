@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
     kind = [("content-type", "text/event-stream")]
     given = Recorded(1e9, 200, kind, 0.0, [(0.1, BODY)], None, 0.0, True)
     price = Price(1, 2)  # type: ignore[arg-type]
-    file.add(asked, given, HOST, price)
+    file.add(asked, given, HOST, {"m": price})
     file.close()
     return made
 

@@ -79,6 +79,7 @@ class RecordingFile:
         self._db: sqlite3.Connection | None = None
         self._pid = 0
         self._new = new
+        self._places: dict[tuple[str, bool], tuple[int, list[int]]] = {}
         if not new and not self.path.is_file():
             raise BadInput(
                 f"There is no recording {self.name!r} here.",
@@ -154,6 +155,9 @@ class RecordingFile:
     def find(self, asked: Question, number: int, *, good: bool) -> Recorded | None:
         """Return an answer to a question by its place among them, from 0.
 
+        They are in the order in which they were asked; side by side, they came in
+        another.
+
         Args:
             asked: The question.
             number: Its place.
@@ -161,12 +165,25 @@ class RecordingFile:
         """
         sql = (
             "SELECT created, status, headers, head_s, body, cuts, failure, failure_s,"
-            f" good FROM answers WHERE key = ? {'AND good' if good else ''}"
-            " ORDER BY seq LIMIT 1 OFFSET ?"
+            " good FROM answers WHERE seq = ?"
         )
         with self._open() as db:
-            row = db.execute(sql, (asked.key, number)).fetchone()
+            places = self._placed(db, asked.key, number, good=good)
+            row = db.execute(sql, places[number : number + 1] or (0,)).fetchone()
         return None if row is None else _answer(row)
+
+    def _placed(
+        self, db: sqlite3.Connection, key: str, number: int, *, good: bool
+    ) -> list[int]:
+        """Return where answers to a question are; what came since is the end of it."""
+        last, places = self._places.get((key, good), (0, []))
+        if number >= len(places):
+            sql = f"SELECT seq FROM answers WHERE key = ? {'AND good' if good else ''}"
+            order = " AND seq > ? ORDER BY created, seq"
+            more = [seq for (seq,) in db.execute(sql + order, (key, last))]
+            places = places + more
+            self._places[key, good] = max([last, *more]), places
+        return places
 
     def count(self, asked: Question) -> int:
         """Return how many answers to a question there are."""

@@ -72,7 +72,7 @@ class Comparing(Filing):
             on_fixed: Where a host pins a parameter: ``raise``, or ``omit`` it.
             progress: One line of progress, or a function that is given it.
             fresh: Start a named sweep over.
-            order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+            order_seed: Seed of the order, else a fixed one; ``seed=`` is the model's.
             until: Half the width of an interval, such as 0.05: buy repeats in rounds
                 until the first metric is known so well, or settings are told apart.
             via: ``live``; a client of Dask, whose workers ask; or ``batch`` for the

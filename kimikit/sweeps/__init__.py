@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
+import zlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
@@ -80,7 +80,7 @@ def sweep(
         fresh: Start a named sweep over.
         metrics: Judgements of an answer, ``fn(reply)`` or ``fn(reply, params)``.
         embed: From texts to vectors, for similarity and entropy of meaning.
-        order_seed: Seed of the shuffled order; ``seed=`` goes to the model.
+        order_seed: Seed of the order, else a fixed one; ``seed=`` is the model's.
         until: Buy repeats until the first metric is settled; see ``Kimi.sweep``.
         store: Where paid answers are found again: the ledger.
         estimate: The likely and highest cost of one call.
@@ -152,7 +152,8 @@ def ask_grid(
         hold_upstream=True,
     )
     seed, omit = given["order_seed"], given["on_fixed"] == "omit"
-    seed = secrets.randbits(32) if seed is None else seed
+    # The same each time, so that a replay gives each repeat its own answer again.
+    seed = zlib.crc32(fingerprint.encode()) if seed is None else seed
     until = given["until"]
     if until is not None and given["results"] is not None:
         raise BadInput(

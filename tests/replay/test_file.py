@@ -44,6 +44,22 @@ def test_what_is_added_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.kimi"], "one file"
 
 
+def test_answers_are_in_the_order_of_their_questions_and_new_ones_last(
+    tmp_path: Path,
+) -> None:
+    file = RecordingFile(tmp_path / "x.kimi", new=True)
+
+    def found() -> list[str]:
+        each = [file.find(question(), n, good=True) for n in range(9)]
+        return [one.pieces[0][1].decode() for one in each if one]
+
+    for asked in (3, 1, 2):
+        file.add(question(), answer(f"{asked}", asked), HOST, {})
+    assert found() == ["1", "2", "3"]
+    file.add(question(), answer("late", 0), HOST, {})  # a clock was set back
+    assert found() == ["1", "2", "3", "late"]
+
+
 @pytest.mark.parametrize(
     "sql", ["DELETE FROM answers", "UPDATE answers SET status = 1"]
 )

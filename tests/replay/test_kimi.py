@@ -283,6 +283,25 @@ def test_repeats_end_or_go_round(server: FaultServer, tmp_path: Path) -> None:
     assert said == ["one", "two", "one", "two", "one"]
 
 
+@pytest.mark.parametrize("verb", ["sweep", "map"])
+def test_repeats_that_came_in_another_order_are_replayed_in_their_own(
+    server: FaultServer, tmp_path: Path, verb: str
+) -> None:
+    path, options = tmp_path / "x.kimi", {"temperature": 1, "progress": False}
+    server.scripts.clear()
+    for n in range(6):
+        end = sse(*text(f"{n}"), chunk("stop"), DONE)
+        server.play(Pause(0.3 - 0.05 * n), end)
+
+    def said(kimi: Kimi) -> list[str]:
+        if verb == "map":
+            return kimi.map(["hi"] * 6, **options).texts
+        return [t.reply.text for t in kimi.sweep("hi", repeats=6, **options).trials]
+
+    first = said(priced(server, record=path, show=False))
+    assert said(again(path)) == first
+
+
 def test_a_stopped_sweep_has_the_same_answers(
     server: FaultServer, tmp_path: Path
 ) -> None:

@@ -131,15 +131,20 @@ def table(path: str | Path) -> Tool:
         path: A CSV file with a header line.
 
     Raises:
-        BadInput: If there is no such file, or no header.
+        BadInput: If there is no such file, no header, or more than SQLite takes.
     """
     path = Path(path)
     head, rows = _read_table(path)
     memory = sqlite3.connect(":memory:", check_same_thread=False)
-    columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
-    memory.execute(f"CREATE TABLE data ({columns})")
-    cells = ([None if row[c] in _MISSING else row[c] for c in head] for row in rows)
-    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", cells)
+    try:
+        _fill(memory, head, rows)
+    except (sqlite3.Error, ValueError) as exc:
+        memory.close()
+        raise BadInput(
+            f"{path}, of {len(head):,} columns, makes no table in SQLite: {exc}.",
+            "Keep fewer columns, 2,000 at most, with plain names that differ in more "
+            "than capitals.",
+        ) from exc
     memory.row_factory = sqlite3.Row
     memory.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
     reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
@@ -171,6 +176,15 @@ def table(path: str | Path) -> Tool:
         f"{', '.join(head)}. Returns at most {_ROWS} rows."
     )
     return tool(query_table, description=described)
+
+
+def _fill(
+    memory: sqlite3.Connection, head: list[str], rows: list[dict[Any, Any]]
+) -> None:
+    columns = ", ".join('"{}" NUMERIC'.format(c.replace('"', '""')) for c in head)
+    memory.execute(f"CREATE TABLE data ({columns})")
+    cells = ([None if row[c] in _MISSING else row[c] for c in head] for row in rows)
+    memory.executemany(f"INSERT INTO data VALUES ({','.join('?' * len(head))})", cells)
 
 
 def _read_table(path: Path) -> tuple[list[str], list[dict[Any, Any]]]:

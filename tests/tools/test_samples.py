@@ -149,6 +149,25 @@ def test_an_endless_query_is_stopped(query, monkeypatch):
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize("count", [2_000, 2_001, 40_000])
+def test_a_wide_table_is_read_or_refused_with_the_limit(tmp_path, count):
+    path = tmp_path / "wide.csv"
+    names = ",".join(f"c{n}" for n in range(count))
+    path.write_text(f"{names}\n{','.join('7' * count)}\n")
+    if count == 2_000:
+        assert samples.table(path)(sql="SELECT c1999 FROM data") == [{"c1999": 7}]
+        return
+    with pytest.raises(BadInput, match=f"{count:,} columns.*2,000 at most"):
+        samples.table(path)
+
+
+@pytest.mark.parametrize("names", ["a,A", "a\0b,c"])
+def test_names_that_sqlite_does_not_take_are_told(tmp_path, names):
+    (tmp_path / "odd.csv").write_text(f"{names}\n1,2\n")
+    with pytest.raises(BadInput, match="makes no table in SQLite"):
+        samples.table(tmp_path / "odd.csv")
+
+
 def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no file"):
         samples.table(tmp_path / "none.csv")

@@ -16,6 +16,7 @@ import numbers
 import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeGuard
 
 import msgspec
@@ -102,7 +103,7 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise BadInput(f"{name} is {short(value)}.", remedy)
 
 
-def decoder(*, strict: bool = True) -> json.JSONDecoder:
+def decoder(*, strict: bool = True, exact: bool = False) -> json.JSONDecoder:
     """Return a reader of JSON that refuses what Python takes and JSON does not have.
 
     Those are ``NaN`` and ``Infinity``, and ``1e400``, which Python reads as infinity
@@ -110,9 +111,11 @@ def decoder(*, strict: bool = True) -> json.JSONDecoder:
 
     Args:
         strict: Whether raw control characters in texts are refused too.
+        exact: Whether a number with a point is a ``Decimal``, with all its digits.
     """
+    kind = Decimal if exact else float
     return json.JSONDecoder(
-        strict=strict, parse_constant=_decline, parse_float=_read_float
+        strict=strict, parse_constant=_decline, parse_float=partial(_finite_one, kind)
     )
 
 
@@ -120,9 +123,19 @@ def _decline(constant: str) -> Any:
     raise ValueError(f"{constant:.20} is no number of JSON")
 
 
-def _read_float(number: str) -> float:
-    value = float(number)
-    return value if math.isfinite(value) else _decline(number)
+def _finite_one(kind: type, number: str) -> Any:
+    return kind(number) if math.isfinite(float(number)) else _decline(number)
+
+
+def written(value: Any) -> bytes:
+    """Return JSON of a value that ``decoder`` has read, numbers as they stood there."""
+    try:
+        return _write(value)
+    except UnicodeEncodeError:
+        return _write(writable(value))
+
+
+_write = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def short(value: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterator
+from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple, TypeVar
 
 from kimikit.json_values import decoder
@@ -69,12 +69,15 @@ def find_json(text: str) -> tuple[Any, str]:
     return last.value, last.place
 
 
-def find_fitting(text: str, fits: Callable[[Any], T]) -> tuple[T, str]:
+def find_fitting(
+    text: str, fits: Callable[[Any], T], *, exact: bool = False
+) -> tuple[T, str]:
     """Return the last JSON value in an answer that fits, and where it was found.
 
     Args:
         text: An answer, as ``find_json`` takes it.
         fits: Makes of a value what is wanted, or raises ``ValueError``.
+        exact: Whether a number with a point is a ``Decimal``, with all its digits.
 
     Returns:
         What ``fits`` made of it, and where it was found.
@@ -84,7 +87,7 @@ def find_fitting(text: str, fits: Callable[[Any], T]) -> tuple[T, str]:
             is not known, and what stands inside it is something else.
     """
     problem: ValueError | None = None
-    for root in reversed(json_roots(text)):
+    for root in reversed(json_roots(text, exact=exact)):
         if root.problem:
             raise problem or ValueError(root.problem)
         try:
@@ -96,15 +99,20 @@ def find_fitting(text: str, fits: Callable[[Any], T]) -> tuple[T, str]:
     raise problem or ValueError("it is empty")
 
 
-def json_roots(text: str) -> list[Root]:
+def json_roots(text: str, *, exact: bool = False) -> list[Root]:
     """Return the JSON values that stand by themselves in a text, in their order.
 
     A value that is broken is one with a problem; nothing inside it is looked at. There
     is always one: the problem of the whole text where nothing else was found.
+
+    Args:
+        text: What to look in.
+        exact: Whether a number with a point is a ``Decimal``, with all its digits.
     """
     stripped = text.strip()
+    reader = decoder(exact=exact)
     try:
-        return [Root(_load(stripped), "")]
+        return [Root(_load(reader, stripped), "")]
     except ValueError as exc:
         whole = Root(None, "", str(exc) if stripped else "it is empty")
     found: list[tuple[int, Root]] = []
@@ -115,10 +123,10 @@ def json_roots(text: str) -> list[Root]:
         inner = text[begin:end].strip()
         if not _OPENING.match(inner):
             with contextlib.suppress(ValueError):
-                found.append((begin, Root(_load(inner), "a code fence")))
+                found.append((begin, Root(_load(reader, inner), "a code fence")))
                 read.append((begin, end))
     begins = [begin for begin, _ in fences]
-    for start, end, value, problem in _brackets(text, read):
+    for start, end, value, problem in _brackets(text, reader, read):
         place = "the text around it"
         if index := bisect.bisect(begins, start):
             begin, stop = fences[index - 1]
@@ -130,15 +138,15 @@ def json_roots(text: str) -> list[Root]:
     return [root for _, root in sorted(found, key=lambda one: one[0])] or [whole]
 
 
-def _load(text: str) -> Any:
+def _load(reader: JSONDecoder, text: str) -> Any:
     try:
-        return decoder().decode(text)
+        return reader.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _brackets(
-    text: str, read: list[tuple[int, int]]
+    text: str, reader: JSONDecoder, read: list[tuple[int, int]]
 ) -> Iterator[tuple[int, int, Any, str]]:
     """Yield start, end, value and problem of each object and list at the top.
 
@@ -147,9 +155,9 @@ def _brackets(
 
     Args:
         text: What to look in.
+        reader: Reads a value.
         read: Where other values stand, whose texts may hold brackets.
     """
-    reader = decoder()
     pairs = _Pairs(text)
     place, work, known = 0, _WORK, [*read, (len(text), len(text))]
     while work > 0 and (opening := _OPENING.search(text, place)):
@@ -168,7 +176,7 @@ def _brackets(
             value, place = reader.raw_decode(text, start)
             if pairs.goes_on(place, start):
                 problem = "there is more after its end"
-        except json.JSONDecodeError as exc:
+        except JSONDecodeError as exc:
             # Python also counts the lines up to there.
             problem, work = str(exc), work - (exc.pos - start) - exc.pos // 16 - 100
         except RecursionError:

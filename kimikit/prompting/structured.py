@@ -176,7 +176,8 @@ def _parsed(reply: Reply, into: Any, root: dict[str, Any]) -> tuple[Any, str]:
     if root.get("type") != "object":
         # A list after the answer may be one of sources.
         try:
-            return find_fitting(reply.text, partial(_unwrapped, into=into))
+            unwrapped = partial(_unwrapped, into=into)
+            return find_fitting(reply.text, unwrapped, exact=True)
         except errors.BadInput as exc:  # in the form asked for: what is wrong inside
             misfit = exc
         except ValueError:
@@ -184,7 +185,8 @@ def _parsed(reply: Reply, into: Any, root: dict[str, Any]) -> tuple[Any, str]:
         with contextlib.suppress(ValueError):
             return _bare(reply.text, into), ""
     try:
-        return find_fitting(reply.text, partial(_fitted, into=into, root=root))
+        fitted = partial(_fitted, into=into, root=root)
+        return find_fitting(reply.text, fitted, exact=True)
     except ValueError as exc:
         raise misfit or exc from exc
 

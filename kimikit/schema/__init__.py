@@ -9,8 +9,8 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -29,6 +29,7 @@ from typing import (
 import msgspec
 
 from kimikit.errors import BadInput
+from kimikit.json_values import written
 from kimikit.schema import for_hosts
 
 _SIMPLE = ("Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len")
@@ -86,16 +87,16 @@ def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
     pydantic knows how to hold, pydantic holds, by its rules for JSON.
 
     Args:
-        value: A decoded JSON value.
+        value: A decoded JSON value, its numbers as floats or as exact ``Decimal``.
         hint: The type to make.
         at: How the error calls the place of ``value``.
 
     Raises:
         BadInput: With the path and what was expected there.
     """
-    if _holds_other_names(value):
-        value = _form(hint).original(value)
     try:
+        if _holds_other_names(value):
+            value = _form(hint).original(value)
         if (adapter := _adapter(hint)) is not None:
             return _validated(adapter, value)
         try:
@@ -113,8 +114,8 @@ def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
 
 
 def _converted(value: Any, hint: Any, *, strict: bool) -> Any:
-    return msgspec.convert(
-        value, _plain(hint), strict=strict, str_keys=True, dec_hook=_custom_value
+    return msgspec.json.decode(
+        written(value), type=_plain(hint), strict=strict, dec_hook=_custom_value
     )
 
 
@@ -243,13 +244,48 @@ def _validated(adapter: Any, value: Any) -> Any:
     from pydantic import ValidationError
 
     try:
-        return adapter.validate_json(json.dumps(value))
+        return adapter.validate_json(written(_as_texts(value, adapter)))
     except ValidationError as exc:
         problems = [
             f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}"
             for e in exc.errors(include_url=False, include_context=False)[:_ERRORS_TOLD]
         ]
         raise ValueError("; ".join(problems)) from exc
+
+
+def _as_texts(value: Any, adapter: Any) -> Any:
+    """Return a value with numbers as texts where pydantic makes a ``Decimal`` of them.
+
+    It reads numbers as floats, which lose digits, but texts whole. Where a ``Decimal``
+    goes it says itself, of texts that are no numbers.
+    """
+    numbers: dict[str, Decimal] = {}
+
+    def mark(one: Any) -> Any:
+        if not isinstance(one, Decimal) or str(one) == repr(float(one)):
+            return one
+        numbers[name := f"\0{len(numbers)}"] = one
+        return name
+
+    marked = _mapped(value, mark)
+    if not numbers:
+        return value
+    errors: list[Any] = []
+    try:
+        adapter.validate_json(written(marked))
+    except Exception as exc:  # a type's own code may raise anything
+        errors = getattr(exc, "errors", list)()
+    exact = {e["input"] for e in errors if e["type"] == "decimal_parsing"}
+    texts = {name: str(one) if name in exact else one for name, one in numbers.items()}
+    return _mapped(marked, lambda one: texts.get(one, one))
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, dict):
+        return {name: _mapped(one, change) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_mapped(one, change) for one in value]
+    return change(value)
 
 
 def _plain(hint: Any) -> Any:

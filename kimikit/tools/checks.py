@@ -18,6 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
+
+from kimikit.json_values import written
+from kimikit.schema.for_hosts import Rewritten
+
 _REFERENCES_FOLLOWED = 20_000
 """In one check; alternatives that refer to alternatives could go on for ever."""
 _REFERENCES_DEEP = 50
@@ -54,6 +59,22 @@ def problems(validator: Any, value: Any) -> list[str]:
         return [_TOO_DEEP]
     finally:
         _followed.reset(token)
+
+
+def checked(
+    validator: Any, taken: Rewritten, arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a call's arguments as a tool wants them, and what is wrong with them.
+
+    A ``Decimal``, which keeps a number's digits, is a float to servers and checks.
+    """
+    try:
+        values = msgspec.json.decode(written(taken.original(arguments)))
+    except RecursionError:
+        return {}, [_TOO_DEEP]
+    except msgspec.ValidationError as exc:  # a number out of range
+        return {}, [str(exc)]
+    return values, problems(validator, values)
 
 
 def validator(schema: Mapping[str, Any]) -> Any:

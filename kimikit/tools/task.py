@@ -190,7 +190,7 @@ class Task(msgspec.Struct, kw_only=True):
                     f"Tools: {', '.join(self.tools) or 'none'}.",
                 )
             tool = self.tools[call.name]
-            plan = Plan(call, tool, tool.bind(arguments_of(call)), told)
+            plan = Plan(call, tool, tool.bind(arguments_of(call, Decimal)), told)
         except BadInput as exc:
             failed = "arguments" if call.name in self.tools else "unknown"
             self._answer(index, call, failed, f"{told}Error: {exc}")

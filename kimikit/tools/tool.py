@@ -130,7 +130,7 @@ class Tool:
                 f"The parameters of {name} are no schema for a tool: {what}",
                 "Give a JSON Schema (2020-12) of type object.",
             ) from exc
-        check = functools.partial(_checked, validator, taken)
+        check = functools.partial(checks.checked, validator, taken)
         return cls(name, description, function, taken.schema, check, confirm=confirm)
 
     def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,13 +276,6 @@ def _instance(kind: type) -> Any:
             f"No {kind.__name__} can be made: {said}.",
             f"Make one yourself: tool({kind.__name__}(...)).",
         ) from exc
-
-
-def _checked(
-    validator: Any, taken: host_schema.Rewritten, arguments: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    values = dict(taken.original(arguments))
-    return values, checks.problems(validator, values)
 
 
 def _converted(

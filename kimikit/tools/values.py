@@ -123,15 +123,21 @@ RunWatch = Callable[[RunEvent], None]
 """A live view: called for each step of an answer, each wait and each event above."""
 
 
-def arguments_of(call: ToolCall) -> dict[str, Any]:
+def arguments_of(
+    call: ToolCall, number: Callable[[str], Any] | None = None
+) -> dict[str, Any]:
     """Decode a call's arguments, with the repairs that change no meaning.
+
+    Args:
+        call: The call.
+        number: Reads a number with a point, which is a float without it.
 
     Raises:
         BadInput: If no JSON object is to be had.
     """
     text, _ = tidy(call.arguments)
     try:
-        value = msgspec.json.decode(text)
+        value = msgspec.json.Decoder(float_hook=number).decode(text)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise BadInput(
             f"The arguments of {call.name} are not valid JSON: {exc}.",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import jsonschema
 import msgspec
@@ -87,6 +87,62 @@ def test_plain_hints_are_asked_for_inside_an_object(hint, text, value):
     assert structured(client, "?", hint).parsed == value
     root = client.calls[0]["response_format"]["json_schema"]["schema"]
     assert root["type"] == "object"
+
+
+PI = "3.14159265358979323846264338327950288"
+
+
+class Bill(msgspec.Struct):
+    total: Decimal
+    seen: Any = None
+    share: float = 0.0
+
+
+@dataclass
+class BillClass:
+    total: Decimal
+    seen: Any = None
+    share: float = 0.0
+
+
+class BillModel(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    total: Decimal
+    seen: Any = None
+    share: float = 0.0
+
+
+class BillOfModel(pydantic.BaseModel):
+    inner: list[BillModel | None]
+
+
+@pytest.mark.parametrize(
+    ("hint", "text", "digits"),
+    [
+        (Decimal, f'{{"answer": {PI}}}', PI),
+        (Decimal, PI, PI),
+        (Decimal | None, f"```json\n{PI}\n```", PI),
+        (list[Decimal], "[1.50, 2]", "1.50"),
+        (Bill, f'{{"total": {PI}}}', PI),
+        (BillClass, f'It is {{"total": {PI}}}', PI),
+        (BillModel, f'{{"total": {PI}}}', PI),
+        (BillModel, '{"total": "1.10"}', "1.10"),
+        (BillOfModel, f'{{"inner": [null, {{"total": -{PI}}}]}}', f"-{PI}"),
+        (dict[str, Decimal], '{"a": 1e-30}', "1E-30"),
+    ],
+)
+def test_a_decimal_has_the_digits_that_were_written(hint, text, digits):
+    reply = structured(FakeClient([text]), "?", hint)
+    assert f"Decimal('{digits}')" in repr(reply.parsed)
+
+
+@pytest.mark.parametrize("kind", [Bill, BillClass, BillModel])
+def test_other_numbers_beside_a_decimal_are_floats(kind):
+    text = f'{{"total": {PI}, "seen": [{PI}, {{"a": 1.50}}], "share": {PI}}}'
+    found = structured(FakeClient([text]), "?", kind).parsed
+    seen = [float(PI), {"a": 1.5}]
+    assert found == kind(total=Decimal(PI), seen=seen, share=float(PI))
+    assert type(found.share) is type(found.seen[0]) is float
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from support.scripts import Scripted, call, calls
 
 from kimikit.errors import BadInput, HostError
-from kimikit.tools import Run, run, tool
+from kimikit.tools import Run, Tool, run, tool
 from kimikit.tools.results import RESULT_LIMIT, text_of
 from kimikit.tools.task import FINAL_PROMPT
 from kimikit.tools.values import (
@@ -96,6 +97,27 @@ def test_a_task_is_finished_whatever_finish_reason_says():
     first = client.requests[0]
     assert first["tools"] == [add.schema]
     assert first["temperature"] == 0.6
+
+
+def test_a_tool_is_given_a_decimal_with_all_its_digits_and_other_numbers_as_floats():
+    taken = []
+
+    @tool
+    def pay(usd: Decimal, share: float, more: Any) -> str:
+        """Pay."""
+        taken.append((usd, share, more))
+        return "paid"
+
+    keep = Tool.from_schema(
+        "keep", "Keep.", {"type": "object"}, lambda **found: taken.append(found)
+    )
+    said = '{"usd": 12345678901234567.890, "share": 0.50, "more": [0.10]}'
+    both = (ToolCall("a", "pay", said), ToolCall("b", "keep", said))
+    run(Scripted(Reply(tool_calls=both), DONE), "Pay.", [pay, keep])
+    pay_given, keep_given = sorted(taken, key=lambda one: isinstance(one, dict))
+    assert str(pay_given) == "(Decimal('12345678901234567.890'), 0.5, [0.1])"
+    assert keep_given == {"usd": 12345678901234567.890, "share": 0.5, "more": [0.1]}
+    assert all(type(keep_given[name]) is float for name in ("usd", "share"))
 
 
 def test_what_is_wrong_with_a_call_goes_back_to_the_model():

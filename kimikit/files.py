@@ -70,17 +70,6 @@ def packages(purpose: str) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def database(purpose: str) -> Any:
-    """Return DuckDB's module.
-
-    Raises:
-        MissingDependency: If it is not installed.
-    """
-    with needed("duckdb", purpose, "scale"):
-        import duckdb
-    return duckdb
-
-
 def pandas() -> Any:
     """Return pandas, for a ``to_pandas()``.
 
@@ -342,7 +331,8 @@ def sql(query: str, name: str, data: Any, hidden: Collection[str] = ()) -> SqlTa
         MissingDependency: If DuckDB is not installed.
         BadInput: If the query is wrong.
     """
-    duckdb = database("sql()")
+    with needed("duckdb", "sql()", "scale"):
+        import duckdb
     columns = [each for each in data.schema.names if each not in hidden]
     quoted = ", ".join('"' + each.replace('"', '""') + '"' for each in columns)
     with duckdb.connect(config={"python_enable_replacements": "false"}) as db:

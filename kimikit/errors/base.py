@@ -207,9 +207,7 @@ class BudgetExceeded(KimiError):
         Raise the limit (tokens=...), or ask for less with max_tokens.
     """
 
-    def __init__(self, what: str, remedy: str, *, reply: Reply | None = None) -> None:
-        super().__init__(what, remedy)
-        self.reply = reply
+    reply: Reply | None = None
 
 
 class LocalHostError(KimiError):

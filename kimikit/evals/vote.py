@@ -17,7 +17,7 @@ from kimikit.errors import BadInput, KimiError, warn
 from kimikit.evals.cells import not_asked, share
 from kimikit.json_values import is_count, short
 from kimikit.params import VoteParams, takes_chat_params
-from kimikit.prompting.extract import final_answer
+from kimikit.prompting.answers import final_answer
 from kimikit.runner import Request, RunnerClient, WorkOptions, ask_all, runner_over
 from kimikit.runner.rounds import done_by
 from kimikit.sweeps.cells import each_right

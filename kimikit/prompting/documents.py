@@ -31,11 +31,6 @@ RULES = (
 Documents = str | Path | Sequence["str | Path"] | Mapping[str, "str | Path"] | Any
 """A text, a file's path, several of these, these by title, or a data frame."""
 
-__all__ = [
-    "RULES", "Brief", "Citations", "Documents", "Part", "Report", "brief",
-    "check_citations", "request", "split",
-]  # fmt: skip
-
 
 def split(
     documents: Documents, *, part_tokens: int = 1000, count: Count = estimate_tokens

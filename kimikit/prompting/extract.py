@@ -10,9 +10,6 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple, TypeVar
 
 from kimikit.json_values import decoder
-from kimikit.prompting.answers import final_answer, last_number, one_of
-
-__all__ = ["final_answer", "find_json", "last_number", "one_of"]
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from kimikit.wire.hosts import model_facts
 from kimikit.wire.keys import Files
 from kimikit.wire.media import sound_format, sound_part, video_kind, video_part
 from kimikit.wire.read_file import check_size, file_bytes
-from kimikit.wire.requests import image_kind, image_url
+from kimikit.wire.requests import image_kind, image_part
 
 MOST_PAGES = 5_000
 MOST_CHARACTERS = 20_000_000
@@ -169,31 +169,7 @@ def _as_text(text: str, name: str) -> dict[str, Any]:
     return {"type": "text", "text": f'<file name="{name}">\n{text}\n</file>'}
 
 
-def _text(file: Read, at: Where) -> dict[str, Any]:
-    return _as_text(file.data.decode("utf-8-sig"), file.name)
-
-
-def _by_host(file: Read, at: Where) -> dict[str, Any]:
-    return _as_text(at.uploads.read(*file), file.name)
-
-
-def _picture(file: Read, at: Where) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": image_url(file.data)}}
-
-
-def _video(file: Read, at: Where) -> dict[str, Any]:
-    return video_part(file.data)
-
-
-def _video_by_id(file: Read, at: Where) -> dict[str, Any]:
-    return video_part(file.data, at.uploads.put(*file, purpose="video").id)
-
-
-def _sound(file: Read, at: Where) -> dict[str, Any]:
-    return sound_part(file.data)
-
-
-def _by_pypdf(file: Read, at: Where) -> dict[str, Any]:
+def _by_pypdf(file: Read, _: Where) -> dict[str, Any]:
     with needed("pypdf", "Reading a PDF file", "documents"):
         import pypdf
     pages: list[str] = []
@@ -213,9 +189,17 @@ def _by_pypdf(file: Read, at: Where) -> dict[str, Any]:
 
 
 _PARTS: dict[str, Callable[[Read, Where], dict[str, Any]]] = {
-    "text": _text, "text by the host": _by_host, "pdf": _by_pypdf, "picture": _picture,
-    "video": _video, "video at the host": _video_by_id, "sound": _sound,
-}  # fmt: skip
+    "text": lambda file, _: _as_text(file.data.decode("utf-8-sig"), file.name),
+    "text by the host": lambda file, at: _as_text(at.uploads.read(*file), file.name),
+    "pdf": _by_pypdf,
+    "picture": lambda file, _: image_part(file.data),
+    "video": lambda file, _: video_part(file.data),
+    "video at the host": lambda file, at: video_part(
+        file.data, at.uploads.put(*file, purpose="video").id
+    ),
+    "sound": lambda file, _: sound_part(file.data),
+}
+"""How a message shows a file, by what is done with it."""
 
 
 def _check_length(parts: list[dict[str, Any]], host: Host, model: str) -> None:

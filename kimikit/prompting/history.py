@@ -8,13 +8,10 @@ from typing import Any
 from kimikit.errors import BadInput
 from kimikit.json_values import check_count, plain, short
 from kimikit.wire import requests
-from kimikit.wire.weigh import pieces
+from kimikit.wire.weigh import PER_MESSAGE, pieces
 
 Count = Callable[[str], int]
 """From a text to its number of tokens."""
-
-TOKENS_A_MESSAGE = 4
-"""What a chat template adds around each message, about."""
 
 MEDIA_TOKENS = {"image": 1024, "video": 8192, "audio": 1024, "file": 4096}
 """About what a part that is no text counts as, whatever its size in bytes: hosts count
@@ -112,7 +109,7 @@ def size(messages: Sequence[dict[str, Any]], count: Count) -> int:
 
     A picture counts as a picture, not as the letters that its bytes are sent as.
     """
-    tokens = TOKENS_A_MESSAGE * len(messages)
+    tokens = PER_MESSAGE * len(messages)
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else [content]:

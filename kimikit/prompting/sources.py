@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kimikit.errors import BadInput, needed
-from kimikit.json_values import plain, short
+from kimikit.json_values import plain, short, without_noise
 from kimikit.prompting.history import Count
 
 _GIVE = (
@@ -36,11 +36,9 @@ def texts_of(documents: Any) -> list[tuple[str, str]]:
         return list(_rows(documents))
     if isinstance(documents, str | Path):
         return [_text("documents", documents, "document 1")]
-    if isinstance(documents, Mapping):
-        pairs = [(title, one) for title, one in documents.items()]
-        return [_text(f"documents[{t!r}]", one, str(t)) for t, one in pairs]
-    if hasattr(documents, "index") and hasattr(documents, "items"):  # a series
-        pairs = list(documents.items())
+    is_series = hasattr(documents, "index") and hasattr(documents, "items")
+    if isinstance(documents, Mapping) or is_series:
+        pairs = documents.items()
         return [_text(f"documents[{t!r}]", one, str(t)) for t, one in pairs]
     if hasattr(documents, "tolist"):
         documents = documents.tolist()
@@ -90,10 +88,8 @@ def _is_frame(value: Any) -> bool:
 def _rows(frame: Any) -> Iterator[tuple[str, str]]:
     names = [str(name) for name in frame.columns]
     if hasattr(frame, "itertuples"):
-        columns = [frame.iloc[:, place] for place in range(len(names))]
-        # Python's floats would show the noise of float32, numpy's do not.
-        single = [str(column.dtype) in ("float32", "float16") for column in columns]
-        cells = [c.to_numpy() if s else c for c, s in zip(columns, single, strict=True)]
+        columns = (frame.iloc[:, place] for place in range(len(names)))
+        cells = map(without_noise, columns)
         rows = zip(frame.index, zip(*cells, strict=True), strict=True)
     else:
         rows = enumerate(frame.iter_rows())  # type: ignore[assignment]

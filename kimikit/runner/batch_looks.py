@@ -159,7 +159,7 @@ def _harvest(
         call = call_of(line, shard, host, kept)
         reply, error = None, None
         try:
-            reply = batches.read_reply(call, said, None)
+            reply = batches.read_reply(call, said)
             cost = batch_rows.batch_cost(way.ledger, call, reply, about)
             reply = msgspec.structs.replace(reply, cost=cost)
         except KimiError as exc:

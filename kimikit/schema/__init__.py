@@ -55,11 +55,6 @@ def of(hint: Any) -> dict[str, Any]:
     return _form(hint).schema
 
 
-def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a finished schema of parameters into what every host takes."""
-    return for_hosts.accepted(schema).schema
-
-
 def _form(hint: Any) -> for_hosts.Rewritten:
     try:
         if (adapter := _adapter(hint)) is not None:

@@ -198,7 +198,7 @@ def _trial(
         created=0.0,
     )
     try:
-        reply = read_reply(call, line, None)
+        reply = read_reply(call, line)
     except KimiError as exc:
         error = f"{type(exc).__name__}: {exc.what}"
         return Trial(params=params, repeat=repeat, error=error)

@@ -10,15 +10,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from typing import Any
 
-from kimikit.runner.background import background_loop, in_thread
+from kimikit.runner.background import TELL_S, background_loop, in_thread
 from kimikit.tools.declared import brought
 from kimikit.tools.results import RESULT_LIMIT, text_of
 from kimikit.tools.task import Plan
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
-
-_POLL_S = 0.2
-"""Longest sleep of the waiting main thread: on Windows only a timed wait lets Ctrl-C
-through."""
 
 
 def perform(
@@ -48,7 +44,8 @@ def perform(
             running[asyncio.run_coroutine_threadsafe(called, loop)] = index
         pending = set(running)
         while pending:
-            done, pending = wait(pending, _POLL_S, return_when=FIRST_COMPLETED)
+            # A wait without a time limit cannot be interrupted on Windows.
+            done, pending = wait(pending, TELL_S, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=running.__getitem__):
                 emit(CallFinished(running[future], future.result()))
 

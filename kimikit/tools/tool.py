@@ -169,8 +169,7 @@ class Tool:
         )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Tool:
-        binds = inspect.isfunction(self.function) and _takes_self(self.function)
-        if instance is None or not binds:
+        if instance is None or not self.lacks_self:
             return self
         bound = copy.copy(self)
         bound.function = self.function.__get__(instance, owner)

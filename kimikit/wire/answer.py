@@ -13,7 +13,7 @@ import msgspec
 from kimikit import errors
 from kimikit.secrets import forget_locals, redact
 from kimikit.types import Call, Delta, Observer, Pricer, Reply, Usage, Watch
-from kimikit.wire import faults, replies
+from kimikit.wire import faults, options, replies
 from kimikit.wire.chunks import Folder, read_objects
 from kimikit.wire.coerce import mend
 from kimikit.wire.observers import tell_closed
@@ -21,7 +21,8 @@ from kimikit.wire.recorder import Replayed
 from kimikit.wire.reports import read_report
 from kimikit.wire.sse import BOM, Decoder
 from kimikit.wire.unpack import BadPacking, Unpacker, is_packed, unpacker
-from kimikit.wire.usage import at_least, estimate_prompt, weigh
+from kimikit.wire.usage import at_least, estimate_prompt
+from kimikit.wire.weigh import weigh
 
 PROGRESS_S = 0.2
 """Seconds between the estimates that observers get while an answer streams."""
@@ -77,9 +78,8 @@ class Answer:
         pricer: Pricer | None = None,
         watch: Watch | None = None,
     ) -> None:
-        limits = {"first_byte": 600.0, "gap": 300.0}
         self.call = call
-        self.sent = sent or Request(call.body, {}, limits, ())
+        self.sent = sent or Request(call.body, {}, options.timeouts(None), ())
         self.tries = 0
         self.watch = watch
         self.observers = observers

@@ -304,7 +304,7 @@ class Base(Handle, Generic[_S]):
         if endpoint not in paths:
             raise errors.NotSupported(
                 f"{self.host.title or self.host.name} is not known for {endpoint}.",
-                f"Hosts that do: {', '.join(hosts.having(endpoint))}.",
+                f"Hosts that do: {hosts.having(endpoint, lambda h: h.endpoints)}.",
             )
         return self.host.base_url + paths[endpoint]
 
@@ -323,7 +323,11 @@ class Base(Handle, Generic[_S]):
             where=where,
             body=request.content,
             kind=sent.get("content-type", ""),
-            keys=(self.key, *map(Key, _secrets_of(request))),
+            keys=(
+                self.key,
+                *map(Key, secrets.secrets_in(dict(sent))),
+                *map(Key, secrets.secrets_in(as_object(request.content), apart=_WORDS)),
+            ),
         )
 
     def answer(
@@ -367,11 +371,3 @@ class Base(Handle, Generic[_S]):
 
 _WORDS = frozenset({"messages", "prompt", "input", "documents", "query"})
 """Fields of a body that hold what a person wrote, and no secret by its name."""
-
-
-def _secrets_of(request: Any) -> list[str]:
-    """Return the secrets in the headers and the body of an httpx request."""
-    return [
-        *secrets.secrets_in(dict(request.headers)),
-        *secrets.secrets_in(as_object(request.content), apart=_WORDS),
-    ]

@@ -10,7 +10,7 @@ import msgspec
 
 from kimikit import errors
 from kimikit.secrets import redact
-from kimikit.types import Call, Pricer, Reply
+from kimikit.types import Call, Reply
 from kimikit.wire.answer import Answer
 from kimikit.wire.coerce import as_count, as_dict, as_object, as_str
 from kimikit.wire.endpoints import UNFIT, packed, vectors_of
@@ -94,19 +94,17 @@ def answers_first(lines: Iterable[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: line.status != _OK)
 
 
-def read_reply(call: Call, line: Line, pricer: Pricer | None) -> Reply:
+def read_reply(call: Call, line: Line) -> Reply:
     """Return the answer in a line of a batch.
 
     Args:
         call: The request as it was asked.
         line: What came of it.
-        pricer: What knows its price.
 
     Raises:
         HostError: If it is no answer.
     """
-    answer = Answer(call, pricer=pricer)
-    with answer:
+    with Answer(call) as answer:
         if not line.status:
             raise _unasked(call, line)
         if line.status != _OK:

@@ -32,6 +32,7 @@ from kimikit.wire.batch_results import (
 from kimikit.wire.blocking import blocking, each_at_once
 from kimikit.wire.coerce import as_count, as_dict, as_list, as_str
 from kimikit.wire.files import GONE, AsyncFiles, safe
+from kimikit.wire.hosts import having
 
 URLS = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
 """What our batches ask, whatever the host's own prefix is."""
@@ -55,17 +56,11 @@ def facts(host: Any, endpoint: str = "chat") -> HostBatch:
         NotSupported: If it is not known for any.
     """
     if host.batch is None or endpoint not in host.batch.endpoints:
-        from kimikit.wire.hosts import profiles
-
-        known = [
-            name
-            for name, each in profiles().items()
-            if each.batch is not None and endpoint in each.batch.endpoints
-        ]
+        known = having(endpoint, lambda h: h.batch.endpoints if h.batch else ())
         what = "batches" if endpoint == "chat" else "embeddings in batches"
         raise errors.NotSupported(
             f"{host.title or host.name} is not known for {what}.",
-            f"Hosts that are: {', '.join(known)}. For a server of your own, 'kimikit "
+            f"Hosts that are: {known}. For a server of your own, 'kimikit "
             "serve --upstream URL' offers them in front of it.",
         )
     found: HostBatch = host.batch
@@ -148,9 +143,9 @@ class AsyncBatches(AsyncFiles):
             listed = [
                 {
                     "custom_id": name,
-                    "body": _without_model(b),
+                    "body": {n: v for n, v in asked.items() if n != "model"},
                 }
-                for name, b in requests
+                for name, asked in requests
             ]
             # In this order: the host reads the body as it streams.
             body = {
@@ -284,7 +279,3 @@ class Batches:
     def lines(self, batch: Batch) -> Sequence[Line]:
         """Return what came of the requests of a batch that is over."""
         return [*each_at_once(self._awaited.lines(batch))]
-
-
-def _without_model(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name != "model"}

@@ -13,7 +13,7 @@ import msgspec
 from kimikit.json_values import decoder
 from kimikit.types import CallPart, ToolCall
 from kimikit.wire.coerce import as_count, as_dict, as_list, as_str, mend
-from kimikit.wire.usage import weigh
+from kimikit.wire.weigh import weigh
 
 _BRACKET = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
 _AFTER = {

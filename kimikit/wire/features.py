@@ -11,7 +11,7 @@ from typing import Any
 
 from kimikit.errors import BadInput, NotSupported
 from kimikit.types import Host
-from kimikit.wire.hosts import model_facts, profiles
+from kimikit.wire.hosts import having, model_facts
 
 
 def has(feature: str, host: Host) -> str:
@@ -32,11 +32,10 @@ def dialect(feature: str, host: Host, called: str = "", model: str = "") -> str:
         NotSupported: If it is not known to have it, or the model is known not to.
     """
     if feature not in host.features:
-        having = [n for n, known in profiles().items() if feature in known.features]
         raise NotSupported(
             f"{host.title or host.name} is not known for {called or feature + '='}.",
-            f"Hosts that take it: {', '.join(having)}. If one of them serves this "
-            "address, name it: Kimi(host, base_url=...).",
+            f"Hosts that take it: {having(feature, lambda h: h.features)}. If one of "
+            "them serves this address, name it: Kimi(host, base_url=...).",
         )
     taking = host.feature_families.get(feature, ())
     if model_facts(host, model).family and taking and not takes(feature, host, model):
@@ -92,11 +91,10 @@ def check_builtins(
     switched = model_facts(host, model).family in ("kimi-k2.5", "kimi-k2.6")
     for name in [tool["function"]["name"] for tool in tools if is_builtin(tool)]:
         if name not in host.builtin_tools:
-            every = profiles().items()
-            having = [n for n, known in every if name in known.builtin_tools]
+            others = having(name, lambda h: h.builtin_tools)
             raise NotSupported(
                 f"{host.title or host.name} has no function {name} of its own.",
-                f"Ask a host that has: {', '.join(having) or 'none is known'}; or "
+                f"Ask a host that has: {others or 'none is known'}; or "
                 "write the function yourself, with @kimikit.tool.",
             )
         if switched and thinks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -184,9 +184,9 @@ def key_of(host: Host) -> Key:
     return key
 
 
-def having(endpoint: str) -> list[str]:
-    """Return the names of hosts known to have ``endpoint``."""
-    return [name for name, host in profiles().items() if endpoint in host.endpoints]
+def having(what: str, within: Callable[[Host], Collection[str]]) -> str:
+    """Return the names of the known hosts that have something, for a remedy."""
+    return ", ".join(n for n, host in profiles().items() if what in within(host))
 
 
 def _first_with_key(env: Mapping[str, str]) -> str:

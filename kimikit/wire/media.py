@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.wire.requests import as_messages
+from kimikit.wire.requests import as_messages, by_start
 
 _VIDEOS = {
     rb".{4}ftypqt": "video/quicktime",
@@ -33,17 +32,12 @@ UNKNOWN_LENGTH = frozenset({"video_url", "input_audio"})
 
 def video_kind(data: bytes) -> str:
     """Return the media type of a video, empty for what is none."""
-    return _found(_VIDEOS, data)
+    return by_start(_VIDEOS, data)
 
 
 def sound_format(data: bytes) -> str:
     """Return the format of a sound as ``input_audio`` names it, empty for none."""
-    return _found(_SOUNDS, data)
-
-
-def _found(kinds: dict[bytes, str], data: bytes) -> str:
-    found = (kind for start, kind in kinds.items() if re.match(start, data[:16], re.S))
-    return next(found, "")
+    return by_start(_SOUNDS, data)
 
 
 def video_part(data: bytes, file_id: str = "") -> dict[str, Any]:

@@ -173,8 +173,7 @@ def _attach(messages: list[dict[str, Any]], image: Any) -> None:
     parts = (
         content if isinstance(content, list) else [{"type": "text", "text": content}]
     )
-    urls = [{"type": "image_url", "image_url": {"url": image_url(i)}} for i in images]
-    asked[-1]["content"] = [*parts, *urls]
+    asked[-1]["content"] = [*parts, *map(image_part, images)]
 
 
 def as_text(name: str, value: Any) -> str:
@@ -182,6 +181,11 @@ def as_text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise BadInput(f"{name} is {value!r:.40}.", "Pass text that is not empty.")
     return value
+
+
+def image_part(image: str | bytes | Path) -> dict[str, Any]:
+    """Return a picture as a part of a message."""
+    return {"type": "image_url", "image_url": {"url": image_url(image)}}
 
 
 def image_url(image: str | bytes | Path) -> str:
@@ -208,10 +212,9 @@ def image_url(image: str | bytes | Path) -> str:
         )
     kind = image_kind(image)
     if kind is None:
-        start = image[:256]
-        others = (w for p, w in _OTHERS.items() if re.match(p, start, re.S))
+        other = by_start(_OTHERS, image) or "unknown"
         raise BadInput(
-            f"The picture is no PNG, JPEG, GIF or WebP but {next(others, 'unknown')}.",
+            f"The picture is no PNG, JPEG, GIF or WebP but {other}.",
             "Convert it to one of them; other files go in by file=.",
         )
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
@@ -238,8 +241,13 @@ def _unbase64(text: str) -> bytes | None:
 
 def image_kind(image: bytes) -> str | None:
     """Return the media type of a picture by its first bytes, if it is a known one."""
-    found = (k for start, k in _IMAGES.items() if re.match(start, image[:16], re.S))
-    return next(found, None)
+    return by_start(_IMAGES, image) or None
+
+
+def by_start(kinds: Mapping[bytes, str], data: bytes) -> str:
+    """Return what a table has for the first bytes of a file, empty for nothing."""
+    found = (k for start, k in kinds.items() if re.match(start, data[:256], re.S))
+    return next(found, "")
 
 
 def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:

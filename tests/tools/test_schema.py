@@ -20,6 +20,7 @@ from support.dialects import problems, values
 
 from kimikit import schema
 from kimikit.errors import BadInput
+from kimikit.schema import for_hosts
 from kimikit.tools import tool
 
 
@@ -442,7 +443,7 @@ def test_schemas_of_others_are_put_into_words_that_hosts_take():
             },
         },
     }
-    made = schema.accepted(foreign)
+    made = for_hosts.accepted(foreign).schema
     assert problems(made) == []
     Draft202012Validator.check_schema(made)
     properties = made["properties"]
@@ -452,18 +453,18 @@ def test_schemas_of_others_are_put_into_words_that_hosts_take():
     assert properties["code"] == {**STRING, "pattern": "^(ab).*$"}
     assert properties["moved"] == OBJECT
     assert properties["open"] == ANY
-    assert schema.accepted(made) == made
+    assert for_hosts.accepted(made).schema == made
 
 
 def test_alternatives_at_the_root_become_one_object():
     """Moonshot wants an object at the root, and no type beside anyOf."""
-    made = schema.accepted(
+    made = for_hosts.accepted(
         {
             "type": "object",
             "properties": {"a": STRING, "b": STRING, "c": INTEGER},
             "anyOf": [{"required": ["a", "c"]}, {"required": ["b", "c"]}],
         }
-    )
+    ).schema
     assert made == {
         "type": "object",
         "properties": {"a": STRING, "b": STRING, "c": INTEGER},
@@ -482,7 +483,7 @@ def test_alternatives_at_the_root_become_one_object():
 )
 def test_schemas_that_no_words_help_are_refused(bad, part):
     with pytest.raises(BadInput, match=part):
-        schema.accepted(bad)
+        for_hosts.accepted(bad)
 
 
 @settings(max_examples=200, deadline=None)
@@ -502,5 +503,5 @@ def test_schemas_that_no_words_help_are_refused(bad, part):
     )
 )
 def test_whatever_comes_in_what_goes_out_is_accepted(part):
-    made = schema.accepted({"type": "object", "properties": {"part": part}})
+    made = for_hosts.accepted({"type": "object", "properties": {"part": part}}).schema
     assert [p for p in problems(made) if "too deep" not in p] == []

@@ -153,7 +153,7 @@ def test_a_line_that_was_not_asked_says_why():
     )  # fmt: skip
     line = Line("a", 0, {"error": {"code": "batch_expired", "message": "too late"}})
     with pytest.raises(errors.StatusError, match="batch_expired: too late"):
-        read_reply(call, line, None)
+        read_reply(call, line)
     with pytest.raises(errors.StatusError, match="too large"):
-        read_reply(call, Line("a", 413, {"error": {"message": "too large"}}), None)
+        read_reply(call, Line("a", 413, {"error": {"message": "too large"}}))
     assert Batch(id="b").over is False

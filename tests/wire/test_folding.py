@@ -12,8 +12,10 @@ from support.answers import K2, K3
 from kimikit.types import Call, Delta, Host, ToolCall
 from kimikit.wire.calls import Assembler, tidy
 from kimikit.wire.chunks import Folder
-from kimikit.wire.markers import Filter, calls_in
-from kimikit.wire.usage import estimate_prompt, weigh
+from kimikit.wire.leaks import calls_in
+from kimikit.wire.markers import Filter
+from kimikit.wire.usage import estimate_prompt
+from kimikit.wire.weigh import weigh
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-999, 999) | st.text(max_size=8),

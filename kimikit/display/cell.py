@@ -22,13 +22,18 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
-def kernel_shell() -> Any | None:
-    """Return the IPython shell of a running kernel, ``None`` anywhere else."""
+def ipython_shell() -> Any | None:
+    """Return the IPython shell that runs, in a terminal too, ``None`` without one."""
     if "IPython" not in sys.modules:
         return None
     from IPython import get_ipython
 
-    shell = get_ipython()
+    return get_ipython()
+
+
+def kernel_shell() -> Any | None:
+    """Return the IPython shell of a running kernel, ``None`` anywhere else."""
+    shell = ipython_shell()
     return shell if getattr(shell, "kernel", None) is not None else None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -65,15 +65,12 @@ class Frontier(Renderable, msgspec.Struct, frozen=True, kw_only=True, dict=True)
     margin: float
     sweep: Sweep
 
-    @property
+    @functools.cached_property
     def settings(self) -> list[Setting]:
         """All settings, the cheapest first."""
-        if "_settings" not in self.__dict__:
-            made = settings_of(self.sweep, self.task, self.votes)
-            by = _currency(made)
-            self.__dict__["_settings"] = sorted(made, key=lambda s: price(s, by).value)
-        found: list[Setting] = self.__dict__["_settings"]
-        return found
+        made = settings_of(self.sweep, self.task, self.votes)
+        by = _currency(made)
+        return sorted(made, key=lambda setting: price(setting, by).value)
 
     @property
     def currency(self) -> str:
@@ -298,7 +295,7 @@ def frontier(
             "Ask with temperature=0.6 or so, or votes=1.",
         )
     found = ask(task, repeats=max(counts), metrics=metrics, **how, **grid)
-    weigh = partial(_weighed, task, counts, float(margin))
+    weigh = functools.partial(_weighed, task, counts, float(margin))
     return found.then(weigh) if isinstance(found, Job) else weigh(found)
 
 

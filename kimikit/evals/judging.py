@@ -64,41 +64,36 @@ class Grader(msgspec.Struct, frozen=True):
             "reference": as_text(truth),
             "answer": said(reply),
         }
-        spoken, _ = one(client, texts, self.rubric, **self.params, **asked)
+        params = {**self.params, **asked}
+        spoken, _ = _asked(client, texts, self.rubric, params, pairs=False)
         return None if spoken is None else spoken == "right"
 
 
-Spoken = tuple[str | None, Reply | None]
-"""What a judge said, ``None`` for nothing of use, and its reply."""
-
-
-def one(
-    client: ChatClient, texts: dict[str, str], rubric: str, **params: Any
-) -> Spoken:
-    """Ask whether one answer is ``right`` or ``wrong``."""
-    system = f"You judge whether an answer is right or wrong. {rubric}"
-    return _asked(client, texts, system, Literal["right", "wrong"], params)
-
-
-def two(
-    client: ChatClient, texts: dict[str, str], rubric: str, **params: Any
-) -> Spoken:
-    """Ask whether the ``first`` of two answers is better, the ``second``, or no one."""
-    system = f"You judge which of two answers is better, or say tie. {rubric}"
-    return _asked(client, texts, system, Literal["first", "second", "tie"], params)
+_ONE = (
+    "You judge whether an answer is right or wrong.",
+    Literal["right", "wrong"],
+)
+_TWO = (
+    "You judge which of two answers is better, or say tie.",
+    Literal["first", "second", "tie"],
+)
+"""What a judge of one answer, and of two, is told and may say."""
 
 
 def _asked(
     client: ChatClient,
     texts: dict[str, str],
-    system: str,
-    kind: Any,
+    rubric: str,
     params: dict[str, Any],
-) -> Spoken:
+    *,
+    pairs: bool,
+) -> tuple[str | None, Reply | None]:
+    """Return what a judge says, ``None`` for nothing of use, and its reply."""
+    told, kind = _TWO if pairs else _ONE
     # No text can hold a mark that is made of all of them.
     mark = digest(texts)[:8]
     shown = "\n\n".join(f"<{n}-{mark}>\n{t}\n</{n}-{mark}>" for n, t in texts.items())
-    params = {**params, "system": f"{system} {_MATERIAL.format(mark=mark)}"}
+    params = {**params, "system": f"{told} {rubric} {_MATERIAL.format(mark=mark)}"}
     try:
         reply = structured(client, shown, kind, retries=1, **params)
     except InvalidAnswer as exc:
@@ -231,8 +226,8 @@ def _ask(
         return Verdict(paid=tuple(meter.paid), **fields)
 
     try:
-        asks = two if pairs else one
-        spoken, reply = asks(meter, texts, rubric, **{**params, "meta": meta})
+        given = {**params, "meta": meta}
+        spoken, reply = _asked(meter, texts, rubric, given, pairs=pairs)
     except (errors.AuthenticationFailed, errors.NoBalance, errors.ModelNotFound):
         raise
     except errors.HostError as exc:

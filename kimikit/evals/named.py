@@ -117,10 +117,6 @@ def _regex(task: Task, _: Embed | None) -> Scorer:
     return regex
 
 
-def _number(task: Task, _: Embed | None) -> Scorer:
-    return _wanting("number", task, number, is_number, "numbers")
-
-
 def _choice(task: Task, _: Embed | None) -> Scorer:
     labels = sorted({as_text(truth) for truth in task.truths})
     if len(labels) > MOST_LABELS or len(labels) < 2:
@@ -129,10 +125,6 @@ def _choice(task: Task, _: Embed | None) -> Scorer:
             f"Use 2 to {MOST_LABELS} labels, or partial(choice, labels=[...]).",
         )
     return partial(choice, labels=labels)
-
-
-def _json_schema(task: Task, _: Embed | None) -> Scorer:
-    return partial(json_schema, schema=types.of(task.hint))
 
 
 def _code_passes(task: Task, _: Embed | None) -> Scorer:
@@ -172,9 +164,9 @@ _BY_NAME: dict[str, Callable[[Task, Embed | None], Scorer | Grader]] = {
     "exact": lambda *_: exact,
     "includes": lambda *_: includes,
     "regex": _regex,
-    "number": _number,
+    "number": lambda task, _: _wanting("number", task, number, is_number, "numbers"),
     "choice": _choice,
-    "json_schema": _json_schema,
+    "json_schema": lambda task, _: partial(json_schema, schema=types.of(task.hint)),
     "code_passes": _code_passes,
     "similarity": _similarity,
     "judge": lambda *_: Grader(),

@@ -5,23 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from kimikit.evals.scorers import answer_of
+from kimikit.evals.scorers import Score, answer_of
 from kimikit.evals.task import Task
 from kimikit.sweeps.intervals import Estimate, of_shares
 from kimikit.sweeps.result import Sweep
 from kimikit.sweeps.shares import TAIL, of_mean
 from kimikit.sweeps.trial import Trial
+from kimikit.types import Reply
 
 SUBSETS = 120
 """Votes that are drawn at most from the answers to one question."""
-
-Score = float | bool | None
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +101,9 @@ class _Question:
                 values.append(value)
             self.answers.append(None if value is None else values.index(value))
 
-    def mean(self, figures: Sequence[float]) -> float:
+    def mean(self, figure: Callable[[Reply], float]) -> float:
         """Return the mean of what each answer took that was paid for."""
-        return sum(figures) / len(self.paid)
+        return sum(map(figure, self.paid)) / len(self.paid)
 
     def votes(self, count: int) -> Iterator[tuple[int, ...]]:
         """Yield the votes of so many answers that these make, or some by chance."""
@@ -145,21 +144,12 @@ def _setting(
     if not marks:
         return None
     own = [asked[prompt] for prompt in marks]
-    usages = [[reply.usage for reply in one.paid] for one in own]
-    tokens = [
-        count * one.mean([u.total_tokens for u in some])
-        for one, some in zip(own, usages, strict=True)
-    ]
-    thought = [
-        count * one.mean([u.reasoning_tokens for u in some])
-        for one, some in zip(own, usages, strict=True)
-    ]
-    costs = [[reply.cost for reply in one.paid] for one in own]
-    priced = all(cost is not None for some in costs for cost in some)
-    each = [
-        count * one.mean([float(cost or 0) for cost in some])
-        for one, some in zip(own, costs, strict=True)
-    ]
+
+    def each(figure: Callable[[Reply], float]) -> list[float]:
+        return [count * one.mean(figure) for one in own]
+
+    thought = each(lambda reply: reply.usage.reasoning_tokens)
+    priced = all(reply.cost is not None for one in own for reply in one.paid)
     values = np.array(list(marks.values()))
     chances = sum(max(1, len(one.replies) // count) for one in own)
     ends = of_shares(values, chances) if len(values) > 1 else (0.0, 1.0)
@@ -168,8 +158,8 @@ def _setting(
         labels=labels,
         n=len(marks),
         right=Estimate(value, min(ends[0], value), max(ends[1], value)),
-        cost_usd=_positive(each) if priced else None,
-        tokens=_positive(tokens),
+        cost_usd=_positive(each(lambda r: float(r.cost or 0))) if priced else None,
+        tokens=_positive(each(lambda reply: reply.usage.total_tokens)),
         seconds=_positive(seconds),
         reasoning=_positive(thought) if any(thought) else None,
         marks=marks,

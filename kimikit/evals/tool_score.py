@@ -235,7 +235,11 @@ def score_tool_calls(
         >>> scores.rates()["local"]["Right tools"]
         Rate(hits=1, n=1)
     """
-    asked = _checked(clients, cases)
+    if not isinstance(clients, Mapping) or not clients:
+        raise BadInput(
+            "There are no hosts to score.", 'Pass {"together": client, ...}.'
+        )
+    asked = cases_of(cases)
     options = WorkOptions(concurrency, name, store, max_cost)
     bar = "tool calls" if progress else None
     run = partial(_scored, clients, asked, {**params}, bar)
@@ -266,16 +270,6 @@ def _scored(
         stop_reason=runner.stop_reason,
     )
     return runner.finished(found, "scores")
-
-
-def _checked(
-    clients: Mapping[str, ChatClient], cases: Iterable[Mapping[str, Any]] | None
-) -> list[Mapping[str, Any]]:
-    if not isinstance(clients, Mapping) or not clients:
-        raise BadInput(
-            "There are no hosts to score.", 'Pass {"together": client, ...}.'
-        )
-    return cases_of(cases)
 
 
 def cases_of(

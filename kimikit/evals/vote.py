@@ -221,10 +221,19 @@ def _voted(
     watch, given = params.get("watch"), {k: params[k] for k in params if k != "watch"}
     requests = _requests(clients[None], prompt, n, given)
     came = ask_all(runner, requests, failed=runner.failed, watch=watch, progress=bar)
+    replies = [one for one in came if isinstance(one, Reply)]
+    failed = tuple(one for one in came if isinstance(one, KimiError))
+    # What broke off has no vote, and is paid for.
+    parts = (getattr(error, "reply", None) for error in failed)
+    broken = [reply for reply in replies if reply.partial]
+    broken += [part for part in parts if isinstance(part, Reply)]
     found = msgspec.structs.replace(
-        _cast(came, extract),
+        counted([reply for reply in replies if not reply.partial], extract),
+        n=n,
         truth=truth,
         reused=runner.reused,
+        broken=tuple(broken),
+        failed=failed,
         stop_reason=runner.stop_reason,
     )
     return runner.finished(found, "vote")
@@ -240,20 +249,6 @@ def _requests(
             "Ask with temperature=0.6 or so.",
         )
     return [client.request(prompt, **params) for _ in range(n)]
-
-
-def _cast(came: Sequence[Reply | KimiError | None], extract: Extract) -> Vote:
-    """Count what came; what broke off has no vote, and is paid for."""
-    replies = [one for one in came if isinstance(one, Reply)]
-    failed = tuple(one for one in came if isinstance(one, KimiError))
-    parts = (getattr(error, "reply", None) for error in failed)
-    stopped = (reply for reply in replies if reply.partial)
-    return msgspec.structs.replace(
-        counted([reply for reply in replies if not reply.partial], extract),
-        n=len(came),
-        broken=(*stopped, *(part for part in parts if isinstance(part, Reply))),
-        failed=failed,
-    )
 
 
 def counted(replies: Sequence[Reply], extract: Extract) -> Vote:

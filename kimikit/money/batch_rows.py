@@ -14,7 +14,7 @@ from kimikit.money.bills import at_most
 from kimikit.money.budget import Amount, Budget, Budgets, around, hold_all
 from kimikit.money.ledger import Ledger, insert_row
 from kimikit.money.rows import stored
-from kimikit.money.store import pico
+from kimikit.money.storable import pico
 from kimikit.types import Call, Reply
 from kimikit.types.host import HostBatch
 from kimikit.usage import asked_models, paid_as, priced_as

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kimikit import html
+from kimikit.display.footer import total_usd
 from kimikit.display.renderable import Renderable, Section, Table
 from kimikit.json_values import as_json
+from kimikit.money.estimates import size
 from kimikit.money.rows import CallRow
 from kimikit.types import Price
 
@@ -118,9 +120,9 @@ class CacheReport(Renderable, msgspec.Struct, frozen=True):
                 model,
                 f"{len(rows):,}",
                 *_sums(rows),
-                _dollars(row.saved_usd for row in rows),
+                html.money(total_usd([row.saved_usd for row in rows])),
                 f"{sum(row.movable_tokens for row in rows):,} tokens, "
-                f"{_dollars(row.movable_usd for row in rows)}",
+                f"{html.money(total_usd([row.movable_usd for row in rows]))}",
                 _often(rows),
             ]
             for (host, model), rows in self.by_host().items()
@@ -208,13 +210,13 @@ def _said(message: Any) -> str:
 
 def _row(row: CallRow, blocks: list[Block], near: list[list[Block]]) -> CacheRow:
     assert row.usage is not None
-    size = sum(map(_size, blocks)) or 1
+    whole = sum(size(block.text) for block in blocks) or 1
     best = max(near, key=lambda other: _shared(blocks, other))
     shared = _shared(blocks, best)
     tokens = row.usage.prompt_tokens
     place = _broken(blocks, best)
     movable = 0 if place is None else _movable(blocks, best, place)
-    moved = round(tokens * movable / size)
+    moved = round(tokens * movable / whole)
     less = _less(row.price)
     return CacheRow(
         id=row.id,
@@ -222,7 +224,7 @@ def _row(row: CallRow, blocks: list[Block], near: list[list[Block]]) -> CacheRow
         host=row.host,
         model=row.model,
         prompt_tokens=tokens,
-        expected_tokens=round(tokens * shared / size),
+        expected_tokens=round(tokens * shared / whole),
         cached_tokens=row.usage.cached_tokens,
         broken="" if place is None else blocks[place].name,
         why="" if place is None else _why(blocks, best, place),
@@ -238,10 +240,6 @@ def _less(price: Price | None) -> Decimal | None:
         return None
     cached = price.input if price.cached_input is None else price.cached_input
     return (price.input - cached) / 1_000_000
-
-
-def _size(block: Block) -> int:
-    return len(block.text.encode("utf-8", "surrogatepass"))
 
 
 def _same_beginning(one: str, other: str) -> int:
@@ -263,11 +261,10 @@ def _shared(blocks: list[Block], other: list[Block]) -> int:
     total = 0
     for mine, theirs in zip(blocks, other, strict=False):
         if mine == theirs:
-            total += _size(mine)
+            total += size(mine.text)
             continue
         if (mine.name == "tools") == (theirs.name == "tools"):
-            begun = mine.text[: _same_beginning(mine.text, theirs.text)]
-            total += len(begun.encode("utf-8", "surrogatepass"))
+            total += size(mine.text[: _same_beginning(mine.text, theirs.text)])
         break
     return total
 
@@ -292,12 +289,12 @@ def _movable(blocks: list[Block], other: list[Block], place: int) -> int:
     begun = _same_beginning(mine.text, theirs.text) if mine.name == theirs.name else 0
     left, right = mine.text[begun:], theirs.text[begun:]
     ended = _same_beginning(left[::-1], right[::-1])
-    total = len(left[len(left) - ended :].encode("utf-8", "surrogatepass"))
+    total = size(left[len(left) - ended :])
     later = Counter(block.text for block in other[place + (ended > 0) :])
     for block in blocks[place + (ended > 0) :]:
         if later[block.text] > 0:
             later[block.text] -= 1
-            total += _size(block)
+            total += size(block.text)
     return total
 
 
@@ -331,12 +328,6 @@ def _covers(pattern: re.Pattern[str], text: str, at: int) -> bool:
 def _sums(rows: Sequence[CacheRow]) -> Iterator[str]:
     for name in ("prompt_tokens", "expected_tokens", "cached_tokens"):
         yield f"{sum(getattr(row, name) for row in rows):,}"
-
-
-def _dollars(amounts: Iterable[Decimal | None]) -> str:
-    found = list(amounts)
-    known = [each for each in found if each is not None]
-    return "unpriced" if len(known) < len(found) else html.money(sum(known, Decimal(0)))
 
 
 def _often(rows: Sequence[CacheRow]) -> str:

@@ -15,26 +15,15 @@ from kimikit.wire.media import UNKNOWN_LENGTH
 from kimikit.wire.weigh import (
     DECLARED,
     ERRORS,
-    OPENING,
-    PER_MESSAGE,
     RATES,
     READ,
     features,
-    kinds,
     pieces,
     schema_of,
 )
 
-__all__ = [
-    "OPENING", "PER_MESSAGE", "TYPICAL", "Ceiling", "Sample", "TokenCount", "ceiling",
-    "estimate", "kinds", "pieces", "size",
-]  # fmt: skip
-
 Sample = tuple[Mapping[str, Any], int]
 """A request as it was sent, and the prompt tokens that the host counted for it."""
-
-TYPICAL = RATES
-"""Tokens by kind until the ledger knows better."""
 
 ENOUGH = 8
 """Recorded calls from which on rates are fitted and their error is measured."""
@@ -97,7 +86,7 @@ class TokenCount(msgspec.Struct, frozen=True):
 def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> TokenCount:
     """Estimate a request's prompt tokens from its text, by script and kind.
 
-    The rates are a ridge regression of the relative error towards ``TYPICAL``. The
+    The rates are a ridge regression of the relative error towards ``RATES``. The
     error is what nine of ten samples stay within when each is predicted from the
     others: the closed form of leave-one-out (Allen 1974, PRESS), and what is left
     unknown of the rates that this request needs: of a script that no sample has, all.
@@ -109,7 +98,7 @@ def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> TokenCo
         samples: Requests and the prompt tokens that hosts counted for them.
     """
     mine = features(body)
-    parts = tuple(map(operator.mul, mine, TYPICAL))
+    parts = tuple(map(operator.mul, mine, RATES))
     total = sum(parts)
     known = sorted({(features(asked), tokens) for asked, tokens in samples if tokens})
     if len(known) < ENOUGH:
@@ -117,7 +106,7 @@ def estimate(body: Mapping[str, Any], samples: Sequence[Sample] = ()) -> TokenCo
         return TokenCount(round(total), error, "estimated from characters")
     import numpy as np
 
-    x = np.array([np.multiply(some, TYPICAL) / tokens for some, tokens in known])
+    x = np.array([np.multiply(some, RATES) / tokens for some, tokens in known])
     # The penalty says: a rate is off by its own error as easily as a call is by 10 %;
     # what stands around a message is a host's own, a system prompt of its template too.
     spread = np.array([*ERRORS[:-1], 1.0])

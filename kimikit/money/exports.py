@@ -11,9 +11,9 @@ import msgspec
 
 from kimikit.errors import BadInput
 from kimikit.files import Kind, pandas
+from kimikit.money.migrations import COUNTS
 from kimikit.money.queries import Queries, choice
 from kimikit.money.rows import COLUMNS, CallRow
-from kimikit.money.store import COUNTS
 from kimikit.paths import path_of, writing
 
 KINDS: dict[str, Kind] = {

@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import re
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -18,16 +17,17 @@ from typing import Any
 import msgspec
 import platformdirs
 
+from kimikit.display.footer import day
 from kimikit.errors import BadInput
 from kimikit.money import bills
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import Ceiling, ceiling
 from kimikit.money.jobs import JobStore
+from kimikit.money.migrations import COUNTS
 from kimikit.money.prices import PriceBook
 from kimikit.money.queries import choice
 from kimikit.money.rows import outcome
-from kimikit.money.storable import counts, execute, to_json
-from kimikit.money.store import COUNTS, dollars, pico
+from kimikit.money.storable import counts, dollars, execute, pico, to_json
 from kimikit.money.views import LedgerViews
 from kimikit.secrets import redact, without
 from kimikit.types import Call, Reply, Usage
@@ -238,7 +238,7 @@ class Ledger(Handle, LedgerViews):
             "id": call.id,
             "key": call.meta.get("key"),
             "created": call.created,
-            "day": _day(call),
+            "day": day(call.created),
             "session": self.session,
             "endpoint": call.endpoint,
             "host": call.host.name,
@@ -355,10 +355,6 @@ class Ledger(Handle, LedgerViews):
 
 def _reopened(path: str, store: str, prices: PriceBook) -> Ledger:
     return Ledger(path, store=store, prices=prices)
-
-
-def _day(call: Call) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(call.created))
 
 
 def insert_row(

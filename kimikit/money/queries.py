@@ -13,8 +13,9 @@ from kimikit.json_values import is_count, short
 from kimikit.money import search
 from kimikit.money.database import time_zone
 from kimikit.money.estimates import Sample
+from kimikit.money.migrations import GROUPS, SUMS
 from kimikit.money.rows import COLUMNS, CallRow, Calls, Total, stored
-from kimikit.money.store import GROUPS, SUMS, Store
+from kimikit.money.store import Store
 from kimikit.types import Reply
 
 Since = dt.datetime | dt.date | float | str | None

@@ -15,7 +15,8 @@ from kimikit import html
 from kimikit.display.footer import STAND_IN, day
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, BudgetExceeded, NotRecorded, StatusError
-from kimikit.money.store import COUNTS, dollars
+from kimikit.money.migrations import COUNTS
+from kimikit.money.storable import dollars
 from kimikit.money.stored_calls import StoredCall
 from kimikit.types import Price, Reply, Usage
 
@@ -299,7 +300,7 @@ class Calls(Renderable, list[CallRow]):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """What some calls took together; the fields are those of ``store.SUMS``.
+    """What some calls took together; the fields are those of ``migrations.SUMS``.
 
     Attributes:
         calls: How many, the unfinished ones included.

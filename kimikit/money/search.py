@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kimikit.errors import BadInput
-from kimikit.money.estimates import pieces
 from kimikit.money.rows import stored
 from kimikit.money.store import Store
+from kimikit.wire.weigh import pieces
 
 BATCH = 1000
 """Answers indexed in one transaction, so that other kernels' writes get in between."""

@@ -25,21 +25,7 @@ from kimikit.money.database import (
     is_ours,
     use_wal,
 )
-from kimikit.money.migrations import (
-    COUNTS,
-    GROUPS,
-    MIGRATIONS,
-    SUMS,
-    lacking,
-    migrate,
-    transaction,
-)
-from kimikit.money.storable import LARGEST, dollars, pico
-
-__all__ = [
-    "COUNTS", "GROUPS", "LARGEST", "MIGRATIONS", "SUMS", "Store", "dollars", "migrate",
-    "pico",
-]  # fmt: skip
+from kimikit.money.migrations import MIGRATIONS, lacking, migrate, transaction
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

@@ -16,9 +16,10 @@ import msgspec
 import platformdirs
 
 from kimikit.errors import BadInput, KimiError, MissingDependency, warn
-from kimikit.money.estimates import OPENING, Sample, TokenCount, estimate, pieces
+from kimikit.money.estimates import Sample, TokenCount, estimate
 from kimikit.paths import taking_place
 from kimikit.wire.requests import as_messages
+from kimikit.wire.weigh import OPENING, pieces
 
 URL = "https://huggingface.co/moonshotai/Kimi-K2-Instruct/resolve/main/tiktoken.model"
 SHA256 = "b6c497a7469b33ced9c38afb1ad6e47f03f5e5dc05f15930799210ec050c5103"

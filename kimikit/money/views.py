@@ -198,7 +198,8 @@ def _plot(ledger: LedgerViews, ax: Any = None) -> tuple[Any, ...]:
     def height(total: Total) -> float:
         return float(total.cost if priced else total.usage.total_tokens)
 
-    axes: Any = _panels() if ax is None else (ax,)
+    look: dict[str, Any] = {"sharex": True, "height_ratios": (3, 2, 1)}
+    axes: Any = subplots(3, 1, size=(7, 6), **look) if ax is None else (ax,)
     base = [0.0] * len(days)
     stacks = _stacks(ledger, list(days), height)
     for (name, heights), colour in zip(stacks.items(), html.PALETTE, strict=False):
@@ -243,10 +244,6 @@ def _stacks(
         rest = [stacks.pop(model) for model in list(stacks)[COLOURS - 1 :]]
         stacks[f"{len(rest)} other models"] = list(map(sum, zip(*rest, strict=True)))
     return stacks
-
-
-def _panels() -> Any:
-    return subplots(3, 1, size=(7, 6), sharex=True, height_ratios=(3, 2, 1))
 
 
 def _date(axes: Any, when: list[dt.datetime]) -> None:

@@ -292,7 +292,5 @@ class KimiMagics(Magics):
             known = [profiles[n] for n in named if n in profiles] or profiles.values()
             found = sorted({m.id for p in known for m in p.models})
         else:
-            found = ["--host", "--model", "--system", "--temperature", "--repeats"]
-            found += ["--tools", "--into", "--json", "--max-tokens"]
-            found += ["--show-request", "--help"]
+            found = [each.option_strings[-1] for each in self.ask.parser._actions]
         return [word for word in found if word.startswith(event.symbol)]

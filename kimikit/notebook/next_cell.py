@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
-from typing import Any
 
 from kimikit import html
+from kimikit.display.cell import ipython_shell
 from kimikit.errors import BadInput, warn
 from kimikit.markdown.fences import Code, code
 from kimikit.types import Reply
@@ -72,7 +71,7 @@ def fill(answer: Reply | Code | str) -> None:
     Raises:
         BadInput: If there is no code, or no IPython shell.
     """
-    text, shell = cell(answer), _shell()
+    text, shell = cell(answer), ipython_shell()
     if shell is None:
         raise BadInput(
             "There is no notebook and no IPython here.",
@@ -97,11 +96,3 @@ def _hides(text: str) -> bool:
         gap.count("\n") > LINES_SEEN or max(map(len, gap.split("\n"))) > LETTERS_SEEN
         for gap in gaps
     )
-
-
-def _shell() -> Any:
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    return get_ipython()

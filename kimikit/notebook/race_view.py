@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any
 
 from kimikit import html
 from kimikit.display.footer import footer
@@ -77,7 +77,6 @@ def race(
     client_for: Callable[[str | None], AsyncClient],
     *,
     show: bool | None = None,
-    out: TextIO | None = None,
 ) -> Race:
     """Ask all requests at once and show their answers side by side.
 
@@ -87,17 +86,16 @@ def race(
         requests: What to ask, by the name of its column.
         client_for: Makes a client of a host by its name.
         show: ``True`` or ``False`` forces or forbids the display.
-        out: Where text goes outside notebooks, standard output unless given.
 
     Raises:
         BadInput: If the question itself is refused.
     """
     if not requests:
         raise BadInput("There is nobody to race.", "Name hosts=[...] or models=[...].")
-    shell, stream = place(show, out)
+    shell, stream = place(show, None)
     screen = None if shell is None else Screen(shell)
     asked = Columns(requests, client_for)
-    beside = out is None and show is not False and in_marimo()
+    beside = show is not False and in_marimo()
 
     def draw() -> float:
         if beside:

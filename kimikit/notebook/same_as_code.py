@@ -81,7 +81,7 @@ def grids(columns: Columns, samples: int, own: str) -> dict[str, dict[str, Any]]
         grid = {**shared, **axes, "repeats": max(5, samples)}
         if "file" in grid:  # all go together, and a list is an axis
             grid["file"] = [grid["file"]]
-        made[host] = grid if host == own else {"host": host, **grid}
+        made[host] = _host_first(host, own, grid)
     return made
 
 

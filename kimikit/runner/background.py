@@ -105,7 +105,7 @@ class Background:
         """Do the work in its thread; on Stop, cancel it and keep what it has.
 
         Args:
-            work: What to do there.
+            work: What to do there; of a ``Runner`` it awaits ``ask`` and ``each``.
             tell: Called about four times per second, in the caller's thread, and at
                 once again as long as it returns ``True``.
         """
@@ -167,4 +167,4 @@ class Background:
             self.stop_reason = "error"
 
     async def _close(self) -> None:
-        """Close what the work has opened."""
+        """Close what the work has opened, however it ended."""

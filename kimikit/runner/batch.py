@@ -22,7 +22,7 @@ from kimikit.money.batch_rows import Most
 from kimikit.money.budget import Budget, Budgets
 from kimikit.money.jobs import JobRow, LineRow, ShardRow, new_id, this_process
 from kimikit.money.ledger import Ledger
-from kimikit.money.store import pico
+from kimikit.money.storable import pico
 from kimikit.runner.live import LONGEST_WAIT_S, TRIES
 from kimikit.runner.requests import Request
 from kimikit.types import Call, Reply

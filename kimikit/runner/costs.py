@@ -36,7 +36,7 @@ def unpriced() -> BudgetExceeded:
     """Return the refusal of a limit of money where a price is not known."""
     return BudgetExceeded(
         "max_cost cannot be held, because a price is not known.",
-        "Leave max_cost out, or set the model's price first.",
+        "Leave max_cost out, or set the model's price with kimi.set_price.",
     )
 
 

@@ -19,7 +19,7 @@ from kimikit.json_values import is_within, short
 from kimikit.money import batch_rows
 from kimikit.money.budget import Budget
 from kimikit.money.jobs import UNDER_WAY, JobRow, ShardRow
-from kimikit.money.store import dollars
+from kimikit.money.storable import dollars
 from kimikit.runner.batch import Way
 from kimikit.runner.batch_looks import look
 from kimikit.runner.cache import prefix_of

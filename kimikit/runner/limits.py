@@ -37,13 +37,19 @@ def check_pace(concurrency: object, rpm: object = None) -> None:
         )
 
 
-class Pace:
-    """How fast one host may be asked, learnt from what it answers.
+class RateLimiter:
+    """Admits calls to one host in their order, at a pace that it learns from answers.
+
+    Use it as an async context manager around each call.
 
     Additive increase and multiplicative decrease, as TCP does (Chiu and Jain 1989): a
     refusal halves the calls at once and holds all of them for the wait it names;
     each success adds a part of one, up to the ceiling. With one call at once left, it
     is the distance between calls that doubles.
+
+    One call begins per turn of the event loop. A hundred that begin in one turn are all
+    sent when the last one is ready, and their answers then come at once too, while the
+    loop had nothing to do; one after another, the first is answered meanwhile.
 
     Args:
         at_once: Calls at once at most.
@@ -61,6 +67,10 @@ class Pace:
         self.distance_s = self._least_s = 60 / rpm if rpm else 0.0
         self._ready_at = 0.0
         self._calm_at = 0.0
+        self._active = 0
+        self._begun = self._lifted = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def slow(self, wait_s: float | None, words: str) -> None:
         """Take a refusal into account.
@@ -89,25 +99,6 @@ class Pace:
         self.distance_s *= 0.8
         if self.distance_s < max(self._least_s, 0.01):
             self.distance_s = self._least_s
-
-
-class RateLimiter(Pace):
-    """Admits calls to one host at its pace, in the order in which they ask.
-
-    Use it as an async context manager around each call; the arguments are those of
-    ``Pace``.
-
-    One call begins per turn of the event loop. A hundred that begin in one turn are all
-    sent when the last one is ready, and their answers then come at once too, while the
-    loop had nothing to do; one after another, the first is answered meanwhile.
-    """
-
-    def __init__(self, at_once: int, rpm: float | None = None) -> None:
-        super().__init__(at_once, rpm)
-        self._active = 0
-        self._begun = self._lifted = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
         if self._waiting or not self._begin():

@@ -16,15 +16,13 @@ from typing import Any, TypeVar
 
 from kimikit import errors
 from kimikit.errors import KimiError
-from kimikit.runner.background import STOP_S, Background
+from kimikit.runner.background import Background
 from kimikit.runner.cache import RequestCache
 from kimikit.runner.costs import CostLimit, unpriced
 from kimikit.runner.endpoint import ClientFor, Endpoint, Gate
 from kimikit.runner.requests import Request
 from kimikit.types import Delta, Reply, Wait, Watch
 from kimikit.wire.faults import is_used_up
-
-__all__ = ["FATAL", "OF_THE_HOST", "STOP_S", "Runner", "Stopped"]
 
 _T = TypeVar("_T")
 
@@ -48,6 +46,8 @@ FATAL = (
 OF_THE_HOST = errors.ConnectionFailed, errors.TimedOut, errors.BadRequest
 """Errors that every other request would meet too, unless the host has answered."""
 
+OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
+"""Errors that may lie in one prompt alone."""
 
 IN_A_BATCH = "in a batch that is under way"
 
@@ -108,28 +108,11 @@ class Runner(Background):
         self.costs = CostLimit(max_cost)
         self._probe, self._hold = probe, hold_upstream
 
-    def run(
-        self,
-        work: Callable[[], Awaitable[None]],
-        tell: Callable[[], bool | None] = lambda: None,
-    ) -> None:
-        """Do the work in the runner's thread; on Stop, cancel it and keep what it has.
-
-        Args:
-            work: What to do there; it awaits ``ask`` and ``each``.
-            tell: Called about four times per second, in the caller's thread, and at
-                once again as long as it returns ``True``.
-        """
-
-        async def all_of_it() -> None:
-            await work()
-            dead = [each.dead for each in self.endpoints.values() if each.dead]
-            if dead and len(dead) == len(self.endpoints):
-                self.end(dead[0])
-
-        super().run(all_of_it, tell)
-
     async def _close(self) -> None:
+        dead = [each.dead for each in self.endpoints.values() if each.dead]
+        over = dead and len(dead) == len(self.endpoints)
+        if over and self.stop_reason != "interrupted":
+            self.end(dead[0])
         await asyncio.gather(*(each.close() for each in self.endpoints.values()))
 
     def end(self, error: BaseException) -> None:

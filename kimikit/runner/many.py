@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from kimikit.display.progress import ANSWERS, move, progress_bar
 from kimikit.errors import KimiError
-from kimikit.runner.background import in_thread
-from kimikit.runner.live import STOP_S, Runner, Stopped
+from kimikit.runner.background import STOP_S, in_thread
+from kimikit.runner.live import Runner, Stopped
 from kimikit.runner.requests import Request
 from kimikit.types import Reply, Watch
 

@@ -15,11 +15,17 @@ from kimikit.money.jobs import new_id
 from kimikit.runner.batch import Way
 from kimikit.runner.cache import RequestCache
 from kimikit.runner.client import RunnerClient
-from kimikit.runner.costs import Bill
+from kimikit.runner.costs import Bill, Estimate, unpriced
 from kimikit.runner.endpoint import ClientFor
 from kimikit.runner.jobs import Job, catch_up
 from kimikit.runner.limits import AT_ONCE, check_pace
-from kimikit.runner.live import FATAL, IN_A_BATCH, Runner, Stopped
+from kimikit.runner.live import (
+    FATAL,
+    IN_A_BATCH,
+    OF_THE_PROMPT,
+    Runner,
+    Stopped,
+)
 from kimikit.runner.many import ask_all, run_jobs
 from kimikit.runner.planning import Planner
 from kimikit.runner.prompts import Prompts, read_prompts
@@ -33,13 +39,8 @@ from kimikit.wire.requests import as_messages, check_params
 REFUSALS = 3
 """Refused prompts, with none answered, from which on the fault is no prompt's own."""
 
-OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
-
 Ask = Callable[..., Reply]
 """``ask(client, prompt, **params)``: asks in several steps, by a client that blocks."""
-
-Price = Callable[[str, str, dict[str, Any], Any], Bill]
-"""From host, model, parameters and prompt of one call to its ``Bill``."""
 
 
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     client_for: ClientFor
     client: Any
     store: Any = None
-    price: Price | None = None
+    price: Estimate | None = None
     attach: Callable[[Any, dict[str, Any], int], Any] | None = None
     ask: Ask | None = None
     name: str | None = None
@@ -228,10 +229,7 @@ class _Work:
             return
         known = [low for low, _ in bills if low is not None]
         if len(known) < len(bills):
-            raise BudgetExceeded(
-                "max_cost cannot be held, because a price is not known.",
-                "Leave max_cost out, or set the model's price with kimi.set_price.",
-            )
+            raise unpriced()
         if (likely := sum(known, Decimal(0))) > self.how.max_cost:
             raise BudgetExceeded(
                 f"{len(bills):,} prompts would likely cost ${likely:.4f}, above "

@@ -18,7 +18,7 @@ from kimikit.money.budget import Budget, Budgets, around
 from kimikit.money.jobs import Claimed, JobRow, new_id
 from kimikit.money.ledger import Ledger
 from kimikit.money.prices import amount
-from kimikit.money.store import dollars
+from kimikit.money.storable import dollars
 from kimikit.runner.batch import Way, submit
 from kimikit.runner.cache import prefix_of
 from kimikit.runner.client import WorkOptions, wire_of

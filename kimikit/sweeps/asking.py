@@ -17,6 +17,7 @@ from kimikit.errors import BadInput, KimiError
 from kimikit.runner import Request, Runner, Stopped
 from kimikit.runner.background import TELL_S, in_thread
 from kimikit.runner.costs import Estimate
+from kimikit.runner.live import OF_THE_PROMPT
 from kimikit.sweeps import points
 from kimikit.sweeps.folders import PART_ROWS
 from kimikit.sweeps.grid import Grid
@@ -40,8 +41,6 @@ GONE = "its stored answer is gone; ask again by the same name"
 
 STORED_AT_ONCE = 100
 """Stored answers that wait to be judged at once, where a folder takes the rest."""
-
-OF_THE_PROMPT = errors.ContextTooLong, errors.ContentFiltered
 
 
 class Asking:

@@ -87,7 +87,7 @@ def read_sweep(
         BadInput: If a file cannot be read, or they do not belong together.
     """
     asked = dict(_requests(path_of(requests)))
-    lines = _answers(answers)
+    lines = answers_first(lines_in(_content(path_of(answers))))
     found = {each.custom_id: each for each in reversed(lines) if each != UNREADABLE}
     strangers = [name for name in found if name not in asked]
     if not asked or len(strangers) == len(found):
@@ -152,10 +152,6 @@ def _requests(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
             body["n"] = as_count(body["n"]) or 1
         seen.add(name)
         yield name, body
-
-
-def _answers(path: str | os.PathLike[str]) -> list[Line]:
-    return answers_first(lines_in(_content(path_of(path))))
 
 
 def _values(body: Mapping[str, Any]) -> dict[str, Any]:

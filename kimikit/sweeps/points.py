@@ -58,10 +58,6 @@ class SweepCache(RequestCache):
                 f"The sweep is named {name!r}, but there is no ledger to keep it in.",
                 "Sweep with kimi.sweep(...), or give a store.",
             )
-        if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise BadInput(
-                f"name is {name!r}.", "Give the sweep a short name, such as 'colours'."
-            )
         self.older: dict[str, tuple[str, float]] = {}
         self.by_name = 0
         made_up = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -142,12 +142,6 @@ class RightPrice(NamedTuple):
     value: Decimal | None = None
     low: Decimal | None = None
     high: Decimal | None = None
-
-    def money(self, text: Callable[[object], str]) -> list[str]:
-        """Return value and limits as text, no limits where there are none."""
-        if self.low is None or self.high is None:
-            return [text(self.value)]
-        return [text(end) for end in self]
 
 
 def right_price(

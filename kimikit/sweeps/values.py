@@ -34,15 +34,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 Embed = Callable[[list[str]], Any]
 """Makes vectors of texts, one row per text."""
 
-TAKEN = {
-    *FIGURES, "n", "failed", "missing", "cost", "repeat", "error", "text",
-    "finish_reason", "model", "host", "first_token_s", "prompt_tokens",
-    "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-    "estimated", "prompt_text", "_point", "_said", "_whole", "_came", "_stored",
-    "_cost", "_reply",
-}  # fmt: skip
-"""Names of what rows of a summary, a frame or a folder hold, so of no metric."""
-
 
 class Plan(msgspec.Struct, frozen=True):
     """What a sweep will ask, known before it asks.
@@ -296,10 +287,15 @@ def check_metrics(metrics: Any, parameters: Collection[str]) -> None:
         raise BadInput(
             f"metrics is {metrics!r}.", "Give a dict of names and functions of a reply."
         )
-    given = metrics or {}
-    check_callable({f"metrics[{name!r}]": metric for name, metric in given.items()})
-    taken = {*TAKEN, *parameters, *(f"used_{name}" for name in parameters)}
-    for name in given:
+    if not metrics:
+        return
+    from kimikit.sweeps.rows import HIDDEN, kinds
+
+    check_callable({f"metrics[{name!r}]": metric for name, metric in metrics.items()})
+    # What rows of a summary, a frame or a folder hold.
+    taken = {*FIGURES, "n", "failed", "missing", *HIDDEN, *kinds({}, {}, ())}
+    taken |= {*parameters, *(f"used_{name}" for name in parameters)}
+    for name in metrics:
         named = isinstance(name, str) and name.strip()
         named = named and html.without_secrets(writable(name)) == name
         if not named or name in taken:

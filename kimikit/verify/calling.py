@@ -33,10 +33,6 @@ TOOLS = [
 ]
 
 
-def _names(came: Came) -> list[str]:
-    return [call.name for call in came.calls]
-
-
 def choices(ask: Asker) -> list[Finding]:
     """Ask with each form of ``tool_choice``, against what the question suggests."""
     free = ask.fact(WEATHER, 200, tools=TOOLS)
@@ -55,7 +51,7 @@ def choices(ask: Asker) -> list[Finding]:
 
 
 def _chosen(ask: Asker, check: str, free: Came, came: Came) -> Finding:
-    names = _names(came)
+    names = [call.name for call in came.calls]
     said = f"it called {', '.join(names) or 'nothing'}"
     if check.endswith("none"):
         if not names and not free.calls:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from kimikit import html
 from kimikit.display.footer import day, footer, total_cost
@@ -167,12 +168,7 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
                 "model": model,
                 "badge": self.badge(host),
                 "findings": [
-                    {
-                        "check": f.check,
-                        "state": f.state,
-                        "evidence": f.evidence,
-                        "figures": f.figures,
-                    }
+                    {k: v for k, v in structs.asdict(f).items() if k != "host"}
                     for f in self.of(host)
                 ],
             }

@@ -19,7 +19,7 @@ from support.money import ask, make_call, make_reply
 from kimikit.errors import BadInput, KimiWarning
 from kimikit.money import database, storable, store
 from kimikit.money.ledger import Ledger
-from kimikit.money.store import pico
+from kimikit.money.storable import pico
 from kimikit.types import Usage
 
 ROOT = Path(__file__).parents[2]

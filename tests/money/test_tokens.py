@@ -16,11 +16,11 @@ from support.tokenizer import FOUND
 from kimikit.errors import BadInput, ConnectionFailed, KimiWarning, MissingDependency
 from kimikit.money import tokens
 from kimikit.money.bills import at_most
-from kimikit.money.estimates import ceiling, estimate, kinds
+from kimikit.money.estimates import ceiling, estimate
 from kimikit.money.ledger import Ledger
 from kimikit.money.tokens import count_chat, count_tokens, fits
 from kimikit.types import Message, ToolCall, Usage
-from kimikit.wire.weigh import KINDS, PLAIN, weigh
+from kimikit.wire.weigh import KINDS, PLAIN, kinds, weigh
 
 PROSE = {
     "English": "All human beings are born free and equal in dignity and rights.",

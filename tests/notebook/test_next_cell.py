@@ -50,7 +50,7 @@ def test_what_cannot_be_put(given: object, said: str) -> None:
 def test_a_shell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[str] = []
     shell = SimpleNamespace(set_next_input=got.append)
-    monkeypatch.setattr(next_cell, "_shell", lambda: shell)
+    monkeypatch.setattr(next_cell, "ipython_shell", lambda: shell)
     next_cell.fill(Reply(text=PY))
     assert got == ["a = 6"]
 
@@ -85,7 +85,7 @@ def test_code_that_stands_where_nobody_looks_is_told(
     code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell = SimpleNamespace(set_next_input=lambda text: None)
-    monkeypatch.setattr(next_cell, "_shell", lambda: shell)
+    monkeypatch.setattr(next_cell, "ipython_shell", lambda: shell)
     with pytest.warns(KimiWarning, match="Scroll to its ends"):
         next_cell.fill(code)
     with warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -43,19 +42,20 @@ def kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-def test_one_failing_host_does_not_stop_the_others() -> None:
-    out = io.StringIO()
+def test_one_failing_host_does_not_stop_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with FaultServer() as good, FaultServer() as bad:
         good.play(answer("Fine, <b>thanks</b>."))
         bad.play(plain({"error": {"message": "no such model"}}, 404))
-        result = ask({"good": good, "bad": bad}, show=True, out=out)
+        result = ask({"good": good, "bad": bad}, show=True)
     assert result.replies["good"].text == "Fine, <b>thanks</b>."
     assert isinstance(result.errors["bad"], StatusError)
     assert "bad" not in result.replies
     first, *_ = result.rows()
     assert first[0] == "good"
     assert first[3:] == ("20", "unpriced", "stop")
-    assert out.getvalue() == f"{result}\n"
+    assert capsys.readouterr().out == f"{result}\n"
     assert "&lt;b&gt;thanks" in result._repr_html_()
     assert "<b>thanks" not in result._repr_html_()
 

@@ -196,7 +196,7 @@ def falsely_close(rng: Rng, settings: int, questions_: int, alike: float) -> boo
             )
         )  # fmt: skip
     found = Frontier(task=TASK, votes=(1,), margin=0.05, sweep=of_texts({0: ["yes"]}))
-    found.__dict__["_settings"] = made
+    found.__dict__["settings"] = made
     chosen = found.recommended
     assert chosen is not None
     return chosen.gap is not None

@@ -698,7 +698,7 @@ def test_an_omitted_point_is_resumed_too():
         ({"rpm": -1}, "rpm"),
         ({"concurrency": "8"}, "concurrency"),
         ({"name": "x"}, "no ledger"),
-        ({"name": " ", "store": MemoryStore()}, "name is"),
+        ({"name": " ", "store": MemoryStore()}, "name=' ' is no name"),
         ({"concurrency": 2.5}, "concurrency"),
         ({"rpm": float("nan")}, "rpm"),
         ({"order_seed": -1}, "order_seed"),

@@ -19,7 +19,7 @@ from kimikit.errors import BadInput, StreamError
 from kimikit.sweeps import Sweep, sweep
 from kimikit.sweeps.cells import bar
 from kimikit.sweeps.side_by_side import marked
-from kimikit.sweeps.values import TAKEN
+from kimikit.sweeps.values import check_metrics
 from kimikit.sweeps.views import ANY, filtered
 from kimikit.types import Host, HostModel, ToolCall
 
@@ -180,8 +180,10 @@ def test_no_metric_may_take_the_name_of_a_figure():
     found = ask(obeys(), temperature=[0, 1], embed=lambda texts: np.eye(len(texts)))
     ours = {name.removesuffix("_low").removesuffix("_high")
             for row in found.summary() for name in row}  # fmt: skip
-    assert ours - set(found.axes) <= TAKEN
-    assert set(found.to_pandas()) - set(found.trials[0].params) <= TAKEN
+    ours |= set(found.to_pandas())
+    for name in ours - set(found.axes) - set(found.trials[0].params):
+        with pytest.raises(BadInput, match="names another figure"):
+            check_metrics({name: len}, ())
 
 
 def test_numpys_own_truth_is_a_rate_and_defaults_are_no_parameters():

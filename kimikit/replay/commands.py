@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,19 @@ import msgspec
 from kimikit import html
 from kimikit.display.footer import SCRIPTED, day
 from kimikit.errors import BadInput
-from kimikit.json_values import digest
+from kimikit.json_values import check_count, digest
+from kimikit.paths import taking_place, writing
 from kimikit.replay import opened
 from kimikit.replay.file import RecordingFile
-from kimikit.replay.masks import STARS, Mask, mask_of_words, masked_answer
+from kimikit.replay.masks import (
+    STARS,
+    Headers,
+    Mask,
+    Pieces,
+    mask_of_words,
+    masked_answer,
+    unpacked,
+)
 from kimikit.replay.questions import Question
 from kimikit.replay.script import Script
 from kimikit.wire.coerce import as_list, as_object
@@ -27,6 +37,15 @@ if TYPE_CHECKING:
 
 _SHOWN = 100
 """Characters of a question that are shown."""
+
+_FORM = (
+    '{"}:[],\\ /chat/completions /embeddings /rerank /models messages role system user '
+    "assistant tool content text model stream prompt input choices index message delta "
+    "finish_reason stop length usage prompt_tokens completion_tokens total_tokens data "
+    "object id embedding results relevance_score tool_calls type function name "
+    "arguments error [DONE] true false null *"
+)
+"""What stands in all recordings; none of it, nor a part of it, can be hidden."""
 
 Row = tuple[int, Question, Recorded]
 
@@ -68,6 +87,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _show(options: argparse.Namespace) -> int:
+    check_count("--most", options.most, 0)
     print(show(options.file, most=options.most))
     return 0
 
@@ -132,6 +152,8 @@ def _recording(path: str) -> RecordingFile:
 
 
 def _trim(options: argparse.Namespace) -> int:
+    if options.repeats is not None:
+        check_count("--repeats", options.repeats)
     seen: dict[str, int] = {}
 
     def keep(row: Row) -> Row | None:
@@ -149,17 +171,24 @@ def _redact(options: argparse.Namespace) -> int:
     words = [word for word in options.words if word]
     if not words:
         raise BadInput("No word is named.", "Name the words to hide.")
+    if form := next((word for word in words if word in _FORM), None):
+        raise BadInput(
+            f"{form!r} is a part of how all requests and answers are written.",
+            "Name more of what is to be hidden.",
+        )
     mask = mask_of_words(words)
     return _write([options.file], options.to, lambda row: _hidden(row, mask), mask)
 
 
 def _hidden(row: Row, mask: Mask) -> Row:
     number, asked, answer = row
-    body, path = (STARS.sub("***", mask(text)) for text in (asked.body, asked.path))
-    if (body, path) != (asked.body, asked.path):
-        key = digest(asked.host, asked.method, path, body)
-        asked = Question(key, asked.host, asked.method, path, body)
+    host, path, body = _said_less([asked.host, asked.path, asked.body], mask)
+    if (host, path, body) != (asked.host, asked.path, asked.body):
+        _check_form(asked.body.encode(), body.encode())
+        key = digest(host, asked.method, path, body)
+        asked = Question(key, host, asked.method, path, body)
     headers, pieces, _ = masked_answer(answer.headers, answer.pieces, mask)
+    _check_form(_body(answer.headers, answer.pieces), _body(headers, pieces))
     headers = [(name, mask(value)) for name, value in headers]
     failure = answer.failure and (answer.failure[0], mask(answer.failure[1]))
     return (
@@ -171,13 +200,42 @@ def _hidden(row: Row, mask: Mask) -> Row:
     )
 
 
+def _said_less(texts: Iterable[str], mask: Mask) -> list[str]:
+    """Return texts of a question as they are asked from then on."""
+    return [STARS.sub("***", mask(text)) for text in texts]
+
+
+def _body(headers: Headers, pieces: Pieces) -> bytes:
+    return unpacked(headers, b"".join(data for _, data in pieces))[0]
+
+
+def _check_form(before: bytes, after: bytes) -> None:
+    """Refuse to hide what leaves no JSON where it was, as of a number.
+
+    Raises:
+        BadInput: If it does.
+    """
+    if before != after and _values(before) != _values(after):
+        raise BadInput(
+            "One of the words stands where no stars can stand, as of a number.",
+            "Name more of what is to be hidden, or leave the answer out by trim first.",
+        )
+
+
+def _values(body: bytes) -> int:
+    """Count what is JSON of a body, or of the events of a stream."""
+    lines = [body, *(line.removeprefix(b"data:") for line in body.splitlines())]
+    return sum(bool(as_object(line)) for line in lines if line.lstrip()[:1] == b"{")
+
+
 def _merge(options: argparse.Namespace) -> int:
-    seen: set[tuple[str, float]] = set()
+    seen: set[tuple[str, float, bytes]] = set()
 
     def keep(row: Row) -> Row | None:
         """Leave out what an earlier file has too, as a copy that went on has."""
         _, question, answer = row
-        known = (question.key, answer.created)
+        said = b"".join(data for _, data in answer.pieces)
+        known = question.key, answer.created, hashlib.sha256(said).digest()
         if known in seen:
             return None
         seen.add(known)
@@ -198,23 +256,37 @@ def _write(
             f"{Path(to).name} is there already.", "Name a new file with --to."
         )
     sources = [_recording(path) for path in files]
-    target = RecordingFile(to, new=True)
-    count = 0
-    for source in sources:
-        for line in source.readme():
-            target.note(mask(line))
-        hosts = {host.name: host for host in source.hosts()}
-        prices = source.prices()
-
-        def made(source: RecordingFile = source) -> Iterator[tuple[Question, Recorded]]:
-            for row in source.rows():
-                if (changed := change(row)) is not None:
-                    yield changed[1:]
-
-        count += target.add_all(made(), hosts, prices)
-    stamp = time.strftime("%Y-%m-%d")
-    names = ", ".join(Path(path).name for path in files)
-    target.note(f"Made of {names} by kimikit recording on {stamp}.")
-    target.close()
+    with writing(to) as path, taking_place(path) as fresh:
+        target = RecordingFile(fresh, new=True)
+        try:
+            count = sum(_copied(source, target, change, mask) for source in sources)
+            stamp = time.strftime("%Y-%m-%d")
+            names = ", ".join(mask(Path(path).name) for path in files)
+            target.note(f"Made of {names} by kimikit recording on {stamp}.")
+        finally:
+            target.close()
     print(f"{Path(to).name} has {html.many(count, 'answer')}.")
     return 0
+
+
+def _copied(
+    source: RecordingFile,
+    target: RecordingFile,
+    change: Callable[[Row], Row | None],
+    mask: Mask,
+) -> int:
+    """Copy what is left of a recording; return how many answers that is."""
+    for line in source.readme():
+        target.note(mask(line))
+    hosts = {}
+    for host in source.hosts():
+        told = msgspec.structs.asdict(host)
+        texts = {name: text for name, text in told.items() if isinstance(text, str)}
+        less = dict(zip(texts, _said_less(texts.values(), mask), strict=True))
+        hosts[less["name"]] = msgspec.structs.replace(host, **less)
+    prices = {}
+    for about, price in source.prices().items():
+        name, model, where = _said_less([*about, price.source], mask)
+        prices[name, model] = msgspec.structs.replace(price, source=where)
+    rows = (changed[1:] for row in source.rows() if (changed := change(row)))
+    return target.add_all(rows, hosts, prices)

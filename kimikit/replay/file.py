@@ -94,7 +94,10 @@ class RecordingFile:
         with self._lock:
             if self._db is None or self._pid != os.getpid():
                 self._db, self._pid = self._connected(), os.getpid()
-            yield self._db
+            try:
+                yield self._db
+            except sqlite3.Error as exc:
+                raise _unusable(self.name, exc) from exc
 
     def _connected(self) -> sqlite3.Connection:
         try:
@@ -115,10 +118,7 @@ class RecordingFile:
             untrusted.shut_in(db, _statements)
             return db
         except FAULTS as exc:
-            raise BadInput(
-                f"{self.name!r} cannot be used as a recording: {exc}.",
-                "Pass the path of a recording, or of a new file to record into.",
-            ) from exc
+            raise _unusable(self.name, exc) from exc
 
     def add(
         self,
@@ -301,6 +301,14 @@ class RecordingFile:
             self._lock, self._db = threading.RLock(), None
         else:
             self._lock.release()
+
+
+def _unusable(name: str, exc: Exception) -> BadInput:
+    return BadInput(
+        f"{name!r} cannot be used as a recording: {exc}.",
+        "Pass the path of a recording, or of a new file to record into; if it is "
+        "damaged, get it again from where it came.",
+    )
 
 
 def _statements() -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Mask what no recording may hold: keys, and places on a disk that a text names.
 
-A mask is as long as what it hides, so that the pieces of an answer stay as they were.
+A mask is as long as what it hides, three stars at least, so that the pieces of an
+answer stay as they were.
 In a question any number of stars counts as three, so that a question which quotes a
 masked answer is found as the one that quoted the answer itself.
 """
@@ -12,6 +13,7 @@ import json
 import os
 import re
 import tempfile
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -29,6 +31,7 @@ Headers = list[tuple[str, str]]
 
 STARS = re.compile(r"\*{3,}")
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_ESCAPE = re.compile(r"(?<=\\u)[0-9a-f]{4}")
 _SHORTEST_PATH = 4
 
 
@@ -44,12 +47,25 @@ def mask_of(*keys: str) -> Mask:
 
 def mask_of_words(words: list[str]) -> Mask:
     """Return what hides words, wherever they stand."""
-    pattern = re.compile("|".join(map(re.escape, sorted(words, key=len)[::-1])))
+    found = {spelling for word in words for spelling in _spellings(word)}
+    pattern = re.compile("|".join(map(re.escape, sorted(found, key=len)[::-1])))
     return functools.partial(pattern.sub, _stars)
 
 
+def _spellings(word: str) -> set[str]:
+    """Return how a text may stand in JSON, in JSON within it, and in bytes of UTF-8."""
+    found = {word, *(unicodedata.normalize(form, word) for form in ("NFC", "NFD"))}
+    for _ in range(2):
+        found |= {
+            json.dumps(s, ensure_ascii=a)[1:-1] for s in found for a in (False, True)
+        }
+    found |= {_ESCAPE.sub(lambda match: match[0].upper(), s) for s in found}
+    raw = (each.encode("utf-8", "surrogateescape") for each in found)
+    return found | {each.decode("latin-1") for each in raw}
+
+
 def _fill(hidden: str) -> str:
-    return "*" * len(hidden)
+    return "*" * max(3, len(hidden))
 
 
 def _stars(match: re.Match[str]) -> str:
@@ -63,6 +79,7 @@ def _places(folder: str, temporary: str) -> re.Pattern[str]:
     In JSON the separator of Windows is written twice.
     """
     named = [folder, str(Path.home()), *_unlinked(folder)]
+    named = [each for p in named for each in _spellings(p)]
     some = [re.escape(p) for p in named if len(p) >= _SHORTEST_PATH]
     passing = [re.escape(p) + r"[\\/]+tmp\w{6,10}" for p in (temporary,)]
     found = [*passing, *sorted(set(some), key=len)[::-1]]
@@ -86,7 +103,7 @@ def masked_answer(
     text, and cut again where it was.
     """
     raw = b"".join(data for _, data in pieces)
-    plain, packed = _unpacked(headers, raw)
+    plain, packed = unpacked(headers, raw)
     events, failed = _events(plain) if b"data:" in plain else ([], False)
     changed = _hidden(events, mask) if events else False
     again = b"".join(event.text() for event in events) if changed else plain
@@ -104,7 +121,8 @@ def masked_answer(
     return headers, _cut(hidden, [len(data) for _, data in pieces], times), failed
 
 
-def _unpacked(headers: Headers, raw: bytes) -> tuple[bytes, bool]:
+def unpacked(headers: Headers, raw: bytes) -> tuple[bytes, bool]:
+    """Return a body as it is read, and whether it was packed."""
     unpack = unpacker({name.lower(): value for name, value in headers})
     if unpack is None:
         return raw, False
@@ -202,9 +220,10 @@ def _hidden(events: list[_Event], mask: Mask) -> bool:
             continue
         changed, at = True, 0
         for event, holder, key in parts:
-            length = len(holder[key])
-            event.put(holder, key, hidden[at : at + length])
-            at += length
+            end = at + len(holder[key])
+            last = holder is parts[-1][1]
+            event.put(holder, key, hidden[at : None if last else end])
+            at = end
     return changed
 
 
@@ -217,8 +236,8 @@ def _times(events: list[_Event], pieces: Pieces, *, packed: bool) -> list[float]
 
 
 def _cut(whole: bytes, lengths: list[int], times: list[float]) -> Pieces:
-    ends = list(accumulate(lengths))
-    starts = [0, *ends]
+    starts = [0, *accumulate(lengths)]
+    ends = [*starts[1:-1], len(whole)]
     return [
         (at, whole[start:end])
         for at, start, end in zip(times, starts, ends, strict=False)

@@ -1,10 +1,13 @@
 """``kimikit recording``: what it shows, and what is left in what it makes."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+from replay.test_file import HOST, answer, question
 from support.answers import DONE, chunk, text
-from support.fault_server import CLOSE, FaultServer, sse
+from support.fault_server import CLOSE, FaultServer, plain, sse
 
 from kimikit import Kimi
 from kimikit.cli import main
@@ -87,6 +90,82 @@ def test_redact_hides_a_word_spread_over_a_stream(lesson: Path, tmp_path: Path) 
     assert again.chat("What is ***?").text == f"About {'*' * len(SECRET)}."
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("word", ["Müller", "王伟", 'Ann "Q" Bell', "Mu\u0308ller"])
+def test_redact_hides_a_word_however_it_is_written(
+    word: str, *, escaped: bool, server: FaultServer, tmp_path: Path
+) -> None:
+    path, new = tmp_path / "x.kimi", tmp_path / "new.kimi"
+    arguments = json.dumps({"who": word})
+    call = {"id": "c", "function": {"name": "f", "arguments": arguments}}
+    message = {"role": "assistant", "content": f"{word} is here", "tool_calls": [call]}
+    answer = {"choices": [{"message": message, "finish_reason": "stop"}], "model": "m"}
+    server.play(plain(json.dumps(answer, ensure_ascii=escaped).encode()))
+    server.play(sse(*text(f"{word}?"), chunk("stop"), DONE))
+    kimi = Kimi("mine", base_url=server.url, model="m", api_key="k", record=path)
+    kimi.chat(f"Is {word} here?", stream=False)
+    kimi.chat(f"Who is {word}?")
+    kimi.close()
+    run("redact", path, word, "--to", new)
+    again = Kimi("replay", path=new, speed=None, show=False)
+    hidden = again.chat("Is *** here?", stream=False)
+    assert re.fullmatch(r"\*{3,} is here", hidden.text)
+    assert set(json.loads(hidden.tool_calls[0].arguments)["who"]) == {"*"}
+    assert re.fullmatch(r"\*{3,}\?", again.chat("Who is ***?").text)
+
+
+@pytest.mark.parametrize("word", ["Nightingale", "127.0.0.1", "mine"])
+def test_redact_hides_a_word_in_hosts_and_prices_too(
+    word: str, lesson: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.kimi"
+    run("redact", lesson, word, "--to", new)
+    assert word.encode() not in new.read_bytes()
+    again = Kimi("replay", path=new, speed=None, show=False)
+    assert again.chat("b").text == "three"
+
+
+@pytest.mark.parametrize("word", ["model", "e", "*", "tool_call", '"'])
+def test_redact_refuses_what_all_requests_are_made_of(
+    word: str, lesson: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["recording", "redact", str(lesson), word, "--to", str(tmp_path / "n")]
+    assert main(told) == 1
+    assert "is a part of how" in capsys.readouterr().err
+
+
+def test_redact_of_a_number_leaves_no_broken_json_and_no_file(
+    server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, new = tmp_path / "x.kimi", tmp_path / "new.kimi"
+    server.play(sse(*text("1764"), {**chunk("stop"), "created": 17641764}, DONE))
+    record(server, path, "my number")
+    told = ["recording", "redact", str(path), "1764", "--to", str(new)]
+    assert main(told) == 1
+    assert "no stars can stand" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir() if "ledger" not in p.name] == ["x.kimi"]
+
+
+@pytest.mark.parametrize("count", ["-1", "0"])
+def test_a_count_that_is_none_is_refused(
+    count: str, lesson: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["trim", str(lesson), "--to", str(tmp_path / "n"), "--repeats", count]
+    assert main(["recording", *told]) == 1
+    assert "whole number from 1" in capsys.readouterr().err
+
+
+def test_merge_keeps_answers_asked_in_one_tick_of_a_clock(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.kimi", "b.kimi")]
+    for path in files:
+        file = RecordingFile(path, new=True)
+        for said in ("one", "two"):
+            file.add(question(), answer(said), HOST, {})
+        file.close()
+    run("merge", *files, "--to", tmp_path / "new.kimi")
+    assert RecordingFile(tmp_path / "new.kimi").size()[:2] == (1, 2)
+
+
 def test_merge_takes_each_answer_once(
     lesson: Path, server: FaultServer, tmp_path: Path
 ) -> None:
@@ -98,7 +177,7 @@ def test_merge_takes_each_answer_once(
     assert "Recorded by Ada." in RecordingFile(new).readme()
 
 
-@pytest.mark.parametrize("verb", [["trim"], ["redact", "x"], ["merge"]])
+@pytest.mark.parametrize("verb", [["trim"], ["redact", "xyz"], ["merge"]])
 def test_a_file_that_is_there_is_left(
     verb: list[str], lesson: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from kimikit.errors import BadInput
 from kimikit.replay import RecordingFile
 from kimikit.replay.file import Question
 from kimikit.replay.questions import not_recorded
-from kimikit.types import Host
+from kimikit.types import Host, Price
 from kimikit.wire.recorder import Recorded
 
 HOST = Host(name="h", base_url="http://h/v1")
@@ -75,6 +76,7 @@ def test_nothing_is_changed(sql: str, tmp_path: Path) -> None:
 
 WRITE = """
 import sys
+from decimal import Decimal
 from replay.test_file import HOST, answer, question
 from kimikit.replay import RecordingFile
 file = RecordingFile(sys.argv[1], new=True)
@@ -122,6 +124,32 @@ def test_what_is_no_recording_says_so(raw: bytes, tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(BadInput, match=r"x\.kimi"):
         RecordingFile(path)
+
+
+def read_all(path: Path) -> None:
+    file = RecordingFile(path)
+    file.find(question(), 0, good=False)
+    file.prices()
+    file.hosts()
+
+
+@pytest.mark.parametrize("table", ["answers", "prices", "hosts"])
+def test_a_damage_found_while_it_is_read_is_told(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "x.kimi"
+    file = RecordingFile(path, new=True)
+    price = Price(input=Decimal(1), output=Decimal(2))
+    file.add(question(), answer(), HOST, {"m": price})
+    file.close()
+    db = sqlite3.connect(path)
+    sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    ((page,),) = db.execute(sql, (table,))
+    ((size,),) = db.execute("PRAGMA page_size")
+    db.close()
+    raw = bytearray(path.read_bytes())
+    raw[(page - 1) * size : page * size] = b"\xa5" * size
+    path.write_bytes(raw)
+    with pytest.raises(BadInput, match="get it again"):
+        read_all(path)
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -117,16 +117,21 @@ def around(values: Any, *, positive: bool = False) -> tuple[float, float]:
 
     What cannot be negative, such as words, seconds and cost, is skewed: few large
     values make up much of the mean. There the upper limit is that of the mean's
-    logarithm where it is higher, without which 95 % would be 86 % for seconds that
-    spread by a factor of two.
+    logarithm, plus what the skewness of the values adds (N. J. Johnson 1978, Modified
+    t tests and confidence intervals, doi 10.2307/2286597). Without both, 95 % would be
+    86 % for seconds that spread by a factor of two.
     """
     import numpy as np
 
-    n, value = len(values), float(np.mean(values))
-    half = student(n - 1) * float(np.std(values, ddof=1)) / n**0.5
+    data = np.asarray(values, dtype=float)
+    n, value, spread = len(data), float(data.mean()), float(data.std(ddof=1))
+    t = student(n - 1)
+    half = t * spread / n**0.5
     low, high = value - half, value + half
-    if positive and value > 0:
-        return max(0.0, low), max(high, value * math.exp(half / value))
+    if positive and value > 0 and spread > 0:
+        skewness = float((((data - value) / spread) ** 3).mean())
+        half += max(0.0, spread * skewness / (6 * n) * (1 + 2 * t**2))
+        return max(0.0, low), value * math.exp(half / value)
     return low, high
 
 

@@ -8,9 +8,11 @@ import binascii
 import contextlib
 import hashlib
 import io
+import logging
+import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,20 +20,23 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError, needed, warn
+from kimikit.json_values import is_within, short
 from kimikit.runner.background import background_loop
+from kimikit.tools import mcp_wire
 from kimikit.tools.checks import mended
-from kimikit.tools.results import Content
+from kimikit.tools.results import Content, text_of
 from kimikit.tools.tool import Tool
 from kimikit.wire.requests import image_kind
 
 _LAST_WORDS = 500
 """Bytes of a failed server's standard error that are told."""
+_NO_KEY = ("HTTP 401", "HTTP 403")
+_UNHEARD = logging.NullHandler()
+_LONGEST_S = 1e6
 _NAME = 64
 """Longest name of a tool that hosts take."""
 _LEGAL = re.compile(rf"[a-zA-Z0-9_-]{{1,{_NAME}}}")
 _PICTURE_BYTES = 5_000_000
-_ANSWER_BYTES = 64 * 2**20
-"""Longest answer of a server over HTTP."""
 _TEXTS = ("json", "xml", "yaml", "javascript")
 _GRACE_S = 8.0
 """Longest wait for a server to end; the client of ``mcp`` kills it after 6.5 s."""
@@ -47,18 +52,26 @@ class McpTools(list[Tool]):
         left_out: The tools that cannot be offered to a model, and why.
     """
 
-    def __init__(self, server: Any, label: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        server: Any,
+        label: str,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.left_out: dict[str, str] = {}
+        self._label = label
         self._timeout_s = timeout_s
+        self._closed = False
         self._open = contextlib.ExitStack()
-        # The server's standard error is not ours: in a notebook that may be no file.
         # Appended to, for what is read here not to move where the server writes.
         log = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
-        self._log = self._open.enter_context(log)
+        self._heard = mcp_wire.Heard(self._open.enter_context(log))
         self._loop = self._open.enter_context(background_loop(_GRACE_S))
         ready: Future[list[Tool]] = Future()
-        asyncio.run_coroutine_threadsafe(self._serve(server, ready), self._loop)
+        serving = self._serve(server, headers, ready)
+        asyncio.run_coroutine_threadsafe(serving, self._loop)
         try:
             self.extend(ready.result(timeout_s))
         except BaseException as exc:
@@ -66,9 +79,13 @@ class McpTools(list[Tool]):
             self.close()
             if not isinstance(exc, Exception):
                 raise
+            remedy = "Check that the command or URL starts an MCP server."
+            if isinstance(exc, FileNotFoundError):
+                remedy = mcp_wire.REMEDY
+            elif self._heard.status.startswith(_NO_KEY):
+                remedy = "Give its key: headers={'Authorization': 'Bearer ...'}."
             raise KimiError(
-                f"The MCP server {label} gave no tools: {why}",
-                "Check that the command or URL starts an MCP server.",
+                f"The MCP server {label} gave no tools: {why}", remedy
             ) from exc
         for name, why in self.left_out.items():
             warn(
@@ -77,16 +94,19 @@ class McpTools(list[Tool]):
                 stacklevel=3,
             )
 
-    async def _serve(self, server: Any, ready: Future[list[Tool]]) -> None:
-        from mcp import Client, StdioServerParameters, stdio_client
+    async def _serve(
+        self,
+        server: Any,
+        headers: Mapping[str, str] | None,
+        ready: Future[list[Tool]],
+    ) -> None:
+        from mcp import Client
 
-        if isinstance(server, StdioServerParameters):
-            server = stdio_client(server, errlog=self._log)  # type: ignore[arg-type]
         try:
-            async with contextlib.AsyncExitStack() as open_:
-                if isinstance(server, str):
-                    server = await _over_http(server, open_)
-                client = await open_.enter_async_context(Client(server))
+            async with (
+                mcp_wire.reached(server, headers, self._heard) as way,
+                Client(way) as client,
+            ):
                 tools = self._made(client, await _listed(client))
                 ready.set_result(tools)
                 await asyncio.Event().wait()
@@ -111,6 +131,7 @@ class McpTools(list[Tool]):
 
     def _tool(self, client: Any, listed: _Listed, name: str) -> Tool:
         def call(**arguments: Any) -> Any:
+            self._check_open()
             asked = client.call_tool(listed.name, arguments)
             done = asyncio.run_coroutine_threadsafe(asked, self._loop)
             try:
@@ -132,16 +153,34 @@ class McpTools(list[Tool]):
         """Return what went wrong, and what the server wrote last."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        words = html.clean(str(error)).rstrip(".")
-        why = f"{words or 'it did not answer in time'}."
-        if self._log.closed:
-            return why
-        self._log.seek(max(0, self._log.seek(0, io.SEEK_END) - _LAST_WORDS))
-        said = html.clean(self._log.read().decode(errors="replace")).strip()
-        return f"{why} Its last words: {said}" if said else why
+        words = html.clean(str(error)).rstrip(".") or type(error).__name__
+        if isinstance(error, TimeoutError):
+            words = "it did not answer in time"
+        if (data := getattr(getattr(error, "error", None), "data", None)) is not None:
+            words += f": {html.clean(text_of(data))[:_LAST_WORDS]}"
+        if self._heard.status:
+            words += f" ({self._heard.status})"
+        log = self._heard.log
+        if log.closed:
+            return f"{words}."
+        log.seek(max(0, log.seek(0, io.SEEK_END) - _LAST_WORDS))
+        said = html.clean(log.read().decode(errors="replace")).strip()
+        return f"{words}. Its last words: {said}" if said else f"{words}."
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadInput(
+                f"The connection to the MCP server {self._label} is closed.",
+                "Use its tools inside the with block, or call mcp_tools(...) again.",
+            )
+
+    def __iter__(self) -> Iterator[Tool]:
+        self._check_open()  # before a run with these tools is paid for
+        return super().__iter__()
 
     def close(self) -> None:
         """End the connection, and a server that was started for it."""
+        self._closed = True
         self._open.close()
 
     def __enter__(self) -> McpTools:
@@ -154,7 +193,8 @@ class McpTools(list[Tool]):
 def mcp_tools(
     server: Any,
     *args: str,
-    env: dict[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     timeout_s: float = 30,
 ) -> McpTools:
     """Connect to an MCP server and return its tools.
@@ -166,44 +206,26 @@ def mcp_tools(
         server: A command to start, a URL, or a server object of the ``mcp`` package.
         *args: The command's arguments.
         env: Environment variables for the command.
+        headers: Go with each request to a URL, such as ``Authorization``.
         timeout_s: Seconds to wait for the server, and for each call.
 
     Raises:
         MissingDependency: Without the extra ``mcp``.
+        BadInput: If something is not of the kind that it has to be.
         KimiError: If the server does not start or list its tools.
     """
     with needed("mcp", "A tool from an MCP server", "mcp"):
-        from mcp import StdioServerParameters
+        import mcp  # noqa: F401
     if not server:
         raise BadInput("There is no server to connect to.", "Give a command or a URL.")
-    label = server if isinstance(server, str) else type(server).__name__
-    if isinstance(server, str) and not server.startswith(("http://", "https://")):
-        server = StdioServerParameters(command=server, args=list(args), env=env)
-    return McpTools(server, label, timeout_s)
-
-
-async def _over_http(url: str, open_: contextlib.AsyncExitStack) -> Any:
-    """Return the way to a server whose answers come as they are.
-
-    The client of ``mcp`` would unpack a megabyte of gzip to gigabytes.
-    """
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
-
-    http = create_mcp_http_client(headers={"accept-encoding": "identity"})
-    http.event_hooks = {"response": [_as_it_is]}
-    await open_.enter_async_context(http)
-    return streamable_http_client(url, http_client=http)
-
-
-async def _as_it_is(response: Any) -> None:
-    """Refuse an answer before it is read that is packed, or said to be very long."""
-    packing = response.headers.get("content-encoding", "identity").strip().lower()
-    if packing not in ("", "identity"):
-        raise RuntimeError(f"it packs its answers ({packing[:40]}), unasked")
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and len(length) < 20 and int(length) > _ANSWER_BYTES:
-        raise RuntimeError(f"an answer of it has {int(length):,} bytes")
+    if not is_within(timeout_s, 0.001, _LONGEST_S):
+        raise BadInput(f"timeout_s is {short(timeout_s)}.", "Give seconds, such as 30.")
+    server = mcp_wire.checked(found := server, args, env, headers)
+    plain = isinstance(found, str | os.PathLike)
+    label = os.fspath(found) if plain else type(found).__name__
+    # It logs each line that it cannot read with a traceback; ``_why`` tells of them.
+    logging.getLogger("mcp").addHandler(_UNHEARD)
+    return McpTools(server, label, timeout_s, headers)
 
 
 class _Listed(msgspec.Struct, frozen=True):
@@ -221,6 +243,7 @@ async def _listed(client: Any) -> list[_Listed]:
 
     found: list[_Listed] = []
     cursor = None
+    read: set[Any] = set()
     while True:
         try:
             page = await client.list_tools(cursor=cursor)
@@ -231,8 +254,10 @@ async def _listed(client: Any) -> list[_Listed]:
         # The client of mcp would refuse a whole result for what its schema says.
         schemas = getattr(client.session, "_tool_output_schemas", {})
         schemas.update(dict.fromkeys([*schemas, *(one.name for one in found)]))
-        if not (cursor := raw.get("nextCursor")):
+        cursor = raw.get("nextCursor")
+        if not cursor or str(cursor) in read:  # the same page would come for ever
             return found
+        read.add(str(cursor))
 
 
 async def _raw_page(client: Any, cursor: str | None) -> Any:
@@ -294,7 +319,7 @@ def _value(result: Any) -> Any:
     text = "\n".join(filter(None, parts))
     data = result.structured_content
     if data is not None and not _says(parts, data):
-        said = msgspec.json.encode(data).decode()
+        said = text_of(data)
         text = f"{text}\n{said}" if text else said
     if result.is_error:
         raise RuntimeError(text or "the server reported an error")

@@ -1,9 +1,17 @@
-"""An MCP server that lists and returns whatever its first argument says."""
+"""An MCP server that lists, returns and prints whatever its first argument says."""
 
 import json
 import sys
 
 conf = json.loads(sys.argv[1])
+
+
+def printed(text):
+    sys.stdout.buffer.write(text.encode("latin-1"))
+    sys.stdout.flush()
+
+
+printed(conf.get("printed", ""))
 
 
 def out(message_id, **said):
@@ -25,11 +33,18 @@ for line in sys.stdin:
                             "serverInfo": info})  # fmt: skip
     elif method == "tools/list":
         page = int((message.get("params") or {}).get("cursor") or 0)
+        page = min(page, conf.get("last_page", page))
         pages = conf.get("pages") or [conf["tools"]]
         more = {"nextCursor": str(page + 1)} if page + 1 < len(pages) else {}
         out(number, result={"tools": pages[page], **more})
     elif method == "tools/call":
         told = conf.get("result")
+        if "line" in conf:
+            printed(conf["line"].replace("ID", str(number)) + "\n")
+            continue
+        if "error" in conf:
+            out(number, error=conf["error"])
+            continue
         if told is None:
             text = json.dumps(message["params"])
             told = {"content": [{"type": "text", "text": text}]}

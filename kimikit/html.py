@@ -7,6 +7,7 @@ still reads well with no style at all.
 
 from __future__ import annotations
 
+import base64
 import html as _html
 import re
 import textwrap
@@ -223,6 +224,11 @@ def fold(summary: str, body: str, *, shown: bool = False) -> str:
 def pre(text: str) -> str:
     """Return ``text`` word for word, wrapped where it is too wide."""
     return f"<pre>{esc(text)}</pre>"
+
+
+def data_url(kind: str, data: bytes) -> str:
+    """Return a file of a media type as a URL that holds its bytes."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 class Cell(NamedTuple):

@@ -204,8 +204,6 @@ def hidden(value: Any, name: str = "") -> Any:
         value: A text, or dicts and lists of them.
         name: What it was passed as.
     """
-    if type(value) in _SCALARS:
-        return value
     try:
         return _walked(value, _hiding, secret=names_secret(name), shapes=True)
     except RecursionError:
@@ -214,8 +212,6 @@ def hidden(value: Any, name: str = "") -> Any:
 
 def masked(value: Any, name: str = "") -> Any:
     """Return fields as they may be shown and stored: secrets as ``***``."""
-    if type(value) in _SCALARS:
-        return value
     try:
         return _walked(value, three, secret=names_secret(name))
     except RecursionError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,6 @@ from kimikit.key_shapes import hide_quoted
 
 if TYPE_CHECKING:
     from kimikit.types import Reply
-
-
-def _made_again(
-    kind: type[KimiError], args: tuple[Any, ...], state: dict[str, Any]
-) -> KimiError:
-    """Return an error as it was before it was pickled or copied."""
-    error = kind.__new__(kind, *args)
-    error.__dict__.update(state)
-    return error
 
 
 class KimiError(Exception):
@@ -58,7 +50,8 @@ class KimiError(Exception):
 
     def __reduce__(self) -> Any:
         # As made, without calling __init__, whose keywords differ from kind to kind.
-        return _made_again, (type(self), self.args, dict(self.__dict__))
+        made = copyreg.__newobj__  # type: ignore[attr-defined]
+        return made, (type(self), *self.args), dict(self.__dict__)
 
     def _repr_html_(self) -> str:
         return html.notice(type(self).__name__, self.what, self.remedy)

@@ -15,9 +15,15 @@ from kimikit.types import Host
 from kimikit.wire import features
 from kimikit.wire.hosts import model_facts
 from kimikit.wire.keys import Files
-from kimikit.wire.media import sound_format, sound_part, video_kind, video_part
+from kimikit.wire.media import (
+    image_kind,
+    image_part,
+    sound_format,
+    sound_part,
+    video_kind,
+    video_part,
+)
 from kimikit.wire.read_file import check_size, file_bytes
-from kimikit.wire.requests import image_kind, image_part
 
 MOST_PAGES = 5_000
 MOST_CHARACTERS = 20_000_000

@@ -47,15 +47,9 @@ def with_picture(messages: list[dict[str, Any]], image: Any) -> list[dict[str, A
     """Return messages with a picture in the last question, so that it stays there."""
     if image is None:
         return messages
-    for place in range(len(messages) - 1, -1, -1):
-        if messages[place]["role"] == "user":
-            asked = [messages[place]]
-            (shown,) = requests.as_messages(asked, image=image)
-            return [*messages[:place], shown, *messages[place + 1 :]]
-    raise BadInput(
-        "image= was given and no user message to show it in.",
-        "Ask about the picture in a message of the role user.",
-    )
+    turns = requests.turns_of(messages)
+    requests.attach(turns, image)
+    return turns
 
 
 def changed(content: Any, text: Any) -> Any:

@@ -26,7 +26,7 @@ from kimikit.tools import mcp_wire
 from kimikit.tools.checks import mended
 from kimikit.tools.results import Content, text_of
 from kimikit.tools.tool import Tool
-from kimikit.wire.requests import image_kind
+from kimikit.wire.media import image_kind
 
 _LAST_WORDS = 500
 """Bytes of a failed server's standard error that are told."""
@@ -366,7 +366,7 @@ def _decoded(data: str, media: str, pictures: list[bytes]) -> str:
         raw = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return f"[Something of the type {media} that cannot be decoded]"
-    if (kind := image_kind(raw)) is not None and len(raw) <= _PICTURE_BYTES:
+    if (kind := image_kind(raw)) and len(raw) <= _PICTURE_BYTES:
         pictures.append(raw)
         which = "" if kind == "image/png" else f" of the type {kind}"
         return f"A picture{which}, which is shown to the user."

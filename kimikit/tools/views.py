@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -14,7 +13,7 @@ from kimikit.display.footer import footer, how_it_ended
 from kimikit.display.plots import GREY, as_text, canvas, name, plain
 from kimikit.tools.results import Content, figure, is_frame, is_picture
 from kimikit.tools.steps import RunRecord, Step, ToolResult
-from kimikit.wire.requests import image_kind
+from kimikit.wire.media import image_kind
 
 SHOWN = 2_000
 """Characters of a result that a view shows."""
@@ -109,8 +108,7 @@ def _value_html(result: ToolResult) -> str:
 
 
 def _picture(data: bytes) -> str:
-    text = base64.b64encode(data).decode()
-    return f'<img alt="result" src="data:{image_kind(data)};base64,{text}">'
+    return f'<img alt="result" src="{html.data_url(image_kind(data), data)}">'
 
 
 def _table(names: list[Any], rows: list[list[Any]]) -> str:

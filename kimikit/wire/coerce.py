@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from kimikit.json_values import writable
+
 MOST = 2**53
 """The largest whole number that is believed: beyond it, floats skip numbers."""
 _LONGEST = 400
@@ -106,9 +108,7 @@ def mend(value: Any) -> Any:
     what is nested too deep to be looked through is left out: all can be encoded.
     """
     if isinstance(value, str):
-        if not value.isascii():
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value
+        return writable(value)
     if type(value) is int and value.bit_length() > 63:
         if value.bit_length() < 1024:
             return float(value)

@@ -19,7 +19,7 @@ from kimikit.errors import BadInput
 from kimikit.paths import taking_place
 from kimikit.secrets import redact
 from kimikit.types import Reply
-from kimikit.wire import options, requests, results
+from kimikit.wire import media, options, requests, results
 from kimikit.wire.coerce import as_count, as_decimal, as_list, as_str, mend, read_json
 from kimikit.wire.read_file import file_bytes
 
@@ -217,7 +217,7 @@ async def image(
 ) -> results.Picture:
     """Draw a picture, from another one if ``image`` is given (a path, bytes or URL)."""
     if image is not None:
-        params["image_url"] = requests.image_url(image)
+        params["image_url"] = media.image_url(image)
     body = _body(wire, model, prompt=requests.as_text("prompt", prompt), **params)
 
     def read(found: Any) -> list[tuple[bytes, str]]:
@@ -233,7 +233,7 @@ async def image(
         if url and not data:
             # Hosts delete their copies soon; a saved notebook must keep the picture.
             data = await wire.fetching(url)
-        kind = requests.image_kind(data) or ""
+        kind = media.image_kind(data)
         # What is no picture is not kept: an address may lead to anything.
         pictures.append(
             results.Picture(
@@ -249,7 +249,7 @@ def _drawn(text: str | None, url: str) -> tuple[bytes, str]:
     Some hosts and gateways send a ``data:`` URL in place of either.
     """
     for place in (text or "", url):
-        if data := requests.from_data_url(place.strip()):
+        if data := media.from_data_url(place.strip()):
             return data, url if place is not url else ""
     return base64.b64decode(text or ""), url
 

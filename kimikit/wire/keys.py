@@ -18,8 +18,8 @@ from kimikit.json_values import plain
 from kimikit.secrets import Secret
 from kimikit.types import Host
 from kimikit.wire.hosts import profiles, started
-from kimikit.wire.media import with_parts
-from kimikit.wire.requests import image_url
+from kimikit.wire.media import image_url
+from kimikit.wire.requests import with_parts
 
 PATIENCE = frozenset({"timeout", "max_retries"})
 """What changes how long an answer is waited for, and not the answer."""

@@ -1,13 +1,35 @@
-"""Recognise videos and sounds by their first bytes, and send them as parts."""
+"""Recognise pictures, videos and sounds by their first bytes; send them as parts."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from kimikit.errors import BadInput
-from kimikit.wire.requests import as_messages, by_start
+from kimikit.html import data_url
+from kimikit.wire.read_file import file_bytes
+
+_IMAGES = {
+    rb"\x89PNG": "image/png",
+    rb"\xff\xd8\xff": "image/jpeg",
+    rb"GIF8[79]a": "image/gif",
+    rb"RIFF.{4}WEBP": "image/webp",
+}
+_OTHERS = {
+    rb"%PDF-": "a PDF document", rb"BM": "a BMP picture",
+    rb"II\*\0|MM\0\*": "a TIFF picture", rb".{4}ftypavif": "an AVIF picture",
+    rb".{4}ftyp(?:heic|heix|mif1)": "a HEIC picture",
+    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ": "a video",
+    rb"PK\x03\x04": "a ZIP archive or Office document",
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg": "an SVG drawing",
+    rb"\s*<": "HTML or XML", rb"\s*[{\[]": "JSON", rb"\Z": "empty",
+    rb"[\x20-\x7e\r\n\t]{1,64}(?:\Z|.{0}(?<=.{64}))": "text",
+}  # fmt: skip
+"""What else may be given as a picture, by its first bytes."""
 
 _VIDEOS = {
     rb".{4}ftypqt": "video/quicktime",
@@ -32,47 +54,89 @@ UNKNOWN_LENGTH = frozenset({"video_url", "input_audio"})
 
 def video_kind(data: bytes) -> str:
     """Return the media type of a video, empty for what is none."""
-    return by_start(_VIDEOS, data)
+    return _by_start(_VIDEOS, data)
 
 
 def sound_format(data: bytes) -> str:
     """Return the format of a sound as ``input_audio`` names it, empty for none."""
-    return by_start(_SOUNDS, data)
+    return _by_start(_SOUNDS, data)
 
 
 def video_part(data: bytes, file_id: str = "") -> dict[str, Any]:
     """Return a video as a part of a message: by its id at Moonshot, or its bytes."""
-    kind = video_kind(data)
-    url = f"ms://{file_id}" if file_id else f"data:{kind};base64,{_text(data)}"
+    url = f"ms://{file_id}" if file_id else data_url(video_kind(data), data)
     return {"type": "video_url", "video_url": {"url": url}}
 
 
 def sound_part(data: bytes) -> dict[str, Any]:
     """Return a sound as a part of a message."""
-    sound = {"data": _text(data), "format": sound_format(data)}
+    text = base64.b64encode(data).decode()
+    sound = {"data": text, "format": sound_format(data)}
     return {"type": "input_audio", "input_audio": sound}
 
 
-def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with parts before the last question, as text where all are.
+def image_part(image: str | bytes | Path) -> dict[str, Any]:
+    """Return a picture as a part of a message."""
+    return {"type": "image_url", "image_url": {"url": image_url(image)}}
+
+
+def image_url(image: str | bytes | Path) -> str:
+    """Return a picture as a URL: itself, or a ``data:`` URL of a file or bytes.
 
     Raises:
-        BadInput: If there is no question.
+        BadInput: If there is no such file, or it is no PNG, JPEG, GIF or WebP.
     """
-    chat = [dict(each) for each in as_messages(messages)]
-    asked = next((each for each in reversed(chat) if each["role"] == "user"), None)
-    if asked is None:
+    if isinstance(image, str):
+        image = str.__str__(image).strip()
+        if re.match(r"(?:https?|ms):", image):
+            return image
+        made = from_data_url(image)
+        if image.startswith("data:") and not image_kind(made or b""):
+            return image  # a host may know what it is
+        image = made or _base64_text(image) or image
+    if isinstance(image, str | Path):
+        image = file_bytes(image, "picture")
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
+    if not isinstance(image, bytes):
         raise BadInput(
-            "file= was given and no user message to put it before.",
-            "Pass a question as text, or as the last message.",
+            f"image is of type {type(image).__name__}.", "Pass a path, bytes or URL."
         )
-    before = asked.get("content") or ""
-    after = before if isinstance(before, list) else [{"type": "text", "text": before}]
-    asked["content"] = every = [*parts, *after]
-    if all(part.get("type") == "text" for part in every):
-        asked["content"] = "\n\n".join(part["text"] for part in every)
-    return chat
+    kind = image_kind(image)
+    if not kind:
+        other = _by_start(_OTHERS, image) or "unknown"
+        raise BadInput(
+            f"The picture is no PNG, JPEG, GIF or WebP but {other}.",
+            "Convert it to one of them; other files go in by file=.",
+        )
+    return data_url(kind, image)
 
 
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def from_data_url(url: str) -> bytes | None:
+    """Return the bytes that a ``data:`` URL holds in base64, or None (RFC 2397)."""
+    start = re.match(r"data:[^,]{0,200};base64,", url[:300], re.I)
+    return _unbase64(unquote(url[start.end() :])) if start else None
+
+
+def _base64_text(text: str) -> bytes | None:
+    """Return what a text is in base64, if that is a picture and no path."""
+    made = _unbase64(text) if len(text) >= 32 else None
+    return made if image_kind(made or b"") else None
+
+
+def _unbase64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return None
+
+
+def image_kind(data: bytes) -> str:
+    """Return the media type of a picture, empty for what is none."""
+    return _by_start(_IMAGES, data)
+
+
+def _by_start(kinds: Mapping[bytes, str], data: bytes) -> str:
+    """Return what a table has for the first bytes of a file, empty for nothing."""
+    found = (k for start, k in kinds.items() if re.match(start, data[:256], re.S))
+    return next(found, "")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from kimikit.errors import BadInput, BadTool
 from kimikit.json_values import check_count, is_within, plain
@@ -18,28 +15,11 @@ from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking
 from kimikit.wire.coerce import as_dict
 from kimikit.wire.hosts import model_facts
+from kimikit.wire.media import image_part
 from kimikit.wire.param_types import refuse_other_types
-from kimikit.wire.read_file import file_bytes
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_TOOLS = 128
-_IMAGES = {
-    rb"\x89PNG": "image/png",
-    rb"\xff\xd8\xff": "image/jpeg",
-    rb"GIF8[79]a": "image/gif",
-    rb"RIFF.{4}WEBP": "image/webp",
-}
-_OTHERS = {
-    rb"%PDF-": "a PDF document", rb"BM": "a BMP picture",
-    rb"II\*\0|MM\0\*": "a TIFF picture", rb".{4}ftypavif": "an AVIF picture",
-    rb".{4}ftyp(?:heic|heix|mif1)": "a HEIC picture",
-    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ": "a video",
-    rb"PK\x03\x04": "a ZIP archive or Office document",
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg": "an SVG drawing",
-    rb"\s*<": "HTML or XML", rb"\s*[{\[]": "JSON", rb"\Z": "empty",
-    rb"[\x20-\x7e\r\n\t]{1,64}(?:\Z|.{0}(?<=.{64}))": "text",
-}  # fmt: skip
-"""What else may be given as a picture, by its first bytes."""
 _ASK = "Pass a question as text, or a list of messages such as {'role': 'user', ...}."
 
 
@@ -77,7 +57,7 @@ def as_messages(
             )
         listed.insert(0, {"role": "system", "content": system})
     if image is not None:
-        _attach(listed, image)
+        attach(listed, image)
     _check_calls(listed)
     last = listed[-1]
     content = last.get("content")
@@ -164,16 +144,44 @@ def _check_calls(messages: list[dict[str, Any]]) -> None:
         )
 
 
-def _attach(messages: list[dict[str, Any]], image: Any) -> None:
-    asked = [m for m in messages if m["role"] == "user"]
-    if not asked:
-        raise BadInput("image= was given and no user message to show it in.", _ASK)
+def attach(messages: list[dict[str, Any]], image: Any) -> None:
+    """Put a picture, or a list of them, into the last question of messages.
+
+    Raises:
+        BadInput: If there is no question.
+    """
+    asked, said = last_question(messages, "image")
     images = image if isinstance(image, list | tuple) else [image]
-    content = asked[-1].get("content") or ""
-    parts = (
-        content if isinstance(content, list) else [{"type": "text", "text": content}]
-    )
-    asked[-1]["content"] = [*parts, *map(image_part, images)]
+    asked["content"] = [*said, *map(image_part, images)]
+
+
+def last_question(
+    messages: list[dict[str, Any]], name: str
+) -> tuple[dict[str, Any], list[Any]]:
+    """Return the last question, to which something is given, and its own parts.
+
+    Raises:
+        BadInput: If there is no question.
+    """
+    asked = next((each for each in reversed(messages) if each["role"] == "user"), None)
+    if asked is None:
+        raise BadInput(f"{name}= was given and no user message to show it in.", _ASK)
+    said = asked.get("content") or ""
+    return asked, said if isinstance(said, list) else [{"type": "text", "text": said}]
+
+
+def with_parts(messages: Any, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with parts before the last question, as text where all are.
+
+    Raises:
+        BadInput: If there is no question.
+    """
+    chat = as_messages(messages)
+    asked, said = last_question(chat, "file")
+    asked["content"] = every = [*parts, *said]
+    if all(part.get("type") == "text" for part in every):
+        asked["content"] = "\n\n".join(part["text"] for part in every)
+    return chat
 
 
 def as_text(name: str, value: Any) -> str:
@@ -181,73 +189,6 @@ def as_text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise BadInput(f"{name} is {value!r:.40}.", "Pass text that is not empty.")
     return value
-
-
-def image_part(image: str | bytes | Path) -> dict[str, Any]:
-    """Return a picture as a part of a message."""
-    return {"type": "image_url", "image_url": {"url": image_url(image)}}
-
-
-def image_url(image: str | bytes | Path) -> str:
-    """Return a picture as a URL: itself, or a ``data:`` URL of a file or bytes.
-
-    Raises:
-        BadInput: If there is no such file, or it is no PNG, JPEG, GIF or WebP.
-    """
-    if isinstance(image, str):
-        image = str.__str__(image).strip()
-        if re.match(r"(?:https?|ms):", image):
-            return image
-        made = from_data_url(image)
-        if image.startswith("data:") and (made is None or image_kind(made) is None):
-            return image  # a host may know what it is
-        image = made or _base64_text(image) or image
-    if isinstance(image, str | Path):
-        image = file_bytes(image, "picture")
-    if isinstance(image, bytearray | memoryview):
-        image = bytes(image)
-    if not isinstance(image, bytes):
-        raise BadInput(
-            f"image is of type {type(image).__name__}.", "Pass a path, bytes or URL."
-        )
-    kind = image_kind(image)
-    if kind is None:
-        other = by_start(_OTHERS, image) or "unknown"
-        raise BadInput(
-            f"The picture is no PNG, JPEG, GIF or WebP but {other}.",
-            "Convert it to one of them; other files go in by file=.",
-        )
-    return f"data:{kind};base64,{base64.b64encode(image).decode()}"
-
-
-def from_data_url(url: str) -> bytes | None:
-    """Return the bytes that a ``data:`` URL holds in base64, or None (RFC 2397)."""
-    start = re.match(r"data:[^,]{0,200};base64,", url[:300], re.I)
-    return _unbase64(unquote(url[start.end() :])) if start else None
-
-
-def _base64_text(text: str) -> bytes | None:
-    """Return what a text is in base64, if that is a picture and no path."""
-    made = _unbase64(text) if len(text) >= 32 else None
-    return made if made is not None and image_kind(made) else None
-
-
-def _unbase64(text: str) -> bytes | None:
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        return None
-
-
-def image_kind(image: bytes) -> str | None:
-    """Return the media type of a picture by its first bytes, if it is a known one."""
-    return by_start(_IMAGES, image) or None
-
-
-def by_start(kinds: Mapping[bytes, str], data: bytes) -> str:
-    """Return what a table has for the first bytes of a file, empty for nothing."""
-    found = (k for start, k in kinds.items() if re.match(start, data[:256], re.S))
-    return next(found, "")
 
 
 def tool_schemas(tools: Iterable[Any] | None) -> list[dict[str, Any]]:

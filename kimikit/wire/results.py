@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -141,8 +140,7 @@ class Picture(Result, frozen=True, kw_only=True):
         text = f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"
         if not self.data or not self.media_type:
             return _as_text(text)
-        data = base64.b64encode(self.data).decode()
-        source = f"data:{html.esc(self.media_type)};base64,{data}"
+        source = html.data_url(html.esc(self.media_type), self.data)
         shown = f'<img alt="generated picture" src="{source}" style="max-width:100%">'
         return html.Cell(text, shown)
 
@@ -162,8 +160,7 @@ class Speech(Result, frozen=True, kw_only=True):
         if size > AUDIO_SHOWN:
             return _as_text(text)
         kind = mimetypes.guess_type(self.path.name)[0] or "audio/mpeg"
-        data = base64.b64encode(sound).decode()
-        player = f'<audio controls src="data:{kind};base64,{data}"></audio>'
+        player = f'<audio controls src="{html.data_url(kind, sound)}"></audio>'
         return html.Cell(text, player)
 
 

@@ -41,51 +41,43 @@ PLAIN = (
 )
 """Kinds of ASCII. Single spaces are part of the word after them."""
 
-SCRIPTS: tuple[tuple[int, Kind], ...] = (
-    (0x80, Kind("Latin with marks", 1.3, 0.35)),
-    (0x250, Kind("rare letters and marks", 1.6, 0.6)),
-    (0x370, Kind("Greek", 0.65, 0.2)),
-    (0x400, Kind("Cyrillic", 0.5, 0.3)),
-    (0x530, Kind("Armenian", 0.66, 0.25)),
-    (0x590, Kind("Hebrew", 0.78, 0.3)),
-    (0x600, Kind("Arabic", 0.58, 0.5)),
-    (0x900, Kind("Devanagari", 0.69, 0.25)),
-    (0x980, Kind("Bengali", 0.72, 0.2)),
-    (0xA00, Kind("Gurmukhi and Gujarati", 0.96, 0.2)),
-    (0xB00, Kind("Oriya", 1.5, 0.3)),
-    (0xB80, Kind("Tamil and Kannada", 0.79, 0.2)),
-    (0xC00, Kind("Telugu", 0.92, 0.2)),
-    (0xC80, Kind("Tamil and Kannada", 0.79, 0.2)),
-    (0xD00, Kind("Malayalam", 0.67, 0.2)),
-    (0xD80, Kind("Sinhala", 1.0, 0.25)),
-    (0xE00, Kind("Thai", 0.81, 0.25)),
-    (0xE80, Kind("Lao and Tibetan", 1.0, 0.45)),
-    (0x1000, Kind("Myanmar", 0.67, 0.3)),
-    (0x10A0, Kind("Georgian", 0.86, 0.25)),
-    (0x1100, Kind("Hangul", 0.95, 0.3)),
-    (0x1200, Kind("Ethiopic", 1.7, 0.35)),
-    (0x1380, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0x1780, Kind("Khmer", 1.13, 0.3)),
-    (0x1800, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0x1E00, Kind("Latin with marks", 1.3, 0.35)),
-    (0x1F00, Kind("Greek", 0.65, 0.2)),
-    (0x2000, Kind("signs", 1.2, 0.6)),
-    (0x2E80, Kind("Han and its signs", 0.54, 0.4)),
-    (0x3040, Kind("kana", 0.85, 0.4)),
-    (0x3100, Kind("Han and its signs", 0.54, 0.4)),
-    (0xA000, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0xAC00, Kind("Hangul", 0.95, 0.3)),
-    (0xD800, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0xF900, Kind("Han and its signs", 0.54, 0.4)),
-    (0xFB00, Kind("rare scripts of three bytes", 2.5, 0.6)),
-    (0xFF00, Kind("Han and its signs", 0.54, 0.4)),
-    (0x10000, Kind("rare scripts of four bytes", 3.8, 0.4)),
-    (0x1F000, Kind("emoji", 2.2, 0.5)),
-    (0x1FB00, Kind("rare scripts of four bytes", 3.8, 0.4)),
-    (0x20000, Kind("rare Han", 3.6, 0.4)),
-    (0x30000, Kind("rare scripts of four bytes", 3.8, 0.4)),
+_BEGINNINGS: dict[Kind, tuple[int, ...]] = {
+    Kind("Latin with marks", 1.3, 0.35): (0x80, 0x1E00),
+    Kind("rare letters and marks", 1.6, 0.6): (0x250,),
+    Kind("Greek", 0.65, 0.2): (0x370, 0x1F00),
+    Kind("Cyrillic", 0.5, 0.3): (0x400,),
+    Kind("Armenian", 0.66, 0.25): (0x530,),
+    Kind("Hebrew", 0.78, 0.3): (0x590,),
+    Kind("Arabic", 0.58, 0.5): (0x600,),
+    Kind("Devanagari", 0.69, 0.25): (0x900,),
+    Kind("Bengali", 0.72, 0.2): (0x980,),
+    Kind("Gurmukhi and Gujarati", 0.96, 0.2): (0xA00,),
+    Kind("Oriya", 1.5, 0.3): (0xB00,),
+    Kind("Tamil and Kannada", 0.79, 0.2): (0xB80, 0xC80),
+    Kind("Telugu", 0.92, 0.2): (0xC00,),
+    Kind("Malayalam", 0.67, 0.2): (0xD00,),
+    Kind("Sinhala", 1.0, 0.25): (0xD80,),
+    Kind("Thai", 0.81, 0.25): (0xE00,),
+    Kind("Lao and Tibetan", 1.0, 0.45): (0xE80,),
+    Kind("Myanmar", 0.67, 0.3): (0x1000,),
+    Kind("Georgian", 0.86, 0.25): (0x10A0,),
+    Kind("Hangul", 0.95, 0.3): (0x1100, 0xAC00),
+    Kind("Ethiopic", 1.7, 0.35): (0x1200,),
+    Kind("rare, of three bytes", 2.5, 0.6): (0x1380, 0x1800, 0xA000, 0xD800, 0xFB00),
+    Kind("Khmer", 1.13, 0.3): (0x1780,),
+    Kind("signs", 1.2, 0.6): (0x2000,),
+    Kind("Han and its signs", 0.54, 0.4): (0x2E80, 0x3100, 0xF900, 0xFF00),
+    Kind("kana", 0.85, 0.4): (0x3040,),
+    Kind("rare, of four bytes", 3.8, 0.4): (0x10000, 0x1FB00, 0x30000),
+    Kind("emoji", 2.2, 0.5): (0x1F000,),
+    Kind("rare Han", 3.6, 0.4): (0x20000,),
+}
+"""Kinds of all else with the first characters of their blocks."""
+
+SCRIPTS = sorted(
+    (start, kind) for kind, starts in _BEGINNINGS.items() for start in starts
 )
-"""Kinds of all else by their first character; each ends where the next begins."""
+"""Their blocks by the first character; each ends where the next begins."""
 
 TRADITIONAL = Kind("traditional Han and kanji", 1.0, 0.35)
 """Han beside kana, or where characters stand that only the traditional script has."""
@@ -95,7 +87,7 @@ AROUND = Kind("around messages", 1.0, 0.35)
 
 KINDS: tuple[Kind, ...] = (
     *PLAIN,
-    *dict.fromkeys(kind for _, kind in SCRIPTS),
+    *_BEGINNINGS,
     TRADITIONAL,
     AROUND,
 )

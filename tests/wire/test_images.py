@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimikit import errors
-from kimikit.wire.requests import image_kind, image_url
+from kimikit.wire.media import image_kind, image_url
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -81,4 +81,4 @@ def test_nothing_else_breaks_it(given_: Any) -> None:
     try:
         assert isinstance(image_url(given_), str)
     except errors.BadInput:
-        assert not isinstance(given_, bytes) or image_kind(given_) is None
+        assert not isinstance(given_, bytes) or not image_kind(given_)

@@ -8,7 +8,7 @@ from support.both import Both
 from support.fault_server import FaultServer, plain
 
 from kimikit.wire import network
-from kimikit.wire.requests import image_kind
+from kimikit.wire.media import image_kind
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
@@ -106,4 +106,4 @@ def test_what_is_public_has_one(host: str) -> None:
 def test_pictures_are_known_by_their_content() -> None:
     assert image_kind(PNG) == "image/png"
     assert image_kind(b"RIFF\x24\0\0\0WEBPVP8 ") == "image/webp"
-    assert image_kind(b"RIFF\x24\0\0\0WAVEfmt ") is None
+    assert image_kind(b"RIFF\x24\0\0\0WAVEfmt ") == ""

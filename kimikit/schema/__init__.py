@@ -5,18 +5,16 @@ Enter at ``of`` and ``convert``; ``for_hosts`` brings a schema into what all hos
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import (
     Annotated,
     Any,
-    Literal,
     NotRequired,
     Required,
     Union,
@@ -31,6 +29,7 @@ import msgspec
 from kimikit.errors import BadInput
 from kimikit.json_values import written
 from kimikit.schema import for_hosts
+from kimikit.schema.stand_ins import built, parts_of, rebuilt, stand_in
 
 _SIMPLE = ("Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len")
 _BOUNDS = (
@@ -60,7 +59,8 @@ def _form(hint: Any) -> for_hosts.Rewritten:
         if (adapter := _adapter(hint)) is not None:
             schema = adapter.json_schema()
         else:
-            schema = msgspec.json.schema(_plain(hint), schema_hook=_custom_schema)
+            kind = _plain(stand_in(hint))
+            schema = msgspec.json.schema(kind, schema_hook=_custom_schema)
     except BadInput:
         raise
     # Pydantic's own errors of schemas, and whatever a type's own code raises.
@@ -109,9 +109,14 @@ def convert(value: Any, hint: Any, *, at: str = "$") -> Any:
 
 
 def _converted(value: Any, hint: Any, *, strict: bool) -> Any:
-    return msgspec.json.decode(
-        written(value), type=_plain(hint), strict=strict, dec_hook=_custom_value
+    decode = functools.partial(
+        msgspec.json.decode, written(value), strict=strict, dec_hook=_custom_value
     )
+    try:
+        found = decode(type=_plain(stand_in(hint, objects=True)))
+    except TypeError:  # such as a union in which more than one type is an object
+        found = decode(type=_plain(stand_in(hint)))
+    return built(found)
 
 
 def _holds_other_names(value: Any) -> bool:
@@ -135,7 +140,7 @@ def _adapter(hint: Any) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _cached_adapter(hint: Any) -> Any:
-    parts = list(_parts(hint))
+    parts = list(parts_of(hint))
     if not any(_of_pydantic(part, inside=inside) for part, inside in parts):
         return None
     if any(isinstance(p, type) and issubclass(p, msgspec.Struct) for p, _ in parts):
@@ -148,26 +153,6 @@ def _cached_adapter(hint: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(_typed(hint))
-
-
-def _parts(hint: Any, *, inside: bool = False, seen: Any = None) -> Iterator[Any]:
-    """Yield all that a type is made of, and whether a class's field holds it."""
-    seen = set() if seen is None else seen
-    if id(hint) in seen:
-        return
-    seen.add(id(hint))
-    yield hint, inside
-    hint = getattr(hint, "__supertype__", getattr(hint, "__value__", hint))
-    inner: list[tuple[Any, bool]] = []
-    if get_origin(hint) is not Literal:
-        some = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
-        inner = [(one, inside) for one in some]
-    if isinstance(hint, type) and not hasattr(hint, "__pydantic_validator__"):
-        with contextlib.suppress(Exception):  # names that are not there, told later
-            fields = get_type_hints(hint, include_extras=True)
-            inner += [(one, True) for one in fields.values()]
-    for one, deeper in inner:
-        yield from _parts(one, inside=deeper, seen=seen)
 
 
 def _of_pydantic(part: Any, *, inside: bool) -> bool:
@@ -220,18 +205,7 @@ def _typed(hint: Any) -> Any:
             for name, one in fields.items()
         }
         return typing_extensions.TypedDict(hint.__name__, made)  # type: ignore[operator]
-    args = get_args(hint)
-    origin: Any = get_origin(hint)
-    if not args or origin is Literal or not all(map(_is_type, args)):
-        return hint
-    if origin is Annotated:
-        return Annotated[(_typed(args[0]), *args[1:])]
-    made_of = tuple(map(_typed, args))
-    return (Union if origin is UnionType else origin)[made_of]
-
-
-def _is_type(one: Any) -> bool:
-    return one is not Ellipsis and not isinstance(one, list)
+    return rebuilt(hint, _typed)
 
 
 def _validated(adapter: Any, value: Any) -> Any:
@@ -288,17 +262,10 @@ def _plain(hint: Any) -> Any:
     if isinstance(hint, type) and hint in _FORMATS:
         extra = {"format": _FORMATS[hint]}
         return Annotated[hint, msgspec.Meta(extra_json_schema=extra)]
-    args = get_args(hint)
-    origin: Any = get_origin(hint)
-    if not args or origin is Literal:
-        return hint
-    if origin is Annotated:
-        plain = (_plain(args[0]), *map(_meta, args[1:]))
-    else:
-        plain = tuple(map(_plain, args))
-    if origin is UnionType:
-        origin = Union
-    return origin[plain] if plain != args else hint
+    if get_origin(hint) is Annotated:
+        kind, *extras = get_args(hint)
+        return Annotated[(_plain(kind), *map(_meta, extras))]
+    return rebuilt(hint, _plain)
 
 
 def _meta(extra: Any) -> msgspec.Meta:

@@ -18,7 +18,7 @@ from kimikit import html
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, needed
 from kimikit.json_values import writable
-from kimikit.paths import writing
+from kimikit.paths import path_of, writing
 
 Kind = Literal["bool", "int", "float", "money", "text", "time", "bytes"]
 """What a column holds; ``money`` is exact to a pico-dollar."""
@@ -185,12 +185,12 @@ def write_file(
     schema = arrow_table([], kinds).schema
     left = iter(rows)
     with (
-        writing(path) as target,
-        pq.ParquetWriter(target, schema, compression="zstd") as out,
+        writing(path) as fresh,
+        pq.ParquetWriter(fresh, schema, compression="zstd") as out,
     ):
         while some := list(itertools.islice(left, AT_ONCE)):
             out.write_table(arrow_table(some, kinds))
-    return target
+    return path_of(path)
 
 
 def dataset(tables: Iterable[Any]) -> Any:
@@ -213,12 +213,12 @@ def copy_to(
     names = [name for name in data.schema.names if name not in hidden]
     schema = pa.schema([data.schema.field(name) for name in names])
     with (
-        writing(path) as target,
-        pq.ParquetWriter(target, schema, compression="zstd") as out,
+        writing(path) as fresh,
+        pq.ParquetWriter(fresh, schema, compression="zstd") as out,
     ):
         for batch in data.to_batches(columns=names):
             out.write_batch(batch)
-    return target
+    return path_of(path)
 
 
 def to_polars(table: Any) -> Any:

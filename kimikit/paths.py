@@ -36,35 +36,33 @@ def path_of(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of a file to write; what a disk refuses is bad input.
+    """Give a file to write, whole or not at all: it takes the place of ``path``.
+
+    Where a link leads, and who may read what was there, stay. A device or a pipe, such
+    as ``/dev/stdout``, is written to.
 
     Raises:
-        BadInput: If the file cannot be written.
+        BadInput: If the file cannot be written; a full disk leaves what was there.
     """
     target = path_of(path)
     try:
-        yield target
+        if not target.name:
+            raise IsADirectoryError(f"{target} is a folder")
+        target = target.resolve()
+        old = target.exists()
+        if old and not (target.is_file() and os.access(target.parent, os.W_OK)):
+            yield target
+            return
+        if old and not os.access(target, os.W_OK):
+            raise PermissionError("it may only be read")
+        with taking_place(target) as fresh:
+            if old:
+                shutil.copymode(target, fresh)
+            yield fresh
     except (OSError, UnicodeEncodeError) as exc:  # pyarrow takes no odd bytes in names
         raise BadInput(
             f"The file {target} cannot be written: {exc}.", "Give another path."
         ) from exc
-
-
-def replace_whole(target: Path, text: str) -> None:
-    """Write a file whole or not at all; where a link leads and who may read it stay.
-
-    A device or a pipe, such as ``/dev/stdout``, is written to.
-    """
-    if not target.name:
-        raise IsADirectoryError(f"{target} is a folder")
-    target = target.resolve()
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        target.write_text(text, encoding="utf-8")
-        return
-    with taking_place(target) as fresh:
-        if target.is_file():
-            shutil.copymode(target, fresh)
-        fresh.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

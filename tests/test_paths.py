@@ -12,7 +12,7 @@ import pytest
 
 from kimikit import Kimi, Sweep
 from kimikit.errors import BadInput
-from kimikit.paths import path_of, replace_whole, taking_place
+from kimikit.paths import path_of, taking_place, writing
 from kimikit.prompting.conversation import Conversation
 from kimikit.replay.commands import show
 from kimikit.types import Reply
@@ -105,10 +105,15 @@ def test_a_file_without_an_end_is_not_read_for_ever(name, endless, tmp_path):
         kimi.chat("?", **{name: path})
 
 
+def write(path: Path, text: str) -> None:
+    with writing(path) as fresh:
+        fresh.write_text(text)
+
+
 def test_threads_that_write_one_file_leave_what_one_of_them_wrote(tmp_path: Path):
     target, texts = tmp_path / "x.json", [letter * 100_000 for letter in "abcd"]
     with ThreadPoolExecutor(4) as pool:  # raises what a thread raised
-        for _ in pool.map(lambda text: replace_whole(target, text), texts * 20):
+        for _ in pool.map(lambda text: write(target, text), texts * 20):
             pass
     assert target.read_text() in texts
     assert list(tmp_path.iterdir()) == [target]
@@ -116,8 +121,34 @@ def test_threads_that_write_one_file_leave_what_one_of_them_wrote(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["写" * 84, "é" * 125 + ".txt", "x" * 255])
 def test_a_file_is_written_under_any_name_that_a_disk_takes(tmp_path: Path, name: str):
-    replace_whole(tmp_path / name, "whole")
+    write(tmp_path / name, "whole")
     assert (tmp_path / name).read_text() == "whole"
+
+
+def test_a_link_is_followed_and_rights_and_devices_stay(tmp_path: Path):
+    target, link = tmp_path / "x", tmp_path / "link"
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write(link, "after")
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("after", 0o600)
+    assert link.is_symlink()
+    write(Path("/dev/null"), "gone")
+    with pytest.raises(BadInput, match="cannot be written"):
+        write(tmp_path, "no file")
+
+
+@pytest.mark.parametrize("how", ["csv", "jsonl", "parquet"])
+def test_an_export_that_ends_early_leaves_the_last_one(how: str, tmp_path: Path):
+    kimi = Kimi("together", api_key="k", ledger=tmp_path / "ledger.db")
+    path, ledger = tmp_path / "out", kimi.ledger
+    ledger.export(how, path)
+    before = path.read_bytes()
+    ledger.flat = lambda: (1 / 0 for _ in range(1))
+    with pytest.raises(ZeroDivisionError):
+        ledger.export(how, path)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out"]
 
 
 @pytest.mark.parametrize("fault", [OSError, KeyboardInterrupt])

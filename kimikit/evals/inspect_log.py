@@ -65,8 +65,8 @@ def write_logs(
         title = re.sub(r"[^\w-]+", "-", f"{task.name}-{point['pattern']}")[:80]
         path = target / f"{now:%Y-%m-%dT%H-%M-%S}_{place}_{title}.json"
         text = html.without_secrets(encoded(writable(log)).decode())
-        with writing(path):
-            path.write_text(text, encoding="utf-8")
+        with writing(path) as fresh:
+            fresh.write_text(text, encoding="utf-8")
         files.append(path)
     return files
 

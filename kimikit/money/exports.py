@@ -106,8 +106,8 @@ class Exports(Queries):
 
             return write_file(path, self.flat(), KINDS)
         with (
-            writing(path) as target,
-            target.open("w", encoding="utf-8", newline="") as file,
+            writing(path) as fresh,
+            fresh.open("w", encoding="utf-8", newline="") as file,
         ):
             if format == "csv":
                 import csv
@@ -115,11 +115,11 @@ class Exports(Queries):
                 writer = csv.DictWriter(file, list(KINDS))
                 writer.writeheader()
                 writer.writerows(self.flat())
-                return target
-            for row in self.flat():
-                row["request"], row["reply"] = self.read(row["id"])
-                file.write(msgspec.json.encode(row).decode() + "\n")
-        return target
+            else:
+                for row in self.flat():
+                    row["request"], row["reply"] = self.read(row["id"])
+                    file.write(msgspec.json.encode(row).decode() + "\n")
+        return path_of(path)
 
     def _refuse_own(self, path: str | os.PathLike[str]) -> None:
         """Refuse to write over a file that the ledger itself is kept in."""

@@ -27,6 +27,8 @@ def save(memory: sqlite3.Connection, ledger: Path) -> Path | None:
         with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as db:
             memory.backup(db)
     except (sqlite3.Error, OSError, ValueError):
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
         return None
     return target
 

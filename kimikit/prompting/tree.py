@@ -17,7 +17,7 @@ from kimikit.display.footer import spent
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput
 from kimikit.json_values import plain, saved, short
-from kimikit.paths import path_of, replace_whole, writing
+from kimikit.paths import path_of, writing
 from kimikit.prompting.history import kind_of
 from kimikit.secrets import stripped
 from kimikit.types import Usage
@@ -121,8 +121,8 @@ class Tree(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         }
         data = saved(replace(self, branches=branches))
         text = html.without_secrets(msgspec.json.format(data, indent=1).decode())
-        with writing(path) as target:
-            replace_whole(target, text)
+        with writing(path) as fresh:
+            fresh.write_text(text, encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Tree:

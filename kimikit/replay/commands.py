@@ -15,7 +15,7 @@ from kimikit import html
 from kimikit.display.footer import SCRIPTED, day
 from kimikit.errors import BadInput
 from kimikit.json_values import check_count, digest
-from kimikit.paths import taking_place, writing
+from kimikit.paths import writing
 from kimikit.replay import opened
 from kimikit.replay.file import RecordingFile
 from kimikit.replay.masks import (
@@ -256,7 +256,7 @@ def _write(
             f"{Path(to).name} is there already.", "Name a new file with --to."
         )
     sources = [_recording(path) for path in files]
-    with writing(to) as path, taking_place(path) as fresh:
+    with writing(to) as fresh:
         target = RecordingFile(fresh, new=True)
         try:
             count = sum(_copied(source, target, change, mask) for source in sources)

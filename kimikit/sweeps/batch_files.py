@@ -70,10 +70,10 @@ def write_requests(
     Raises:
         BadInput: If the file cannot be written.
     """
-    with writing(path) as target, target.open("wb") as file:
+    with writing(path) as fresh, fresh.open("wb") as file:
         for name, body in requests:
             file.write(encode_line(name, body))
-    return target
+    return path_of(path)
 
 
 def read_sweep(

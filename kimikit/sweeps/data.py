@@ -277,6 +277,6 @@ def as_csv(
     writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
     text: str = writable(out.getvalue())
     if path is not None:
-        with writing(path) as target:
-            target.write_text(text, "utf-8", newline="")
+        with writing(path) as fresh:
+            fresh.write_text(text, "utf-8", newline="")
     return text

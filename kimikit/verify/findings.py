@@ -194,8 +194,8 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         text = json.dumps(mend(self.to_dict()), ensure_ascii=False, indent=2)
         text = html.clean(text)
         if path is not None:
-            with writing(path) as target:
-                target.write_text(text + "\n", encoding="utf-8")
+            with writing(path) as fresh:
+                fresh.write_text(text + "\n", encoding="utf-8")
         return text
 
     def _ordered(self) -> list[str]:

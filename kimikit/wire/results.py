@@ -14,7 +14,7 @@ import msgspec
 from kimikit import html
 from kimikit.display.footer import day
 from kimikit.display.renderable import Renderable, Section, Table
-from kimikit.paths import writing
+from kimikit.paths import path_of, writing
 from kimikit.types import Reply
 from kimikit.types.pickling import Travels
 from kimikit.wire.coerce import as_count, as_dict
@@ -132,9 +132,9 @@ class Picture(Result, frozen=True, kw_only=True):
         Raises:
             BadInput: If the file cannot be written.
         """
-        with writing(path) as target:
-            target.write_bytes(self.data)
-        return target
+        with writing(path) as fresh:
+            fresh.write_bytes(self.data)
+        return path_of(path)
 
     def _view(self) -> Section:
         text = f"{self.media_type or 'picture'}, {len(self.data):,} bytes {self.url}"

@@ -131,17 +131,14 @@ class _Finder:
         at = 0
         while match := self._pattern.search(text, at):
             place, end = match.span()
-            if _stands_alone(text, place, end) and not self._denied(text, place):
+            part = _inside(text, place) or _goes_on(text, end)
+            if not (part or _NEGATED.search(text[max(0, place - 16) : place])):
                 found = match[0] if match[0] in self._labels else _joined(match[0])
                 yield (0 if place <= start else place), self._labels[found]
                 at = end
             else:
                 # A shorter label may begin inside; "york" in "newyork" never does.
                 at = end if _inside(text, place) else place + 1
-
-    @staticmethod
-    def _denied(text: str, place: int) -> bool:
-        return _NEGATED.search(text[max(0, place - 16) : place]) is not None
 
 
 def _fold(text: str) -> str:
@@ -153,11 +150,6 @@ def _fold(text: str) -> str:
 def _joined(label: str) -> str:
     """Return a label with one separator for all."""
     return label.replace("-", " ").replace("_", " ")
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Tell whether what stands there is a word or words, and no part of one."""
-    return not (_inside(text, start) or _goes_on(text, end))
 
 
 def _inside(text: str, start: int) -> bool:

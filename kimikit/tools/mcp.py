@@ -25,7 +25,8 @@ from kimikit.runner.background import background_loop
 from kimikit.tools import mcp_wire
 from kimikit.tools.checks import mended
 from kimikit.tools.results import Content, text_of
-from kimikit.tools.tool import Tool
+from kimikit.tools.tool import NAME, Tool
+from kimikit.wire.coerce import as_dict, as_str
 from kimikit.wire.media import image_kind
 
 _LAST_WORDS = 500
@@ -35,7 +36,6 @@ _UNHEARD = logging.NullHandler()
 _LONGEST_S = 1e6
 _NAME = 64
 """Longest name of a tool that hosts take."""
-_LEGAL = re.compile(rf"[a-zA-Z0-9_-]{{1,{_NAME}}}")
 _PICTURE_BYTES = 5_000_000
 _TEXTS = ("json", "xml", "yaml", "javascript")
 _GRACE_S = 8.0
@@ -117,7 +117,7 @@ class McpTools(list[Tool]):
     def _made(self, client: Any, listed: list[_Listed]) -> list[Tool]:
         """Make tools of those that can be, and remember why the others cannot."""
         made: dict[str, Tool] = {}
-        legal = {one.name for one in listed if _LEGAL.fullmatch(one.name)}
+        legal = {one.name for one in listed if NAME.fullmatch(one.name)}
         for one in listed:
             try:
                 name = _sent_name(one.name, legal)
@@ -278,15 +278,12 @@ async def _raw_page(client: Any, cursor: str | None) -> Any:
 
 
 def _described(raw: Any) -> _Listed:
-    raw = raw if isinstance(raw, Mapping) else {}
-    hints = raw.get("annotations")
-    hints = hints if isinstance(hints, Mapping) else {}
-    description = raw.get("description") or raw.get("title")
+    raw = as_dict(raw)
     return _Listed(
         str(raw.get("name") or ""),
-        description if isinstance(description, str) else "",
+        as_str(raw.get("description") or raw.get("title")),
         raw.get("inputSchema") or {},
-        destructive=bool(hints.get("destructiveHint")),
+        destructive=bool(as_dict(raw.get("annotations")).get("destructiveHint")),
     )
 
 

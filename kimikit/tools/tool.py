@@ -21,7 +21,8 @@ from kimikit.errors import BadInput, BadTool, nearest
 from kimikit.schema import for_hosts as host_schema
 from kimikit.tools import checks
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""A name that hosts take."""
 _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 _WANTED_LIMIT = 300
 _PROBLEMS = 20
@@ -69,7 +70,7 @@ class Tool:
         *,
         confirm: bool = False,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise BadTool(
                 f"{name!r} cannot be the name of a tool.",
                 "Use 1 to 64 letters, digits, _ or -: tool(name='...').",

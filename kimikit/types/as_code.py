@@ -61,7 +61,8 @@ def curl(sent: Sent) -> str:
     lines = [f"curl {options} {_address(host.base_url + paths[sent.endpoint])}"]
     lines += [f"-H {header}" for header in headers]
     # What is quoted for a shell and printed holds nothing that a terminal acts on.
-    text = _UNSEEN.sub(_written_out, json.dumps(body, ensure_ascii=False))
+    text = json.dumps(body, ensure_ascii=False)
+    text = _UNSEEN.sub(lambda unseen: json.dumps(unseen[0])[1:-1], text)
     data = shlex.quote(text)
     long = len(data.encode()) > LONGEST_ARGUMENT
     lines.append(f"-d @- <<'END'\n{text}\nEND" if long else f"-d {data}")
@@ -87,10 +88,6 @@ def _key_in_shell(sent: Sent, host: Host) -> str:
         return f"${_variable(host)}"
     # The host is on this machine, and so is the Python that has it.
     return f"$({shlex.quote(sys.executable or 'python')} -c '{_LOCAL_KEY}')"
-
-
-def _written_out(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
 
 
 def _header(name: str, value: str, variable: str | None) -> str:

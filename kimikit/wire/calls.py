@@ -27,11 +27,6 @@ _TRAILING_COMMA = re.compile(
 )
 
 
-def _joined(begun: str, name: str) -> str:
-    """Return a name with its next piece, or the name that comes whole again."""
-    return name if name.startswith(begun) else begun + name
-
-
 class _Open:
     """A call while its pieces arrive."""
 
@@ -105,8 +100,9 @@ class Assembler:
             if not isinstance(text, str):
                 text = "" if text is None else _json(text)
             call = self._find(piece.get("index"), as_str(piece.get("id")), name, text)
-            if name:
-                call.name = _joined(call.name, name)
+            if name:  # the next piece of it, or all of it again
+                again = name.startswith(call.name)
+                call.name = name if again else call.name + name
             call.add(text)
             # The piece of a name is not yet one.
             known = call.name in self._offered or not self._offered

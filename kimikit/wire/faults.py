@@ -289,12 +289,7 @@ def _moment(text: str) -> float | None:
             when = datetime.datetime.fromisoformat(text)
         except ValueError:
             return None
-    try:
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=datetime.UTC)
-        return when.timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
 
 
 def pause(

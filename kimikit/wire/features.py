@@ -11,6 +11,7 @@ from typing import Any
 
 from kimikit.errors import BadInput, NotSupported
 from kimikit.types import Host
+from kimikit.wire.coerce import as_dict
 from kimikit.wire.hosts import having, model_facts
 
 
@@ -171,7 +172,8 @@ def prefill(
     how = dialect("prefill", host)
     message: dict[str, Any] = {"role": "assistant", "content": begin}
     if how == "partial":
-        if _is_json_mode(params.get("response_format")):
+        form = as_dict(params.get("response_format")).get("type")
+        if form not in (None, "text"):
             raise NotSupported(
                 f"{host.title} answers oddly to prefill with response_format.",
                 "Leave one out: a prefill of '{' makes it write JSON too.",
@@ -180,11 +182,6 @@ def prefill(
     elif how == "continue_final_message":
         params |= {"continue_final_message": True, "add_generation_prompt": False}
     body["messages"] = [*body["messages"], message]
-
-
-def _is_json_mode(response_format: object) -> bool:
-    wanted = response_format if isinstance(response_format, Mapping) else {}
-    return wanted.get("type") not in (None, "text")
 
 
 def begins(host: Host, begin: str, said: bytes | bytearray, *, streamed: bool) -> bool:

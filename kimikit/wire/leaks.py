@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from html import unescape
 from typing import Any
 
 import msgspec
@@ -125,11 +126,7 @@ def _tags(name: str, text: str) -> Iterator[tuple[dict[str, str], str, bool]]:
         head, _, rest = piece.partition("<|sep|>")
         content, *end = re.split(rf"<\|close\|> ?{name} ?<\|sep\|>", rest, maxsplit=1)
         said = re.findall(r'(?<!\w)(\w+)="([^"]*)"', head[:_HEAD])
-        yield {key: _unescaped(value) for key, value in said}, content, bool(end)
-
-
-def _unescaped(value: str) -> str:
-    return value.replace("&quot;", '"').replace("&amp;", "&")
+        yield {key: unescape(value) for key, value in said}, content, bool(end)
 
 
 def _xtml(body: str) -> tuple[str, bool]:

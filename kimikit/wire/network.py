@@ -258,11 +258,9 @@ def trust(file: str | None, folder: str | None) -> Trust:
     return Trust()
 
 
-def same_site(request: Any, following: Any, status: int) -> bool:
+def same_site(request: Any, following: Any) -> bool:
     """Say whether a redirect stays on the site and asks the same question."""
     if following.method != request.method:
-        return False
-    if request.method == "POST" and status not in (307, 308):
         return False
     old, new = request.url, following.url
     if old.host != new.host:

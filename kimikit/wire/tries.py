@@ -59,7 +59,7 @@ class Tries(Bodies[_S]):
             said, following = b"", response.next_request
             with contextlib.suppress(errors.HostError):
                 said = await self.read(response, most=ERROR_BYTES)
-            if following is None or not network.same_site(request, following, status):
+            if following is None or not network.same_site(request, following):
                 break
             request = following
         raise answer.refused(status, said)

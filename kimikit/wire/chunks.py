@@ -304,8 +304,7 @@ class Folder:
                 grown = len(as_list(value)) > len(as_list(self.head.get(key)))
                 if key not in self.head or grown:  # such as a list of sources
                     self.head[key] = mend(value)
-        self.tally.add(as_dict(chunk.get("x_groq")).get("usage"))
-        self.tally.add(chunk.get("usage"))
+        self.tally.look(chunk)
         if reports_error(chunk):
             self.error = self.error or chunk
         deltas = []

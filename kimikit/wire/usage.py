@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,28 @@ def estimate_prompt(body: Mapping[str, Any]) -> int:
     return math.ceil(total)
 
 
+_OWN = (
+    ("timings", "prompt_n", "predicted_n"),  # llama.cpp, beside what its cache held
+    ("", "prompt_eval_count", "eval_count"),  # Ollama
+    ("", "tokens_evaluated", "tokens_predicted"),  # llama.cpp without OpenAI's names
+)
+"""Where hosts tell tokens beside ``usage``, of the prompt and of the answer."""
+
+
+def _own_usage(chunk: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a chunk tells of tokens under a host's own names."""
+    for place, prompt, completion in _OWN:
+        told = as_dict(chunk.get(place)) if place else chunk
+        if prompt in told or completion in told:
+            cached = _part(told, "cache_n") if place else 0
+            return {
+                "prompt_tokens": _part(told, prompt) + cached,
+                "completion_tokens": _part(told, completion),
+                "cached_tokens": cached,
+            }
+    return {}
+
+
 class Tally:
     """Collects usage objects, however often and wherever they come, counted once.
 
@@ -35,19 +58,26 @@ class Tally:
 
     def __init__(self) -> None:
         self._seen: dict[int | None, dict[str, Any]] = {}
+        self._own: dict[str, Any] = {}
 
     def add(self, usage: object, choice: int | None = None) -> None:
         """Take a ``usage`` object; ``choice`` is the index of the choice it was in."""
         if isinstance(usage, dict):
             _merge(self._seen.setdefault(choice, {}), usage)
 
+    def look(self, chunk: Mapping[str, Any]) -> None:
+        """Take what stands in a chunk in other places, for an answer without usage."""
+        self.add(as_dict(chunk.get("x_groq")).get("usage"))
+        self.add(chunk.get("usage"))
+        _merge(self._own, _own_usage(chunk))
+        _merge(self._own, as_dict(as_dict(chunk.get("meta")).get("billed_units")))
+
     @property
     def only_total(self) -> bool:
         """Whether the host told a sum of tokens and neither of its parts."""
         parts = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
-        told = [
-            name for name in (*parts, "total_tokens") if _number(self.raw.get(name))
-        ]
+        raw = _snake(self.raw)
+        told = [name for name in (*parts, "total_tokens") if _number(raw.get(name))]
         return told == ["total_tokens"]
 
     @property
@@ -62,19 +92,22 @@ class Tally:
             asked: The JSON of the request, which tells how long what was put into the
                 cache is to be kept, where the host does not.
         """
-        sources = [self.raw] if self.raw else self._seen.values()
+        told = [
+            each for each in self._seen.values() if any(map(_number, each.values()))
+        ]
+        sources = [self.raw] if self.raw in told else told or [self._own]
         read = [read_usage(source, asked) for source in sources]
-        seen = [usage for usage in read if usage is not None]
-        if not seen:
+        known = [usage for usage in read if usage is not None]
+        if not known:
             return None
         return Usage(
-            max(usage.prompt_tokens for usage in seen),
-            sum(usage.completion_tokens for usage in seen),
-            max(usage.cached_tokens for usage in seen),
-            sum(usage.reasoning_tokens for usage in seen),
-            next((u.cost_usd for u in seen if u.cost_usd is not None), None),
-            cache_write_tokens=max(usage.cache_write_tokens for usage in seen),
-            cache_write_1h_tokens=max(usage.cache_write_1h_tokens for usage in seen),
+            max(usage.prompt_tokens for usage in known),
+            sum(usage.completion_tokens for usage in known),
+            max(usage.cached_tokens for usage in known),
+            sum(usage.reasoning_tokens for usage in known),
+            next((u.cost_usd for u in known if u.cost_usd is not None), None),
+            cache_write_tokens=max(usage.cache_write_tokens for usage in known),
+            cache_write_1h_tokens=max(usage.cache_write_1h_tokens for usage in known),
         )
 
 
@@ -119,6 +152,7 @@ def read_usage(
         ``None`` if it holds no token count, or one that cannot be right: a figure that
         is not believed makes the others doubtful too, so all are unknown then.
     """
+    usage = _snake(usage)
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
@@ -129,7 +163,7 @@ def read_usage(
     inside = {
         key: value
         for part in ("prompt", "input", "completion", "output")
-        for key, value in as_dict(usage.get(f"{part}_tokens_details")).items()
+        for key, value in _snake(as_dict(usage.get(f"{part}_tokens_details"))).items()
     }
     cached = _part(
         usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
@@ -154,6 +188,14 @@ def read_usage(
         prompt, completion, cached, reasoning, _cost(usage),
         cache_write_tokens=written, cache_write_1h_tokens=min(kept, written),
     )  # fmt: skip
+
+
+def _snake(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same with Bedrock's ``inputTokens`` called ``input_tokens``."""
+    return {
+        re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): value
+        for name, value in usage.items()
+    }
 
 
 def _cost(usage: Mapping[str, Any]) -> Decimal | None:

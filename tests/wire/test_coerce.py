@@ -254,6 +254,74 @@ def test_a_number_too_long_to_be_written_is_no_figure() -> None:
     assert read_usage({"prompt_tokens": 10**5000}) is None
 
 
+TIMINGS = {"cache_n": 30, "prompt_n": 12, "prompt_ms": 3.5, "predicted_n": 7}
+OWN: dict[str, tuple[Any, Any]] = {
+    "llama.cpp": ({"timings": TIMINGS}, (42, 7, 30)),
+    "llama.cpp, nothing cached": (
+        {"timings": {"prompt_n": 12, "predicted_n": 7}}, (12, 7, 0),
+    ),
+    "llama.cpp beside usage": (
+        {"timings": TIMINGS, "usage": {"prompt_tokens": 50, "completion_tokens": 8}},
+        (50, 8, 0),
+    ),
+    "beside a usage of nothing": (
+        {"timings": TIMINGS, "usage": {"prompt_tokens": 0, "completion_tokens": 0}},
+        (42, 7, 30),
+    ),
+    "llama.cpp's own words": (
+        {"tokens_evaluated": 42, "tokens_predicted": 7}, (42, 7, 0),
+    ),
+    "Ollama": ({"prompt_eval_count": 26, "eval_count": 9}, (26, 9, 0)),
+    "Cohere": (
+        {"meta": {"billed_units": {"input_tokens": 26, "output_tokens": 9}}}, (26, 9, 0),
+    ),
+    "Bedrock": (
+        {"usage": {"inputTokens": 20, "outputTokens": 9, "totalTokens": 35,
+                   "cacheReadInputTokens": 6}},
+        (26, 9, 6),
+    ),
+    "an SDK's names": (
+        {"usage": {"promptTokens": 20, "completionTokens": 9,
+                   "promptTokensDetails": {"cachedTokens": 5}}},
+        (20, 9, 5),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_usage_under_a_hosts_own_names(
+    name: str, streamed: bool, server: FaultServer, both: Both
+) -> None:
+    told, want = OWN[name]
+    if streamed:
+        server.play(sse(chunk(content="a"), {**chunk("stop"), **told}, DONE))
+    else:
+        choice = {"message": {"content": "a"}, "finish_reason": "stop"}
+        server.play(plain({"choices": [choice], **told}))
+    usage = both.chat(server.url).usage
+    found = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    assert found == want
+    assert not usage.estimated
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"timings": {"prompt_n": -1, "predicted_n": 2**80}},
+        {"timings": {"prompt_n": DIGITS, "predicted_n": "many", "cache_n": []}},
+        {"timings": [1, 2], "prompt_eval_count": None, "eval_count": {"a": 1}},
+        {"timings": TIMINGS, "usage": {"prompt_tokens": 10**18}},
+        {"meta": {"billed_units": [3]}, "tokens_evaluated": True},
+    ],
+)
+def test_what_is_no_count_stays_an_estimate(
+    told: Any, server: FaultServer, both: Both
+) -> None:
+    server.play(sse(chunk(content="a"), {**chunk("stop"), **told}, DONE))
+    assert both.chat(server.url).usage.estimated
+
+
 def test_a_cost_of_nothing_is_known() -> None:
     usage = read_usage({"prompt_tokens": 5, "cost": 0})
     assert usage is not None

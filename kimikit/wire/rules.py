@@ -132,16 +132,29 @@ RULES = (
         (400,),
     ),
     Rule(
+        "model not open to this account",
+        errors.ModelNotFound,
+        r"modelnotopen|accessdenied(?:\.unpurchased)?|model\.accessdenied"
+        r"|model_permission_blocked\w*",
+        r"\bnot activated the model\b|\bmodel access (?:is )?denied"
+        r"|\baccess to (?:the |this )?model\b.{0,200}?\b(?:denied|restricted)\b"
+        r"|\b(?:(?:do|does) ?n[o'\u2019]t have|(?:has|have) no|without|no) "
+        r"(?:access|permissions?) (?:to|for) (?:use |access |call )?"
+        r"(?:the |this |that )?(?:\w+ )?model\b|\bmodel is disabled\b",
+        _REQUEST,
+        "Open {model!r} to your account on the host's pages, or name another model.",
+    ),
+    Rule(
         "model",
         errors.ModelNotFound,
         r"model_not_(?:found|available|supported|exist\w*)|model_?decommissioned"
         r"|unknown_model|invalid_model(?:_id|_name)?|deploymentnotfound|modelnotfound\w*"
-        r"|model_does_not_exist|unsupported_model|modelnotopen",
+        r"|model_does_not_exist|unsupported_model",
         rf"(?<![\w/-])models?\b(?!/).{{0,80}}?{_MODEL_GONE}"
         r"|\bnot found the model|\bno such model"
         r"|\b(?:unknown|invalid|unsupported) model\b|\bis not a (?:valid|known) model\b"
         r"|\bno (?:allowed )?(?:endpoints|providers) (?:found|available) for\b"
-        r"|\bnot a valid model\b|\bnot activated the model\b"
+        r"|\bnot a valid model\b"
         r"|\u6a21\u578b.{0,20}\u4e0d\u5b58\u5728",
         (*_REQUEST, 503),
     ),

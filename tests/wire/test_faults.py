@@ -252,6 +252,101 @@ CASES = {
         E.ModelNotFound,
         "not activated",
     ),
+    "DashScope: a model not open to the key": (
+        403,
+        {
+            "error": {
+                "message": "Access denied.",
+                "type": "access_denied",
+                "param": None,
+                "code": "AccessDenied",
+            }
+        },
+        E.ModelNotFound,
+        "Access denied",
+    ),
+    "DashScope: not bought, not activated": (
+        403,
+        {
+            "code": "AccessDenied.Unpurchased",
+            "message": "Access to model denied. Please make sure you are eligible for using the model.",
+            "request_id": "r",
+        },
+        E.ModelNotFound,
+        "eligible",
+    ),
+    "DashScope: model access, not activated": (
+        403,
+        {
+            "code": "Model.AccessDenied",
+            "message": "Model access denied.",
+            "request_id": "r",
+        },
+        E.ModelNotFound,
+        "Model access",
+    ),
+    "a gateway before DashScope: not activated": (
+        403,
+        {"detail": "Model access denied."},
+        E.ModelNotFound,
+        "Model access",
+    ),
+    "Bedrock: not activated": (
+        403,
+        {"message": "You don't have access to the model with the specified model ID."},
+        E.ModelNotFound,
+        "specified model ID",
+    ),
+    "Bedrock in other words: not activated": (
+        403,
+        {
+            "__type": "AccessDeniedException",
+            "message": "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace actions",
+        },
+        E.ModelNotFound,
+        "Marketplace",
+    ),
+    "OpenAI: a project's model, not activated": (
+        403,
+        {
+            "error": {
+                "message": "Project `p` does not have access to model `m`",
+                "type": "invalid_request_error",
+                "code": None,
+            }
+        },
+        E.ModelNotFound,
+        "does not have access",
+    ),
+    "Groq: blocked, not activated": (
+        403,
+        {
+            "error": {
+                "message": "The model is blocked at the organization level.",
+                "type": "permissions_error",
+                "code": "model_permission_blocked_org",
+            }
+        },
+        E.ModelNotFound,
+        "blocked",
+    ),
+    "Hugging Face: gated, not activated": (
+        403,
+        {
+            "error": "Access to model org/m is restricted and you are not in the authorized list."
+        },
+        E.ModelNotFound,
+        "authorized list",
+    ),
+    "AWS: a key that may do nothing": (
+        403,
+        {
+            "__type": "AccessDeniedException",
+            "message": "User: arn:aws:iam::1:user/a is not authorized to perform this.",
+        },
+        E.AuthenticationFailed,
+        "not authorized",
+    ),
     "OpenAI: a country that is not served": (
         403,
         {
@@ -326,6 +421,16 @@ def test_each_body(name: str, server: FaultServer, both: Both) -> None:
     assert error.body == raw.decode()
     assert str(error).endswith(error.remedy)
     assert error.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "not activated" in name])
+def test_a_model_that_is_not_open_is_opened_at_the_host(
+    name: str, server: FaultServer, both: Both
+) -> None:
+    server.play(plain(CASES[name][1], CASES[name][0]), plain({"data": []}))
+    with pytest.raises(errors.ModelNotFound) as caught:
+        both.chat(server.url, model="m")
+    assert "to your account" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "not served" in name])

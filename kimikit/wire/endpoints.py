@@ -117,8 +117,8 @@ def vectors_of(found: Any, count: int) -> list[list[float]]:
         ValueError: If it has others; what is odd raises ``UNFIT``.
     """
     placed: list[tuple[int, Any]] = []
-    for place, row in enumerate(_rows(found)):
-        if isinstance(row, list):  # TEI sends nothing but the numbers
+    for place, row in enumerate(_embedded(found)):
+        if isinstance(row, list | str):  # nothing but the numbers
             row = {"embedding": row}
         index = row.get("index")
         placed.append((place if index is None else index, row["embedding"]))
@@ -127,6 +127,16 @@ def vectors_of(found: Any, count: int) -> list[list[float]]:
     if len(vectors) != count:
         raise ValueError
     return vectors
+
+
+def _embedded(found: Any) -> Any:
+    """Return the vectors of an answer; Ollama and Cohere call them that."""
+    if not isinstance(found, dict) or "data" in found:
+        return _rows(found)
+    if "embeddings" not in found:  # of one text, by Ollama's first endpoint
+        return [found]
+    told = found["embeddings"]
+    return told if isinstance(told, list) else told.get("float") or told["base64"]
 
 
 def _rows(found: Any) -> list[Any]:
@@ -154,6 +164,8 @@ def _vector(found: Any) -> list[float]:
     if isinstance(found, str):
         data = base64.b64decode(found, validate=True)
         found = list(struct.unpack(f"<{len(data) // 4}f", data))
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
+        found = found[0]  # llama.cpp's own endpoint
     numbers = msgspec.convert(found, list[float])
     if not numbers or not all(map(math.isfinite, numbers)):
         raise ValueError

@@ -19,12 +19,14 @@ from support.fault_server import chunk as http_chunk
 from kimikit import errors
 from kimikit.types import Host, Reply
 from kimikit.wire import AsyncClient, Client, hosts
+from kimikit.wire.endpoints import packed
 from kimikit.wire.results import Embeddings, Picture
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
     "BJRU5ErkJggg=="
 )
+PACKED, PACKED_TOO = packed([0.25, 2.0]), packed([0.5, 1.0])
 VECTORS = {
     "object": "list",
     "model": "e",
@@ -102,14 +104,46 @@ def test_rankings_of_voyage_and_tei(
         [[0.25, 2.0], [0.5, 1.0]],
         VECTORS["data"],
         {"data": [{"embedding": [0.25, 2.0]}, {"index": 1, "embedding": [0.5, 1.0]}]},
+        {"model": "e", "embeddings": [[0.25, 2.0], [0.5, 1.0]], "prompt_eval_count": 4},
+        {"embeddings": {"float": [[0.25, 2.0], [0.5, 1.0]]}, "texts": ["a", "b"]},
+        {"embeddings": {"base64": [PACKED, PACKED_TOO]}},
+        {"embeddings": [{"embedding": [0.25, 2.0]}, {"embedding": [0.5, 1.0]}]},
+        [
+            {"index": 1, "embedding": [[0.5, 1.0]]},
+            {"index": 0, "embedding": [[0.25, 2]]},
+        ],
     ],
 )
-def test_vectors_of_tei_and_without_the_first_index(
+def test_vectors_in_the_forms_of_other_hosts(
     answer: Any, server: FaultServer, both: Both
 ) -> None:
     server.play(plain(answer))
     made = both.call(server.url, "embed", ["a", "b"], model="e")
     assert list(made) == [[0.25, 2.0], [0.5, 1.0]]
+    if "prompt_eval_count" in answer:
+        assert made.reply.usage.prompt_tokens == 4
+
+
+def test_the_vector_of_one_text_alone(server: FaultServer, both: Both) -> None:
+    server.play(plain({"embedding": [0.25, 2.0]}))
+    assert list(both.call(server.url, "embed", "a", model="e")) == [[0.25, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"embeddings": []}, {"embeddings": {}}, {"embeddings": {"float": 3}},
+        {"embeddings": "ab"}, {"embeddings": [[0.5], [0.5]]}, {"embeddings": [[[]]]},
+        {"embeddings": [[1e999]]}, {"embeddings": [None]}, {"embedding": None},
+        {"embeddings": [[["a"]]]}, {"embeddings": {"int8": [[1]]}},
+    ],
+)  # fmt: skip
+def test_what_holds_no_vector_is_no_answer(
+    answer: Any, server: FaultServer, both: Both
+) -> None:
+    server.play(plain(answer))
+    with pytest.raises(errors.HostError):
+        both.call(server.url, "embed", "a", model="e")
 
 
 @pytest.mark.parametrize("form", ["path", "bytes", "url"])

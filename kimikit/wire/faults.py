@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 from kimikit import errors, html
 from kimikit.secrets import redact
 from kimikit.types import Call
+from kimikit.wire.hosts import trimmed
 from kimikit.wire.reports import WORDS_LIMIT, read_report
 from kimikit.wire.rules import matching
 
@@ -133,11 +134,7 @@ def _moved(
     """Return the error of a redirect that is not followed: it would take the key."""
     with contextlib.suppress(ValueError):
         location = urljoin(f"{before.rstrip('/')}/", location) if location else ""
-    base = re.sub(
-        r"/(?:chat/completions|completions|models|embeddings)/*(?:\?.*)?\Z",
-        "",
-        location,
-    )
+    base = trimmed(location.partition("?")[0])
     remedy = f"If you trust that address, make a client with base_url={base[:300]!r}."
     if not base.startswith(("http://", "https://")) or base == before.rstrip("/"):
         remedy = "Check the address given as base_url."

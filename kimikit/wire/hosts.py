@@ -236,12 +236,19 @@ def _read_address(base_url: str) -> str:
             f"base_url for {parts.hostname} holds more than an address.",
             "Pass the address alone, and the key as api_key=.",
         )
-    # Azure's own addresses end in /models.
+    return trimmed(text)
+
+
+def trimmed(address: str) -> str:
+    """Return an address without an endpoint's path and slashes at its end.
+
+    Azure's own addresses end in /models.
+    """
     return re.sub(
         r"(?:/(?:chat/completions)?|(?:(?<=/v\d)|(?<=/openai))"
         r"/(?:completions|models|embeddings))/*$",
         "",
-        text,
+        address,
     )
 
 

@@ -11,6 +11,7 @@ import contextlib
 import enum
 import functools
 import json
+import re
 import shlex
 import string
 import traceback
@@ -129,25 +130,26 @@ def variable_text(value: Any) -> str:
 
 
 def _words(line: str) -> list[str]:
-    """Return the words of a magic's line, as a shell would.
+    """Return the words of a magic's line, as a shell would but with backslashes kept.
 
     Raises:
         BadInput: If a quote has no end.
     """
-    try:
-        return shlex.split(line)
-    except ValueError as exc:
-        # shlex tells which of the two is open by its state alone.
-        words: Any = shlex.shlex(line, posix=True)
+    # A backslash stands for itself, as in C:\temp, but before a quote that goes on.
+    doubled = re.sub(r"\\(?![\"'])", r"\\\\", line)
+    for text, escape in ((doubled, "\\"), (line, "")):
+        words: Any = shlex.shlex(text, posix=True)
         words.whitespace_split, words.commenters = True, ""
+        words.escape, words.escapedquotes = escape, "\"'"
         with contextlib.suppress(ValueError):
-            list(words)
-        mark = words.state or "quote"
-        other = '"' if mark == "'" else "'"
-        raise BadInput(
-            f"The line of %%kimi has a {mark} without its end: {line.strip()}.",
-            f"End it, or put the text around it between {other}: -S {other}...{other}.",
-        ) from exc
+            return list(words)
+    # shlex tells which of the two is open by its state alone.
+    mark = words.state
+    other = '"' if mark == "'" else "'"
+    raise BadInput(
+        f"The line of %%kimi has a {mark} without its end: {line.strip()}.",
+        f"End it, or put the text around it between {other}: -S {other}...{other}.",
+    )
 
 
 def _show_request(found: Any) -> None:

@@ -157,12 +157,37 @@ def test_braces_can_be_written_and_replies_are_their_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (r"-S C:\temp", ["-S", r"C:\temp"]),
+        (r'-S "C:\my temp\new" --into x', ["-S", r"C:\my temp\new", "--into", "x"]),
+        (r"-S 'C:\my temp'", ["-S", r"C:\my temp"]),
+        (r"-S \\server\share\\x", ["-S", r"\\server\share\\x"]),
+        (r"--tools a\b -m=c\d", ["--tools", r"a\b", r"-m=c\d"]),
+        ("-S a\\", ["-S", "a\\"]),
+        (r'-S "C:\temp\" -n 2', ["-S", "C:\\temp\\", "-n", "2"]),
+        (r'-S "Say \"hi\" in \frac{1}"', ["-S", r'Say "hi" in \frac{1}']),
+        (r"-S 'It\'s'", ["-S", "It's"]),
+        (r"-S It\'s", ["-S", "It's"]),
+        ('-S "It\'s" # \'a "b"\'', ["-S", "It's", "#", 'a "b"']),
+        ("-S ''", ["-S", ""]),
+    ],
+)
+def test_a_backslash_stands_for_itself(line: str, words: list[str]) -> None:
+    assert magics._words(line) == words
+
+
+def test_a_path_reaches_the_system_message(kernel: Kernel) -> None:
+    found = asked(kernel, "%%kimi -S C:\\temp\nHi")
+    assert found == ("chat", "Hi", {"system": "C:\\temp"})
+
+
+@pytest.mark.parametrize(
     ("line", "mark", "other"),
     [
         ("-S You're a poet", "'", '"'),
         ('-S "You are', '"', "'"),
         ("--into x -S 'a' 'b", "'", '"'),
-        ("-S a\\", "\\", "'"),
     ],
 )
 def test_a_quote_without_its_end_is_named(line: str, mark: str, other: str) -> None:

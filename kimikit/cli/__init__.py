@@ -104,7 +104,7 @@ def doctor(host: str | None = None, *, live: bool = True) -> Diagnosis:
         Check("host", ok=True, detail=kimi.why),
         _try("local models", _local_models),
         Check("key", ok=True, detail=kimi.key_state),
-        Check("ledger", ok=True, detail=_ledger(kimi)),
+        _try("ledger", lambda: _ledger(kimi)),
     ]
     if live:
         checks.append(_try("one live call", lambda: _live(kimi)))
@@ -174,6 +174,12 @@ def _local_models() -> str:
 
 def _ledger(kimi: Kimi) -> str:
     path = kimi.ledger.path
+    kimi.ledger.calls(1)  # which opens the file
+    if (why := kimi.ledger.failure) is not None:
+        raise KimiError(
+            f"{path} cannot be written ({why}), so nothing keeps what calls cost.",
+            "Point KIMIKIT_LEDGER at a file that can be written.",
+        )
     size = path.stat().st_size / 1e6 if path.exists() else 0.0
     return f"{path}, {size:.1f} MB"
 

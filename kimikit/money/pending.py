@@ -56,14 +56,13 @@ def take_over(db: sqlite3.Connection, damaged: Path) -> int:
 
     A day's budget would begin anew without them.
     """
-    calls: list[tuple[Any, ...]] = []
+    taken = 0
     with contextlib.suppress(*FAULTS), contextlib.closing(connect(damaged)) as other:
         (version,) = other.execute("PRAGMA user_version").fetchone()
-        if version == len(MIGRATIONS):
-            calls = _readable(other)
+        calls = _readable(other) if version == len(MIGRATIONS) else []
         with transaction(db):
-            _copy(other, db, calls, lenient=True)
-    return len(calls)
+            taken = _copy(other, db, calls, lenient=True)
+    return taken
 
 
 def _is_own(path: Path) -> bool:
@@ -102,13 +101,20 @@ def _copy(
     calls: Iterable[tuple[Any, ...]],
     *,
     lenient: bool = False,
-) -> None:
-    """Copy calls that are not there yet, and ends of those that are still open."""
+) -> int:
+    """Copy calls that are not there yet, and ends of those that are still open.
+
+    A damaged ledger may lack columns. Returns how many calls could be copied.
+    """
     skipped = FAULTS if lenient else ()
-    names = _columns(db)
+    names, taken = _columns(other), 0
+    if "id" not in names:
+        return 0
     for call in calls:
+        before = db.total_changes
         with contextlib.suppress(*skipped):
             _copy_call(db, names, call)
+        taken += db.total_changes > before  # none that lacks what has to be there
         for table in ("requests", "replies"):
             with contextlib.suppress(*skipped):
                 _copy_text(other, db, table, call[0], call[2 + names.index("id")])
@@ -117,6 +123,7 @@ def _copy(
             "INSERT OR IGNORE INTO zones VALUES (?)",
             other.execute("SELECT zone FROM zones").fetchall(),
         )
+    return taken
 
 
 def _copy_call(db: sqlite3.Connection, names: list[str], call: tuple[Any, ...]) -> None:

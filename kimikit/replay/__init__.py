@@ -138,9 +138,13 @@ def _of_environment() -> list[Tape]:
 @functools.lru_cache(4)
 def _named(played: str, kept: str) -> Tape | None:
     """Return a recorder, the same for all of a process: it counts what is repeated."""
-    if played:
-        return Tape(opened(played), speed=_speed())
-    return Tape(None, _recorder(kept)) if kept else None
+    try:
+        if played:
+            return Tape(opened(played), speed=_speed())
+        return Tape(None, _recorder(kept)) if kept else None
+    except BadInput as exc:
+        named = f"{REPLAY_FILE}={played}" if played else f"{RECORD_FILE}={kept}"
+        raise BadInput(f"{named} is set: {exc.what}", exc.remedy) from exc
 
 
 def _speed() -> float | None:
@@ -175,7 +179,10 @@ def profile(
     if found is None and name in (None, hosts.LOCAL):
         found = tape.host(None)  # what would be asked without a key
         if found is None:
-            raise BadInput("The recording is empty.", "Record something first.")
+            raise BadInput(
+                "The recording is empty, or the hosts in it cannot be read.",
+                "Record something first, or get it again from where it came.",
+            )
     if found is None:
         return hosts.resolve(name, model=model)
     return msgspec.structs.replace(found, model=model or found.model)

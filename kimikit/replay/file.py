@@ -100,6 +100,11 @@ class RecordingFile:
                 raise _unusable(self.name, exc) from exc
 
     def _connected(self) -> sqlite3.Connection:
+        if not self.path.parent.is_dir() or self.path.is_dir():
+            raise BadInput(
+                f"{self.path} is a folder, or in one that is not there.",
+                "Pass the path of a file, and make its folder first.",
+            )
         try:
             options = "mode=rwc" if self._new else "mode=ro"
             if not self._new and os.access(self.path, os.W_OK):
@@ -306,8 +311,8 @@ class RecordingFile:
 def _unusable(name: str, exc: Exception) -> BadInput:
     return BadInput(
         f"{name!r} cannot be used as a recording: {exc}.",
-        "Pass the path of a recording, or of a new file to record into; if it is "
-        "damaged, get it again from where it came.",
+        "Pass the path of a recording, or of a new file to record into where there is "
+        "room; if it is damaged, get it again from where it came.",
     )
 
 

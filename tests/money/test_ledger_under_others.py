@@ -314,6 +314,23 @@ class TestACorruptFile:
             db.execute(sql)
         assert "corrupt" in self.works(path)[0]
 
+    @pytest.mark.parametrize(
+        ("sql", "taken"),
+        [("ALTER TABLE calls DROP COLUMN error", 150),
+         ("ALTER TABLE calls DROP COLUMN session", 0),
+         ("ALTER TABLE calls RENAME COLUMN id TO other", 0)],
+    )  # fmt: skip
+    def test_as_many_calls_are_taken_over_as_it_says(self, path, good, sql, taken):
+        path.write_bytes(good)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("DROP INDEX calls_by_session")
+            db.execute(sql)
+        ledger = Ledger(path)
+        with pytest.warns(KimiWarning, match=f"the last {taken} calls"):
+            ledger.calls(1)
+        assert ledger.total().calls == taken
+        ledger.close()
+
     def test_indexes_and_triggers_that_are_gone_are_made_again(self, path, good):
         path.write_bytes(good)
         with contextlib.closing(sqlite3.connect(path)) as db:

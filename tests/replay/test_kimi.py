@@ -353,6 +353,21 @@ def test_the_environment_names_a_recording(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("name", ["KIMIKIT_REPLAY", "KIMIKIT_RECORD"])
+def test_an_environment_that_names_no_recording_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, str(tmp_path / "none" / "x.kimi"))
+    with pytest.raises(BadInput, match=f"{name}=.* is set: .*x.kimi"):
+        Kimi("mine", base_url="http://127.0.0.1:9/v1", api_key="k", model="m")
+
+
+@pytest.mark.parametrize("where", ["", "none/x.kimi"])
+def test_a_recording_in_no_folder_is_told_so(tmp_path: Path, where: str) -> None:
+    with pytest.raises(BadInput, match="folder"):
+        Kimi("together", api_key="k", record=tmp_path / where)
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no path": ({"host": "replay"}, "needs a recording"),
     "no such file": ({"host": "replay", "path": "none.kimi"}, "no recording"),

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
 
 import kimikit
 from kimikit import Client, Kimi, local
+from kimikit.errors import KimiWarning
 from kimikit.money.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("local_host")
@@ -162,6 +164,17 @@ def test_doctor_finds_everything_well():
     assert diagnosis.ok, diagnosis
     assert "one live call" in repr(diagnosis)
     assert "<table>" in diagnosis._repr_html_()
+
+
+@pytest.mark.parametrize("where", ["folder", "in no folder"])
+def test_doctor_tells_of_a_ledger_that_cannot_be_written(tmp_path, monkeypatch, where):
+    path = tmp_path if where == "folder" else Path("/proc/none/ledger")
+    monkeypatch.setenv("KIMIKIT_LEDGER", str(path))
+    with pytest.warns(KimiWarning, match="cannot be written"):
+        found = kimikit.doctor(live=False)
+    (check,) = [each for each in found.checks if each.name == "ledger"]
+    assert not check.ok
+    assert "Point KIMIKIT_LEDGER at" in check.detail
 
 
 def test_doctor_names_a_missing_key_instead_of_raising():

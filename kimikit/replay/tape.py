@@ -22,7 +22,7 @@ from kimikit.wire.recorder import STOPPED, Asked, Exchange, Recorded, Replayed
 
 _HEADERS = re.compile(
     r"content-(?:type|encoding|length)|location|retry-after.*|.*ratelimit.*"
-    r"|(?:x-)?request-id|x-trace-id|cf-ray"
+    r"|(?:x-)?request-id|x-trace-id|cf-ray|x-together-file-id"
 )
 """Headers that change what a client does or says."""
 

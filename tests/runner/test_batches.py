@@ -141,6 +141,21 @@ def test_limits_hold_before_anything_is_sent(host, limit, monkeypatch):
         assert budget.spent.usd == 6 * Decimal("0.609") / 2
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_recorded_batch_is_replayed_at_the_prices_of_then(host, dialect, tmp_path):
+    kimi = session(host, dialect, record=tmp_path / "x.kimi")
+    kimi.set_price(model=f"m{DIALECTS[dialect].suffix}", input=7, output=11)
+    live = ask(kimi).wait()
+    asked = len(host.requests)
+    again = Kimi("replay", path=tmp_path / "x.kimi", speed=None, show=False)
+    replayed = ask(again).wait()
+    MADE.append(again)
+    assert replayed.texts == live.texts == [f"Re: {text}" for text in TEXTS]
+    assert [r.cost for r in replayed] == [r.cost for r in live]
+    assert None not in [r.cost for r in replayed]
+    assert len(host.requests) == asked
+
+
 @pytest.mark.parametrize("dialect", ["files", "inline"])
 @pytest.mark.parametrize(
     ("more", "tier"),

@@ -108,6 +108,8 @@ class Endpoint:
         self.pins: dict[str, dict[str, Any]] = {}
         self.gates: defaultdict[str, Gate] = defaultdict(Gate)
         self.dead: KimiError | None = None
+        recorder = getattr(client, "recorder", None)
+        self._replayed = recorder is not None and recorder.offline
         self._streak = 0
         self._refused_at: float | None = None
         self._free = [client]
@@ -129,6 +131,11 @@ class Endpoint:
         self._active[client] -= 1
         if self._active[client] == SHARED - 1:
             self._free.append(client)
+
+    def slow(self, wait_s: float, words: str) -> None:
+        """Ask more slowly after a refusal; a recorded host need not be spared."""
+        if not self._replayed:
+            self.limiter.slow(wait_s, words)
 
     def take(self, model: str, reply: Reply, *, hold: bool) -> None:
         """Note that a model answers; hold OpenRouter to the upstream that did.

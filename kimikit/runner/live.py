@@ -270,7 +270,7 @@ class Runner(Background):
     ) -> Reply:
         def look(step: Delta | Wait) -> None:
             if isinstance(step, Wait):
-                endpoint.limiter.slow(step.seconds, step.reason)
+                endpoint.slow(step.seconds, step.reason)
             if watch is not None:
                 watch(step)
 
@@ -303,7 +303,7 @@ class Runner(Background):
         if isinstance(error, errors.RateLimited | errors.Overloaded):
             wait_s = getattr(error, "retry_after_s", None) or 0.0
             words = f"{error.host_message} {error.what}"
-            endpoint.limiter.slow(wait_s, words)
+            endpoint.slow(wait_s, words)
             last = tries >= TRIES
             if (
                 wait_s > LONGEST_WAIT_S

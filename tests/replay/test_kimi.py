@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.answers import DONE, chunk, text
 from support.fault_server import END, HOLD, FaultServer, Pause, event, head, plain, sse
@@ -18,6 +20,7 @@ from kimikit import BudgetExceeded, Kimi, NotRecorded
 from kimikit.errors import BadInput
 from kimikit.money.ledger import Ledger
 from kimikit.prompting import PATTERNS, Task, map_reduce, vote
+from kimikit.replay import RecordingFile
 
 pytestmark = pytest.mark.usefixtures("local_host")
 
@@ -300,6 +303,36 @@ def test_repeats_that_came_in_another_order_are_replayed_in_their_own(
 
     first = said(priced(server, record=path, show=False))
     assert said(again(path)) == first
+
+
+@pytest.mark.parametrize("verb", ["chat", "map", "sweep"])
+def test_a_recorded_wait_is_not_waited_for(
+    server: FaultServer, tmp_path: Path, verb: str
+) -> None:
+    paced = {"temperature": 0.5, "concurrency": 1, "progress": False}
+
+    def ask(kimi: Kimi) -> list[str]:
+        if verb == "chat":
+            return [kimi.chat("hi", temperature=0.5).text]
+        if verb == "map":
+            return kimi.map(["hi", "ho"], **paced).texts
+        sweep = kimi.sweep("hi", repeats=2, **paced)
+        return [trial.reply.text for trial in sweep.trials]
+
+    said = ask(priced(server, record=tmp_path / "x.kimi", show=False))
+    source = RecordingFile(tmp_path / "x.kimi")
+    new = RecordingFile(tmp_path / "new.kimi", new=True)
+    wait = [("retry-after", "30"), ("content-type", "application/json")]
+    for _, question, answer in source.rows():
+        first = msgspec.structs.replace(
+            answer, status=429, headers=wait, good=False, created=answer.created - 1e-5
+        )
+        new.add_all([(question, first), (question, answer)], {}, {})
+    (host,) = source.hosts()
+    new.add_all([], {host.name: host}, {})
+    start = time.monotonic()
+    assert ask(again(tmp_path / "new.kimi")) == said
+    assert time.monotonic() - start < 20
 
 
 def test_a_stopped_sweep_has_the_same_answers(

@@ -154,15 +154,14 @@ def _recording(path: str) -> RecordingFile:
 def _trim(options: argparse.Namespace) -> int:
     if options.repeats is not None:
         check_count("--repeats", options.repeats)
-    seen: dict[str, int] = {}
+    most, good = options.repeats, options.good
+    kept = None if most is None else _recording(options.file).first(most, good=good)
 
     def keep(row: Row) -> Row | None:
-        _, question, answer = row
-        if options.containing not in question.body or (options.good > answer.good):
+        place, question, answer = row
+        if options.containing not in question.body or (good > answer.good):
             return None
-        seen[question.key] = seen.get(question.key, 0) + 1
-        most = options.repeats
-        return None if most is not None and seen[question.key] > most else row
+        return row if kept is None or place in kept else None
 
     return _write([options.file], options.to, keep)
 

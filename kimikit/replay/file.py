@@ -175,7 +175,7 @@ class RecordingFile:
         with self._open() as db:
             places = self._placed(db, asked.key, number, good=good)
             row = db.execute(sql, places[number : number + 1] or (0,)).fetchone()
-        return None if row is None else _answer(row)
+        return None if row is None else untrusted.answer(row)
 
     def _placed(
         self, db: sqlite3.Connection, key: str, number: int, *, good: bool
@@ -189,6 +189,16 @@ class RecordingFile:
             places = places + more
             self._places[key, good] = max([last, *more]), places
         return places
+
+    def first(self, most: int, *, good: bool) -> set[int]:
+        """Return where so many answers to each question are that were asked first."""
+        sql = (
+            "SELECT seq FROM (SELECT seq, row_number() OVER (PARTITION BY key"
+            " ORDER BY created, seq) AS place FROM answers WHERE good OR NOT ?)"
+            " WHERE place <= ?"
+        )
+        with self._open() as db:
+            return {seq for (seq,) in db.execute(sql, (good, most))}
 
     def count(self, asked: Question) -> int:
         """Return how many answers to a question there are."""
@@ -251,7 +261,7 @@ class RecordingFile:
             with self._open() as db:
                 some = db.execute(sql, (last,)).fetchall()
             for row in some:
-                yield row[0], _question(row[1:6]), _answer(row[6:])
+                yield row[0], _question(row[1:6]), untrusted.answer(row[6:])
             if not some:
                 return
             last = some[-1][0]
@@ -366,29 +376,4 @@ def _insert(db: sqlite3.Connection, question: Question, answer: Recorded) -> Non
 def _question(row: tuple[Any, ...]) -> Question:
     return msgspec.convert(
         dict(zip(_ASKED, untrusted.texts(row), strict=True)), Question
-    )
-
-
-def _answer(row: tuple[Any, ...]) -> Recorded:
-    try:
-        return _read(row)
-    except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as exc:
-        raise BadInput(
-            f"An answer in the recording is damaged: {exc}.",
-            "Get the recording again from where it came.",
-        ) from exc
-
-
-def _read(row: tuple[Any, ...]) -> Recorded:
-    created, status, headers, head_s, body, cuts, failure, failure_s, good = row
-    said = json.loads(failure)
-    return Recorded(
-        created=untrusted.number(created, untrusted.LATEST),
-        status=int(untrusted.number(status, 999)),
-        headers=[(str(name), str(value)) for name, value in json.loads(headers)],
-        head_s=untrusted.number(head_s, untrusted.LONGEST_S),
-        pieces=untrusted.unpacked(body, cuts),
-        failure=None if said is None else (str(said[0]), str(said[1])),
-        failure_s=untrusted.number(failure_s, untrusted.LONGEST_S),
-        good=bool(good),
     )

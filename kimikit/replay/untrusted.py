@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
+from kimikit.errors import BadInput
 from kimikit.json_values import is_within
 from kimikit.types import Host, Price
+from kimikit.wire.recorder import Recorded
 from kimikit.wire.unpack import FREE, RATIO
 
 LONGEST_VALUE = 128 * 2**20
@@ -92,6 +94,36 @@ def unpacked(body: bytes, cuts: str) -> Pieces:
         pieces.append((number(seconds, LONGEST_S), whole[at:end]))
         at = end
     return pieces
+
+
+def answer(row: tuple[Any, ...]) -> Recorded:
+    """Return an answer as its row has it.
+
+    Raises:
+        BadInput: If it is damaged.
+    """
+    try:
+        return _answer(row)
+    except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as exc:
+        raise BadInput(
+            f"An answer in the recording is damaged: {exc}.",
+            "Get the recording again from where it came.",
+        ) from exc
+
+
+def _answer(row: tuple[Any, ...]) -> Recorded:
+    created, status, headers, head_s, body, cuts, failure, failure_s, good = row
+    said = json.loads(failure)
+    return Recorded(
+        created=number(created, LATEST),
+        status=int(number(status, 999)),
+        headers=[(str(name), str(value)) for name, value in json.loads(headers)],
+        head_s=number(head_s, LONGEST_S),
+        pieces=unpacked(body, cuts),
+        failure=None if said is None else (str(said[0]), str(said[1])),
+        failure_s=number(failure_s, LONGEST_S),
+        good=bool(good),
+    )
 
 
 def hosts(told: Iterable[str]) -> list[Host]:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from replay.test_file import HOST, answer, question
 from support.answers import DONE, chunk, text
@@ -78,6 +79,23 @@ def test_trim_keeps_a_part(lesson: Path, tmp_path: Path) -> None:
     assert RecordingFile(new).size()[:2] == (3, 3)
     run("trim", lesson, "--to", tmp_path / "b.kimi", "--containing", '"b"')
     assert RecordingFile(tmp_path / "b.kimi").size()[:2] == (1, 1)
+
+
+@pytest.mark.parametrize(("good", "left"), [([], "0"), (["--good"], "1")])
+def test_trim_keeps_the_answers_that_were_asked_first(
+    tmp_path: Path, good: list[str], left: str
+) -> None:
+    path, new = tmp_path / "x.kimi", tmp_path / "new.kimi"
+    file = RecordingFile(path, new=True)
+    for asked in (3, 1, 2):
+        file.add(question(), answer(f"{asked}", asked), HOST, {})
+    cut = msgspec.structs.replace(answer("0", 0.5), good=False)
+    file.add(question(), cut, HOST, {})
+    file.close()
+    run("trim", path, "--to", new, "--repeats", 1, *good)
+    found = RecordingFile(new).find(question(), 0, good=False)
+    assert found is not None
+    assert found.pieces[0][1].decode() == left
 
 
 def test_redact_hides_a_word_spread_over_a_stream(lesson: Path, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from typing import Any
@@ -15,6 +16,9 @@ from kimikit.tools.declared import brought
 from kimikit.tools.results import RESULT_LIMIT, text_of
 from kimikit.tools.task import Plan
 from kimikit.tools.values import CallFinished, CallStarted, ToolResult
+
+_GROUPED = 10
+"""Errors of a group that are told."""
 
 
 def perform(
@@ -61,8 +65,7 @@ async def _called(plan: Plan, limit_s: float, origin: float) -> ToolResult:
                 value = await function(**arguments)
             else:
                 value = await in_thread(_returned, function, **arguments)
-                if inspect.isawaitable(value):
-                    value = await value
+            value = await _whole(value)
         names = ", ".join(each.name for each in brought(value))
         text = f"These tools are there now: {names}." if names else text_of(value)
     # Whatever a tool does wrong, the model is told and the run goes on.
@@ -89,8 +92,28 @@ def _returned(function: Callable[..., Any], /, **arguments: Any) -> Any:
     return [*islice(value, RESULT_LIMIT)] if isinstance(value, Iterator) else value
 
 
+async def _whole(value: Any) -> Any:
+    """Return a value that may have to be waited for; all of it where it is yielded."""
+    if inspect.isawaitable(value):
+        value = await value
+    if isinstance(value, Iterator):
+        return [*islice(value, RESULT_LIMIT)]
+    if not isinstance(value, AsyncIterator):
+        return value
+    some: list[Any] = []
+    async for one in value:
+        some.append(one)
+        if len(some) == RESULT_LIMIT:
+            break
+    return some
+
+
 def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # its own words fail, too
-        return "(it does not say what)"
+    """Return an error's words, and those of the errors that it groups."""
+    text = ""
+    with contextlib.suppress(Exception):  # its own words may fail, too
+        text = str(error)
+    if isinstance(error, BaseExceptionGroup):
+        inner = (f"{type(one).__name__}: {_said(one)}" for one in error.exceptions)
+        text = "; ".join([text, *islice(inner, _GROUPED)])
+    return text or "(it does not say what)"

@@ -42,8 +42,7 @@ def text_of(value: Any) -> str:
     """
     plain = _Plain()
     text = _whole(value, plain)
-    # Lone surrogates cannot be sent.
-    text = text.encode("utf-8", "replace").decode()
+    text = _sent(text)
     if len(text) <= RESULT_LIMIT:
         return text
     size = f"more than {len(text):,}" if plain.left <= 0 else f"{len(text):,}"
@@ -64,7 +63,18 @@ def is_frame(value: Any) -> bool:
 
 def is_picture(value: Any) -> bool:
     """Tell whether ``value`` is a figure or an image that can be shown as PNG."""
-    return figure(value) is not None or hasattr(value, "_repr_png_")
+    return figure(value) is not None or png_of(value) is not None
+
+
+def png_of(value: Any) -> bytes | None:
+    """Return the picture that an image says it is; many objects say they are none.
+
+    Such are all formulas of sympy, and what has no program to draw itself.
+    """
+    with contextlib.suppress(Exception):  # whatever is not there for drawing
+        data = value._repr_png_()
+        return bytes(data) or None
+    return None
 
 
 def figure(value: Any) -> Any:
@@ -85,15 +95,33 @@ def _whole(value: Any, plain: _Plain) -> str:
         return str(value)
     if isinstance(value, Content):
         return value.text
-    if is_picture(value):
-        return "A picture, which is shown to the user."
     try:
+        if is_picture(value):
+            return "A picture, which is shown to the user."
         made = plain.of(value, 0)
         return made if isinstance(made, str) else msgspec.json.encode(made).decode()
-    except (TypeError, ValueError, RecursionError, OverflowError):
+    # The call went well, so what its value does to who looks is no error of the tool:
+    # the model would call it again.
+    except Exception:
         with contextlib.suppress(RecursionError):
-            return str(value)
+            return _written(value)
         return f"[a {type(value).__name__} that is nested too deeply to be told]"
+
+
+def _written(value: Any) -> str:
+    """Return how a value writes itself, or that it does not."""
+    try:
+        return str(value)
+    except RecursionError:
+        raise
+    except Exception as exc:
+        kind = type(exc).__name__
+        return f"[a {type(value).__name__} that does not write itself: {kind}]"
+
+
+def _sent(text: str) -> str:
+    """Return a text without lone surrogates, which cannot be sent."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class _Plain:
@@ -117,14 +145,16 @@ class _Plain:
             return value
         # Of numpy's kinds some are kinds of Python's, which msgspec does not know.
         if isinstance(value, str):
-            return str(value)
+            return _sent(value)
         if isinstance(value, int):
             return _number(int(value))
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else str(float(value))
         if isinstance(value, bytes | bytearray | memoryview):
             return _text_in(bytes(value))
-        if (table := _table(value)) is not None:
+        if (table := _table(value, self.left)) is not None:
+            if len(table) > self.left:  # its end may not be in it
+                self.left = 0
             return table
         if isinstance(value, tuple) and hasattr(value, "_asdict"):
             value = value._asdict()
@@ -163,15 +193,16 @@ class _Plain:
 
 def _given(value: Any) -> Any:
     for method in _METHODS:
-        if callable(getattr(value, method, None)):
-            return getattr(value, method)()
-    table = _table(value)
-    return str(value) if table is None else table
+        with contextlib.suppress(Exception):  # a ``to_dict`` that wants arguments
+            if callable(getattr(value, method, None)):
+                return getattr(value, method)()
+    table = _table(value, RESULT_LIMIT)
+    return _written(value) if table is None else table
 
 
 def _key(key: Any) -> Any:
     key = key.value if isinstance(key, enum.Enum) else key
-    return key if isinstance(key, str | int) else str(key)
+    return key if isinstance(key, int) else _sent(_written(key))
 
 
 def _number(value: int) -> Any:
@@ -190,19 +221,31 @@ def _text_in(data: bytes) -> str:
         return f"[{len(data):,} bytes that are no text]"
 
 
-def _table(value: Any) -> str | None:
-    """Return a data frame or a series as CSV, with its index where it has a meaning."""
-    if is_frame(value) and not hasattr(value, "index"):
-        return str(value.to_csv(index=False))
-    if hasattr(value, "to_csv") and hasattr(value, "index"):
-        # The numbers that pandas gives to rows by itself.
-        numbered = type(value.index).__name__ == "RangeIndex" and (
-            value.index.start,
-            value.index.step,
-        ) == (0, 1)
-        named = getattr(value.index, "name", None) is not None
-        plain = numbered and not named and is_frame(value)
-        return str(value.to_csv(index=not plain))
-    if hasattr(value, "write_csv") and hasattr(value, "columns"):
+def _table(value: Any, most: int) -> str | None:
+    """Return a data frame or a series as CSV, with its index where it has a meaning.
+
+    Of a million rows only the first are written: each cell takes a character or more.
+
+    Args:
+        value: What may be one.
+        most: Characters that are told.
+    """
+    frame = is_frame(value)
+    polars = hasattr(value, "write_csv") and hasattr(value, "columns")
+    if not (polars or frame or (hasattr(value, "to_csv") and hasattr(value, "index"))):
+        return None
+    if hasattr(value, "head"):
+        columns = len(value.columns) if polars or frame else 1
+        value = value.head(most // max(1, columns) + 1)
+    if polars:
         return str(value.write_csv())
-    return None
+    if not hasattr(value, "index"):
+        return str(value.to_csv(index=False))
+    # The numbers that pandas gives to rows by itself.
+    numbered = type(value.index).__name__ == "RangeIndex" and (
+        value.index.start,
+        value.index.step,
+    ) == (0, 1)
+    named = getattr(value.index, "name", None) is not None
+    plain = numbered and not named and frame
+    return str(value.to_csv(index=not plain))

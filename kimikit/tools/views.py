@@ -11,7 +11,7 @@ from typing import Any
 from kimikit import html
 from kimikit.display.footer import footer, how_it_ended
 from kimikit.display.plots import GREY, as_text, canvas, name, plain
-from kimikit.tools.results import Content, figure, is_frame, is_picture
+from kimikit.tools.results import Content, figure, is_frame, is_picture, png_of
 from kimikit.tools.steps import RunRecord, Step, ToolResult
 from kimikit.wire.media import image_kind
 
@@ -97,13 +97,15 @@ def _value_html(result: ToolResult) -> str:
         return (themed and themed()) or _picture(_png(value))
     if is_frame(value):
         # With the index where the model was told of it.
-        named = value.reset_index() if value.index.name is not None else value
+        some = value.head(ROWS)
+        named = some.reset_index() if value.index.name is not None else some
         rows = named.astype(object).values.tolist()
-        return _table([str(column) for column in named.columns], rows)
+        return _table([str(column) for column in named.columns], rows, len(value))
     if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         names = list(value[0])
         if all(isinstance(row, Mapping) and list(row) == names for row in value):
-            return _table(names, [list(row.values()) for row in value])
+            rows = [list(row.values()) for row in value[:ROWS]]
+            return _table(names, rows, len(value))
     return html.pre(short(result.text))
 
 
@@ -111,11 +113,11 @@ def _picture(data: bytes) -> str:
     return f'<img alt="result" src="{html.data_url(image_kind(data), data)}">'
 
 
-def _table(names: list[Any], rows: list[list[Any]]) -> str:
-    caption = f"{ROWS} of " * (len(rows) > ROWS) + html.many(len(rows), "row")
+def _table(names: list[Any], rows: list[list[Any]], count: int) -> str:
+    caption = f"{ROWS} of " * (count > ROWS) + html.many(count, "row")
     numeric = [i for i in range(len(names)) if all(_is_number(row[i]) for row in rows)]
     heads = [str(name) for name in names]
-    return html.table(heads, rows[:ROWS], caption=caption, numeric=numeric)
+    return html.table(heads, rows, caption=caption, numeric=numeric)
 
 
 def _is_number(value: Any) -> bool:
@@ -140,7 +142,7 @@ def short(text: str, limit: int = SHOWN) -> str:
 def _png(value: Any) -> bytes:
     drawn = figure(value)
     if drawn is None:
-        return bytes(value._repr_png_())
+        return png_of(value) or b""
     target = io.BytesIO()
     drawn.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()

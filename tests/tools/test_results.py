@@ -198,3 +198,117 @@ def test_an_error_of_any_kind_is_told(error, told):
     done = run(Scripted(calls(call("fail", 0)), Reply(text="ok")), "go", [fail])
     assert done.steps[0].results[0].text.endswith(told)
     assert done.stop_reason == "done"
+
+
+class Dumb:
+    def __repr__(self):
+        raise ValueError("no words")
+
+
+class Shy:
+    def to_dict(self, depth):
+        return {"depth": depth}
+
+    def __repr__(self):
+        return "Shy()"
+
+
+class Prickly:
+    def __getattr__(self, name):
+        if name == "__name__":  # which pytest asks for
+            raise AttributeError
+        raise RuntimeError(name)
+
+
+class Formula:
+    """Like those of sympy, which say that they have no picture."""
+
+    def __init__(self, png=None):
+        self.png = png
+
+    def _repr_png_(self):
+        if isinstance(self.png, Exception):
+            raise self.png
+        return self.png
+
+    def __repr__(self):
+        return "x**2"
+
+
+SILENT = "[a Dumb that does not write itself: ValueError]"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (Dumb(), SILENT),
+        ({"sent": True, "by": Dumb()}, f'{{"sent":true,"by":"{SILENT}"}}'),
+        ({Dumb(): 1}, f'{{"{SILENT}":1}}'),
+        ([Shy(), None], '["Shy()",null]'),
+        (Prickly(), f"<{__name__}.Prickly object"),
+        (Formula(), "x**2"),
+        (Formula(OSError("no dot")), "x**2"),
+        (["half \ud800", None], '["half ?",null]'),
+        ({"half \ud800": True}, '{"half ?":true}'),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_hard_to_tell_is_no_error_of_its_tool(value, told):
+    """The model would call it again, and the mail would be sent twice."""
+    done, result = told_of(value)
+    assert not result.failed
+    assert result.text.startswith(told)
+    assert done._repr_html_()
+
+
+@pytest.mark.parametrize("columns", [1, 20])
+def test_of_a_long_frame_only_what_is_told_is_written(columns):
+    written = []
+
+    class Frame(pd.DataFrame):
+        @property
+        def _constructor(self):
+            return Frame
+
+        def to_csv(self, **options):
+            written.append(len(self))
+            return super().to_csv(**options)
+
+    frame = Frame([[0] * columns] * 50_000)
+    done, result = told_of(frame)
+    assert written[0] <= 20_000 // columns + 1
+    assert "20,000 of more than" in result.text
+    assert "100 of 50,000 rows" in done._repr_html_()
+    assert text_of(FRAME) == FRAME.to_csv(index=False)
+
+
+class Steps:
+    """What an asynchronous library returns for its caller to go through."""
+
+    async def __aiter__(self):
+        for number in count():
+            yield number
+
+
+def test_what_is_yielded_asynchronously_is_told():
+    async def some():
+        yield 1
+        yield 2
+
+    assert told_of(some())[1].text == "[1,2]"
+    assert told_of(Steps().__aiter__())[1].text.startswith("[0,1,2,3,")
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_errors_of_a_group_are_told(groups):
+    error = ExceptionGroup("unhandled", [ValueError("disk full"), KeyError()])
+    for _ in range(groups - 1):
+        error = ExceptionGroup("outer", [error])
+
+    @tool
+    async def fail():
+        """Fail."""
+        raise error
+
+    done = run(Scripted(calls(call("fail", 0)), Reply(text="ok")), "go", [fail])
+    told = done.steps[0].results[0].text
+    assert "; ValueError: disk full; KeyError: (it does not say what)" in told

@@ -103,6 +103,18 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise BadInput(f"{name} is {short(value)}.", remedy)
 
 
+def check_above_0(name: str, value: object, most: float = math.inf) -> None:
+    """Refuse an option that has to be a number above 0, numpy's too.
+
+    Raises:
+        BadInput: If it is none, or above ``most``.
+    """
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (fits and 0 < value <= most):  # type: ignore[operator]
+        limit = "" if most == math.inf else f", at most {most:,.0f}"
+        raise BadInput(f"{name} is {short(value)}.", f"Give a number above 0{limit}.")
+
+
 def decoder(*, strict: bool = True, exact: bool = False) -> json.JSONDecoder:
     """Return a reader of JSON that refuses what Python takes and JSON does not have.
 

@@ -29,7 +29,8 @@ def as_tools(tools: Any) -> dict[str, Tool]:
     for made in _each(() if tools is None else tools):
         if made.name in found:
             raise BadTool(
-                f"Two tools are called {made.name}.", "Rename one: tool(name='...')."
+                f"Two tools are called {made.name}.",
+                "Rename one: tool(the_tool, name='...').",
             )
         found[made.name] = made
     return found

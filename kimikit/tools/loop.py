@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import BadInput
+from kimikit.json_values import check_above_0
 from kimikit.params import takes_chat_params
 from kimikit.tools.declared import as_tools
 from kimikit.tools.task import Answer, Approve, Ask, Task
@@ -101,7 +103,7 @@ def run(
 
     Raises:
         BadInput: If an argument is out of range, before anything is sent.
-        KimiError: What the client raised; ``error.run`` holds the run up to there.
+        Exception: Of the client, a view or ``approve``; its ``run`` is the run so far.
     """
     limits = {"max_steps": max_steps, "max_seconds": max_seconds, "max_cost": max_cost}
     host = getattr(client, "host", None)
@@ -131,16 +133,21 @@ class _Loop(NamedTuple):
 
     def run(self) -> Run:
         """Go on until the task ends."""
+        check_above_0("tool_timeout_s", self.tool_timeout_s)
         task = self.task
         try:
             while not task.ended():
                 self._step()
         except KeyboardInterrupt:
             task.stop = "interrupted"
-        except KimiError as exc:
+        # Also what a view or ``approve`` raises: the answers so far are paid for.
+        except Exception as exc:
             task.stop = "interrupted"
-            exc.run = task.result()
-            self._tell(RunFinished(exc.run))
+            so_far = task.result()
+            with contextlib.suppress(AttributeError):
+                exc.run = so_far  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception):
+                self._tell(RunFinished(so_far))
             raise
         done = task.result()
         self._tell(RunFinished(done))

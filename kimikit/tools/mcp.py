@@ -20,7 +20,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput, KimiError, needed, warn
-from kimikit.json_values import is_within, short
+from kimikit.json_values import check_above_0
 from kimikit.runner.background import background_loop
 from kimikit.tools import mcp_wire
 from kimikit.tools.checks import mended
@@ -218,8 +218,7 @@ def mcp_tools(
         import mcp  # noqa: F401
     if not server:
         raise BadInput("There is no server to connect to.", "Give a command or a URL.")
-    if not is_within(timeout_s, 0.001, _LONGEST_S):
-        raise BadInput(f"timeout_s is {short(timeout_s)}.", "Give seconds, such as 30.")
+    check_above_0("timeout_s", timeout_s, _LONGEST_S)
     server = mcp_wire.checked(found := server, args, env, headers)
     plain = isinstance(found, str | os.PathLike)
     label = os.fspath(found) if plain else type(found).__name__

@@ -30,7 +30,10 @@ _READABLE = (
 _KEPT = ("SYSTEMROOT", "LD_LIBRARY_PATH")
 
 _CHILD = """\
-import ast, json, linecache, sys, traceback
+import ast, json, linecache, signal, sys, traceback
+if hasattr(signal, "alarm"):  # for the time when nobody is left to end it
+    signal.alarm(int(sys.argv[2]))
+sys.stdout.reconfigure(errors="replace")
 try:
     import resource
 except ImportError:
@@ -38,7 +41,7 @@ except ImportError:
 for name, value in json.loads(sys.argv[1]).items():
     try:
         resource.setrlimit(getattr(resource, name), (value, value))
-    except (AttributeError, ValueError, OSError):
+    except (AttributeError, OverflowError, ValueError, OSError):
         pass
 code = sys.stdin.buffer.read().decode()
 linecache.cache["<code>"] = (len(code), None, code.splitlines(True), "<code>")
@@ -52,12 +55,13 @@ try:
         value = eval(compile(ast.Expression(last.value), "<code>", "eval"), names)
         if value is not None:
             print(repr(value))
-except Exception as error:
+except SystemExit:
+    raise
+except BaseException as error:
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename != "<code>":
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace, file=sys.stdout)
-    sys.exit(1)
 """
 """What the real Python runs: it lowers its limits, then does as a notebook's cell."""
 
@@ -96,6 +100,7 @@ class RealPython(msgspec.Struct, frozen=True):
             "-c",
             _CHILD,
             json.dumps(lowered),
+            str(int(self.limits.seconds) + 2),
         ]
         if wall:
             command = [*_walled(wall, folder), *command]
@@ -121,9 +126,11 @@ class RealPython(msgspec.Struct, frozen=True):
             text = Output()
             text.add("", output.read(4 * OUTPUT_LIMIT).decode(errors="replace"))
         ended = process.returncode
-        ended = -ended if ended < 0 else ended - 128  # as bubblewrap tells of it
-        if not note and ended > 0:
-            note = f"[stopped by signal {ended}]"
+        if wall and ended > 128:  # so bubblewrap tells of a signal
+            ended = 128 - ended
+        if ended and not note:
+            how = f"stopped by signal {-ended}" if ended < 0 else f"exit code {ended}"
+            note = f"[{how}]"
         text.note(note)
         return text.text()
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, MissingDependency, needed
+from kimikit.errors import MissingDependency, needed
+from kimikit.json_values import check_above_0, check_count
 
 OUTPUT_LIMIT = 10_000
 """Characters that code may print; what is beyond is dropped."""
@@ -30,6 +31,7 @@ MODULES = (
 )  # fmt: skip
 """What code in the sandbox can import and use; a test holds it."""
 
+_LONGEST_S = 1e6
 _GRACE_S = 2.0
 """How long the worker may take to end itself before it is killed."""
 _POLL_S = 0.2
@@ -50,11 +52,8 @@ class Limits(msgspec.Struct, frozen=True):
     memory_mb: int = 1024
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not getattr(self, name) > 0:
-                raise BadInput(
-                    f"{name} is {getattr(self, name)!r}.", "Give a number above 0."
-                )
+        check_above_0("seconds", self.seconds, _LONGEST_S)
+        check_count("memory_mb", self.memory_mb)
 
 
 class Sandbox(msgspec.Struct, frozen=True):

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from kimikit.errors import BadInput, nearest
+from kimikit.json_values import as_json, check_above_0
+from kimikit.money.prices import amount
 from kimikit.secrets import masked
 from kimikit.tools.declared import brought
 from kimikit.tools.tool import Tool
@@ -103,9 +105,10 @@ class Task(msgspec.Struct, kw_only=True):
     stop: StopReason | None = None
 
     def __post_init__(self) -> None:
-        for name, limit in self.limits.items():
-            if limit is not None and not limit > 0:
-                raise BadInput(f"{name} is {limit!r}.", "Give a number above 0.")
+        check_above_0("max_steps", self.limits["max_steps"])
+        check_above_0("max_seconds", self.limits["max_seconds"])
+        if (most := self.limits["max_cost"]) is not None:
+            self.limits["max_cost"] = amount("max_cost", most, limit=True)
 
     def now_s(self) -> float:
         """Seconds since the run began."""
@@ -209,8 +212,7 @@ class Task(msgspec.Struct, kw_only=True):
         if len(known) < len(costs):
             self.notes.append("The price is unknown, so max_cost could not be kept.")
             return "max_cost"
-        limit = Decimal(str(self.limits["max_cost"]))
-        return "max_cost" if sum(known) >= limit else None
+        return "max_cost" if sum(known) >= self.limits["max_cost"] else None
 
     def approved(self, index: int, answer: Answer) -> None:
         """Take a person's answer about one planned call."""
@@ -218,7 +220,7 @@ class Task(msgspec.Struct, kw_only=True):
             return
         call = self.plans.pop(index).call
         if isinstance(answer, dict):
-            arguments = msgspec.json.encode(answer).decode()
+            arguments = as_json(answer, "What approve returned")
             edited = msgspec.structs.replace(call, arguments=arguments)
             told = f"The user changed the arguments to {arguments}.\n"
             self._plan(index, edited, told)

@@ -671,3 +671,48 @@ def test_whatever_a_model_calls_the_history_stays_legal(script, steps):
     check_history(done.messages)
     assert json.loads(json.dumps(done.messages)) == done.messages
     assert len(done.steps) <= steps + 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_steps": "3"}, {"max_steps": None}, {"max_steps": True},
+        {"max_seconds": None}, {"max_seconds": "10"}, {"max_seconds": float("nan")},
+        {"max_cost": Decimal("NaN")}, {"max_cost": "much"}, {"max_cost": 0},
+        {"tool_timeout_s": None}, {"tool_timeout_s": "5"}, {"tool_timeout_s": 0},
+        {"tool_timeout_s": float("nan")},
+    ],
+)  # fmt: skip
+def test_a_limit_that_is_none_is_refused_before_anything_is_asked(limits):
+    client = Scripted(calls(call("add", 0, a=1, b=2)), DONE)
+    with pytest.raises(BadInput, match="Give a number above 0"):
+        run(client, "go", [add], **limits)
+    assert client.requests == []
+
+
+def test_limits_may_be_of_numpy_and_endless():
+    numpy = pytest.importorskip("numpy")
+    client = Scripted(calls(call("add", 0, a=1, b=2)), DONE)
+    endless = {"max_seconds": float("inf"), "tool_timeout_s": numpy.float32(5)}
+    done = run(client, "go", [add], max_steps=numpy.int64(3), **endless)
+    assert done.stop_reason == "done"
+
+
+@pytest.mark.parametrize("where", ["approve", "watch"])
+def test_what_was_paid_for_is_kept_whatever_fails(where):
+    def fail(said):
+        if where == "approve" or isinstance(said, CallFinished):
+            raise ZeroDivisionError
+
+    client = Scripted(calls(call("add", 0, a=1, b=2)), DONE)
+    with pytest.raises(ZeroDivisionError) as caught:
+        run(client, "go", [add], **{where: fail})
+    assert len(caught.value.run.steps) == 1
+    assert caught.value.run.messages[-1]["role"] == "tool"
+
+
+def test_arguments_of_a_person_that_are_no_json_are_refused_with_the_run():
+    client = Scripted(calls(call("add", 0, a=1, b=2)), DONE)
+    with pytest.raises(BadInput, match="cannot be sent as JSON") as caught:
+        run(client, "go", [add], approve=lambda _: {"a": object()})
+    assert len(caught.value.run.steps) == 1

@@ -277,9 +277,12 @@ def test_bubblewrap_keeps_files_and_network_away(real, code):
 
 
 def test_limits_and_the_missing_package_are_told_at_once(monkeypatch):
-    for wrong in ({"seconds": 0}, {"memory_mb": -1}):
-        with pytest.raises(BadInput, match="Give a number above 0"):
-            samples.python(**wrong)
+    for wrong in (0, "5", None, float("inf"), float("nan"), 10**9):
+        with pytest.raises(BadInput, match=r"seconds is .* Give a number above 0"):
+            samples.python(seconds=wrong, real=True)
+    for wrong in (0, -1, 1.5, "512"):
+        with pytest.raises(BadInput, match=r"memory_mb is .* Give a whole number"):
+            samples.python(memory_mb=wrong)
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     with pytest.raises(MissingDependency, match=r"pip install .*pydantic-monty"):
         samples.python()
@@ -319,3 +322,54 @@ def test_stop_ends_the_wait_long_before_the_limit(options):
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.stdout == "stopped\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys\nprint('a')\nsys.exit(3)", "a\n[exit code 3]"),
+        ("import sys\nsys.exit('no file')", "no file\n[exit code 1]"),
+        ("import os\nos._exit(200)", "[exit code 200]"),
+        ("import sys\nprint('a')\nsys.exit()", "a"),
+        ("print('half \\ud800')", "half ?"),
+    ],
+)
+def test_how_the_real_python_ended_is_told(real, code, told):
+    if "200" in code and real_python.bubblewrap():
+        pytest.skip("bubblewrap tells of signals so")
+    assert real(code) == told
+
+
+@pytest.mark.parametrize(
+    "error", ["KeyboardInterrupt", "GeneratorExit", "BaseException"]
+)
+def test_an_error_of_any_kind_is_told_as_one_of_the_code(real, error):
+    told = real(f"x = 1\nraise {error}")
+    assert told.splitlines()[1].startswith('  File "<code>", line 2')
+    assert told.endswith(f"\n{error}")
+
+
+def has_ended(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{pid}/stat")  # nobody may have asked how it ended
+    return state.exists() and ") Z " in state.read_text()
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "code", ["import time\nwhile True: time.sleep(0.1)", "while 1: 0"]
+)
+def test_code_whose_caller_was_killed_ends_by_itself(code, tmp_path):
+    mark = tmp_path / "pid"
+    code = f"import os\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\n{code}"
+    caller = f"from kimikit.tools import samples\nsamples.python(seconds=1, real=True)({code!r})"
+    if real_python.bubblewrap():
+        pytest.skip("bubblewrap ends it at once")
+    with subprocess.Popen([sys.executable, "-c", caller]) as process:
+        assert wait_for(lambda: mark.exists() and mark.read_text(), 20)
+        process.kill()
+    pid = int(mark.read_text())
+    assert wait_for(lambda: has_ended(pid), 20)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kimikit.errors import LocalHostError
+from kimikit.errors import BadInput, LocalHostError
 from kimikit.local import models, process, trust
 from kimikit.local.batch_routes import UPLOAD
 from kimikit.local.batch_store import batch_folder
@@ -193,6 +193,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._on_end()
+        # What is broken off by the end would be told with its traceback.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
 
@@ -266,7 +268,7 @@ def serve_upstream(port: int, api_key: str | None, url: str, concurrency: int) -
     sign = partial(trust.proof, running.api_key, "upload")
     folder = batch_folder(front.folder_name(upstream))
     app, _ = front.make_app(upstream, folder, sign, concurrency)
-    server = uvicorn.Server(_config(Guard(app, running.api_key)))
+    server = _Server(_config(Guard(app, running.api_key)), lambda: None)
     _announce(f"{upstream.url}, with batches", running)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
@@ -289,6 +291,11 @@ def _listen(
     port: int, api_key: str | None, model: str = ""
 ) -> tuple[socket.socket, Running]:
     """Return a socket that listens, and how it is asked."""
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise BadInput(
+            "The API key cannot be sent in a header.",
+            "Give one of ASCII letters, or none to have one made.",
+        )
     try:
         if port not in range(1 << 16):
             raise OSError("there is no such port")

@@ -12,13 +12,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import openai
 import pytest
 
 from kimikit import local
 from kimikit.cli import main
-from kimikit.errors import LocalHostError, MissingDependency
+from kimikit.errors import BadInput, LocalHostError, MissingDependency
 from kimikit.local import models, process
 
 
@@ -208,12 +209,26 @@ def test_a_port_that_is_taken_is_a_clear_error(
         local.serve(port=99999)
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb"])
+def test_a_key_that_no_client_can_send_is_refused(key: str) -> None:
+    with pytest.raises(BadInput, match="cannot be sent"):
+        local.serve(api_key=key)
+
+
+@pytest.mark.parametrize("stream", [True, False])
 def test_in_the_foreground_it_prints_what_a_client_needs(
-    local_host: local.Running,
+    local_host: local.Running, stream: bool
 ) -> None:
     command = [sys.executable, "-m", "kimikit", "serve", "--api-key", "mine"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as host,
+        socket.socket() as busy,
+    ):
         assert host.stdout is not None
+        assert host.stderr is not None
         stuck = threading.Timer(60, host.kill)
         stuck.start()
         printed = [host.stdout.readline() for _ in range(4)]
@@ -222,8 +237,26 @@ def test_in_the_foreground_it_prints_what_a_client_needs(
         assert "not Kimi" in printed[0]
         assert printed[2].split() == ["api_key", "=", "mine"]
         assert says_hello(local.Running(base_url, "mine", local_host.model, host.pid))
+        story = {
+            "messages": [{"role": "user", "content": "Write a long story."}],
+            "max_tokens": 4000,
+            "stream": stream,
+            "ignore_eos": True,
+        }
+        body = json.dumps(story)
+        busy.connect(("127.0.0.1", urlsplit(base_url).port))
+        lines = [
+            "POST /v1/chat/completions HTTP/1.1",
+            "Host: x",
+            "Authorization: Bearer mine",
+            f"Content-Length: {len(body)}",
+        ]
+        busy.sendall("\r\n".join([*lines, "", body]).encode())
+        if stream:
+            busy.recv(1)
         host.send_signal(signal.SIGINT)
         assert host.wait(20) == 0
+        assert host.stderr.read() == ""
 
 
 def test_a_llama_that_does_not_tell_its_window_serves_all_the_same(

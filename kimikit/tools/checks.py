@@ -14,7 +14,8 @@ import importlib.util
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -31,11 +32,35 @@ _TOO_DEEP = "they or their schema are nested too deeply to be checked"
 _PROBLEMS_TOLD = 10
 _WORDS_TOLD = 300
 _MENDINGS = 20
+_QUOTED = 50
+"""Arguments of a call that are tried without quotes."""
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _HOLDERS = ("properties", "$defs", "definitions", "patternProperties")
 _CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\s"}
 _IN_CLASS = re.compile(r"\\(.)|([\[&~])", re.DOTALL)
 
 _followed: contextvars.ContextVar[list[int]] = contextvars.ContextVar("followed")
+
+
+def tried(
+    check: Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]],
+    arguments: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what a check makes of arguments, and what is wrong with them.
+
+    Kimi K2 writes some lists and objects as a text that holds their JSON. Such a one
+    is read where it fits and the text does not.
+    """
+    values, problems = check(arguments)
+    for name, value in islice(arguments.items(), _QUOTED if problems else 0):
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+            continue
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeError):
+            bare = {**arguments, name: _DECODER.decode(value)}
+            found, left = check(bare)
+            if len(left) < len(problems):
+                arguments, values, problems = bare, found, left
+    return values, problems
 
 
 def problems(validator: Any, value: Any) -> list[str]:

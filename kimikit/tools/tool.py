@@ -140,7 +140,7 @@ class Tool:
         Raises:
             BadInput: Naming every argument that does not fit, and what would.
         """
-        values, problems = self._check(arguments)
+        values, problems = checks.tried(self._check, arguments)
         if problems:
             told = "; ".join(problems[:_PROBLEMS])
             if len(problems) > _PROBLEMS:

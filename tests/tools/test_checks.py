@@ -297,3 +297,42 @@ def test_what_only_the_format_iri_needs_is_loaded_when_it_is_checked(tmp_path):
     path = os.pathsep.join([str(tmp_path), *sys.path])
     env = {**os.environ, "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", IRI], env=env, check=True)
+
+
+@function_tool
+def note(title: str, tags: list[str] = [], prices: dict[str, float] | None = None):  # noqa: B006
+    """Write a note."""
+
+
+NOTE = made(
+    of(title=STRING, tags={"type": "array", "items": STRING},
+       prices=of(tea={"type": "number"}))
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", [note, NOTE], ids=["function", "schema"])
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"tags": '["a", "b"]'}, {"tags": ["a", "b"]}),
+        ({"prices": ' {"tea": 1.5}'}, {"prices": {"tea": 1.5}}),
+        ({"title": '["a"]'}, {"title": '["a"]'}),
+        ({"title": '{"a": 1}', "tags": "[]"}, {"title": '{"a": 1}', "tags": []}),
+        ({"tags": '["a"]', "prices": "{}"}, {"tags": ["a"], "prices": {}}),
+    ],
+)
+def test_a_list_or_an_object_in_quotes_is_read_where_it_fits(tool, sent, read):
+    """Kimi K2 writes them so now and then, and the next answer is paid for."""
+    sent, read = ({"title": "x", **one} for one in (sent, read))
+    assert tool.bind(sent) == read
+
+
+@pytest.mark.parametrize("tool", [note, NOTE], ids=["function", "schema"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tags": "[1]"}, {"tags": "[a]"}, {"tags": '{"a": 1}'}, {"prices": "[]"},
+     {"tags": "[" * 100_000}, {"tags": '["a"]', "prices": '{"tea": "x"}'}],
+)  # fmt: skip
+def test_what_does_not_fit_without_quotes_either_is_refused(tool, wrong):
+    with pytest.raises(BadInput, match="do not fit"):
+        tool.bind({"title": "x", **wrong})

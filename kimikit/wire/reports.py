@@ -143,7 +143,8 @@ def _inner(fields: dict[str, Any], depth: int, names: tuple[str, ...]) -> str:
     """Return what lies deeper, with the provider's name where a gateway tells it."""
     raw = fields.get("raw")
     if isinstance(raw, str | dict) and raw and depth < _DEPTH:
-        inner = _unwrapped(raw)
+        told = isinstance(raw, str)  # gateways pack bodies into each other as texts
+        inner = read_report(raw).message if told else _said(raw, depth + 1)
         provider = str(fields.get("provider_name") or "upstream")[:80]
         return f"{provider}: {inner}" if inner else ""
     parts = (fields.get(name) for name in names)
@@ -151,25 +152,6 @@ def _inner(fields: dict[str, Any], depth: int, names: tuple[str, ...]) -> str:
     texts = (fields.get(n) for n in ("error", "errors") if n in fields)
     plain = (t.strip() for t in texts if isinstance(t, str))
     return next(filter(None, said), "") or next(filter(None, plain), "")
-
-
-def _unwrapped(raw: str | dict[str, Any]) -> str:
-    """Return the words of an upstream's body, which gateways pack into each other."""
-    inner: Any = raw
-    for _ in range(_DEPTH):
-        if isinstance(inner, str):
-            report = read_report(inner) if inner[:1] not in "{[" else None
-            if report is not None:
-                return report.message
-            try:
-                inner = mend(read_json(inner[:_BODY_LIMIT]))
-            except (ValueError, RecursionError):
-                return str(inner)[:WORDS_LIMIT]
-        deeper = as_dict(as_dict(as_dict(inner).get("error")).get("metadata"))
-        if not isinstance(deeper.get("raw"), str | dict):
-            break
-        inner = deeper["raw"]
-    return _said(inner, depth=2)
 
 
 def _objects(found: object, depth: int = 0) -> Iterator[dict[str, Any]]:

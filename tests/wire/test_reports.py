@@ -111,6 +111,20 @@ def test_hostile_bodies_are_read_in_bounded_work(text: str) -> None:
     assert len(str(error)) < 3000
 
 
+@pytest.mark.parametrize("most", [3, 450])
+@pytest.mark.parametrize("names", [("raw",), ("error", "metadata", "raw")])
+def test_bodies_inside_each_other_are_read_to_a_bounded_depth(
+    names: tuple[str, ...], most: int
+) -> None:
+    inside: dict[str, Any] = {"message": "the innermost"}
+    for name in names[::-1] * (most // len(names)):
+        inside = {name: inside}
+    body = json.dumps({"message": "the outermost", "error": inside})
+    said = read_report(body).message
+    assert ("the innermost" in said) == (most == 3)
+    assert "the outermost" in said
+
+
 # Which error.
 
 Case = tuple[int, Any, type[errors.StatusError]]

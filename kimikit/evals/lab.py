@@ -197,11 +197,6 @@ def _order(
     return looking, [(way, row) for row in looking.order for way in ways]
 
 
-def _stop_reason(runner: Runner, looking: Looking | None) -> str:
-    settled = looking is not None and looking.settled and not runner.stopping
-    return "settled" if settled else runner.stop_reason
-
-
 @takes_chat_params(hidden=("tools", "n"), also=("watch", "meta"))
 def lab(
     client: ChatClient,
@@ -290,12 +285,13 @@ def _asked(
         progress=bar,
         next_end=looking,
     )
+    settled = looking is not None and looking.settled and not runner.stopping
     found = Lab(
         task=task,
         patterns=tuple(ways),
         outcomes=tuple(one for one in came if one is not None),
         reused=runner.reused,
-        stop_reason=_stop_reason(runner, looking),
+        stop_reason="settled" if settled else runner.stop_reason,
         stopped=tuple(asking.stopped),
         metrics=tuple(scorers),
         metric_errors=asking.errors,

@@ -274,13 +274,10 @@ def _broken(blocks: list[Block], other: list[Block]) -> int | None:
     for place, (mine, theirs) in enumerate(zip(blocks, other, strict=False)):
         if mine != theirs:
             # The last question of an earlier request is where another one may differ.
-            last = place == len(other) - 1 and place == len(blocks) - 1
-            return None if last and place and _is_question(mine, theirs) else place
+            last = place and place == len(other) - 1 == len(blocks) - 1
+            asked = all("(user)" in each.name for each in (mine, theirs))
+            return None if last and asked else place
     return None
-
-
-def _is_question(mine: Block, theirs: Block) -> bool:
-    return "(user)" in mine.name and "(user)" in theirs.name
 
 
 def _movable(blocks: list[Block], other: list[Block], place: int) -> int:

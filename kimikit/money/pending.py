@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sqlite3
 import stat
@@ -38,7 +39,7 @@ def take_in(db: sqlite3.Connection, ledger: Path) -> None:
 
     A file that cannot be read, or is of another version, stays for a later kernel.
     """
-    for path in sorted(ledger.parent.glob(f"{_literal(ledger.name)}.pending-*")):
+    for path in sorted(ledger.parent.glob(f"{glob.escape(ledger.name)}.pending-*")):
         with contextlib.suppress(sqlite3.Error, OSError):
             if not _is_own(path):
                 continue
@@ -69,10 +70,6 @@ def _is_own(path: Path) -> bool:
     """Tell whether this user wrote a file: in a shared folder anybody may leave one."""
     now = path.lstat()
     return stat.S_ISREG(now.st_mode) and now.st_uid == getattr(os, "getuid", int)()
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _columns(db: sqlite3.Connection) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import ipywidgets as w
 
+from kimikit import html
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -93,6 +95,11 @@ def dial(kind: Any, name: str, tip: str, *, width: str = "98%", **options: Any) 
     layout = w.Layout(width=width, min_width="180px")
     style = {"description_width": "90px"}
     return kind(description=name, tooltip=tip, layout=layout, style=style, **options)
+
+
+def alert(text: str) -> str:
+    """Return what is said beside a field, to screen readers at once."""
+    return html.wrap(f'<div class="remedy" role="alert">{html.esc(text)}</div>')
 
 
 def noted(field: w.Widget, note: w.HTML) -> w.VBox:

@@ -8,9 +8,8 @@ from typing import Any
 
 import ipywidgets as w
 
-from kimikit import html
 from kimikit.errors import BadInput, KimiError, MissingKey, ModelNotFound, UnknownHost
-from kimikit.notebook.controls import dial, noted
+from kimikit.notebook.controls import alert, dial, noted
 from kimikit.notebook.page import NAME_AGAIN
 from kimikit.params import CHAT, refuse_unknown
 from kimikit.types import Host
@@ -152,7 +151,7 @@ class Dials:
 
     def say(self, name: str, error: KimiError) -> None:
         """Say beside a field what is wrong with it."""
-        self._notes[name].value = wrong(error)
+        self._notes[name].value = alert(f"{error.what} {error.remedy}")
         if name in FOLDED:
             self._rest.selected_index = 0
 
@@ -176,12 +175,6 @@ class Dials:
         if field in self.fields:
             self.say(field, error)
         return field in self.fields
-
-
-def wrong(error: KimiError) -> str:
-    """Return what is said beside a field, to screen readers at once."""
-    said = f"{html.esc(error.what)} {html.esc(error.remedy)}"
-    return html.wrap(f'<div class="remedy" role="alert">{said}</div>')
 
 
 def _whole(text: str) -> int:

@@ -8,8 +8,8 @@ import ipywidgets as w
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.notebook.asked import Asked
-from kimikit.notebook.controls import Echo, dial, noted
-from kimikit.notebook.dials import Dials, Wrong, wrong
+from kimikit.notebook.controls import Echo, alert, dial, noted
+from kimikit.notebook.dials import Dials, Wrong
 from kimikit.types import Host
 
 LETTERS = "ABCD"
@@ -92,7 +92,7 @@ class Form:
         self._dials.children = [each.box for each in self.columns]
 
     def _say(self, name: str, error: KimiError) -> Wrong:
-        self._notes[name].value = wrong(error)
+        self._notes[name].value = alert(f"{error.what} {error.remedy}")
         return Wrong()
 
     def question(self) -> tuple[str, dict[str, dict[str, Any]], dict[str, bytes]]:

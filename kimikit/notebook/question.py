@@ -21,7 +21,7 @@ import msgspec
 
 from kimikit import html
 from kimikit.errors import BadInput
-from kimikit.notebook.controls import Echo, button, dial, view
+from kimikit.notebook.controls import Echo, alert, button, dial, view
 from kimikit.notebook.screen import Bundle, Screen, rich
 from kimikit.tools.task import Answer
 from kimikit.tools.tool import Tool
@@ -122,8 +122,7 @@ class Question:
 
     def _say(self, fault: str) -> None:
         """Show what is wrong with the arguments, which nobody looks for half typed."""
-        shown = f'<div class="remedy" role="alert">{html.esc(fault)}</div>'
-        self._fault.value = html.wrap(shown) if fault else ""
+        self._fault.value = alert(fault) if fault else ""
 
     def _run(self) -> None:
         found = self._edited()

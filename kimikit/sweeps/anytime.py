@@ -65,14 +65,13 @@ def _sides(rounds: Array) -> tuple[Array, Array]:
 
 def _lower(rounds: Array, shifts: Shifts, alpha: float) -> float:
     """Return the lowest mean that nobody betting on a higher one gets rich against."""
-    bets = Bets(rounds, shifts)
-    low, high = 0.0, 1.0
-    if not bets.refuse(low, alpha):
-        return low
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if bets.refuse(middle, alpha) else (low, middle)
-    return low
+    bets, steps = Bets(rounds, shifts), 1 << STEPS
+    if not bets.refuse(0.0, alpha):
+        return 0.0
+    stays = bisect.bisect_left(
+        range(1, steps), 1, key=lambda step: not bets.refuse(step / steps, alpha)
+    )
+    return stays / steps
 
 
 def refused(rounds: Array, mean: float, shifts: Shifts, alpha: float = ALPHA) -> bool:

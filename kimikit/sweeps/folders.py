@@ -1,4 +1,4 @@
-"""Write rows into folders of Parquet files as they come, and read them."""
+"""Keep rows in a folder of Parquet files, and read them in their order."""
 
 from __future__ import annotations
 
@@ -7,28 +7,22 @@ import math
 import os
 import re
 import shutil
-import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kimikit.errors import BadInput, KimiError
+from kimikit.errors import BadInput
 from kimikit.files import Kind, arrow_table, packages
-from kimikit.json_values import writable
 from kimikit.paths import path_of, taking_place
 from kimikit.sweeps.merging import SCRATCH, merge
 
 PART_ROWS = 4_096
 PART_BYTES = 16_000_000
 """Rows, and bytes of them, of a file that is written while answers arrive."""
-
-QUICKLY: dict[str, Any] = {"compression": "lz4", "use_dictionary": False}
-"""How parts are written, which are put together later."""
 
 TITLE = "kimikit.json"
 """The file of a folder that says what is in it."""
@@ -38,7 +32,7 @@ _RUN = r"\d{8}-\d{6}-[0-9a-f]{6}-\d{5,9}(-all)?\.parquet"
 _LEFT = re.compile(
     rf"\.[0-9a-z-]+-all\.parquet\..+|\{SCRATCH}.*|\.{re.escape(TITLE)}\..+"
 )
-_OURS = re.compile(rf"{_RUN}|\.{_RUN}\..+|{_LEFT.pattern}")
+OURS = re.compile(rf"{_RUN}|\.{_RUN}\..+|{_LEFT.pattern}")
 """What is left where one who put it in order was killed; and all that a run leaves."""
 
 
@@ -90,122 +84,7 @@ def write_title(folder: Path, title: Title) -> None:
         fresh.write_bytes(msgspec.json.encode(title))
 
 
-class FolderWriter:
-    """Writes rows into a folder as they come, each part a file that is whole.
-
-    Args:
-        path: The folder; it is made if it is not there.
-        title: What will be in it. One of the same kind and name is written anew, and
-            keeps its rows until ``finish``.
-        encode: Makes a table of pyarrow of what was added, in any thread.
-
-    Raises:
-        MissingDependency: If pyarrow is not installed.
-        BadInput: If the folder holds something else, or cannot be written.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        title: Title,
-        encode: Callable[[Sequence[Any]], Any],
-    ) -> None:
-        packages("results=")
-        named = isinstance(path, str | os.PathLike) and str(path).strip()
-        if not named or writable(str(path)) != str(path):  # which pyarrow cannot open
-            raise BadInput(f"results is {path!r}.", "Give the path of a folder.")
-        # Absolute, as the notebook's own folder may be another by and by.
-        self.path, self.title = path_of(path).absolute(), title
-        self._rows: deque[Any] = deque()
-        self._bytes, self._encode = 0, encode
-        self._lock = threading.Lock()
-        self._run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
-        self._parts: list[str] = []
-        self._began = time.time()
-        self._claim()
-
-    def _claim(self) -> None:
-        before = read_title(self.path)
-        asked = self.title.kind, self.title.name
-        if before is not None and (before.kind, before.name) != asked:
-            raise BadInput(
-                f"The folder {self.path} holds the {before.kind} {before.name!r}.",
-                f"Give another folder, or name={before.name!r} to go on with it.",
-            )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # What a kernel was killed at is ours.
-            names = (file.name for file in self.path.iterdir())
-            if before is None and not all(n.startswith(f".{TITLE}") for n in names):
-                raise BadInput(
-                    f"The folder {self.path} holds other files.", "Give an empty one."
-                )
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-            if before is None:
-                write_title(self.path, self.title)
-        except OSError as exc:
-            raise BadInput(
-                f"The folder {self.path} cannot be written: {exc}.",
-                "Give another folder.",
-            ) from exc
-
-    def add(self, row: Any, size: int) -> None:
-        """Take a row, of about so many bytes; any thread may."""
-        self._rows.append(row)
-        self._bytes += size
-
-    @property
-    def full(self) -> bool:
-        """Whether enough has come for another part."""
-        return len(self._rows) >= PART_ROWS or self._bytes >= PART_BYTES
-
-    def flush(self) -> None:
-        """Write what has come as a part, if anything has.
-
-        Raises:
-            KimiError: If the disk does not take it; the rows are kept.
-        """
-        _, pq = packages("results=")
-        with self._lock:
-            if not self._rows:
-                return
-            self._bytes = 0
-            rows = [self._rows.popleft() for _ in range(len(self._rows))]
-            name = f"{self._run}-{len(self._parts):05}.parquet"
-            try:
-                with taking_place(self.path / name) as fresh:
-                    pq.write_table(self._encode(rows), fresh, **QUICKLY)
-            except Exception as exc:
-                self._rows.extendleft(reversed(rows))
-                raise KimiError(
-                    f"Answers cannot be written into {self.path}: {exc}.",
-                    f"Make room there, and ask again by name={self.title.name!r}: the "
-                    "ledger has what was paid for.",
-                ) from exc
-            self._parts.append(name)
-            self._took(rows)
-
-    def _took(self, rows: Sequence[Any]) -> None:
-        """Take note of rows that are on disk now."""
-
-    def finish(self, facts: dict[str, Any]) -> Folder:
-        """Write what is left and what is known of the whole; return it to be read."""
-        self.flush()
-        title = msgspec.structs.replace(self.title, parts=self._parts, facts=facts)
-        if not all((self.path / part).exists() for part in self._parts):
-            raise KimiError(
-                f"Another kernel wrote into {self.path} meanwhile.",
-                "Open what it wrote by Sweep.from_results(...), or ask again by "
-                f"name={title.name!r}, into another folder.",
-            )
-        write_title(self.path, title)
-        ours = [f for f in self.path.iterdir() if _OURS.fullmatch(f.name)]
-        _delete([f for f in ours if f.name not in self._parts], self._began)
-        return Folder(self.path)
-
-
-def _delete(files: Iterable[Path], before: float = math.inf) -> None:
+def delete(files: Iterable[Path], before: float = math.inf) -> None:
     """Delete files and folders; what is newer, another kernel may be writing."""
     for file in files:
         with contextlib.suppress(OSError):
@@ -309,8 +188,8 @@ class Folder:
             return
         self.title.parts, self.title.ordered = [name], True
         write_title(self.path, self.title)
-        _delete(files)
-        _delete([f for f in self.path.iterdir() if _LEFT.fullmatch(f.name)], began)
+        delete(files)
+        delete([f for f in self.path.iterdir() if _LEFT.fullmatch(f.name)], began)
 
     @property
     def data(self) -> Any:

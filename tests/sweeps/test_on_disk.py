@@ -512,12 +512,12 @@ def test_a_value_that_no_column_holds_is_unknown_and_costs_no_other(
 def test_what_cannot_be_written_is_kept_for_the_next_try(tmp_path: Path) -> None:
     memory = run()
     writer = TrialWriter(tmp_path / "x", "colours", memory.axes, memory.fixed, [])
-    encode, writer._encode = writer._encode, lambda rows: 1 / 0
+    table, writer._table = writer._table, lambda rows: 1 / 0
     for trial in memory.trials:
         writer.put(trial)
     with pytest.raises(KimiError, match="cannot be written"):
         writer.flush()
-    writer._encode = encode
+    writer._table = table
     writer.flush()
     assert sum(some.count for some in writer._spent.values()) == len(memory.replies) + 6
 

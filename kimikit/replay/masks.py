@@ -78,19 +78,13 @@ def _places(folder: str, temporary: str) -> re.Pattern[str]:
 
     In JSON the separator of Windows is written twice.
     """
-    named = [folder, str(Path.home()), *_unlinked(folder)]
+    named = [folder, str(Path.home()), os.path.realpath(folder)]
     named = [each for p in named for each in _spellings(p)]
     some = [re.escape(p) for p in named if len(p) >= _SHORTEST_PATH]
-    passing = [re.escape(p) + r"[\\/]+tmp\w{6,10}" for p in (temporary,)]
-    found = [*passing, *sorted(set(some), key=len)[::-1]]
+    passing = re.escape(temporary) + r"[\\/]+tmp\w{6,10}"
+    found = [passing, *sorted(set(some), key=len)[::-1]]
     doubled = [each.replace(r"\\", r"\\{1,2}") for each in found]
     return re.compile(rf"(?<![\w.~-])(?:{'|'.join(doubled)})(?![\w])")
-
-
-def _unlinked(folder: str) -> Iterator[str]:
-    real = os.path.realpath(folder)
-    if real != folder:
-        yield real
 
 
 def masked_answer(

@@ -8,14 +8,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from kimikit.errors import KimiError, NotRecorded, warn
+from kimikit.errors import KimiError, warn
 from kimikit.replay.file import RecordingFile
 from kimikit.replay.masks import mask_of, masked_answer
 from kimikit.replay.questions import Question, name_of, priced_models, question
+from kimikit.replay.script import Script
 from kimikit.secrets import redact
 from kimikit.types import Host, Price
 from kimikit.wire.recorder import STOPPED, Asked, Exchange, Recorded, Replayed
@@ -45,36 +46,8 @@ class Kept(NamedTuple):
     models: list[str]
 
 
-class Source(Protocol):
-    """Where answers come from: a recording, or a script.
-
-    Attributes:
-        name: What it is called in an error.
-    """
-
-    name: str
-
-    @property
-    def embeds(self) -> bool:
-        """Whether it has embeddings of texts."""
-
-    def find(self, asked: Question, number: int, *, good: bool) -> Recorded | None:
-        """Return the answer of this number, from 0, to a question."""
-
-    def count(self, asked: Question) -> int:
-        """Return how many answers to a question there are."""
-
-    def label(self, answer: Recorded) -> str:
-        """Return what every view says of an answer."""
-
-    def missing(self, asked: Question, times: int) -> NotRecorded:
-        """Return the error of a question without an answer, or without another."""
-
-    def hosts(self) -> list[Host]:
-        """Return the hosts that answered."""
-
-    def prices(self) -> dict[tuple[str, str], Price]:
-        """Return the prices of the days of the recording."""
+Source = RecordingFile | Script
+"""Where answers come from; both have the same methods."""
 
 
 class Tape:
@@ -86,10 +59,10 @@ class Tape:
         speed: 1 replays as fast as it was, 2 twice as fast, ``None`` at once.
         cycle: Whether answers begin again when a question is asked more often than
             they were recorded.
-        price: Finds the price of the day.
 
     Attributes:
         offline: Whether the network is never asked.
+        price: Finds the price of the day, where anything does.
     """
 
     def __init__(
@@ -99,14 +72,13 @@ class Tape:
         *,
         speed: float | None = 1.0,
         cycle: bool = False,
-        price: PriceAt | None = None,
     ) -> None:
         self.source = source
         self.file = file
         self.speed = speed
         self.offline = file is None
         self._cycle = cycle
-        self.price = price
+        self.price: PriceAt | None = None
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 

@@ -325,12 +325,14 @@ def _created(
     raise AssertionError
 
 
-def drop(way: Way, shard: ShardRow, why: str) -> None:
-    """Give the requests of a batch that was never begun free."""
+def drop(way: Way, shard: ShardRow, why: str, *, lost: bool = False) -> None:
+    """Give the requests of a batch free that was never begun, or that was lost."""
     lines = way.ledger.jobs.lines(shard.id)
-    error = errors.StatusError(why, "Ask again by the same name.")
+    kind = errors.ConnectionFailed if lost else errors.StatusError  # it may be billed
+    error = kind(why, "Ask again by the same name.")
     close(way, shard, [(line, None, error) for line in lines if line.state == "open"])
-    way.ledger.jobs.note(shard.id, state="dropped")
+    told = {"state": "collected", "words": why[:500]} if lost else {"state": "dropped"}
+    way.ledger.jobs.note(shard.id, **told)
 
 
 End = tuple[LineRow, Reply | None, KimiError | None]

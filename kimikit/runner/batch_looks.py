@@ -55,7 +55,8 @@ def look(way: Way, job: JobRow, shard: ShardRow) -> None:
             _check_is_here(client, job)
             if _is_young(shard) or _is_listed(client, shard):
                 return  # not known everywhere yet, or by one of the host's machines
-            return _lose(way, shard, f"The host does not know its batch: {exc.what}")
+            why = f"The host does not know its batch: {exc.what}"
+            return drop(way, shard, why, lost=True)
     way.ledger.jobs.note(
         shard.id,
         status=batch.status,
@@ -212,10 +213,3 @@ def _close_rest(
     if batch.status == "completed":  # it may have been answered, and be billed
         error = errors.ConnectionFailed(error.what, error.remedy)
     close(way, shard, [(line, None, error) for line in left])
-
-
-def _lose(way: Way, shard: ShardRow, why: str) -> None:
-    error = errors.ConnectionFailed(why, "Ask again by the same name.")
-    lines = way.ledger.jobs.lines(shard.id)
-    close(way, shard, [(line, None, error) for line in lines if line.state == "open"])
-    way.ledger.jobs.note(shard.id, state="collected", words=why[:500])

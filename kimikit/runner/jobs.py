@@ -43,15 +43,12 @@ LONGEST_POLL_S = 60.0
 STAND_IN_POLL_S = 1.0
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
 
-class Finish(Protocol[T_co]):
-    """Makes of the answers to some jobs what their work returns."""
-
-    def __call__(self, rows: Sequence[JobRow], stop_reason: str) -> T_co:
-        """Return it, given why nothing more is bought."""
+Finish = Callable[[Sequence[JobRow], str], T]
+"""Makes of the answers to some jobs, and of why nothing more is bought, what their work
+returns."""
 
 
 class Buy(Protocol):
@@ -358,15 +355,15 @@ def catch_up(way: Way, kind: str, name: object) -> list[JobRow]:
     return rows
 
 
-def all_jobs(way: Way, poll_s: float | None = None) -> Jobs:
+def all_jobs(way: Way) -> Jobs:
     """Return all jobs of a ledger, of this kernel and of others."""
-    return Jobs(_stored(way, row, poll_s=poll_s) for row in way.ledger.jobs.jobs())
+    return Jobs(_stored(way, row) for row in way.ledger.jobs.jobs())
 
 
-def _stored(way: Way, row: JobRow, poll_s: float | None = None) -> Job[Results]:
+def _stored(way: Way, row: JobRow) -> Job[Results]:
     """Return a job as the ledger has it: what its requests are for is not known."""
     finish, buy = partial(stored_results, way), partial(submit_again, way)
-    return Job(way, [row], finish, buy=buy, poll_s=poll_s, restored=True)
+    return Job(way, [row], finish, buy=buy, restored=True)
 
 
 def seconds(poll_s: Any) -> float | None:

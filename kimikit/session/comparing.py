@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kimikit.notebook.race_view import Race
     from kimikit.runner.batch import Way
     from kimikit.runner.cluster import Dask
-    from kimikit.runner.endpoint import ClientFor
     from kimikit.runner.jobs import Jobs
     from kimikit.sweeps.values import Embed
     from kimikit.types import Reply
@@ -128,7 +127,8 @@ class Comparing(Filing):
         """Sweep by a batch or at once; what a batch of the name has is taken in."""
         given |= {"store": self.ledger, "estimate": self._bill}
         via = "live" if given["dry_run"] and via == "batch" else via
-        client_for, batches = self._clients_for(asked.get("model"), via), self._way()
+        named, batches = _named(asked.get("model")), self._way()
+        client_for = self._connection.clients(via, named=named)
         if via == "batch":
             from kimikit.sweeps.by_batch import batch_sweep
 
@@ -137,10 +137,6 @@ class Comparing(Filing):
 
         catch_up(batches, "sweep", given["name"])
         return sweeps.sweep(client_for, prompt, **given, **asked)
-
-    def _clients_for(self, models: Any, via: object) -> ClientFor:
-        """Return what makes the clients, for calls that name these models or none."""
-        return self._connection.clients(via, named=_named(models))
 
     def _bill(self, host: str, model: str, params: Any, prompt: Any) -> Any:
         """Price one call as it will be sent, the defaults of this object included."""
@@ -227,7 +223,7 @@ class Comparing(Filing):
         if "tools" in params:
             params["tools"] = offered(params["tools"])
         how = mapping.Mapping(
-            client_for=self._clients_for(params.get("model"), via),
+            client_for=self._connection.clients(via, named=_named(params.get("model"))),
             client=self.client,
             store=self.ledger,
             price=self._bill,

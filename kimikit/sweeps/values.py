@@ -253,14 +253,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return self.on_disk.asked()
         return Asked().of(self.trials)
 
-    def blame(self, name: str, error: Exception) -> None:
-        """Note what a user's function raised."""
-        said = f"{type(error).__name__}: {error}"
-        self.metric_errors.setdefault(name, []).append(said)
-
     @functools.cached_property
     def metric_errors(self) -> dict[str, list[str]]:
-        """What metrics raised, by their names."""
+        """What metrics raised, by their names, and what ``embed`` did."""
         return {}
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from kimikit import html
-from kimikit.display.footer import day, footer, total_cost
+from kimikit.display.footer import Paid, day, footer
 from kimikit.display.plots import canvas, legend_beside, name, plain
 from kimikit.display.renderable import Renderable, Table
 from kimikit.evals.cells import not_asked
@@ -93,7 +93,7 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
     __repr__ = __str__
 
 
-class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class Verification(Paid, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """What was found of each host; shows as a table, what is wrong first.
 
     Attributes:
@@ -129,9 +129,8 @@ class Verification(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         }
 
     @property
-    def cost(self) -> Decimal | None:
-        """US dollars of all answers, ``None`` where one is unpriced."""
-        return total_cost(self.replies)
+    def _paid(self) -> tuple[Reply, ...]:
+        return self.replies
 
     def of(self, host: str) -> list[Finding]:
         """Return the findings of one host.

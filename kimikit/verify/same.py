@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from kimikit import html
-from kimikit.display.footer import footer, total_cost
+from kimikit.display.footer import Paid, footer
 from kimikit.display.renderable import Renderable, Table
 from kimikit.errors import BadInput, KimiError
 from kimikit.json_values import is_count
@@ -81,7 +80,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     corrected: float = 1.0
 
 
-class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
+class SameModel(Paid, Renderable, msgspec.Struct, frozen=True, kw_only=True):
     """Whether two hosts could be told apart by their answers.
 
     Attributes:
@@ -123,9 +122,8 @@ class SameModel(Renderable, msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def cost(self) -> Decimal | None:
-        """US dollars of all answers, ``None`` where one is unpriced."""
-        return total_cost(self.replies)
+    def _paid(self) -> tuple[Reply, ...]:
+        return self.replies
 
     @property
     def sentence(self) -> str:

@@ -26,13 +26,19 @@ class Place(NamedTuple):
     port: int
     tls: ssl.SSLContext | None = None
 
+    @property
+    def named(self) -> str:
+        """The server as requests name it, its port unless that is understood."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
 
 async def exchange(
     place: Place,
     method: str,
     target: str,
     headers: Sequence[tuple[str, str]],
-    data: bytes,
+    body: bytes,
 ) -> AsyncGenerator[h11.Response | bytes, None]:
     """Yield the head of the answer to a request, then the pieces of its body.
 
@@ -46,14 +52,17 @@ async def exchange(
         place.host, place.port, ssl=place.tls
     )
     with contextlib.closing(writer):
-        head = [("Host", place.host), *headers, ("Content-Length", str(len(data)))]
+        head = [("Host", place.named), *headers, ("Content-Length", str(len(body)))]
         request = h11.Request(method=method, target=target, headers=head)
-        for part in (request, h11.Data(data=data), h11.EndOfMessage()):
+        for part in (request, h11.Data(data=body), h11.EndOfMessage()):
             writer.write(wire.send(part) or b"")
         try:
             while not isinstance(event := wire.next_event(), h11.EndOfMessage):
                 if event is h11.NEED_DATA:
-                    wire.receive_data(await reader.read(_READ_BYTES))
+                    data = await reader.read(_READ_BYTES)
+                    if not data and wire.their_state is h11.SEND_RESPONSE:
+                        raise ConnectionResetError("it hung up without an answer")
+                    wire.receive_data(data)
                 elif isinstance(event, h11.Response):
                     yield event
                 elif isinstance(event, h11.Data):

@@ -147,7 +147,8 @@ class Guard:
             return
         if scope["path"].startswith("/v1/v1/"):
             # Together's SDK 3 adds /v1 to a base URL that ends with it already.
-            scope = scope | {"path": scope["path"].removeprefix("/v1")}
+            raw = scope["raw_path"].removeprefix(b"/v1")
+            scope = scope | {"path": scope["path"].removeprefix("/v1"), "raw_path": raw}
         self._in_flight += 1
         try:
             large = scope["path"].startswith(_LARGE)

@@ -162,7 +162,7 @@ def make_app(
         return as_json({"pid": os.getpid()})
 
     async def relay(request: Request) -> Response:
-        path = request.url.path
+        path = request.scope["raw_path"].decode("latin-1")  # with its escapes
         path += f"?{request.url.query}" if request.url.query else ""
         with worker.live_call():
             try:

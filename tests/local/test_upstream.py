@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support.echo import EchoHost
 from support.fault_server import FaultServer, plain
@@ -135,3 +138,36 @@ def test_a_wait_that_is_no_number_is_none(
     assert found == (200, b'{"choices":[]}')
     assert waited
     assert max(waited) <= 1.0
+
+
+def test_addresses_pass_as_they_are_and_silence_is_told(front: Any) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "silent" in self.path:
+                return
+            said = f"{self.path} {self.headers['host']}".encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}"
+        asked = front(f"http://{place}/v1")
+        head = {"Authorization": f"Bearer {asked['api_key']}"}
+        with httpx.Client(base_url=asked["base_url"], headers=head) as http:
+            for path in (
+                "models/moonshotai%2FKimi-K2",
+                "models/a%20b%E6%96%87?x=%20",
+                "v1/models/a%2Fb",
+            ):
+                told = http.get(f"{asked['base_url']}/{path}").text
+                assert told == f"/v1/{path.removeprefix('v1/')} {place}"
+            silent = http.get("silent")
+        server.shutdown()
+    assert silent.status_code == 502
+    assert "it hung up without an answer" in silent.text

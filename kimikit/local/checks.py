@@ -179,7 +179,7 @@ class Sampling(Asked, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Filled | list[Filled] | None = None  # an empty one stops at once
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     logit_bias: dict[str, float] | None = None

@@ -124,6 +124,8 @@ def allowed(*names: str, mode: str = "auto") -> dict[str, Any]:
         (CHAT, chat(tool_choice=allowed("now")), "tool_choice", "'now'"),
         (CHAT, chat(tools=[TOOL], tool_choice=allowed()), None, "length >= 1"),
         ("completions", {"prompt": [99_999_999]}, None, "invalid tokens"),
+        (CHAT, chat(stop=""), "stop", "length >= 1"),
+        ("completions", {"prompt": "a", "stop": ["b", ""]}, "stop[1]", "length >= 1"),
         (EMBED, {"input": []}, "input", "length >= 1"),
         (EMBED, {"input": ["a", ""]}, "input[1]", "length >= 1"),
         (EMBED, {"input": "a", "dimensions": 7}, "dimensions", "(64, 128, 256)"),

@@ -162,6 +162,7 @@ def _of_pydantic(part: Any, *, inside: bool) -> bool:
 def _needs_more(part: Any, *, inside: bool) -> bool:
     """Tell whether msgspec would pass over what pydantic must hold."""
     if get_origin(part) is Annotated:
+        inside = inside or Decimal in get_args(part)  # msgspec bounds no Decimal
         return any(_is_foreign(one, inside=inside) for one in part.__metadata__)
     if get_origin(part) in (Union, UnionType):
         return any(hasattr(one, "__pydantic_validator__") for one in get_args(part))

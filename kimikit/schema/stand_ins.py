@@ -18,6 +18,7 @@ from typing import (
     Any,
     ForwardRef,
     Literal,
+    NamedTuple,
     NotRequired,
     Required,
     TypedDict,
@@ -46,7 +47,7 @@ def stand_in(hint: Any, *, objects: bool = False) -> Any:
         hint: The type wanted.
         objects: Whether a named tuple may be an object too.
     """
-    if isinstance(hint, type) and not get_args(hint):
+    if _is_record(get_origin(hint) or hint):
         return _of_class(hint, objects=objects)
     return rebuilt(hint, functools.partial(stand_in, objects=objects))
 
@@ -55,7 +56,8 @@ def built(value: Any) -> Any:
     """Return what was read with the classes themselves in the places of stand-ins."""
     kind = type(value)
     if made_of := getattr(kind, "__stands_for__", None):
-        given = {name: getattr(value, name) for name in kind.__struct_fields__}
+        names = kind._fields if _is_named(kind) else kind.__struct_fields__
+        given = {name: getattr(value, name) for name in names}
         return made_of(
             **{n: built(v) for n, v in given.items() if v is not msgspec.UNSET}
         )
@@ -98,7 +100,7 @@ def parts_of(hint: Any, *, inside: bool = False, seen: Any = None) -> Iterator[A
 
 
 @functools.lru_cache(maxsize=256)
-def _of_class(kind: type, *, objects: bool) -> Any:
+def _of_class(kind: Any, *, objects: bool) -> Any:
     return _Maker(objects=objects).made(kind)
 
 
@@ -107,19 +109,21 @@ class _Maker:
 
     def __init__(self, *, objects: bool) -> None:
         self._objects = objects
-        self._known: dict[type, Any] = {}
+        self._known: dict[Any, Any] = {}
 
     def made(self, hint: Any) -> Any:
-        if not isinstance(hint, type) or get_args(hint):
+        kind = get_origin(hint) or hint
+        if not _is_record(kind):
             return rebuilt(hint, self.made)
         if hint in self._known:
             return self._known[hint]
-        if not any(self._is_odd(part) for part, _ in parts_of(hint)):
+        parts = (*parts_of(kind), *parts_of(hint))
+        if not any(self._is_odd(part) for part, _ in parts):
             return hint
-        name = f"{hint.__qualname__} {id(hint)} {self._objects}"
+        name = f"{kind.__qualname__} {id(hint)} {self._objects}"
         self._known[hint] = ForwardRef(f"_open[{name!r}]")
         try:
-            found = self._class(hint)
+            found = self._class(hint, kind)
         except Exception:  # names that are not there, told by msgspec
             found = hint
         self._known[hint] = _open[name] = found
@@ -127,7 +131,7 @@ class _Maker:
 
     def _is_odd(self, kind: Any) -> bool:
         """Tell whether msgspec reads a class itself in another way than it is made."""
-        if not isinstance(kind, type) or hasattr(kind, "__pydantic_validator__"):
+        if not _is_record(kind):
             return False
         hints: Any = ()
         fields = getattr(kind, "__attrs_attrs__", ())
@@ -142,14 +146,15 @@ class _Maker:
         unasked = any(not field.init for field in fields)
         return odd or unasked or (self._objects and _is_named(kind))
 
-    def _class(self, kind: Any) -> Any:
+    def _class(self, hint: Any, kind: Any) -> Any:
+        make: Any
         if _is_typed(kind):
             fields, required = {}, kind.__required_keys__
-            for name, hint in _hints(kind).items():
-                needed = "NotRequired" not in _words(hint)
+            for name, entry in _hints(hint).items():
+                needed = "NotRequired" not in _words(entry)
                 form: Any = Required if needed and name in required else NotRequired
-                fields[name] = form[self.made(_bare(hint))]
-            make: Any = TypedDict
+                fields[name] = form[self.made(_bare(entry))]
+            make = TypedDict
             typed = make(kind.__name__, fields)
             typed.__module__ = __name__
             return typed
@@ -157,10 +162,18 @@ class _Maker:
         if issubclass(kind, msgspec.Struct):
             names = ("tag", "tag_field", "array_like", "forbid_unknown_fields")
             options = {n: getattr(kind.__struct_config__, n) for n in names}
-        every = list(_fields(kind))
+        every = [(n, t, self.made(f), d) for n, t, f, d in _fields(hint, kind)]
+        if _is_named(kind):
+            make = NamedTuple
+            listed = make(kind.__name__, [(name, form) for name, _, form, _ in every])
+            listed._field_defaults = kind._field_defaults
+            listed.__new__.__defaults__ = tuple(kind._field_defaults.values())
+            listed.__stands_for__, listed.__module__ = kind, __name__
+            if not self._objects:
+                return listed
         made = msgspec.defstruct(
             kind.__name__,
-            [(name, self.made(hint), *default) for name, _, hint, default in every],
+            [(name, form, *default) for name, _, form, default in every],
             module=__name__,
             namespace={"__stands_for__": kind},
             frozen=True,
@@ -168,25 +181,25 @@ class _Maker:
             rename={name: told for name, told, _, _ in every},
             **options,
         )
-        return Union[kind, made] if _is_named(kind) else made  # noqa: UP007
+        return Union[listed, made] if _is_named(kind) else made  # noqa: UP007
 
 
-def _fields(kind: Any) -> Iterator[Field]:
+def _fields(hint: Any, kind: Any) -> Iterator[Field]:
     """Yield what a class is made of: what its ``__init__`` takes."""
     if issubclass(kind, msgspec.Struct):
-        for one in msgspec.structs.fields(kind):
+        for one in msgspec.structs.fields(hint):
             default = () if one.required else _told(one.default)
             yield one.name, one.encode_name, one.type, default
         return
-    hints = _hints(kind)
+    hints = _hints(hint)
     attributes = {f.alias: f.name for f in getattr(kind, "__attrs_attrs__", ())}
     for name, parameter in inspect.signature(kind).parameters.items():
         told = attributes.get(name, name)
-        hint = hints.get(told, Any) if _is_named(kind) else hints[told]
-        if isinstance(hint, dataclasses.InitVar):
-            hint = hint.type
+        form = hints.get(told, Any) if _is_named(kind) else hints[told]
+        if isinstance(form, dataclasses.InitVar):
+            form = form.type
         own = parameter.default
-        yield name, told, hint, () if own is parameter.empty else _told(own)
+        yield name, told, form, () if own is parameter.empty else _told(own)
 
 
 def _told(default: Any) -> tuple[Any]:
@@ -194,8 +207,26 @@ def _told(default: Any) -> tuple[Any]:
     return (default if isinstance(default, _TOLD) else msgspec.UNSET,)
 
 
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def _hints(hint: Any) -> dict[str, Any]:
+    """Return the types of a class's fields, those that it is generic in as given."""
+    kind = get_origin(hint) or hint
+    given = dict(zip(getattr(kind, "__parameters__", ()), get_args(hint), strict=False))
+    hints = get_type_hints(kind, include_extras=True)
+    for name, form in hints.items() if given else ():
+        if names := getattr(form, "__parameters__", ()):
+            form = form[tuple(given.get(one, one) for one in names)]
+        hints[name] = given.get(form, form)
+    return hints
+
+
+def _is_record(kind: Any) -> bool:
+    """Tell whether a type is a class with fields, and none that pydantic reads."""
+    if not isinstance(kind, type) or hasattr(kind, "__pydantic_validator__"):
+        return False
+    fields = any(hasattr(kind, n) for n in ("__attrs_attrs__", "__struct_fields__"))
+    return (
+        fields or dataclasses.is_dataclass(kind) or _is_typed(kind) or _is_named(kind)
+    )
 
 
 def _is_typed(kind: type) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, TypedDict
 
+import annotated_types
 import jsonschema
 import msgspec
 import pydantic
@@ -128,6 +129,8 @@ class BillOfModel(pydantic.BaseModel):
         (BillModel, f'{{"total": {PI}}}', PI),
         (BillModel, '{"total": "1.10"}', "1.10"),
         (BillOfModel, f'{{"inner": [null, {{"total": -{PI}}}]}}', f"-{PI}"),
+        (Annotated[Decimal, pydantic.Field(gt=3)], f'{{"answer": {PI}}}', PI),
+        (list[Annotated[Decimal, annotated_types.Lt(4)]], f"[{PI}]", PI),
         (dict[str, Decimal], '{"a": 1e-30}', "1E-30"),
     ],
 )

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import namedtuple
 from dataclasses import KW_ONLY, InitVar, dataclass, field
-from typing import Any, ClassVar, NamedTuple, Required, TypedDict
+from typing import Any, ClassVar, Generic, NamedTuple, Required, TypedDict, TypeVar
 
 import attrs
 import msgspec
@@ -65,6 +65,23 @@ class Attrs:
         self.area = self.side**2
 
 
+T = TypeVar("T")
+
+
+@dataclass
+class Pile(Generic[T]):
+    items: list[T]
+    first: T | None = field(init=False)
+
+    def __post_init__(self):
+        self.first = self.items[0] if self.items else None
+
+
+class Slot(NamedTuple, Generic[T]):
+    value: T
+    label: str = "none"
+
+
 class Room(msgspec.Struct, rename="camel", tag="room"):
     floor_plan: list[Square]
     by_name: dict[str, Square | None] = {}
@@ -121,6 +138,8 @@ def names(hint):
             Tree("a", [Tree("b", [Tree("c")])]),
         ),
         (Attrs, ["side", "_secret"], {"side": 3, "_secret": "t"}, Attrs(3, "t")),
+        (Pile[int], ["items"], {"items": [1, 2]}, Pile([1, 2])),
+        (Pile[Square], ["items"], {"items": [{"side": 2}]}, Pile([Square(2)])),
         (
             Room,
             ["type", "floorPlan", "byName"],
@@ -140,7 +159,7 @@ def test_only_what_is_taken_is_asked_for(hint, asked, value, made):
     assert names(hint) == asked
     found = schema.convert(value, hint)
     assert found == made
-    assert type(found) is (dict if hint is Fixed else hint)
+    assert type(found) is type(made)
     assert schema.convert([value, value], list[hint]) == [made, made]
 
 
@@ -158,6 +177,7 @@ def test_a_union_is_told_by_its_tag():
         ({"side": -1}, Square, "a side is never negative"),
         ({"side": -1}, Attrs, "'side' must be >= 0"),
         ({"floorPlan": [{"side": []}]}, Room, "at `$.floorPlan[0].side`"),
+        ({"items": ["a"]}, Pile[int], "Expected `int`, got `str` - at `$.items[0]`"),
         ({"y": 1}, Point, "missing required field `x`"),
     ],
 )
@@ -173,6 +193,10 @@ def test_what_does_not_fit_is_told(value, hint, said):
         (Point, {"x": 1, "label": "a"}, Point(1, "a")),
         (Point, {"x": "1"}, Point(1)),
         (Point, [1, "a"], Point(1, "a")),
+        (Slot[int], {"value": 1}, Slot(1)),
+        (list[Slot[Square]], [{"value": {"side": 2}}], [Slot(Square(2))]),
+        (Slot[Square], [{"side": 2}, "a"], Slot(Square(2), "a")),
+        (list[Slot[Square] | None], [[{"side": 2}], None], [Slot(Square(2)), None]),
         (Plain, {"x": 1, "y": [2]}, Plain(1, [2])),
         (Point | None, {"x": 1}, Point(1)),
         (list[Point], [{"x": 1}, [2, "b"]], [Point(1), Point(2, "b")]),
@@ -190,6 +214,12 @@ def test_a_named_tuple_is_taken_by_names_too(hint, value, made):
     found = schema.convert(value, hint)
     assert found == made
     assert type(found) is type(made)
+
+
+def test_a_named_tuple_asks_for_what_its_parts_take():
+    form = schema.of(Slot[Square])
+    assert (form["type"], form["minItems"], form["maxItems"]) == ("array", 1, 2)
+    assert list(form["prefixItems"][0]["properties"]) == ["side"]
 
 
 def test_a_list_beside_an_object_is_told_apart_as_ever():

@@ -45,6 +45,11 @@ _MODEL_GONE = (
     r"|(?:is )?not (?:currently )?(?:supported|available|a valid|loaded|recognized"
     r"|served|deployed|enabled|accessible))"
 )
+_THE_MODEL = (
+    r"(?:use |access |call |invoke )?(?:the |this |that )?(?:requested |specified )?"
+    r"model\b"
+)
+_OPEN_IT = "Open {model!r} to your account on the host's pages, or name another model."
 RULES = (
     Rule(
         "content filter",
@@ -134,15 +139,25 @@ RULES = (
     Rule(
         "model not open to this account",
         errors.ModelNotFound,
-        r"modelnotopen|accessdenied(?:\.unpurchased)?|model\.accessdenied"
-        r"|model_permission_blocked\w*",
+        r"modelnotopen|accessdenied\.unpurchased|model\.accessdenied"
+        r"|model_permission_blocked\w*|\w+_model_access_denied",
         r"\bnot activated the model\b|\bmodel access (?:is )?denied"
-        r"|\baccess to (?:the |this )?model\b.{0,200}?\b(?:denied|restricted)\b"
-        r"|\b(?:(?:do|does) ?n[o'\u2019]t have|(?:has|have) no|without|no) "
-        r"(?:access|permissions?) (?:to|for) (?:use |access |call )?"
-        r"(?:the |this |that )?(?:\w+ )?model\b|\bmodel is disabled\b",
-        _REQUEST,
-        "Open {model!r} to your account on the host's pages, or name another model.",
+        r"|\bmodel (?:is )?disabled\b|\b(?:(?:(?:do|does) ?n[o'\u2019]t have"
+        r"|(?:has|have) no|without|no) (?:access|permissions?) (?:to|for)"
+        rf"|not (?:allowed to|authori[sz]ed (?:to|for))) {_THE_MODEL}"
+        rf"|\baccess to {_THE_MODEL}.{{0,200}}?\b(?:denied|restricted|forbidden)\b"
+        r"|\u6a21\u578b.{0,10}\u672a\u5f00\u901a"
+        r"|(?:\u6ca1\u6709|\u65e0)\u6743.{0,20}\u6a21\u578b",
+        (*_REQUEST, 401),
+        _OPEN_IT,
+    ),
+    Rule(  # DashScope says no more; elsewhere, as at Azure, a reason follows
+        "access denied",
+        errors.ModelNotFound,
+        "",
+        r"\Aaccess denied\W*\Z",
+        (403,),
+        _OPEN_IT,
     ),
     Rule(
         "model",

@@ -30,6 +30,7 @@ def estimate_prompt(body: Mapping[str, Any]) -> int:
 _OWN = (
     ("timings", "prompt_n", "predicted_n"),  # llama.cpp, beside what its cache held
     ("", "prompt_eval_count", "eval_count"),  # Ollama
+    ("amazon-bedrock-invocationMetrics", "inputTokenCount", "outputTokenCount"),
     ("", "tokens_evaluated", "tokens_predicted"),  # llama.cpp without OpenAI's names
 )
 """Where hosts tell tokens beside ``usage``, of the prompt and of the answer."""

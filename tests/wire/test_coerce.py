@@ -280,6 +280,11 @@ OWN: dict[str, tuple[Any, Any]] = {
                    "cacheReadInputTokens": 6}},
         (26, 9, 6),
     ),
+    "Bedrock's metrics": (
+        {"amazon-bedrock-invocationMetrics":
+         {"inputTokenCount": 20, "outputTokenCount": 9, "invocationLatency": 1}},
+        (20, 9, 0),
+    ),
     "an SDK's names": (
         {"usage": {"promptTokens": 20, "completionTokens": 9,
                    "promptTokensDetails": {"cachedTokens": 5}}},

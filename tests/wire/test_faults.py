@@ -338,6 +338,63 @@ CASES = {
         E.ModelNotFound,
         "authorized list",
     ),
+    "LiteLLM: a team's models, not activated": (
+        401,
+        {
+            "error": {
+                "message": "team not allowed to access model. This team can only access models=['gpt-4'].",
+                "type": "team_model_access_denied",
+                "code": "401",
+            }
+        },
+        E.ModelNotFound,
+        "can only access",
+    ),
+    "SiliconFlow: disabled, not activated": (
+        403,
+        {"code": 30003, "message": "Model disabled.", "data": None},
+        E.ModelNotFound,
+        "disabled",
+    ),
+    "a gateway in Chinese: not activated": (
+        403,
+        {"error": {"message": "您没有权限访问该模型"}},
+        E.ModelNotFound,
+        "权限",
+    ),
+    "another word for it: not activated": (
+        403,
+        {
+            "error": {
+                "message": "Access to the requested model is forbidden for this token"
+            }
+        },
+        E.ModelNotFound,
+        "forbidden",
+    ),
+    "a key for which a model is needed": (
+        401,
+        {"error": {"message": "A valid key is needed for access to the model API."}},
+        E.AuthenticationFailed,
+        "valid key",
+    ),
+    "a key that may not use a place": (
+        403,
+        {"error": {"message": "You do not have permission to access this resource."}},
+        E.AuthenticationFailed,
+        "permission",
+    ),
+    "Azure: a network that may not ask": (
+        403,
+        {
+            "error": {
+                "code": "AccessDenied",
+                "message": "Access denied due to Virtual Network/Firewall rules.",
+            }
+        },
+        E.AuthenticationFailed,
+        "Firewall",
+    ),
     "AWS: a key that may do nothing": (
         403,
         {

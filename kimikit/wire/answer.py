@@ -185,11 +185,10 @@ class Answer:
     def take(self, found: Any) -> None:
         """Take the JSON of an endpoint that answers in one piece."""
         self._untouched = False
-        if isinstance(found, dict):
-            kept = {k: v for k, v in found.items() if k not in ("data", "results")}
-            kept = mend(kept)
-            self._whole = kept
-            self._folder.take(kept)
+        made = ("data", "results", "embedding", "embeddings")
+        told = found.items() if isinstance(found, dict) else ()
+        self._whole = kept = mend({k: v for k, v in told if k not in made})
+        self._folder.take(kept)
         self._shown = True
 
     def finish(self) -> list[Delta]:

@@ -120,7 +120,7 @@ def vectors_of(found: Any, count: int) -> list[list[float]]:
     for place, row in enumerate(_embedded(found)):
         if isinstance(row, list | str):  # nothing but the numbers
             row = {"embedding": row}
-        index = row.get("index")
+        index = as_count(row.get("index"))
         placed.append((place if index is None else index, row["embedding"]))
     placed.sort(key=operator.itemgetter(0))
     vectors = [_vector(numbers) for _, numbers in placed]
@@ -131,7 +131,7 @@ def vectors_of(found: Any, count: int) -> list[list[float]]:
 
 def _embedded(found: Any) -> Any:
     """Return the vectors of an answer; Ollama and Cohere call them that."""
-    if not isinstance(found, dict) or "data" in found:
+    if not isinstance(found, dict) or found.get("data") is not None:
         return _rows(found)
     if "embeddings" not in found:  # of one text, by Ollama's first endpoint
         return [found]
@@ -140,8 +140,10 @@ def _embedded(found: Any) -> Any:
 
 
 def _rows(found: Any) -> list[Any]:
-    """Return the entries of a list; TEI and Together send it bare."""
-    rows: list[Any] = found if isinstance(found, list) else found["data"]
+    """Return the entries of a list; TEI and Together send it bare, Ollama as models."""
+    if isinstance(found, list):
+        return found
+    rows: list[Any] = found["data" if "data" in found else "models"]
     return rows
 
 
@@ -347,7 +349,10 @@ async def models(wire: Any, /) -> results.Models:
 
 def _by_id(found: Any) -> dict[str, dict[str, Any]]:
     """Return the entries of a model list."""
-    return {str(entry["id"]): entry for entry in _rows(found) if entry["id"]}
+    named = [(one.get("id") or one.get("name"), one) for one in _rows(found)]
+    if named and not any(name for name, _ in named):
+        raise ValueError
+    return {str(name): one for name, one in named if name}
 
 
 def model_ids(said: bytes) -> list[str]:

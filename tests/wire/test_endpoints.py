@@ -104,6 +104,8 @@ def test_rankings_of_voyage_and_tei(
         [[0.25, 2.0], [0.5, 1.0]],
         VECTORS["data"],
         {"data": [{"embedding": [0.25, 2.0]}, {"index": 1, "embedding": [0.5, 1.0]}]},
+        {"data": [{"index": "1", "embedding": [0.5, 1]}, {"index": "0", "embedding": [0.25, 2]}]},
+        {"data": None, "embeddings": [[0.25, 2.0], [0.5, 1.0]]},
         {"model": "e", "embeddings": [[0.25, 2.0], [0.5, 1.0]], "prompt_eval_count": 4},
         {"embeddings": {"float": [[0.25, 2.0], [0.5, 1.0]]}, "texts": ["a", "b"]},
         {"embeddings": {"base64": [PACKED, PACKED_TOO]}},
@@ -113,13 +115,15 @@ def test_rankings_of_voyage_and_tei(
             {"index": 0, "embedding": [[0.25, 2]]},
         ],
     ],
-)
+)  # fmt: skip
 def test_vectors_in_the_forms_of_other_hosts(
     answer: Any, server: FaultServer, both: Both
 ) -> None:
     server.play(plain(answer))
     made = both.call(server.url, "embed", ["a", "b"], model="e")
     assert list(made) == [[0.25, 2.0], [0.5, 1.0]]
+    assert "cut off" not in repr(made)
+    assert "embedding" not in str(made.reply.raw)
     if "prompt_eval_count" in answer:
         assert made.reply.usage.prompt_tokens == 4
 
@@ -348,14 +352,16 @@ def test_transcribe_bytes(server: FaultServer, both: Both) -> None:
     assert (made.text, made.language, made.words) == ("Hi.", "no", [])
 
 
-@pytest.mark.parametrize("bare", [True, False])
-def test_models(bare: bool, server: FaultServer, both: Both) -> None:
-    """Together sends the list bare; sizes have three names."""
+@pytest.mark.parametrize("form", ["bare", "data", "models"])
+def test_models(form: str, server: FaultServer, both: Both) -> None:
+    """Together sends the list bare, Ollama as models; sizes have three names."""
     listed = [
         {"id": "llama", "context_length": 8192},
         {"id": "moonshotai/Kimi-K3", "max_model_len": 1_048_576},
     ]
-    server.play(plain(listed if bare else {"object": "list", "data": listed}))
+    if form == "models":
+        listed = [{"name": each.pop("id"), **each} for each in listed]
+    server.play(plain(listed if form == "bare" else {form: listed}))
     seen = Seen()
     made = both.call(server.url, "models", client={"observers": [seen]})
     assert seen.opened_ == [], "it costs nothing"

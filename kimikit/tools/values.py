@@ -14,6 +14,7 @@ from kimikit import html
 from kimikit.display.footer import total_cost, total_usage
 from kimikit.display.renderable import Renderable
 from kimikit.errors import BadInput
+from kimikit.json_values import written
 from kimikit.tools import views
 from kimikit.tools.steps import RunRecord, Step, StopReason, ToolResult
 from kimikit.types import Delta, Reply, ToolCall, Usage, Wait
@@ -158,7 +159,8 @@ def exact(call: ToolCall, *, indent: int | None = None) -> str:
     agrees to what stands there.
     """
     try:
-        text = json.dumps(arguments_of(call), indent=indent, ensure_ascii=False)
+        whole = written(arguments_of(call, Decimal))
+        text = msgspec.json.format(whole, indent=indent or 0).decode()
     except BadInput:
         text = call.arguments
     return "".join(

@@ -553,6 +553,27 @@ def test_by_default_input_asks_and_shows_the_exact_arguments(
     assert results(done)[0].endswith(answer)
 
 
+@pytest.mark.parametrize(
+    ("typed", "paid"),
+    [("y", "12345678901234567.890"), ('{"usd": 0.1}', "0.1"), ("n", None)],
+)
+def test_a_person_agrees_to_the_digits_that_the_tool_gets(monkeypatch, typed, paid):
+    taken, shown = [], []
+
+    @tool(confirm=True)
+    def pay(usd: Decimal) -> str:
+        """Pay."""
+        taken.append(str(usd))
+        return "paid"
+
+    monkeypatch.setattr("builtins.input", lambda text: shown.append(text) or typed)
+    said = '{"usd":12345678901234567.890}'
+    client = Scripted(Reply(tool_calls=(ToolCall("a", "pay", said),)), DONE)
+    run(client, "Pay.", [pay])
+    assert shown[0].startswith('pay {"usd": 12345678901234567.890}\n')
+    assert taken == ([paid] if paid else [])
+
+
 def test_events_tell_the_story_in_order_in_the_callers_thread():
     seen = []
 

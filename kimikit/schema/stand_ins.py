@@ -47,9 +47,11 @@ def stand_in(hint: Any, *, objects: bool = False) -> Any:
         hint: The type wanted.
         objects: Whether a named tuple may be an object too.
     """
-    if _is_record(get_origin(hint) or hint):
-        return _of_class(hint, objects=objects)
-    return rebuilt(hint, functools.partial(stand_in, objects=objects))
+    try:
+        found = _cached(hint, objects=objects)
+    except TypeError:  # what stands in an Annotated cannot always be hashed
+        return _Maker(objects=objects).made(hint)
+    return hint if found == hint else found  # equal ones may list labels otherwise
 
 
 def built(value: Any) -> Any:
@@ -100,8 +102,8 @@ def parts_of(hint: Any, *, inside: bool = False, seen: Any = None) -> Iterator[A
 
 
 @functools.lru_cache(maxsize=256)
-def _of_class(kind: Any, *, objects: bool) -> Any:
-    return _Maker(objects=objects).made(kind)
+def _cached(hint: Any, *, objects: bool) -> Any:
+    return _Maker(objects=objects).made(hint)
 
 
 class _Maker:
@@ -112,6 +114,7 @@ class _Maker:
         self._known: dict[Any, Any] = {}
 
     def made(self, hint: Any) -> Any:
+        hint = getattr(hint, "__supertype__", hint)  # of a NewType
         kind = get_origin(hint) or hint
         if not _is_record(kind):
             return rebuilt(hint, self.made)

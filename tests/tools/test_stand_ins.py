@@ -3,7 +3,16 @@
 import dataclasses
 from collections import namedtuple
 from dataclasses import KW_ONLY, InitVar, dataclass, field
-from typing import Any, ClassVar, Generic, NamedTuple, Required, TypedDict, TypeVar
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    NewType,
+    Required,
+    TypedDict,
+    TypeVar,
+)
 
 import attrs
 import msgspec
@@ -91,6 +100,10 @@ class Hall(msgspec.Struct, tag="hall"):
     seats: int
 
 
+class Yard(msgspec.Struct, tag="yard"):
+    lawn: Square
+
+
 class Point(NamedTuple):
     x: int
     label: str = "none"
@@ -161,6 +174,22 @@ def test_only_what_is_taken_is_asked_for(hint, asked, value, made):
     assert found == made
     assert type(found) is type(made)
     assert schema.convert([value, value], list[hint]) == [made, made]
+
+
+def test_a_new_type_is_the_class_itself():
+    assert names(NewType("Tile", Square)) == ["side"]
+    assert schema.convert([{"side": 2}], list[NewType("Tile", Square)]) == [Square(2)]
+
+
+def test_a_class_stands_in_several_branches():
+    form = schema.of(Room | Yard)
+    assert [list(one["properties"]) for one in form["anyOf"]] == [
+        ["type", "floorPlan", "byName"],
+        ["type", "lawn"],
+    ]
+    assert schema.convert({"type": "yard", "lawn": {"side": 2}}, Room | Yard) == Yard(
+        Square(2)
+    )
 
 
 def test_a_union_is_told_by_its_tag():

@@ -155,7 +155,7 @@ def test_a_function_is_counted_without_its_example_alone():
     assert counted("text", "rest") == counted("text", "example", "rest") == 8
 
 
-BUDGET = 38_159
+BUDGET = 38_157
 """Lines of code that the whole package may have; raise it only for what is worth them.
 
 Most of them keep a promise on inputs that few have and somebody will.

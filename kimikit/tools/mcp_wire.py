@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -178,13 +177,13 @@ async def _over_http(
             heard.status = f"HTTP {code} {phrase}".strip() if code >= 400 else ""
         _as_it_is(response)
 
-    more: dict[str, Any] = {}
-    if "max_sse_event_size" in inspect.signature(streamable_http_client).parameters:
-        more["max_sse_event_size"] = _ANSWER_BYTES  # else 1 MB, less than a screenshot
     http = create_mcp_http_client({**(headers or {}), "accept-encoding": "identity"})
     http.event_hooks = {"response": [look]}
     async with http:
-        yield streamable_http_client(url, http_client=http, **more)
+        # Without a limit of ours it is 1 MB, less than a screenshot.
+        yield streamable_http_client(
+            url, http_client=http, max_sse_event_size=_ANSWER_BYTES
+        )
 
 
 def _as_it_is(response: Any) -> None:

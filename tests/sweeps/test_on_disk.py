@@ -212,19 +212,23 @@ def test_sql_sees_the_trials_and_nothing_else(
 
 def test_answers_are_written_while_others_come(tmp_path: Path) -> None:
     """More than fit a part are on disk before the last is asked, in order at the end."""
-    seen: list[int] = []
     client = FakeClient(answer)
+    whole = asyncio.Event()
     chat = client.chat
 
     async def looking(messages: Any, **params: Any) -> Any:
-        if len(client.asked) % 500 == 0:
-            seen.append(len(list(tmp_path.glob("x/*.parquet"))))  # noqa: ASYNC240
+        # Two parts are full by then, and another thread writes them.
+        if len(client.asked) > 2.5 * PART_ROWS and not whole.is_set():
+            async with asyncio.timeout(30):
+                while len(list(tmp_path.glob("x/*.parquet"))) < 2:  # noqa: ASYNC110, ASYNC240
+                    await asyncio.sleep(0.01)
+            whole.set()
         return await chat(messages, **params)
 
     client.chat = looking  # type: ignore[method-assign]
     count = 3 * PART_ROWS // 4
     found = run(client, results=tmp_path / "x", temperature=[0, 0.5], repeats=count)
-    assert seen[-1] >= 2
+    assert whole.is_set()
     assert len(found) == 4 * count
     assert [t.repeat for t in found[: 2 * count]] == [*range(count)] * 2
     assert len(list(tmp_path.glob("x/*.parquet"))) == 1

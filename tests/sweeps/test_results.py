@@ -163,7 +163,7 @@ def test_a_metric_that_gives_no_number_is_missing_and_named():
     assert "ValueError: nan is no figure" in found.metric_errors["score"]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("figures", [[1.7e308, 9e307, -1.6e308], [1e155, 1e200, 1e99]])
 def test_a_metric_too_large_for_its_square_is_no_figure(figures):
     """Its variance was infinite, and numpy's warnings came instead of a word of ours."""

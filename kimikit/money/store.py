@@ -25,7 +25,12 @@ from kimikit.money.database import (
     is_ours,
     use_wal,
 )
+from kimikit.money.migrations import COUNTS as COUNTS
+from kimikit.money.migrations import GROUPS as GROUPS
 from kimikit.money.migrations import MIGRATIONS, lacking, migrate, transaction
+from kimikit.money.migrations import SUMS as SUMS
+from kimikit.money.storable import dollars as dollars
+from kimikit.money.storable import pico as pico
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

@@ -10,6 +10,9 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple, TypeVar
 
 from kimikit.json_values import decoder
+from kimikit.prompting.answers import final_answer as final_answer
+from kimikit.prompting.answers import last_number as last_number
+from kimikit.prompting.answers import one_of as one_of
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ from kimikit.errors import BadInput
 from kimikit.json_values import check_count, plain, short
 from kimikit.wire import requests
 from kimikit.wire.weigh import PER_MESSAGE, pieces
+from kimikit.wire.weigh import PER_MESSAGE as TOKENS_A_MESSAGE  # noqa: F401 - as in 0.3.0
 
 Count = Callable[[str], int]
 """From a text to its number of tokens."""

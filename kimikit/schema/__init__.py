@@ -39,6 +39,11 @@ _FORMATS = {datetime.datetime: "date-time", datetime.time: "time"}
 _ERRORS_TOLD = 10
 
 
+def accepted(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a finished schema of parameters into what every host takes."""
+    return for_hosts.accepted(schema).schema
+
+
 def of(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema of a Python type, in the words that hosts take.
 

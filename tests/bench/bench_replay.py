@@ -67,7 +67,7 @@ def main() -> None:
             said = answer()
             new = iter(range(count, count + 1000))
             add = ms(
-                lambda f=file, s=said, n=new: f.add(question(next(n)), s, HOST, None),
+                lambda f=file, s=said, n=new: f.add(question(next(n)), s, HOST, {}),
                 50,
             )
             file.close()

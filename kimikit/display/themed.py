@@ -10,7 +10,6 @@ such as emoji, are the browser's.
 
 from __future__ import annotations
 
-import base64
 import functools
 import html
 import io
@@ -24,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from kimikit.display.fonts import lend
+from kimikit.html import data_url
 
 STYLE = """<style>.kimikit-figure{color:var(--jp-content-font-color1,currentColor)}
 .kimikit-figure svg{max-width:100%;height:auto;fill:currentColor;
@@ -94,11 +94,11 @@ class ThemedFigure(Figure):
         svg = self._svg()
         if len(svg) > LARGEST:
             return None
-        encoded = base64.b64encode(picture or self._picture()).decode()
+        source = data_url("image/png", picture or self._picture())
         about = html.escape(self._about())
         return (
             f'<div class="kimikit-figure" role="img" aria-label="{about}">{STYLE}{svg}'
-            f'<img alt="{about}" src="data:image/png;base64,{encoded}"></div>'
+            f'<img alt="{about}" src="{source}"></div>'
         )
 
     def savefig(self, *args: Any, **options: Any) -> None:

@@ -21,10 +21,10 @@ from kimikit.wire.weigh import (
     pieces,
     schema_of,
 )
-from kimikit.wire.weigh import OPENING as OPENING
-from kimikit.wire.weigh import PER_MESSAGE as PER_MESSAGE
+from kimikit.wire.weigh import OPENING as OPENING  # as in 0.3.0
+from kimikit.wire.weigh import PER_MESSAGE as PER_MESSAGE  # as in 0.3.0
 from kimikit.wire.weigh import RATES as TYPICAL  # noqa: F401 - as in 0.3.0
-from kimikit.wire.weigh import kinds as kinds
+from kimikit.wire.weigh import kinds as kinds  # as in 0.3.0
 
 Sample = tuple[Mapping[str, Any], int]
 """A request as it was sent, and the prompt tokens that the host counted for it."""

@@ -25,12 +25,12 @@ from kimikit.money.database import (
     is_ours,
     use_wal,
 )
-from kimikit.money.migrations import COUNTS as COUNTS
-from kimikit.money.migrations import GROUPS as GROUPS
+from kimikit.money.migrations import COUNTS as COUNTS  # as in 0.3.0
+from kimikit.money.migrations import GROUPS as GROUPS  # as in 0.3.0
 from kimikit.money.migrations import MIGRATIONS, lacking, migrate, transaction
-from kimikit.money.migrations import SUMS as SUMS
-from kimikit.money.storable import dollars as dollars
-from kimikit.money.storable import pico as pico
+from kimikit.money.migrations import SUMS as SUMS  # as in 0.3.0
+from kimikit.money.storable import dollars as dollars  # as in 0.3.0
+from kimikit.money.storable import pico as pico  # as in 0.3.0
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

@@ -10,9 +10,9 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple, TypeVar
 
 from kimikit.json_values import decoder
-from kimikit.prompting.answers import final_answer as final_answer
-from kimikit.prompting.answers import last_number as last_number
-from kimikit.prompting.answers import one_of as one_of
+from kimikit.prompting.answers import final_answer as final_answer  # as in 0.3.0
+from kimikit.prompting.answers import last_number as last_number  # as in 0.3.0
+from kimikit.prompting.answers import one_of as one_of  # as in 0.3.0
 
 T = TypeVar("T")
 

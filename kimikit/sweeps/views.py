@@ -28,7 +28,7 @@ from kimikit.sweeps.metrics import text_of
 from kimikit.sweeps.settled import of_sweep
 from kimikit.sweeps.shares import ENDS, LEAST, RightPrice
 from kimikit.sweeps.side_by_side import compare
-from kimikit.sweeps.side_by_side import marked as marked
+from kimikit.sweeps.side_by_side import marked as marked  # as in 0.3.0
 from kimikit.sweeps.values import Outcome
 from kimikit.sweeps.verdict import verdict
 

@@ -14,8 +14,8 @@ import re
 
 from kimikit.wire.channel import Channel
 from kimikit.wire.leaks import ARGUMENTS, CALL_END, K2_END
-from kimikit.wire.leaks import calls_in as calls_in
-from kimikit.wire.leaks import name_in as name_in
+from kimikit.wire.leaks import calls_in as calls_in  # as in 0.3.0
+from kimikit.wire.leaks import name_in as name_in  # as in 0.3.0
 
 _THINKS = {
     "<think>": "</think>",

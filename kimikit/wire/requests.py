@@ -15,9 +15,9 @@ from kimikit.types import Host, Message, Reply
 from kimikit.wire import dialects, features, thinking
 from kimikit.wire.coerce import as_dict
 from kimikit.wire.hosts import model_facts
-from kimikit.wire.media import image_kind as image_kind
+from kimikit.wire.media import image_kind as image_kind  # as in 0.3.0
 from kimikit.wire.media import image_part
-from kimikit.wire.media import image_url as image_url
+from kimikit.wire.media import image_url as image_url  # as in 0.3.0
 from kimikit.wire.param_types import refuse_other_types
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

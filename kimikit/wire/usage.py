@@ -16,7 +16,7 @@ from kimikit.types import Usage
 from kimikit.wire.cache_writes import MOST_TOKENS, read_writes
 from kimikit.wire.coerce import as_count, as_decimal, as_dict
 from kimikit.wire.weigh import RATES, features
-from kimikit.wire.weigh import weigh as weigh
+from kimikit.wire.weigh import weigh as weigh  # as in 0.3.0
 
 MOST_USD, LEAST_USD = Decimal(1_000), Decimal("1e-12")
 """Dollars of one call beyond which a host's figure is not believed."""

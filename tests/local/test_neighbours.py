@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
+from support.serving import serving
 from support.weather import user
 
 from kimikit import Kimi, local
@@ -107,10 +108,8 @@ class Impostor(http.server.BaseHTTPRequestHandler):
 def impostor(port: int, pid: int) -> Iterator[list[str]]:
     heard: list[str] = []
     kind = type("Handler", (Impostor,), {"heard": heard, "pid": pid})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), kind) as one:
-        threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
+    with serving(kind, port):
         yield heard
-        one.shutdown()
 
 
 def test_a_killed_host_is_replaced_and_an_impostor_gets_neither_key_nor_prompt(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from support.echo import EchoHost
 from support.fault_server import FaultServer, plain
+from support.serving import serving
 
 from kimikit import HostError, Kimi
 from kimikit.cli import main
@@ -154,10 +154,9 @@ def test_addresses_pass_as_they_are_and_silence_is_told(front: Any) -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        place = f"127.0.0.1:{server.server_port}"
-        asked = front(f"http://{place}/v1")
+    with serving(Handler) as url:
+        place = url.removeprefix("http://")
+        asked = front(f"{url}/v1")
         head = {"Authorization": f"Bearer {asked['api_key']}"}
         with httpx.Client(base_url=asked["base_url"], headers=head) as http:
             for path in (
@@ -168,6 +167,5 @@ def test_addresses_pass_as_they_are_and_silence_is_told(front: Any) -> None:
                 told = http.get(f"{asked['base_url']}/{path}").text
                 assert told == f"/v1/{path.removeprefix('v1/')} {place}"
             silent = http.get("silent")
-        server.shutdown()
     assert silent.status_code == 502
     assert "it hung up without an answer" in silent.text

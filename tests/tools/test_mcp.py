@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from support.scripts import Scripted, call, calls
+from support.serving import serving
 
 from kimikit.errors import BadInput, KimiError, MissingDependency
 from kimikit.tools import run
@@ -91,10 +92,8 @@ def answering(head, body):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/mcp"
-        server.shutdown()
+    with serving(Handler) as url:
+        yield f"{url}/mcp"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import contextlib
 import json
 import logging
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from support.scripts import Scripted, call, calls
+from support.serving import serving
 
 from kimikit.errors import BadInput, KimiError
 from kimikit.tools import run
@@ -169,10 +169,8 @@ def over_http(answer):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/mcp"
-        server.shutdown()
+    with serving(Handler) as url:
+        yield f"{url}/mcp"
 
 
 def test_headers_are_sent_and_their_lack_is_told_with_what_to_do():
